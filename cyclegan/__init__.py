@@ -1,0 +1,18 @@
+"""Unpaired T1/T2 translation of brain MRI slices: read, translate, check, export."""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"
+__all__ = ["ReadError", "Translator", "Volume", "__version__", "read_volume"]
+
+_HOMES = {"Translator": "translate", "ReadError": "volume", "Volume": "volume"}
+_HOMES["read_volume"] = "volume"
+
+
+def __getattr__(name: str):
+    # Lazy, so that reading files or drawing phantoms does not wait for torch to import.
+    if name in _HOMES:
+        from importlib import import_module
+
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,190 @@
+"""How close a translated slice is to the true one: similarity, error, anatomy, lesions.
+
+Pure functions on two-dimensional arrays in [0, 1]. Inside the head is what counts: air is most of
+an MR image and trivially right, so whole-image scores flatter every method. They are kept only
+because papers print them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from scipy import ndimage
+from skimage.metrics import structural_similarity
+
+AIR = 0.06  # of full scale after a 1.5 pixel blur; Rician noise in air stays below it
+PSNR_CEILING = 100.0  # dB, what identical images score, so that means stay finite
+
+MIN_LESION_PIXELS = 20  # fewer, and the contrast is one of noise
+VISIBLE_CONTRAST = 0.3  # head standard deviations by which the true lesion stands out
+
+
+def foreground(image: np.ndarray) -> np.ndarray:
+    """Pixels of `image` ((H, W), [0, 1]) that are not air, holes filled: (H, W) bool."""
+    return ndimage.binary_fill_holes(_above_air(image))
+
+
+def head_mask(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The head in two registered contrasts of one slice.
+
+    `a` and `b`: (H, W) in [0, 1]. Returns (H, W) bool, true where either is above air, small gaps
+    closed and holes filled, so that bone and fluid count in both contrasts. Empty when both are.
+    """
+    either = _above_air(np.maximum(a, b))
+    return ndimage.binary_fill_holes(ndimage.binary_closing(either, iterations=2))
+
+
+def ssim_map(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """SSIM at each pixel, (H, W) float64 in [-1, 1].
+
+    Wang et al. 2004, section III-B: Gaussian window of sigma 1.5, population statistics, data
+    range 1. Raises ValueError when the shapes differ or a side is shorter than the window (11).
+    """
+    predicted, truth = _as_pair(predicted, truth)
+    _, similarity = structural_similarity(
+        predicted,
+        truth,
+        data_range=1.0,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+        full=True,
+    )
+    return similarity
+
+
+def ssim(predicted: np.ndarray, truth: np.ndarray, mask: np.ndarray | None = None) -> float:
+    """Mean of `ssim_map` over `mask` ((H, W) bool; None: the whole image), in [-1, 1]."""
+    return float(ssim_map(predicted, truth)[_inside(mask)].mean())
+
+
+def psnr(predicted: np.ndarray, truth: np.ndarray, mask: np.ndarray | None = None) -> float:
+    """Peak signal-to-noise ratio in dB for a peak of 1, at most `PSNR_CEILING`, over `mask`."""
+    predicted, truth = _as_pair(predicted, truth)
+    mean_squared_error = np.square(predicted - truth)[_inside(mask)].mean()
+    return float(-10 * np.log10(max(mean_squared_error, 10 ** (-PSNR_CEILING / 10))))
+
+
+def mae(predicted: np.ndarray, truth: np.ndarray, mask: np.ndarray | None = None) -> float:
+    """Mean absolute error, in [0, 1] as the images are, over `mask`."""
+    predicted, truth = _as_pair(predicted, truth)
+    return float(np.abs(predicted - truth)[_inside(mask)].mean())
+
+
+def structure_agreement(
+    predicted: np.ndarray, truth: np.ndarray, mask: np.ndarray | None = None
+) -> float:
+    """Correlation of gradient magnitudes (Gaussian, sigma 1 pixel) over `mask`, in [-1, 1].
+
+    High when edges lie where they should, whatever their sign: anatomy, not contrast. 0 where it
+    says nothing: 50 pixels or fewer, or a flat image.
+    """
+    predicted, truth = _as_pair(predicted, truth)
+    edges = [ndimage.gaussian_gradient_magnitude(x, 1.0)[_inside(mask)] for x in (predicted, truth)]
+    if edges[0].size <= 50 or min(e.std() for e in edges) == 0:
+        return 0.0
+    return float(np.corrcoef(edges[0].ravel(), edges[1].ravel())[0, 1])
+
+
+def slice_scores(predicted: np.ndarray, truth: np.ndarray, source: np.ndarray) -> dict[str, float]:
+    """Every score of one translated slice; inside the head unless the name starts with `full_`.
+
+    `predicted`, `truth`, `source`: (H, W) in [0, 1], registered; values of `predicted` outside
+    are clipped. The head is that of `source` and `truth`: it does not depend on the prediction.
+    Returns ssim, psnr (dB), mae, gcc (`structure_agreement`), full_ssim and full_psnr (dB).
+    Raises ValueError when there is no head, when shapes differ, or on NaN.
+    """
+    predicted, truth = _as_pair(predicted, truth)
+    if not np.isfinite(predicted).all():
+        raise ValueError("the predicted slice holds NaN or infinity")
+    predicted = np.clip(predicted, 0, 1)
+    mask = head_mask(source, truth)
+    if not mask.any():
+        raise ValueError("no head in this slice: source and truth are both air")
+    similarity = ssim_map(predicted, truth)
+    return {
+        "ssim": float(similarity[mask].mean()),
+        "psnr": psnr(predicted, truth, mask),
+        "mae": mae(predicted, truth, mask),
+        "gcc": structure_agreement(predicted, truth, mask),
+        "full_ssim": float(similarity.mean()),
+        "full_psnr": psnr(predicted, truth),
+    }
+
+
+def lesion_contrast_ratios(
+    predicted: np.ndarray, truth: np.ndarray, source: np.ndarray, lesion: np.ndarray
+) -> list[float]:
+    """How much of its true contrast each visible lesion keeps in the prediction.
+
+    `predicted`, `truth`, `source`: (H, W) in [0, 1]; `lesion`: (H, W), non-zero inside lesions.
+    A lesion is a 4-connected component of at least `MIN_LESION_PIXELS`. Its contrast is its mean
+    minus the mean of the tissue 3 to 6 pixels away, in standard deviations of the head, so that
+    a paler or brighter prediction is not punished for its style. Lesions that do not stand out
+    bright in the truth by `VISIBLE_CONTRAST` are left out. Returns predicted over true contrast
+    for the rest: 1 as in the truth, 0 vanished, below 0 dark where it should be bright.
+    """
+    predicted, truth = _as_pair(predicted, truth)
+    lesion = np.asarray(lesion) > 0
+    head = foreground(source)
+    if not head.any():
+        return []
+    near_a_lesion = ndimage.binary_dilation(lesion, iterations=2)
+    true_spread, predicted_spread = truth[head].std(), max(predicted[head].std(), 1e-6)
+    components, count = ndimage.label(lesion)
+    ratios = []
+    for index in range(1, count + 1):
+        inside = components == index
+        ring = ndimage.binary_dilation(inside, iterations=6) & ~near_a_lesion & head
+        if min(inside.sum(), ring.sum()) < MIN_LESION_PIXELS:
+            continue
+        true_contrast = (truth[inside].mean() - truth[ring].mean()) / max(true_spread, 1e-6)
+        if true_contrast < VISIBLE_CONTRAST:
+            continue
+        contrast = (predicted[inside].mean() - predicted[ring].mean()) / predicted_spread
+        ratios.append(float(contrast / true_contrast))
+    return ratios
+
+
+def lesion_fidelity(ratios: Iterable[float]) -> dict[str, float | int | None]:
+    """Sum up `lesion_contrast_ratios` of many slices.
+
+    Returns `lesions` (how many) and the shares of them that are `kept` (at least half of the true
+    contrast), `lost` (less than a fifth) and `inverted` (dark where bright is true), each in
+    [0, 1], and the `median_ratio`. Shares and median are None without a single lesion.
+    """
+    ratios = np.asarray(list(ratios), dtype=np.float64)
+    if ratios.size == 0:
+        return dict.fromkeys(("kept", "lost", "inverted", "median_ratio")) | {"lesions": 0}
+    return {
+        "lesions": int(ratios.size),
+        "kept": float((ratios >= 0.5).mean()),
+        "lost": float(((ratios >= 0) & (ratios < 0.2)).mean()),
+        "inverted": float((ratios < 0).mean()),
+        "median_ratio": float(np.median(ratios)),
+    }
+
+
+def _above_air(image: np.ndarray) -> np.ndarray:
+    return ndimage.gaussian_filter(np.asarray(image, dtype=np.float64), 1.5) > AIR
+
+
+def _as_pair(predicted: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    predicted = np.asarray(predicted, dtype=np.float64)
+    truth = np.asarray(truth, dtype=np.float64)
+    if predicted.shape != truth.shape or truth.ndim != 2:
+        raise ValueError(
+            f"scores compare two (H, W) slices of one shape, not {predicted.shape} and "
+            f"{truth.shape}"
+        )
+    return predicted, truth
+
+
+def _inside(mask: np.ndarray | None) -> np.ndarray | slice:
+    if mask is None:
+        return slice(None)
+    mask = np.asarray(mask, dtype=bool)
+    if not mask.any():
+        raise ValueError("the mask is empty: there is nothing to score")
+    return mask

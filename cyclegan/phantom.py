@@ -1,0 +1,86 @@
+"""Label maps of random heads, drawn from code alone.
+
+Everything lives in one coordinate frame: x to the right of the shown slice, y anterior, z superior,
+millimetres from the anterior commissure, proportioned like the stereotaxic atlases (Talairach &
+Tournoux 1988). A `Person` holds what differs between heads and the 3-D noise fields that shape
+the folds, so every slice of one seed cuts the same head.
+"""
+
+import numpy as np
+from scipy import ndimage
+
+from cyclegan import phantom_brain, phantom_head
+from cyclegan.phantom_person import Person
+
+AIR, CSF, WHITE, GREY = 0, 24, 2, 3
+OUTSIDE_BRAIN = 500  # labels from here up are skull, scalp, face and neck
+LOWEST_MM, HIGHEST_MM = -36.0, 66.0  # height of level 0 and level 1 over the anterior commissure
+FIELD_OF_VIEW_MM = 256.0
+CENTRE_Y_MM = -11.0  # the head, nose included, sits in the middle of the picture
+
+
+def draw_slice(
+    seed: int, level: float = 0.6, size: int = 256, stripped: bool = False
+) -> np.ndarray:
+    """Draw one axial slice of the head number `seed`.
+
+    Args:
+        seed: any non-negative integer; the same seed is the same person at every level.
+        level: height in [0, 1]: 0 skull base with eyes and cerebellum, about 0.45 basal ganglia,
+            about 0.6 bodies of the lateral ventricles, 1 near the vertex.
+        size: side of the square matrix; the field of view is always 256 mm.
+        stripped: keep only the brain and the fluid between its folds.
+
+    Returns:
+        (size, size) uint16 labels, anterior up: 0 air, 2 white matter, 3 cortex, 4 ventricles,
+        24 other CSF, 7/8 cerebellar white/grey matter, 10 thalamus, 11 caudate, 12 putamen,
+        13 pallidum, 16 brainstem, 62 vessel, 506 eye fluid, 508 fat, 509 mucosa, 511 muscle,
+        514 marrow, 515 cortical bone and air cavities, 516 skin.
+
+    Raises:
+        ValueError: level outside [0, 1] or size below 32.
+    """
+    if not 0.0 <= level <= 1.0:
+        raise ValueError(f"level {level} is outside [0, 1]")
+    if size < 32:
+        raise ValueError(f"size {size} is too small to hold a head; use 32 or more")
+    return _draw(Person.from_seed(seed), level, size, stripped)
+
+
+def draw_volume(seed: int, slices: int = 24, size: int = 256, stripped: bool = False) -> np.ndarray:
+    """Draw axial slices of the head number `seed`, evenly spaced from level 0 to level 1.
+
+    Returns:
+        (slices, size, size) uint16 labels as in `draw_slice`, lowest slice first.
+
+    Raises:
+        ValueError: fewer than one slice, or size below 32.
+    """
+    if slices < 1:
+        raise ValueError(f"a volume needs at least one slice, not {slices}")
+    if size < 32:
+        raise ValueError(f"size {size} is too small to hold a head; use 32 or more")
+    person = Person.from_seed(seed)
+    return np.stack([_draw(person, z, size, stripped) for z in np.linspace(0.0, 1.0, slices)])
+
+
+def _draw(person: Person, level: float, size: int, stripped: bool) -> np.ndarray:
+    grid = person.grid(LOWEST_MM + level * (HIGHEST_MM - LOWEST_MM), size, CENTRE_Y_MM)
+    head = phantom_head.head_surface(person, grid)
+    cranium = phantom_head.cranial_cavity(person, grid)
+    brain = phantom_brain.draw_brain(person, grid, cranium)
+    if stripped:
+        return grid.paste(strip(brain, grid.pixel))
+    labels = phantom_head.draw_layers(person, grid, head, cranium)
+    return grid.paste(np.where(cranium > 0, brain, labels))
+
+
+def strip(labels: np.ndarray, pixel: float) -> np.ndarray:
+    """Keep brain tissue and the fluid it encloses, as brain extraction does.
+
+    Takes and returns (H, W) uint16 labels; `pixel` is the pixel side in mm.
+    """
+    tissue = (labels > AIR) & (labels < OUTSIDE_BRAIN) & (labels != CSF) & (labels != 62)
+    near = ndimage.distance_transform_edt(~tissue) * pixel <= 3.0
+    inside = ndimage.distance_transform_edt(near) * pixel > 2.5  # closes sulci, keeps a thin rim
+    return np.where(inside & (labels < OUTSIDE_BRAIN), labels, AIR).astype(np.uint16)

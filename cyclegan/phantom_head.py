@@ -1,0 +1,147 @@
+"""Skull, scalp, eyes and face of the phantom: everything outside the cranial cavity."""
+
+import numpy as np
+
+from cyclegan.phantom_person import Grid, Person
+
+EYE_FLUID, FAT, MUCOSA, MUSCLE, MARROW, BONE, SKIN = 506, 508, 509, 511, 514, 515, 516
+WHITE, VESSEL = 2, 62
+
+
+def smooth_step(value: np.ndarray, start: float, stop: float) -> np.ndarray:
+    """0 at `start`, 1 at `stop`, smooth between; same shape as `value`."""
+    t = np.clip((value - start) / (stop - start), 0.0, 1.0)
+    return t * t * (3 - 2 * t)
+
+
+def near_segment(
+    x: np.ndarray, y: np.ndarray, start: tuple[float, float], stop: tuple[float, float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Distance in mm from each point to the segment, and where along it (0 to 1)."""
+    dx, dy = stop[0] - start[0], stop[1] - start[1]
+    t = np.clip(((x - start[0]) * dx + (y - start[1]) * dy) / (dx * dx + dy * dy), 0, 1)
+    return np.hypot(x - start[0] - t * dx, y - start[1] - t * dy), t
+
+
+def _egg(person: Person, grid: Grid, down: float) -> np.ndarray:
+    """Depth in mm under an egg-shaped brain case, negative outside.
+
+    `down`: vertical radius below the widest level; above it the case closes at the vertex.
+    """
+    t = (grid.y + 16) / 89
+    half_width = 69 * (1 - person.egg * t - 0.10 * t * t)
+    vertical = np.where(grid.z > 8, (grid.z - 8) / 71, (8 - grid.z) / down)
+    radius = (np.abs(grid.x / half_width) ** 2.25 + np.abs(t) ** 2.25) ** (2 / 2.25)
+    radius = np.sqrt(radius + np.abs(vertical) ** 2.3)
+    return (1 - radius) * 76 + 1.2 * person.broad.at(grid.x, grid.y, grid.plane)
+
+
+def cranial_cavity(person: Person, grid: Grid) -> np.ndarray:
+    """Depth in mm under the inner table of the skull, (h, w) float32; positive inside."""
+    x, y, z = np.abs(grid.x), grid.y, grid.z
+    depth = _egg(person, grid, 92.0)
+    # Floor of the anterior fossa: the orbital roofs bulge up beside the cribriform plate.
+    floor = -27 + 10 * np.exp(-(((x - 30) / 15) ** 2)) * smooth_step(y, 20, 40)
+    # Lesser wings: in front of them the cavity ends at that floor, behind them in the middle fossa.
+    wing = 24 - 0.016 * (x - 42) ** 2
+    body = -9 + 0.45 * (z + 20)  # back of the clivus, sloping forward as it rises
+    wall = np.where(x < 30, body + (wing - body) * smooth_step(x, 12, 24), wing)
+    front = np.maximum(wall - y, z - floor)
+    sella = np.maximum(front, np.minimum(z + 20, 40 - y))
+    depth = np.minimum(depth, np.where(x < 20, sella, front))
+    ridge, along = near_segment(x, y, (17.0, -16.0), (72.0, -40.0))
+    petrous = ridge - np.clip((-29 - z) * 0.9, -4, 9) * (0.7 + 0.6 * along)
+    return np.minimum(depth, petrous).astype(np.float32)
+
+
+def head_surface(person: Person, grid: Grid) -> np.ndarray:
+    """Depth in mm under the skin, (h, w) float32; positive inside the head."""
+    x, y, z = np.abs(grid.x), grid.y, grid.z
+    depth = _egg(person, grid, 150.0) + person.skull + person.scalp + 2
+    low = smooth_step(z, -8, -30)
+    face = 1 - ((x / 64) ** 2.6 + np.abs((y - 20) / 66) ** 2.6) ** (1 / 2.6)
+    depth = np.where(low > 0, np.maximum(depth, face * 62 - 30 * (1 - low)), depth)
+    bridge = 88 + 16 * smooth_step(z, -22, -44)
+    nose = np.minimum(7 + 0.25 * (bridge - y) - x, bridge - y)
+    nose = np.minimum(nose, y - 60)
+    depth = np.where(z < -16, np.maximum(depth, np.minimum(nose, -16 - z)), depth)
+    ear, _ = near_segment(x, y, (79.0, -20.0), (88.0, -34.0))
+    return np.maximum(depth, np.where(z < -22, 2.6 - ear, -9)).astype(np.float32)
+
+
+def draw_layers(person: Person, grid: Grid, head: np.ndarray, cranium: np.ndarray) -> np.ndarray:
+    """Labels of everything between skin and cranial cavity, (h, w) uint16.
+
+    head, cranium: depth maps of `head_surface` and `cranial_cavity`.
+    """
+    wave = person.broad.at(grid.x + 40, grid.y, grid.plane)
+    speckle = person.fine.at(grid.x, grid.y, grid.plane)
+    outside = -cranium  # mm from the inner table outwards
+    temple = np.exp(-(((grid.y - 8) / 32) ** 2)) * smooth_step(np.abs(grid.x), 40, 58)
+    skull = person.skull * (1 + 0.15 * wave) * (1 - 0.45 * temple * (grid.z < 30))
+    skull = np.minimum(skull, np.maximum(head + outside - 2.5, 2.0))
+    table = 1.2 + 0.1 * skull
+    labels = np.where(head > 0, SKIN, 0)
+    labels = np.where(head > 1.8 + 0.2 * wave, FAT, labels)
+    deep = head > person.scalp + 0.8 * wave
+    labels = np.where(deep & (grid.z < 38), MUSCLE, labels)
+    strand = np.abs(speckle) < 0.10
+    labels = np.where(deep & (labels == MUSCLE) & strand, FAT, labels)
+    labels = np.where((outside < skull) & (head > 1.8), BONE, labels)
+    marrow = (outside > table) & (outside < skull - table) & (speckle < 1.6)
+    labels = np.where(marrow & (head > 1.8), MARROW, labels)
+    if grid.z.min() < -8:
+        labels = _draw_face(person, grid, head, cranium, labels, speckle)
+    return labels.astype(np.uint16)
+
+
+def _draw_face(
+    person: Person,
+    grid: Grid,
+    head: np.ndarray,
+    cranium: np.ndarray,
+    labels: np.ndarray,
+    speckle: np.ndarray,
+) -> np.ndarray:
+    """Orbits, sinuses, petrous bone and vessels, drawn over the plain layers."""
+    x, y, z = np.abs(grid.x), grid.y, grid.z
+    inside = (head > 2.0) & (cranium < 0)
+    # Skull base: sphenoid and clivus, petrous pyramids with mastoid cells.
+    base = inside & (x < 22) & (y > -20) & (y < 30) & (z < -14)
+    labels = np.where(base, np.where(speckle > 1.2, BONE, MARROW), labels)
+    labels = np.where(base & (-cranium < 1.6), BONE, labels)
+    sphenoid = ((x / 13) ** 2 + ((y - 14) / 11) ** 2 + ((z + 32) / 11) ** 2) < 1
+    labels = np.where(base & sphenoid, BONE, labels)
+    septum = sphenoid & (np.abs(grid.x - 2) < 0.8)
+    labels = np.where(base & septum, MUCOSA, labels)
+    ridge, along = near_segment(x, y, (17.0, -16.0), (72.0, -40.0))
+    petrous = inside & (ridge < 10 + 5 * along) & (z < -24) & (head > 6)
+    cells = np.where(speckle > 0.9, MUCOSA, BONE)
+    labels = np.where(
+        petrous, np.where(along < 0.45, np.where(ridge < 3, MARROW, BONE), cells), labels
+    )
+    # Orbit: a cone from the rim to the apex, fat inside, thin bone around.
+    axis, t = near_segment(x, y, (31.0, 70.0), (12.0, 24.0))
+    vertical = z + 35
+    cone = np.hypot(axis, vertical) - (19 - 15 * t**1.3)
+    orbit = inside & (cone < 0) & (y > 22)
+    wall = inside & (cone < 2.0) & (cone >= 0) & (y > 18) & (y < 68)
+    labels = np.where(wall, BONE, labels)
+    labels = np.where(orbit, FAT, labels)
+    rectus = (np.abs(cone + 3.0) < 1.7) & (t > 0.15) & (y < 62)
+    labels = np.where(orbit & rectus & ((np.abs(vertical) < 5) | (axis < 4)), MUSCLE, labels)
+    sway = 1.2 * np.sin(y / 7)
+    nerve = np.hypot(axis + 0 * sway, vertical) < 2.2
+    labels = np.where(orbit & nerve & (t > 0.25), WHITE, labels)
+    globe = np.sqrt((x - 31) ** 2 + (y - 63) ** 2 + vertical**2)
+    labels = np.where((globe < 13.2) & (head > 1), MUSCLE, labels)
+    labels = np.where((globe < 12.2) & (head > 1), EYE_FLUID, labels)
+    lens = ((x - 31) / 4.6) ** 2 + ((y - 71) / 2.2) ** 2 + (vertical / 4.6) ** 2
+    labels = np.where(lens < 1, MUSCLE, labels)
+    # Ethmoid cells and nasal cavity between the orbits, septum in the middle.
+    nasal = inside & (x < 5 + 6 * smooth_step(z, -20, -40)) & (y > 26) & (y < 76) & (z < -20)
+    labels = np.where(nasal, np.where(np.abs(speckle) < 0.35, MUCOSA, BONE), labels)
+    labels = np.where(nasal & (np.abs(grid.x) < 1.0), MUCOSA, labels)
+    # Frontal sinus above the nose.
+    sinus = inside & (((x - 8) / 9) ** 2 + ((y - 78) / 4) ** 2 + ((z + 14) / 9) ** 2 < 1)
+    return np.where(sinus, BONE, labels)

@@ -1,0 +1,141 @@
+"""Random geometry and intensity on batches of images, on whatever device they live.
+
+Every draw comes from one CPU `torch.Generator`, so a saved generator state repeats a run exactly,
+on a CPU and on a GPU alike. Images are (B, C, H, W) float32 in [0, 1].
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+
+class Draw:
+    """Random numbers of a batch: one value per image, or one smooth field per image."""
+
+    def __init__(self, batch: int, rng: torch.Generator, device: torch.device | str = "cpu"):
+        self.batch, self.rng, self.device = batch, rng, device
+
+    def uniform(self, low: float, high: float, *shape: int) -> torch.Tensor:
+        """Uniform in [low, high): (B, *shape)."""
+        values = torch.rand(self.batch, *shape, generator=self.rng) * (high - low) + low
+        return values.to(self.device)
+
+    def normal(self, *shape: int) -> torch.Tensor:
+        """Standard normal: (B, *shape)."""
+        return torch.randn(self.batch, *shape, generator=self.rng).to(self.device)
+
+    def chance(self, probability: float) -> torch.Tensor:
+        """1.0 with the given probability, else 0.0: (B,)."""
+        return (self.uniform(0, 1) < probability).float()
+
+    def field(self, size: int, cells: int, channels: int = 1) -> torch.Tensor:
+        """Smooth unit-variance noise with about `cells` bumps a side: (B, channels, size, size)."""
+        coarse = self.normal(channels, cells + 3, cells + 3)
+        fine = F.interpolate(coarse, size=(size, size), mode="bicubic", align_corners=True)
+        return fine / fine.std(dim=(2, 3), keepdim=True).clamp_min(1e-6)
+
+    def white(self, size: int, channels: int = 1) -> torch.Tensor:
+        """White unit-variance noise: (B, channels, size, size)."""
+        return self.normal(channels, size, size)
+
+
+def view(values: torch.Tensor) -> torch.Tensor:
+    """(B,) -> (B, 1, 1, 1), to multiply images by one value each."""
+    return values[:, None, None, None]
+
+
+def sampling_grid(
+    draw: Draw,
+    size: int,
+    centre: torch.Tensor,
+    half_side: torch.Tensor,
+    *,
+    rotation: float,
+    stretch: float,
+    shift: float,
+    elastic: float = 0.0,
+) -> torch.Tensor:
+    """Coordinates for `F.grid_sample` of a randomly rotated, stretched, shifted, mirrored window.
+
+    Args:
+        size: side of the output grid in pixels.
+        centre, half_side: (B, 2) x, y and (B,), the window in normalised coordinates of the input.
+        rotation: largest angle in degrees.  stretch: largest relative change of either axis.
+        shift: largest shift as a share of the window's half side.
+        elastic: largest standard deviation of a smooth displacement, same unit as `shift`.
+
+    Returns:
+        (B, size, size, 2).
+    """
+    angle = draw.uniform(-rotation, rotation) * math.pi / 180
+    mirror = 1 - 2 * draw.chance(0.5)
+    scale = half_side[:, None] * (1 + draw.uniform(-stretch, stretch, 2))
+    offset = centre + half_side[:, None] * draw.uniform(-shift, shift, 2)
+    cos, sin = angle.cos(), angle.sin()
+    rows = torch.stack(
+        [
+            torch.stack([cos * mirror * scale[:, 0], -sin * scale[:, 1], offset[:, 0]], 1),
+            torch.stack([sin * mirror * scale[:, 0], cos * scale[:, 1], offset[:, 1]], 1),
+        ],
+        1,
+    )  # (B, 2, 3)
+    grid = F.affine_grid(rows, [draw.batch, 1, size, size], align_corners=False)
+    if elastic:
+        amount = view(half_side * draw.uniform(0, elastic))
+        grid = grid + (amount * draw.field(size, 6, 2)).permute(0, 2, 3, 1)
+    return grid
+
+
+def sample(images: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
+    """Bilinear sampling of (B, C, H, W) at `grid`; outside is air."""
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def blur(images: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+    """Gaussian blur of (B, C, H, W) with one sigma in pixels for each image, (B,) or (B, 2) y, x."""
+    batch, channels, height, width = images.shape
+    if sigma.ndim == 1:
+        sigma = sigma[:, None].expand(-1, 2)
+    radius = 4
+    offsets = torch.arange(-radius, radius + 1, device=images.device)
+    kernels = torch.exp(-0.5 * (offsets / sigma[..., None].clamp_min(1e-2)) ** 2)
+    kernels = (kernels / kernels.sum(-1, keepdim=True)).repeat_interleave(channels, 0)
+    stacked = images.reshape(1, batch * channels, height, width)
+    groups = batch * channels
+    stacked = F.conv2d(stacked, kernels[:, 0, None, :, None], padding=(radius, 0), groups=groups)
+    stacked = F.conv2d(stacked, kernels[:, 1, None, None, :], padding=(0, radius), groups=groups)
+    return stacked.reshape(images.shape)
+
+
+def add_rician_noise(images: torch.Tensor, sigma: torch.Tensor, draw: Draw) -> torch.Tensor:
+    """Magnitude of the image plus complex Gaussian noise (Gudbjartsson & Patz 1995)."""
+    size, channels = images.shape[-1], images.shape[1]
+    real = images + view(sigma) * draw.white(size, channels)
+    imaginary = view(sigma) * draw.white(size, channels)
+    return (real**2 + imaginary**2).sqrt()
+
+
+def augment_real(images: torch.Tensor, size: int, draw: Draw) -> torch.Tensor:
+    """Augment framed real slices without changing what they show.
+
+    Mirror left-right, turn by up to 8 degrees, stretch by 8 %, shift by 3 %; gamma, bias field,
+    slight blur and noise. Mild, because the discriminators learn the look of a contrast from these.
+
+    Args:
+        images: (B, 1, S, S) in [0, 1].
+        size: side of the result.
+    """
+    centre = torch.zeros(draw.batch, 2, device=images.device)
+    half = draw.uniform(0.92, 1.12)
+    grid = sampling_grid(draw, size, centre, half, rotation=8, stretch=0.08, shift=0.03)
+    out = sample(images, grid).clamp(0, 1)
+    out = out ** view(draw.uniform(-0.15, 0.15).exp())
+    out = out * (view(draw.uniform(0, 0.08)) * draw.field(size, 2)).exp()
+    soft = draw.chance(0.3)
+    out = blur(out, soft * draw.uniform(0, 0.6))
+    head = (blur(out, torch.full_like(soft, 1.0)) > 0.03).float()
+    noise = view(draw.chance(0.3) * draw.uniform(0, 0.015)) * draw.white(size)
+    return (out + noise * head).clamp(0, 1)

@@ -1,0 +1,60 @@
+"""Training losses. Images are (B, 1, H, W) in [0, 1]; every loss is a scalar mean."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+
+def lsgan(scores: torch.Tensor, real: bool) -> torch.Tensor:
+    """Least-squares GAN loss (Mao et al. 2017): real patches score 1, generated ones 0."""
+    return (scores.float() - (1.0 if real else 0.0)).square().mean()
+
+
+def l1(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Mean absolute difference: the cycle and identity losses of Zhu et al. 2017."""
+    return (prediction.float() - target.float()).abs().mean()
+
+
+def ssim_loss(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """1 - SSIM (Wang et al. 2004) with a 7x7 box window and data range 1, over the non-air part.
+
+    Air is left out as in the validation metric; otherwise it dominates the mean.
+    """
+    x, y = prediction.float(), target.float()
+
+    def mean(values: torch.Tensor) -> torch.Tensor:
+        return F.avg_pool2d(values, 7, stride=1, padding=3, count_include_pad=False)
+
+    mean_x, mean_y = mean(x), mean(y)
+    var_x, var_y = mean(x * x) - mean_x**2, mean(y * y) - mean_y**2
+    covariance = mean(x * y) - mean_x * mean_y
+    c1, c2 = 0.01**2, 0.03**2
+    ssim = ((2 * mean_x * mean_y + c1) * (2 * covariance + c2)) / (
+        (mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2)
+    )
+    tissue = (mean_y > 0.02).float()
+    return ((1 - ssim) * tissue).sum() / tissue.sum().clamp_min(1)
+
+
+def gradient_field(source: torch.Tensor, translated: torch.Tensor) -> torch.Tensor:
+    """Normalised gradient field distance (Haber & Modersitzki 2006), weighted by edge strength.
+
+    0 where both images have their edges along the same lines, whatever their sign and height; 1
+    where they are perpendicular or missing in the translation. The edge parameter keeps noise out.
+    """
+    edge = 0.03
+
+    def gradient(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        image = F.avg_pool2d(image.float(), 3, stride=1, padding=1)
+        dy = image[..., 2:, 1:-1] - image[..., :-2, 1:-1]
+        dx = image[..., 1:-1, 2:] - image[..., 1:-1, :-2]
+        return dy, dx
+
+    ay, ax = gradient(source)
+    by, bx = gradient(translated)
+    norm_a = (ay**2 + ax**2 + edge**2).sqrt()
+    norm_b = (by**2 + bx**2 + edge**2).sqrt()
+    agreement = ((ay * by + ax * bx) / (norm_a * norm_b)).square()
+    strength = 1 - edge**2 / norm_a**2  # 0 on flat ground, towards 1 on edges of the source
+    return ((1 - agreement) * strength).sum() / strength.sum().clamp_min(1)

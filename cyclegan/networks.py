@@ -1,0 +1,211 @@
+"""The networks: a lean modified U-Net (the product), ResNet-9 (the reference), a patch critic.
+
+All generators map (B, 1, H, W) in [0, 1] to (B, 1, H, W) in [0, 1] and are fully convolutional.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class ChannelNorm(nn.Module):
+    """Layer normalisation over the channels of every pixel (Ba et al. 2016; Liu et al. 2022).
+
+    Unlike instance normalisation it does not depend on how much air surrounds the head, and in
+    bfloat16 on a CPU it is three times faster (measured: 3.6 against 12 ms for 4x32x128x128).
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, C, H, W)
+        x = x.permute(0, 2, 3, 1)  # a view when the memory is channels-last
+        x = F.layer_norm(x, x.shape[-1:], self.weight.to(x.dtype), self.bias.to(x.dtype))
+        return x.permute(0, 3, 1, 2)
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(SiLU(conv(norm(x)))), both convolutions 3x3."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.norm = ChannelNorm(channels)
+        self.expand = nn.Conv2d(channels, channels, 3, padding=1)
+        self.project = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.zeros_(self.project.weight)  # starts as the identity: trains fast from step one
+        nn.init.zeros_(self.project.bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.project(F.silu(self.expand(self.norm(x))))
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention over all pixels of the coarsest level (Zhang et al. 2019)."""
+
+    def __init__(self, channels: int, heads: int = 4):
+        super().__init__()
+        self.heads = heads
+        self.norm = ChannelNorm(channels)
+        self.to_qkv = nn.Conv2d(channels, 3 * channels, 1)
+        self.project = nn.Conv2d(channels, channels, 1)
+        nn.init.zeros_(self.project.weight)
+        nn.init.zeros_(self.project.bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        batch, channels, height, width = x.shape
+        qkv = self.to_qkv(self.norm(x)).reshape(batch, 3, self.heads, -1, height * width)
+        query, key, value = qkv.transpose(-1, -2).unbind(1)  # each (B, heads, H*W, C/heads)
+        out = F.scaled_dot_product_attention(query, key, value)
+        out = out.transpose(-1, -2).reshape(batch, channels, height, width)
+        return x + self.project(out)
+
+
+class UNetGenerator(nn.Module):
+    """Modified U-Net (Ronneberger et al. 2015), one channel in and out.
+
+    What is modified: the image enters and leaves through a 2x2 pixel (un)shuffle, so the widest
+    maps are at half resolution; residual blocks with channel normalisation; strided convolutions
+    down, nearest-neighbour and 1x1 convolution up (no transposed convolution, no checkerboard);
+    skips are added, not concatenated; self-attention at the coarsest level sees the whole head;
+    a last 3x3 convolution at full resolution mixes the shuffled pixels with the input.
+
+    Args:
+        channels: width of each level, from half resolution downwards.
+        blocks: residual blocks per level, on each side; twice as many at the coarsest.
+
+    Input sides that are no multiple of `2 ** len(channels)` are padded with air and cropped again.
+    """
+
+    def __init__(self, channels: tuple[int, ...] = (32, 64, 128, 176), blocks: int = 1):
+        super().__init__()
+        self.multiple = 2 ** len(channels)
+        detail = 8  # channels at full resolution
+
+        def stage(width: int) -> nn.Sequential:
+            return nn.Sequential(*(ResidualBlock(width) for _ in range(blocks)))
+
+        self.stem = nn.Conv2d(4, channels[0], 3, padding=1)
+        self.encoder = nn.ModuleList(stage(c) for c in channels[:-1])
+        self.down = nn.ModuleList(
+            nn.Conv2d(a, b, 3, stride=2, padding=1)
+            for a, b in zip(channels[:-1], channels[1:], strict=True)
+        )
+        self.bottleneck = nn.Sequential(
+            stage(channels[-1]), SelfAttention(channels[-1]), stage(channels[-1])
+        )
+        self.up = nn.ModuleList(
+            nn.Conv2d(b, a, 1) for a, b in zip(channels[:-1], channels[1:], strict=True)
+        )
+        self.decoder = nn.ModuleList(stage(c) for c in channels[:-1])
+        self.unfold = nn.Conv2d(channels[0], 4 * detail, 3, padding=1)
+        self.head = nn.Conv2d(detail + 1, 1, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        height, width = x.shape[-2:]
+        x = F.pad(x, (0, -width % self.multiple, 0, -height % self.multiple))
+        h = self.stem(F.pixel_unshuffle(2 * x - 1, 2))  # (B, C0, H/2, W/2)
+        skips = []
+        for stage, down in zip(self.encoder, self.down, strict=True):
+            h = stage(h)
+            skips.append(h)
+            h = down(h)
+        h = self.bottleneck(h)  # (B, C, H/16, W/16) with four levels
+        for stage, up, skip in zip(
+            reversed(self.decoder), reversed(self.up), reversed(skips), strict=True
+        ):
+            h = stage(F.interpolate(up(h), scale_factor=2, mode="nearest") + skip)
+        h = F.silu(F.pixel_shuffle(self.unfold(F.silu(h)), 2))  # (B, 8, H, W)
+        out = torch.sigmoid(self.head(torch.cat([h, 2 * x - 1], dim=1)))
+        return out[..., :height, :width]
+
+
+class ResnetGenerator(nn.Module):
+    """ResNet generator of Zhu et al. 2017 (appendix 7.2), nine blocks by default: the yardstick."""
+
+    def __init__(self, channels: int = 64, blocks: int = 9):
+        super().__init__()
+
+        def convolution(a: int, b: int, kernel: int, **options) -> list[nn.Module]:
+            return [nn.Conv2d(a, b, kernel, **options), nn.InstanceNorm2d(b), nn.ReLU(True)]
+
+        def block(width: int) -> nn.Module:
+            reflect = {"padding": 1, "padding_mode": "reflect"}
+            return _Residual(
+                *convolution(width, width, 3, **reflect),
+                *convolution(width, width, 3, **reflect)[:-1],
+            )
+
+        def upsample(a: int, b: int) -> list[nn.Module]:
+            transposed = nn.ConvTranspose2d(a, b, 3, stride=2, padding=1, output_padding=1)
+            return [transposed, nn.InstanceNorm2d(b), nn.ReLU(True)]
+
+        self.model = nn.Sequential(
+            *convolution(1, channels, 7, padding=3, padding_mode="reflect"),
+            *convolution(channels, 2 * channels, 3, stride=2, padding=1),
+            *convolution(2 * channels, 4 * channels, 3, stride=2, padding=1),
+            *(block(4 * channels) for _ in range(blocks)),
+            *upsample(4 * channels, 2 * channels),
+            *upsample(2 * channels, channels),
+            nn.Conv2d(channels, 1, 7, padding=3, padding_mode="reflect"),
+            nn.Tanh(),
+        )
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                nn.init.normal_(module.weight, 0.0, 0.02)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        height, width = x.shape[-2:]
+        x = F.pad(x, (0, -width % 4, 0, -height % 4))
+        return (self.model(2 * x - 1)[..., :height, :width] + 1) / 2
+
+
+class _Residual(nn.Sequential):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + super().forward(x)
+
+
+class PatchDiscriminator(nn.Module):
+    """PatchGAN (Isola et al. 2017) with spectral normalisation (Miyato et al. 2018).
+
+    Args:
+        channels: width of the first convolution.
+        sources: when positive, the score also asks whether a patch fits its data source, by a
+            projection (Miyato & Koyama 2018). The generator then has to answer an image of one
+            scanner with that scanner's other contrast, not with the average of all.
+
+    Maps (B, 1, H, W) to (B, 1, about H/8, about W/8) unbounded scores, for a least-squares loss.
+    """
+
+    def __init__(self, channels: int = 64, sources: int = 0):
+        super().__init__()
+        norm = nn.utils.parametrizations.spectral_norm
+        widths = [4, channels, 2 * channels, 4 * channels]
+        self.body = nn.Sequential(
+            *(
+                nn.Sequential(
+                    norm(nn.Conv2d(a, b, 4, stride=1 if b == widths[-1] else 2, padding=1)),
+                    nn.LeakyReLU(0.2, True),
+                )
+                for a, b in zip(widths[:-1], widths[1:], strict=True)
+            )
+        )
+        self.score = norm(nn.Conv2d(widths[-1], 1, 4, padding=1))
+        self.embedding = nn.Embedding(sources, widths[-1]) if sources else None
+        if self.embedding is not None:
+            nn.init.zeros_(self.embedding.weight)
+
+    def forward(self, x: torch.Tensor, source: torch.Tensor | None = None) -> torch.Tensor:
+        h = self.body(F.pixel_unshuffle(2 * x - 1, 2))
+        score = self.score(h)
+        if self.embedding is not None and source is not None:
+            weight = self.embedding(source).to(h.dtype)[:, :, None, None]  # (B, C, 1, 1)
+            projection = (h * weight).sum(1, keepdim=True) / h.shape[1] ** 0.5
+            score = score + projection[..., : score.shape[-2], : score.shape[-1]]
+        return score
+
+
+GENERATORS = {"unet": UNetGenerator, "resnet": ResnetGenerator}

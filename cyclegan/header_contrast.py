@@ -1,0 +1,86 @@
+"""Which contrast a DICOM header suggests. A hint for presetting the direction, never a proof."""
+
+from __future__ import annotations
+
+import re
+
+import pydicom
+
+from .dicom_frames import attribute, count
+
+# Names of contrasts and techniques that contain or accompany "T1" or "T2" without being them.
+_OTHER = re.compile(
+    r"flair|dark.?fl|tirm|stir|t2\s*\*|t2.?star|swi|swan|susc|heme|diff|dwi|dti|adc|trace|perf|bold|fmri"
+    r"|\bepi?\b|ep2d|tof|angio|mra\b|mrv\b|\bpc\b|map|relax|\bpd\b|proton|dual|field|phase|localiz"
+    r"|scout|survey|dixon|\bfs\b|fat.?sat|\bce\b|\+\s*c\b|\bpost|gado|\bgd\b|\bkm\b|contrast"
+)
+_T1 = re.compile(r"(?<![a-z0-9])t1|mprage|mp.rage|spgr|bravo|t1w")
+_T2 = re.compile(r"(?<![a-z0-9])t2|t2w")
+
+
+def contrast_from_header(dataset: pydicom.Dataset) -> str | None:
+    """Suggest "T1" or "T2" from sequence names and times, or None when unsure.
+
+    Names are SeriesDescription, ProtocolName, SequenceName and PulseSequenceName; times are
+    EchoTime, RepetitionTime and InversionTime in ms. Contrasts the models do not translate
+    (FLAIR, post-contrast T1, T2*, diffusion, ...) give None, as do names that contradict times.
+    """
+    keywords = ("SeriesDescription", "ProtocolName", "SequenceName", "PulseSequenceName")
+    text = " ".join(str(dataset.get(keyword) or "") for keyword in keywords).lower()
+    text = text.replace("_", " ")
+    technique = {str(part) for part in _values(dataset.get("ScanningSequence"))}
+    if _OTHER.search(text) or "EP" in technique or dataset.get("AngioFlag") == "Y":
+        return None
+    if dataset.get("ContrastBolusAgent") or dataset.get("ContrastBolusAgentSequence"):
+        return None
+    declared = str(dataset.get("AcquisitionContrast") or "UNKNOWN")  # enhanced MR, C.8.13.3.1.1
+    if declared not in ("T1", "T2", "UNKNOWN", "MIXED"):
+        return None
+    hints = {declared} & {"T1", "T2"}
+    hints |= {label for label, names in (("T1", _T1), ("T2", _T2)) if names.search(text)}
+    by_times = _contrast_from_times(dataset, technique)
+    if by_times == "neither":
+        return None
+    if by_times:
+        hints.add(by_times)
+    return hints.pop() if len(hints) == 1 else None
+
+
+def _contrast_from_times(dataset: pydicom.Dataset, technique: set[str]) -> str | None:
+    """ "T1", "T2", "neither" (times that exclude both) or None (times that do not decide).
+
+    The bounds enclose what brain protocols use at 1.5 and 3 T, and leave gaps where they overlap.
+    """
+    middle = count(dataset) // 2
+    echo = _milliseconds(
+        attribute(dataset, middle, "MREchoSequence", "EffectiveEchoTime") or dataset.get("EchoTime")
+    )
+    repetition = _milliseconds(
+        attribute(dataset, middle, "MRTimingAndRelatedParametersSequence", "RepetitionTime")
+    )
+    inversion = _milliseconds(
+        attribute(dataset, middle, "MRModifierSequence", "InversionTimes")
+        or dataset.get("InversionTime")
+    )
+    if echo is None or repetition is None:
+        return None
+    if inversion and (inversion > 1500 or inversion < 300):
+        return "neither"  # FLAIR nulls fluid late, STIR nulls fat early
+    if inversion:
+        return "T1" if echo <= 20 else None
+    if repetition >= 2000 and echo >= 70:
+        return "T2"
+    if technique == {"SE"} and 250 <= repetition <= 1000 and echo <= 25:
+        return "T1"
+    return "neither" if repetition >= 2000 and technique == {"SE"} and echo <= 40 else None
+
+
+def _values(element) -> list:
+    return [] if element is None else [element] if isinstance(element, str) else list(element)
+
+
+def _milliseconds(value) -> float | None:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None

@@ -1,0 +1,116 @@
+"""Read PNG, JPEG and BMP, and turn what such files do to grey back into grey.
+
+Pillow decodes, except 16-bit PNG with more than one channel, which it would squeeze into 8 bits.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from .volume import ORIENTATION_UNKNOWN, ReadError, Volume, check_claimed_size
+
+MAX_CHANNEL_SPREAD = 0.08  # of the brightest value; JPEG's chroma noise stays below it
+MAX_COLOURED_SHARE = 0.01  # of the pixels; a few coloured marks on a screenshot are tolerated
+
+_EXIF_ORIENTATION = 0x0112
+_DIRECT_MODES = ("L", "LA", "RGB", "RGBA", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+
+
+def read(path: Path) -> Volume:
+    """Read a PNG, JPEG or BMP file as one slice in the values that it stores."""
+    with Image.open(path, formats=("PNG", "JPEG", "BMP")) as image:
+        check_claimed_size(path.name, image.height, image.width)
+        upright = image.getexif().get(_EXIF_ORIENTATION, 1)
+        deep = image.format == "PNG" and _is_deep_colour_png(path)
+        pixels = _decode_deep_png(path) if deep else decode(image)
+    pixels = apply_exif_orientation(grey(pixels, path.name), upright)
+    return slices_without_geometry(pixels[None], path.name)
+
+
+def slices_without_geometry(pixels: np.ndarray, name: str) -> Volume:
+    """Wrap (Z, H, W) pixels of a file that knows nothing about the patient."""
+    return Volume(
+        pixels=pixels,
+        spacing=None,
+        affine=None,
+        directions=None,
+        window=None,
+        contrast_hint=None,
+        name=name,
+        notes=(ORIENTATION_UNKNOWN,),
+    )
+
+
+def decode(image: Image.Image) -> np.ndarray:
+    """Pixels of an opened image, (H, W) or (H, W, C), palettes resolved, bit depth kept."""
+    if image.mode == "1":
+        image = image.convert("L")
+    elif image.mode not in _DIRECT_MODES:
+        image = image.convert("RGBA" if "transparency" in image.info else "RGB")
+    return np.asarray(image)
+
+
+def grey(pixels: np.ndarray, name: str) -> np.ndarray:
+    """Reduce grey, grey + alpha, RGB or RGBA pixels to one channel.
+
+    Args:
+        pixels: (H, W) or (H, W, C) with C from 1 to 4; the last of 2 or 4 channels is opacity.
+        name: file name for the message.
+
+    Returns:
+        (H, W), unchanged where there was one channel, else float32; transparent parts over black.
+
+    Raises:
+        ReadError: the channels differ too much for a grey image.
+    """
+    if pixels.ndim == 2:
+        return pixels
+    channels = pixels.shape[2]
+    opacity = None
+    if channels in (2, 4):
+        full = np.iinfo(pixels.dtype).max if pixels.dtype.kind == "u" else 1.0
+        opacity = pixels[..., -1].astype(np.float32) / full
+        pixels = pixels[..., :-1]
+    if pixels.shape[2] == 3:
+        spread = pixels.max(axis=2).astype(np.float32) - pixels.min(axis=2)
+        if opacity is not None:
+            spread *= opacity
+        allowed = max(MAX_CHANNEL_SPREAD * float(pixels.max()), 4.0 * (pixels.dtype == np.uint8))
+        if np.mean(spread > allowed) > MAX_COLOURED_SHARE:
+            raise ReadError(
+                f"{name}: this is a colour image; choose a grey MR slice without a colour map."
+            )
+    # The sum of three 16-bit values is exact in float32, so equal channels give back their value.
+    single = pixels.sum(axis=2, dtype=np.float32) / pixels.shape[2]
+    return single if opacity is None else single * opacity
+
+
+def apply_exif_orientation(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn (H, W) pixels upright by the TIFF/EXIF tag Orientation, 1 to 8 (TIFF 6.0, p. 36)."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.T
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return pixels
+
+
+def _is_deep_colour_png(path: Path) -> bool:
+    """Whether IHDR says 16 bits and more than one channel (PNG specification, 11.2.1)."""
+    with path.open("rb") as stream:
+        header = stream.read(26)
+    return header[24] == 16 and header[25] != 0
+
+
+def _decode_deep_png(path: Path) -> np.ndarray:
+    """(H, W, C) uint16 of a 16-bit PNG with 2 to 4 channels."""
+    # Imported here: only this rare case needs torch, and importing it takes seconds.
+    import torch
+    from torchvision.io import ImageReadMode, decode_png
+
+    data = torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8)
+    return decode_png(data, mode=ImageReadMode.UNCHANGED).permute(1, 2, 0).numpy()

@@ -1,0 +1,111 @@
+"""Read TIFF: 8 to 64 bits, integer or float, grey or grey-valued colour, one page or a stack.
+
+tifffile reads what is stored uncompressed, in any number type. Compressed files go through
+Pillow's libtiff, which never inflates a strip beyond the size it should have.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from PIL import Image
+
+from .raster import apply_exif_orientation, decode, grey, slices_without_geometry
+from .volume import ReadError, Volume, check_claimed_size
+
+_CHANNELS_LAST = {"YX": "YX", "YXS": "YXS", "SYX": "YXS"}
+# Number types that Pillow decodes from compressed files without loss: (type, many channels?).
+_PILLOW_TYPES = {("uint8", True), ("uint8", False), ("uint16", False), ("float32", False)}
+
+
+def read(path: Path) -> Volume:
+    """Read a TIFF file; pages of equal size become the slices of a volume, in file order."""
+    with tifffile.TiffFile(path) as file:
+        pages = [page for page in file.pages if not page.is_reduced]
+        _refuse_unsuitable(pages, path)
+        if len(pages) == 1 and file.imagej_metadata and len(file.series[0].shape) > 2:
+            _refuse_imagej_stack_with_one_page(file, path.name)
+        first = pages[0]
+        plain = first.compression == tifffile.COMPRESSION.NONE and first.bitspersample >= 8
+        planes = (_plain(page) for page in pages) if plain else _through_pillow(path, pages)
+        slices = [
+            _upright(pixels, page, path.name) for pixels, page in zip(planes, pages, strict=True)
+        ]
+    return slices_without_geometry(np.stack(slices), path.name)
+
+
+def _refuse_unsuitable(pages: list[tifffile.TiffPage], path: Path) -> None:
+    """Check every page's claims before any of them is decoded."""
+    name, first = path.name, pages[0]
+    check_claimed_size(name, first.imagelength, first.imagewidth, len(pages))
+    for page in pages:
+        if page.shape != first.shape or page.dtype != first.dtype or page.axes != first.axes:
+            raise ReadError(
+                f"{name}: the pages differ in size or number type; save slices of one size."
+            )
+    if first.axes not in _CHANNELS_LAST or first.samplesperpixel > 4 or first.dtype is None:
+        raise ReadError(
+            f"{name}: a TIFF page of the shape {first.shape} ({first.axes or 'no pixels'}) is not "
+            "one grey slice; save each slice as a page with one channel."
+        )
+    if first.dtype.kind not in "uif":
+        raise ReadError(f"{name}: the TIFF holds {first.dtype} values; save real numbers.")
+    compressed = first.compression != tifffile.COMPRESSION.NONE
+    many = first.samplesperpixel > 1
+    if compressed and first.bitspersample >= 8 and (first.dtype.name, many) not in _PILLOW_TYPES:
+        raise ReadError(
+            f"{name}: a compressed TIFF with {first.samplesperpixel} x {first.dtype} per pixel "
+            "cannot be read without loss; save it uncompressed."
+        )
+    size = path.stat().st_size
+    for page in pages:
+        ends = zip(page.dataoffsets, page.databytecounts, strict=True)
+        if not page.dataoffsets or any(n < 1 or at < 8 or at + n > size for at, n in ends):
+            raise ReadError(f"{name}: the TIFF file ends before its pixels do; copy it again.")
+
+
+def _refuse_imagej_stack_with_one_page(file: tifffile.TiffFile, name: str) -> None:
+    raise ReadError(
+        f"{name}: this ImageJ stack of {file.series[0].shape} lists only its first slice; save it "
+        "as an ordinary multi-page TIFF."
+    )
+
+
+def _plain(page: tifffile.TiffPage) -> np.ndarray:
+    """Decode an uncompressed page: (H, W) or (H, W, C), palette resolved, white highest."""
+    pixels = page.asarray(maxworkers=1)
+    if page.axes == "SYX":
+        pixels = np.moveaxis(pixels, 0, -1)
+    if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
+        return np.moveaxis(page.colormap[:, pixels], 0, -1)
+    return _white_high(pixels, page)
+
+
+def _through_pillow(path: Path, pages: list[tifffile.TiffPage]):
+    """Yield the pages of a compressed file as `_plain` would."""
+    with Image.open(path, formats=("TIFF",)) as image:
+        for page in pages:
+            image.seek(page.index)
+            if (image.height, image.width) != (page.imagelength, page.imagewidth):
+                raise ReadError(
+                    f"{path.name}: the TIFF's page sizes are contradictory; save again."
+                )
+            pixels = decode(image)
+            # Pillow turns white-is-zero around itself, but only up to 8 bits.
+            yield pixels if page.bitspersample <= 8 else _white_high(pixels, page)
+
+
+def _white_high(pixels: np.ndarray, page: tifffile.TiffPage) -> np.ndarray:
+    """Undo the white-is-zero photometric interpretation (TIFF 6.0, p. 37)."""
+    if page.photometric != tifffile.PHOTOMETRIC.MINISWHITE:
+        return pixels
+    if pixels.dtype.kind == "u":
+        return np.iinfo(pixels.dtype).max - pixels
+    return pixels.max() + pixels.min() - pixels.astype(np.float64)
+
+
+def _upright(pixels: np.ndarray, page: tifffile.TiffPage, name: str) -> np.ndarray:
+    tag = page.tags.get("Orientation")
+    return apply_exif_orientation(grey(pixels, name), int(tag.value) if tag else 1)

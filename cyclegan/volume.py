@@ -1,0 +1,196 @@
+"""One way in: any supported image file becomes a `Volume`, anything else a `ReadError`.
+
+The content of a file decides what it is, never its name. Sizes that a header claims are checked
+against the caps below before anything is decoded or allocated. Reading writes nothing to disk.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+
+MAX_FILE_BYTES = 2**30
+MAX_PIXELS = 64 * 2**20  # per slice: 8192 x 8192, far above any MR matrix
+MAX_VOXELS = 512**3  # half a gigabyte once in float32
+MIN_SIDE = 32  # pixels; below this no anatomy can be told
+
+SUPPORTED = "DICOM, NIfTI (.nii, .nii.gz), PNG, JPEG, TIFF or BMP"
+ORIENTATION_UNKNOWN = "The file does not say how the slice lies: orientation unknown."
+
+# What a file of a given kind is called in messages, and the module of this package that reads it.
+_READERS = {
+    "DICOM": "dicom",
+    "NIfTI": "nifti",
+    "PNG": "raster",
+    "JPEG": "raster",
+    "BMP": "raster",
+    "TIFF": "tiff",
+}
+
+
+class ReadError(ValueError):
+    """A file cannot be read as an MR image; the message is a sentence for who sent it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """A stack of slices as they are shown, and where they lie in the patient.
+
+    Attributes:
+        pixels: (Z, H, W) float32, C-contiguous, finite, in the file's physical values (after
+            rescale slope and intercept). Where the file tells how the slices lie, axial slices
+            are anterior up with the patient's right on the left, ordered from foot to head.
+        spacing: (slice, row, column) distance between pixel centres in mm, or None.
+        affine: (4, 4) float64 taking (column, row, slice, 1) indices of `pixels` to RAS+ mm
+            (x to the patient's right, y anterior, z superior), or None.
+        directions: patient direction at the (left, right, top, bottom) edge of the shown slice,
+            letters out of R L A P S I, or None when the file does not tell.
+        window: (center, width) in the values of `pixels` as the file suggests it, or None.
+        contrast_hint: "T1" or "T2" as the header suggests it, or None. A hint, not the truth.
+        name: file name without folders.
+        notes: plain sentences that a reader of the image should know.
+        stored_affine: (4, 4) float64 like `affine`, for the axes in the order the file stores
+            them, or None. `inv(stored_affine) @ affine` is the signed permutation back to the
+            file's own grid.
+    """
+
+    pixels: np.ndarray
+    spacing: tuple[float, float, float] | None
+    affine: np.ndarray | None
+    directions: tuple[str, str, str, str] | None
+    window: tuple[float, float] | None
+    contrast_hint: str | None
+    name: str
+    notes: tuple[str, ...] = ()
+    stored_affine: np.ndarray | None = None
+
+
+def read_volume(path: str | os.PathLike[str]) -> Volume:
+    """Read a DICOM, NIfTI, PNG, JPEG, TIFF or BMP file into a `Volume`.
+
+    Raises:
+        ReadError: the file is missing, is none of these, is damaged, holds colour, is constant,
+            smaller than `MIN_SIDE` or larger than the caps of this module, or has a fourth
+            dimension. No other exception leaves this function.
+    """
+    path = Path(path)
+    try:
+        if not path.is_file():
+            raise ReadError(f"{path.name}: there is no such file; choose a {SUPPORTED} file.")
+        size = path.stat().st_size
+        with path.open("rb") as stream:
+            head = stream.read(1024)
+    except OSError as error:
+        raise ReadError(f"{path.name}: the file cannot be opened ({error.strerror}).") from error
+    if size == 0:
+        raise ReadError(f"{path.name}: the file is empty; choose a {SUPPORTED} file.")
+    if size > MAX_FILE_BYTES:
+        raise ReadError(
+            f"{path.name}: the file has {size / 2**20:.0f} MiB; "
+            f"up to {MAX_FILE_BYTES / 2**20:.0f} MiB are read."
+        )
+    kind = _kind(head, path.name)
+    reader = import_module(f"{__package__}.{_READERS[kind]}")
+    try:
+        return _checked(reader.read(path))
+    except ReadError:
+        raise
+    except Exception as error:  # on damaged bytes the decoders raise anything at all
+        raise ReadError(
+            f"{path.name}: the {kind} file is damaged or truncated and cannot be decoded; "
+            "export or copy it again."
+        ) from error
+
+
+def check_claimed_size(name: str, rows: int, columns: int, slices: int = 1) -> None:
+    """Refuse sizes outside `MIN_SIDE`, `MAX_PIXELS` and `MAX_VOXELS`; call before decoding.
+
+    Args:
+        name: file name for the message.
+        rows, columns, slices: what the file's header claims.
+
+    Raises:
+        ReadError: the size is outside the limits.
+    """
+    shape = f"{columns} x {rows}" + (f" x {slices}" if slices != 1 else "")
+    if min(rows, columns) < MIN_SIDE or slices < 1:
+        raise ReadError(
+            f"{name}: {shape} pixels are too few for a brain slice; "
+            f"at least {MIN_SIDE} x {MIN_SIDE} are needed."
+        )
+    if rows * columns > MAX_PIXELS or rows * columns * slices > MAX_VOXELS:
+        raise ReadError(
+            f"{name}: {shape} pixels are more than an MR image has; up to "
+            f"{MAX_PIXELS / 2**20:.0f} million per slice and {MAX_VOXELS / 2**20:.0f} million "
+            "per file are read."
+        )
+
+
+def _kind(head: bytes, name: str) -> str:
+    """Tell the kind of file from its first kilobyte, or refuse it."""
+    if head[128:132] == b"DICM":  # first: the preamble before it may pose as TIFF (PS3.10 7.1)
+        return "DICOM"
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    if head.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return "TIFF"
+    if _is_nifti(head):
+        return "NIfTI"
+    if head.startswith(b"\x1f\x8b"):
+        try:
+            inner = zlib.decompressobj(31).decompress(head, 1024)
+        except zlib.error:
+            inner = b""
+        if _is_nifti(inner):
+            return "NIfTI"
+        raise ReadError(
+            f"{name}: the gzip file holds no NIfTI volume; unpack it and choose the image inside."
+        )
+    if head.startswith(b"BM"):
+        return "BMP"
+    # DICOM without its preamble starts with a small element of group 2 or 8, in either byte order.
+    for order in ("little", "big"):
+        group, element = (int.from_bytes(head[i : i + 2], order) for i in (0, 2))
+        if group in (0x0002, 0x0008) and element <= 0x0100 and len(head) > 8:
+            return "DICOM"
+    if head.startswith(b"PK\x03\x04"):
+        raise ReadError(f"{name}: this is a zip archive; unpack it and choose one image inside.")
+    raise ReadError(f"{name}: this is not an image that can be read; choose a {SUPPORTED} file.")
+
+
+def _is_nifti(head: bytes) -> bool:
+    """Whether a header of NIfTI-1, NIfTI-2 or its ancestor Analyze 7.5 starts here.
+
+    All three start with their own length: https://nifti.nimh.nih.gov/nifti-1, -2.
+    """
+    return any(int.from_bytes(head[:4], order) in (348, 540) for order in ("little", "big"))
+
+
+def _checked(volume: Volume) -> Volume:
+    """Make pixels finite float32 and refuse images without content."""
+    name, notes = volume.name, volume.notes
+    with np.errstate(over="ignore"):  # beyond float32 becomes infinite and is dealt with here
+        pixels = np.ascontiguousarray(volume.pixels, dtype=np.float32)
+    check_claimed_size(name, *pixels.shape[1:], pixels.shape[0])
+    # The sum is finite only if every value is; it saves a mask as large as a third of the volume.
+    if not np.isfinite(pixels.sum(dtype=np.float64)):
+        finite = np.isfinite(pixels)
+        if not finite.any():
+            raise ReadError(f"{name}: no pixel holds a number; choose an image with content.")
+        low, high = pixels[finite].min(), pixels[finite].max()
+        pixels = np.nan_to_num(pixels, nan=low, posinf=high, neginf=low)
+        count = finite.size - np.count_nonzero(finite)
+        notes += (f"{count} pixels held no finite number; they are shown as the nearest value.",)
+    if pixels.min() == pixels.max():
+        raise ReadError(
+            f"{name}: all pixels have the same value, so there is nothing to translate; "
+            "choose an image with content."
+        )
+    return replace(volume, pixels=pixels, notes=notes)

@@ -1,6 +1,7 @@
 """The brain of the phantom: folded cortex, ventricles, deep grey matter, cerebellum, brainstem."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 from scipy import ndimage
@@ -14,12 +15,12 @@ THALAMUS, CAUDATE, PUTAMEN, PALLIDUM, VESSEL, BONE = 10, 11, 12, 13, 62, 515
 
 # Axis of the lateral ventricle, one side: (x, y, z, radius) in mm.
 BODY = [
-    (7, 33, 0, 3.0),
-    (9, 24, 8, 4.6),
-    (9, 8, 19, 5.0),
-    (11, -12, 24, 5.0),
-    (17, -30, 20, 5.5),
-    (25, -42, 9, 6.5),
+    (13, 34, 2, 3.0),
+    (9, 24, 8, 5.0),
+    (7, 8, 17, 5.0),
+    (8, -10, 23, 5.0),
+    (12, -26, 22, 5.5),
+    (24, -42, 10, 7.0),
 ]
 OCCIPITAL_HORN = [(25, -42, 9, 6.0), (24, -60, 7, 4.5), (19, -76, 6, 1.5)]
 TEMPORAL_HORN = [(25, -42, 9, 5.0), (33, -32, -8, 3.0), (35, -16, -17, 2.5), (32, -6, -22, 1.5)]
@@ -40,26 +41,35 @@ def draw_brain(person: Person, grid: Grid, cranium: np.ndarray) -> np.ndarray:
 
     cranium: (h, w) depth in mm under the inner table.
     """
-    x, y, z = np.abs(grid.x), grid.y, grid.z
-    tent = -4 - 0.42 * x - 0.25 * np.maximum(0, -45 - y)
-    below = (y < -30) & (z < tent)
-    central = _central_cistern(grid)
+    warp_x = person.warp_x.at(grid.x, grid.y, grid.plane)
+    warp_y = person.warp_y.at(grid.x, grid.y, grid.plane)
+    warp = (warp_x, warp_y)
+    rough = replace(grid, x=grid.x + 0.9 * warp_x, y=grid.y + 0.9 * warp_y)
+    x, y, z = np.abs(rough.x), rough.y, grid.z
+    tent = 4 - 0.62 * np.hypot(x, 10) - 0.22 * np.maximum(0, -45 - y)
+    tent -= 0.5 * np.maximum(0, x - 14 + 1.1 * (38 + y))  # down to the petrous ridge
+    low = smooth_step(z, -26, -38)
+    lobes = np.minimum(
+        ellipsoid(rough, (24, -66, -40), (30, 31, 27)),
+        ellipsoid(rough, (0, -62, -28), (16, 28, 28)),
+    )
+    below = (lobes < 1.25 + 1.5 * low) & (y < -24) & (z < tent)
     gap = 1.0 + 3.0 * person.atrophy
-    cerebrum = (cranium > gap) & ~below & ~central
-    labels = np.full(x.shape, CSF, np.uint16)
-    labels = _draw_cerebrum(person, grid, cranium - gap, cerebrum, labels)
-    labels = _draw_deep(person, grid, labels)
-    if z.min() < 0:
-        labels = _draw_hindbrain(person, grid, cranium, below & (z < tent - 2), labels)
+    cerebrum = (cranium > gap) & ~below & ~_central_cistern(rough)
+    labels = _draw_cerebrum(person, grid, cranium - gap, cerebrum, _fissures(person, rough), warp)
+    labels = _draw_deep(person, rough, labels)
+    if z.min() < 5:
+        cerebellum = below & (lobes < 1.05 + 0.6 * low) & (cranium > 1.5) & (z < tent - 0.8)
+        labels = _draw_hindbrain(person, rough, cerebellum, labels)
     return _draw_vessels(grid, cranium, labels)
 
 
 def _central_cistern(grid: Grid) -> np.ndarray:
     """Space around brainstem and chiasm that the hemispheres leave free, bool."""
-    z = grid.z
-    ring = ellipsoid(grid, (0, -22, -30), (22, 24, 24)) < 1
-    chiasm = ellipsoid(grid, (0, 2, -24), (15, 14, 14)) < 1
-    return (ring | chiasm) & (z < -6)
+    ring = ellipsoid(grid, (0, -22, -30), (21, 21, 24)) < 1
+    chiasm = ellipsoid(grid, (0, 0, -24), (11, 12, 16)) < 1
+    quadrigeminal = ellipsoid(grid, (0, -39, -4), (7, 5, 9)) < 1
+    return ring | chiasm | quadrigeminal
 
 
 def _fissures(person: Person, grid: Grid) -> np.ndarray:
@@ -71,48 +81,63 @@ def _fissures(person: Person, grid: Grid) -> np.ndarray:
     fissure = np.hypot(middle, inside)
     # The Sylvian fissure runs back as it rises; the insula lies at its bottom.
     height = np.clip(np.abs(z - 4) - 11, 0, None)
-    insula, _ = near_segment(x + 0.006 * (y - 2) ** 2, y, (37.0, 20.0), (39.0, -16.0))
-    mouth = 2 - 1.3 * z
-    stem, _ = near_segment(x, y - (mouth - 2) * smooth_step(x, 36, 56), (39.0, 2.0), (75.0, -2.0))
-    stem = np.hypot(stem, np.clip(np.abs(z - 6) - 16, 0, None))
-    pole, _ = near_segment(x, y, (16.0, 4.0), (66.0, 24.0))
-    pole = np.hypot(pole, np.clip(np.abs(z + 18) - 12, 0, None))
+    insula, _ = near_segment(x + 0.006 * (y - 2) ** 2, y, (39.0, 21.0), (40.0, -16.0))
+    mouth = 2 - 1.0 * z
+    stem, _ = near_segment(x, y - (mouth - 2) * smooth_step(x, 38, 56), (40.0, 2.0), (75.0, -2.0))
+    stem = np.hypot(stem, np.clip(np.abs(z - 7) - 13, 0, None))
+    pole, _ = near_segment(x, y, (16.0, 4.0), (66.0, 22.0))
+    pole = np.hypot(pole, np.clip(np.abs(z + 18) - 8, 0, None))
     return np.minimum.reduce([fissure, np.hypot(insula, height), stem, pole])
 
 
 def _draw_cerebrum(
-    person: Person, grid: Grid, depth: np.ndarray, cerebrum: np.ndarray, labels: np.ndarray
+    person: Person,
+    grid: Grid,
+    depth: np.ndarray,
+    cerebrum: np.ndarray,
+    fissure: np.ndarray,
+    warp: tuple[np.ndarray, np.ndarray],
 ) -> np.ndarray:
     """Carve fissures and sulci, then line every surface with cortex of even thickness."""
     pixel = grid.pixel
-    fissure = _fissures(person, grid)
     solid = cerebrum & (fissure > 0.5 * pixel)
     flat, nearest = ndimage.distance_transform_edt(solid, return_indices=True)
     depth = np.minimum(flat * pixel, np.where(cerebrum, depth, 0))
     # Sulci enter at right angles to the surface: read the noise near the closest surface point.
-    warp_x = 2.2 * person.warp_x.at(grid.x, grid.y, grid.plane)
-    warp_y = 2.2 * person.warp_y.at(grid.x, grid.y, grid.plane)
     row, column = (ndimage.gaussian_filter(n.astype(np.float32), 1.5 / pixel) for n in nearest)
-    pull = 0.6
+    pull = 0.8 - 0.45 * smooth_step(grid.z, 30, 60)  # near the vertex that point lies above
     rows, columns = np.indices(depth.shape, dtype=np.float32)
-    u = grid.x + pull * (column - columns) * pixel + warp_x
-    v = grid.y - pull * (row - rows) * pixel + warp_y
-    reach = 12 + 6 * person.fold_depth.at(u, v, grid.plane)
-    line = np.zeros(depth.shape, bool)
-    for folds, limit in ((person.folds, reach), (person.small_folds, 0.45 * reach)):
-        positive = folds.at(u, v, grid.plane) > 0
-        edge = np.zeros_like(line)
-        edge[:, :-1] |= positive[:, :-1] != positive[:, 1:]
-        edge[:-1] |= positive[:-1] != positive[1:]
-        line |= edge & (depth < limit)
+    u = grid.x + pull * (column - columns) * pixel + 2.2 * warp[0]
+    v = grid.y - pull * (row - rows) * pixel + 2.2 * warp[1]
+    core = ellipsoid(grid, (0, -8, 9), (33, 40, 19))  # no sulcus reaches the deep white matter
+    reach = 16 + 5 * smooth_step(grid.z, 22, 38) + 5 * person.fold_depth.at(u, v, grid.plane)
+    reach = reach * smooth_step(core, 1.0, 1.5)
+    # Where two surfaces are equally close that point jumps: keep the false lines out.
+    slope = np.hypot(*np.gradient(ndimage.gaussian_filter(flat, 1.5 / pixel)))
+    reach = np.where(slope < 0.75, np.minimum(reach, 6), reach)
+    line = _zero_crossings(person.folds.at(u, v, grid.plane)) & (depth < reach)
     sulcus = ndimage.distance_transform_edt(~line) * pixel
-    width = (0.3 + 1.1 * person.atrophy) * np.clip(1.3 - depth / 25, 0.4, 1.3)
+    # Shorter sulci dimple only the broad crowns that the long ones leave.
+    dimple = _zero_crossings(person.small_folds.at(u, v, grid.plane)) & (depth < 0.6 * reach)
+    line |= dimple & (sulcus > 2 * person.cortex + 1)
+    sulcus = ndimage.distance_transform_edt(~line) * pixel
+    width = 0.1 + 1.3 * person.atrophy + 0.35 * warp[0]
+    width = width * np.clip(1.2 - depth / 30, 0.5, 1.2) + 1.2 * np.exp(-depth / 2)
     outer = np.minimum(depth, np.where(cerebrum, fissure, 0))
-    fluid = (sulcus < width) | (fissure < 0.7 + width) | ~cerebrum
-    bank = np.minimum(sulcus - width, outer - 0.5)
+    fluid = (sulcus < width) | (fissure < 0.7 + 1.2 * person.atrophy) | ~cerebrum
+    bank = np.minimum(sulcus - np.maximum(width, 0), outer - 0.5)
     cortex = person.cortex + 0.3 * person.broad.at(grid.x, grid.y + 30, grid.plane)
     labels = np.where(fluid, CSF, np.where(bank < cortex, GREY, WHITE))
     return labels.astype(np.uint16)
+
+
+def _zero_crossings(field: np.ndarray) -> np.ndarray:
+    """One pixel wide lines where the sign of a 2-D field changes, bool."""
+    positive = field > 0
+    line = np.zeros(field.shape, bool)
+    line[:, :-1] |= positive[:, :-1] != positive[:, 1:]
+    line[:-1] |= positive[:-1] != positive[1:]
+    return line
 
 
 def _tube(grid: Grid, x: np.ndarray, axis: list, swell: np.ndarray) -> np.ndarray:
@@ -132,20 +157,19 @@ def _draw_deep(person: Person, grid: Grid, labels: np.ndarray) -> np.ndarray:
     x, z = np.abs(grid.x), grid.z
     if z.max() < -32 or z.min() > 42:
         return labels
-    rough = 1 + 0.08 * person.warp_x.at(grid.x + 9, grid.y, grid.plane)
-    core = ellipsoid(grid, (0, -6, 8), (36, 42, 21)) < rough
-    labels = np.where(core & (z > -10), WHITE, labels)
     for code, centre, radii, slant in (
         (THALAMUS, (11, -18, 7), (9.5, 15, 10), -0.35),
-        (PUTAMEN, (26, 2, 3), (5.5, 17, 12), -0.22),
+        (PUTAMEN, (26, 2, 2), (5.5, 17, 14), -0.22),
         (PALLIDUM, (20, -3, 1), (4.5, 9, 7), -0.35),
         (CAUDATE, (14, 13, 8), (6, 12, 11), -0.25),
         (CAUDATE, (17, -6, 21), (3.5, 18, 6), -0.3),
+        (GREY, (3, -3, -9), (4, 9, 7), 0.0),  # hypothalamus
+        (PALLIDUM, (5, -20, -9), (2.6, 2.8, 4), 0.0),  # red nucleus: as rich in iron
         (GREY, (25, -8, -19), (8, 13, 8), -0.2),  # amygdala and hippocampal head
         (GREY, (28, -26, -11), (6, 14, 6), -0.1),
     ):
-        labels = np.where(ellipsoid(grid, centre, radii, slant) < rough, code, labels)
-    swell = np.where(grid.x < 0, *person.ventricle_side) * (0.65 + 1.0 * person.atrophy)
+        labels = np.where(ellipsoid(grid, centre, radii, slant) < 1, code, labels)
+    swell = np.where(grid.x < 0, *person.ventricle_side) * (0.75 + 0.9 * person.atrophy)
     lateral = np.minimum.reduce(
         [_tube(grid, x, axis, swell) for axis in (BODY, OCCIPITAL_HORN, TEMPORAL_HORN)]
     )
@@ -158,23 +182,17 @@ def _draw_deep(person: Person, grid: Grid, labels: np.ndarray) -> np.ndarray:
 
 
 def _draw_hindbrain(
-    person: Person, grid: Grid, cranium: np.ndarray, below: np.ndarray, labels: np.ndarray
+    person: Person, grid: Grid, cerebellum: np.ndarray, labels: np.ndarray
 ) -> np.ndarray:
     """Cerebellum with folia, midbrain, pons and fourth ventricle."""
     x, y, z = np.abs(grid.x), grid.y, grid.z
-    wobble = 0.06 * person.warp_y.at(grid.x, grid.y, grid.plane)
-    lobes = np.minimum(
-        ellipsoid(grid, (25, -65, -38), (29, 31, 27)), ellipsoid(grid, (0, -62, -28), (16, 28, 25))
-    )
-    cerebellum = below & (lobes < 1 + wobble) & (cranium > 1.5)
     depth = ndimage.distance_transform_edt(cerebellum) * grid.pixel
     arc = np.hypot(0.75 * grid.x, y + 34) + 0.8 * person.warp_x.at(grid.x, grid.y, grid.plane)
     folia = np.cos(arc * (2 * np.pi / 5.5))
-    arbor = np.cos(arc * (2 * np.pi / 11) + 1.0)
-    labels = np.where(cerebellum, CEREBELLAR_GREY, labels)
-    white = depth > 9 - 4.5 * arbor + 2.5 * np.abs(grid.x) / 40
-    labels = np.where(cerebellum & white, CEREBELLAR_WHITE, labels)
-    labels = np.where(cerebellum & (folia > 0.86) & (depth < 6) & ~white, CSF, labels)
+    arbor = np.cos(arc * (2 * np.pi / 5.5) + 2.5)
+    white = (ellipsoid(grid, (15, -56, -35), (19, 15, 17)) < 1 + 0.8 * arbor) & (depth > 3)
+    labels = np.where(cerebellum, np.where(white, CEREBELLAR_WHITE, CEREBELLAR_GREY), labels)
+    labels = np.where(cerebellum & (folia > 0.8) & (depth < 8) & ~white, CSF, labels)
     peduncle, _ = near_segment(x, y, (12.0, -30.0), (24.0, -54.0))
     labels = np.where((peduncle < 6.5) & (np.abs(z + 36) < 8), CEREBELLAR_WHITE, labels)
     pons = ellipsoid(grid, (0, -27, -36), (17, 14, 17)) < 1
@@ -182,6 +200,11 @@ def _draw_hindbrain(
         ellipsoid(grid, (9, -18, -13), (6, 9, 10), 0.3) < 1
     )
     labels = np.where((pons | midbrain) & (z < -5), BRAINSTEM, labels)
+    chiasm = np.minimum(
+        near_segment(x, y, (0.0, 3.0), (9.0, 14.0))[0],
+        near_segment(x, y, (0.0, 2.0), (9.0, -7.0))[0],
+    )
+    labels = np.where((chiasm < 1.8) & (np.abs(z + 15) < 2.5) & (labels == CSF), WHITE, labels)
     fourth = ellipsoid(grid, (0, -45, -34), (6 + 3 * person.atrophy, 5, 10)) < 1
     aqueduct = (np.hypot(x, y + 33) < 1.4) & (z < -5) & (z > -24)
     return np.where(fourth | aqueduct, VENTRICLE, labels).astype(np.uint16)

@@ -29,9 +29,9 @@ def _egg(person: Person, grid: Grid, down: float) -> np.ndarray:
     `down`: vertical radius below the widest level; above it the case closes at the vertex.
     """
     t = (grid.y + 16) / 89
-    half_width = 69 * (1 - person.egg * t - 0.10 * t * t)
+    half_width = 68.5 * (1 - person.egg * t - 0.05 * t * t)
     vertical = np.where(grid.z > 8, (grid.z - 8) / 71, (8 - grid.z) / down)
-    radius = (np.abs(grid.x / half_width) ** 2.25 + np.abs(t) ** 2.25) ** (2 / 2.25)
+    radius = (np.abs(grid.x / half_width) ** 2.3 + np.abs(t) ** 2.3) ** (2 / 2.3)
     radius = np.sqrt(radius + np.abs(vertical) ** 2.3)
     return (1 - radius) * 76 + 1.2 * person.broad.at(grid.x, grid.y, grid.plane)
 
@@ -46,7 +46,7 @@ def cranial_cavity(person: Person, grid: Grid) -> np.ndarray:
     wing = 24 - 0.016 * (x - 42) ** 2
     body = -9 + 0.45 * (z + 20)  # back of the clivus, sloping forward as it rises
     wall = np.where(x < 30, body + (wing - body) * smooth_step(x, 12, 24), wing)
-    front = np.maximum(wall - y, z - floor)
+    front = np.maximum(wall - y, 2 * (z - floor))
     sella = np.maximum(front, np.minimum(z + 20, 40 - y))
     depth = np.minimum(depth, np.where(x < 20, sella, front))
     ridge, along = near_segment(x, y, (17.0, -16.0), (72.0, -40.0))
@@ -65,8 +65,8 @@ def head_surface(person: Person, grid: Grid) -> np.ndarray:
     nose = np.minimum(7 + 0.25 * (bridge - y) - x, bridge - y)
     nose = np.minimum(nose, y - 60)
     depth = np.where(z < -16, np.maximum(depth, np.minimum(nose, -16 - z)), depth)
-    ear, _ = near_segment(x, y, (79.0, -20.0), (88.0, -34.0))
-    return np.maximum(depth, np.where(z < -22, 2.6 - ear, -9)).astype(np.float32)
+    ear, _ = near_segment(x, y, (76.0, -18.0), (84.0, -33.0))
+    return np.maximum(depth, np.where(z < -22, 3.4 - ear, -9)).astype(np.float32)
 
 
 def draw_layers(person: Person, grid: Grid, head: np.ndarray, cranium: np.ndarray) -> np.ndarray:
@@ -78,7 +78,8 @@ def draw_layers(person: Person, grid: Grid, head: np.ndarray, cranium: np.ndarra
     speckle = person.fine.at(grid.x, grid.y, grid.plane)
     outside = -cranium  # mm from the inner table outwards
     temple = np.exp(-(((grid.y - 8) / 32) ** 2)) * smooth_step(np.abs(grid.x), 40, 58)
-    skull = person.skull * (1 + 0.15 * wave) * (1 - 0.45 * temple * (grid.z < 30))
+    roof = smooth_step(grid.y, 10, 25) * smooth_step(grid.z, -4, -16)
+    skull = person.skull * (1 + 0.15 * wave) * (1 - 0.45 * temple * (grid.z < 30) - 0.5 * roof)
     skull = np.minimum(skull, np.maximum(head + outside - 2.5, 2.0))
     table = 1.2 + 0.1 * skull
     labels = np.where(head > 0, SKIN, 0)
@@ -123,8 +124,8 @@ def _draw_face(
     # Orbit: a cone from the rim to the apex, fat inside, thin bone around.
     axis, t = near_segment(x, y, (31.0, 70.0), (12.0, 24.0))
     vertical = z + 35
-    cone = np.hypot(axis, vertical) - (19 - 15 * t**1.3)
-    orbit = inside & (cone < 0) & (y > 22)
+    cone = np.hypot(axis, 0.65 * vertical) - (19 - 15 * t**1.3)
+    orbit = inside & (cone < 0) & (y > 22) & (-cranium > 1.6)
     wall = inside & (cone < 2.0) & (cone >= 0) & (y > 18) & (y < 68)
     labels = np.where(wall, BONE, labels)
     labels = np.where(orbit, FAT, labels)

@@ -17,14 +17,15 @@ class Noise:
     """
 
     def __init__(self, rng: np.random.Generator, grain: float, band_pass: bool = False):
-        """`grain`: lattice spacing in mm. `band_pass` removes waves much longer than the grain, so
-        that the zero crossings keep an even distance, like sulci."""
+        """`grain`: lattice spacing in mm. `band_pass` keeps waves of about 4.5 grains only, so
+        that the zero crossings stay evenly apart, like sulci."""
         self.grain = grain
         extent = (NOISE_Z_MM, NOISE_Y_MM, NOISE_X_MM)
         coefficients = rng.standard_normal([int(2 * e / grain) + 6 for e in extent], np.float32)
         if band_pass:
-            coefficients -= ndimage.gaussian_filter(coefficients, 1.1)
-        self.coefficients = coefficients / (0.33 if not band_pass else 0.28)
+            wide = ndimage.gaussian_filter(coefficients, 1.1, truncate=3)
+            coefficients = ndimage.gaussian_filter(coefficients, 0.8, truncate=3) - wide
+        self.coefficients = coefficients / (0.05 if band_pass else 0.33)
 
     def at(self, x: np.ndarray, y: np.ndarray, z: float) -> np.ndarray:
         """Field at (x, y) mm, arrays of one shape, on the plane z mm; standard deviation near 1."""
@@ -96,15 +97,15 @@ class Person:
             yaw=rng.normal(0, 0.035),
             pitch=rng.normal(0, 0.05),
             roll=rng.normal(0, 0.02),
-            egg=rng.uniform(0.08, 0.2),
+            egg=rng.uniform(0.05, 0.14),
             lean=rng.normal(0, 0.012),
             atrophy=rng.beta(1.3, 2.2),
             ventricle_side=rng.normal(1, 0.06, 2),
             cortex=rng.uniform(2.6, 3.4),
             skull=rng.uniform(4.5, 7.5),
             scalp=rng.uniform(3.5, 6.5),
-            folds=Noise(rng, 8.5, band_pass=True),
-            small_folds=Noise(rng, 6.0, band_pass=True),
+            folds=Noise(rng, 5.0, band_pass=True),
+            small_folds=Noise(rng, 3.6, band_pass=True),
             fold_depth=Noise(rng, 13.0),
             warp_x=Noise(rng, 10.0),
             warp_y=Noise(rng, 10.0),

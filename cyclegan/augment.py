@@ -89,9 +89,9 @@ def sampling_grid(
     return grid
 
 
-def sample(images: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
-    """Bilinear sampling of (B, C, H, W) at `grid`; outside is air."""
-    return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+def sample(images: torch.Tensor, grid: torch.Tensor, outside: str = "zeros") -> torch.Tensor:
+    """Bilinear sampling of (B, C, H, W) at `grid`; `outside` is "zeros" (air) or "border"."""
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode=outside, align_corners=False)
 
 
 def blur(images: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:

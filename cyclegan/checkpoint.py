@@ -1,0 +1,183 @@
+"""Weights and training state on disk, as safetensors: loading never unpickles.
+
+A weights folder holds `config.json` and `model.safetensors` (both generators, half precision). A
+training state is one safetensors file with everything that resuming needs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load, save_file
+from torch import nn
+
+from cyclegan.networks import GENERATORS
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+FORMAT = 1  # of the weights folder; raised when old software could not read it
+
+
+class CheckpointError(ValueError):
+    """Weights or training state that cannot be used; the message says which file and why."""
+
+
+def export_weights(
+    folder: str | Path,
+    generators: dict[str, nn.Module],
+    *,
+    generator: str,
+    generator_options: dict[str, Any],
+    size: int,
+    version: str,
+    training: dict[str, Any] | None = None,
+) -> Path:
+    """Write the slim weights folder that `Translator.from_pretrained` reads.
+
+    Args:
+        folder: created when missing.
+        generators: wanted contrast, "T1" and "T2" -> generator.
+        generator, generator_options: name in `networks.GENERATORS` and its arguments.
+        size: side of the grid that the generators were trained on.
+        version: shown to the reader.
+        training: what the model saw, for the record.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        f"to_{to}.{name}": value.detach().cpu().half().contiguous()
+        for to, network in generators.items()
+        for name, value in network.state_dict().items()
+    }
+    _replace(folder / WEIGHTS, lambda path: save_file(tensors, path, {"format": "pt"}))
+    config = {
+        "format": FORMAT,
+        "version": version,
+        "generator": generator,
+        "generator_options": generator_options,
+        "size": size,
+        "sha256": file_sha256(folder / WEIGHTS),
+        "training": training or {},
+    }
+    text = json.dumps(config, indent=2) + "\n"
+    _replace(folder / CONFIG, lambda path: Path(path).write_text(text))
+    return folder
+
+
+def load_weights(folder: str | Path) -> tuple[dict[str, nn.Module], dict[str, Any]]:
+    """Read a weights folder: (wanted contrast -> generator in float32, config).
+
+    Raises:
+        CheckpointError: missing or damaged files, a checksum that does not match, or a config that
+            does not fit the weights.
+    """
+    folder = Path(folder)
+    try:
+        config = json.loads((folder / CONFIG).read_text())
+        data = (folder / WEIGHTS).read_bytes()
+    except FileNotFoundError as error:
+        missing = Path(error.filename).name
+        raise CheckpointError(
+            f"{folder}: {missing} is missing; a weights folder holds {CONFIG} and {WEIGHTS}"
+        ) from None
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise CheckpointError(f"{folder / CONFIG}: not a JSON file") from None
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
+        raise CheckpointError(f"{folder / CONFIG}: unknown format; expected format {FORMAT}")
+    checksum = hashlib.sha256(data).hexdigest()
+    if checksum != config.get("sha256"):
+        raise CheckpointError(
+            f"{folder / WEIGHTS}: checksum {checksum[:12]} does not match the config; the file is "
+            "damaged or belongs to another config, copy both files again"
+        )
+    try:
+        tensors = load(data)
+        generators = {}
+        for to in ("T1", "T2"):
+            options = {
+                k: tuple(v) if isinstance(v, list) else v
+                for k, v in config["generator_options"].items()
+            }
+            network = GENERATORS[config["generator"]](**options)
+            prefix = f"to_{to}."
+            network.load_state_dict(
+                {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+            )
+            generators[to] = network.eval()
+    except (SafetensorError, KeyError, TypeError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"{folder / WEIGHTS}: does not fit its config ({reason})") from None
+    return generators, config
+
+
+def save_state(path: str | Path, state: dict[str, Any]) -> None:
+    """Write nested dicts and lists of tensors, numbers, strings and None to one file, atomically.
+
+    A kill at any moment leaves the old file or the new one, never a part of one.
+    """
+    tensors: dict[str, torch.Tensor] = {}
+
+    def strip(node: Any) -> Any:
+        if isinstance(node, torch.Tensor):
+            name = f"t{len(tensors)}"
+            tensors[name] = node.detach().cpu().contiguous().clone()
+            return {"__tensor__": name}
+        if isinstance(node, dict):  # as pairs: JSON would turn integer keys into text
+            return {"__dict__": [[k, strip(v)] for k, v in node.items()]}
+        if isinstance(node, list | tuple):
+            return [strip(v) for v in node]
+        return node
+
+    structure = json.dumps(strip(state))
+    _replace(Path(path), lambda p: save_file(tensors, p, {"structure": structure}))
+
+
+def load_state(path: str | Path) -> dict[str, Any]:
+    """Read what `save_state` wrote.
+
+    Raises:
+        CheckpointError: no such file, or not a training state.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no training state to resume from; start without --resume")
+    try:
+        with safe_open(path, "pt") as file:
+            structure = json.loads((file.metadata() or {})["structure"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, KeyError, json.JSONDecodeError):
+        raise CheckpointError(f"{path}: damaged, or not a training state") from None
+
+    def fill(node: Any) -> Any:
+        if isinstance(node, list):
+            return [fill(v) for v in node]
+        if isinstance(node, dict):
+            if "__tensor__" in node:
+                return tensors[node["__tensor__"]]
+            return {k: fill(v) for k, v in node["__dict__"]}
+        return node
+
+    return fill(structure)
+
+
+def file_sha256(path: str | Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _replace(path: Path, write) -> None:
+    """Write beside `path` first, then put it in its place in one step."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        write(str(part))
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,381 @@
+"""Label map -> T1w and T2w slice of the same anatomy, by the signal equations, randomised.
+
+The inputs vary as scanners and people do (tissue values, sequence, resolution, bias field, noise,
+stripped or not, lesions); the targets are clean and in one moderate style. A generator taught on
+such pairs knows which tissue is which before it sees a real image.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from cyclegan.augment import Draw, add_rician_noise, blur, sample, sampling_grid, view
+from cyclegan.preprocess import FOREGROUND, HIGH_PERCENTILE, MARGIN, SMALLEST_FRAME
+
+
+@dataclass(frozen=True)
+class Tissue:
+    """Proton density relative to water, T1 and T2 in ms at 1.5 T."""
+
+    pd: float
+    t1: float
+    t2: float
+    inside_brain: bool
+
+
+# Values at 1.5 T after Bojorquez et al. 2017 (T1), Stanisz et al. 2005 (T2) and the tissue models
+# of BrainWeb (Collins et al. 1998); bone and air are nearly silent. Keys are FreeSurfer labels,
+# and 500 upwards outside the brain, as in `phantom.py`.
+TISSUES: dict[int, Tissue] = {
+    2: Tissue(0.70, 780, 78, True),  # white matter
+    3: Tissue(0.83, 1200, 98, True),  # cortical grey matter
+    4: Tissue(1.00, 4000, 1500, True),  # ventricular CSF
+    24: Tissue(1.00, 4000, 1200, True),  # sulcal CSF
+    7: Tissue(0.72, 830, 80, True),  # cerebellar white matter
+    8: Tissue(0.83, 1220, 99, True),  # cerebellar grey matter
+    10: Tissue(0.79, 1020, 85, True),  # thalamus
+    11: Tissue(0.82, 1120, 90, True),  # caudate
+    12: Tissue(0.81, 1080, 86, True),  # putamen
+    13: Tissue(0.73, 900, 66, True),  # pallidum (iron)
+    16: Tissue(0.74, 900, 82, True),  # brainstem
+    25: Tissue(0.85, 1300, 130, True),  # lesion
+    62: Tissue(0.60, 1550, 150, True),  # vessel
+    506: Tissue(1.00, 3500, 900, False),  # vitreous
+    508: Tissue(0.90, 300, 110, False),  # fat
+    509: Tissue(0.85, 1300, 95, False),  # mucosa and glands
+    511: Tissue(0.78, 950, 47, False),  # muscle
+    514: Tissue(0.45, 450, 75, False),  # bone marrow
+    515: Tissue(0.06, 500, 5, False),  # cortical bone, air
+    516: Tissue(0.80, 520, 70, False),  # skin
+}
+
+
+def read_tissues(path: str | Path) -> dict[int, Tissue]:
+    """Read a tissue table: columns labels (space-separated), pd, t1_ms, t2_ms, inside_brain.
+
+    Raises:
+        ValueError: naming the file and the missing column or unreadable row.
+    """
+    path, table = Path(path), {}
+    with path.open(newline="") as lines:
+        for number, row in enumerate(csv.DictReader(lines), start=2):
+            try:
+                values = [float(row[k]) for k in ("pd", "t1_ms", "t2_ms")]
+                tissue = Tissue(*values, inside_brain=row["inside_brain"].strip() == "1")
+                table.update({int(label): tissue for label in row["labels"].split()})
+            except (KeyError, TypeError, ValueError, AttributeError):
+                raise ValueError(
+                    f"{path.name}, line {number}: expected the columns labels, pd, t1_ms, t2_ms "
+                    "and inside_brain, with numbers"
+                ) from None
+    return table
+
+
+def read_label_maps(folder: str | Path) -> tuple[np.ndarray, dict[int, Tissue]]:
+    """Read a folder of label-map PNGs and the `tissues.csv` beside them.
+
+    Returns:
+        ((N, S, S) uint16 labels, padded with air to one square, and the tissue table.
+
+    Raises:
+        ValueError: when the folder holds no label maps or no table.
+    """
+    folder = Path(folder)
+    paths = sorted(folder.glob("*.png"))
+    if not paths:
+        raise ValueError(f"{folder}: no label maps; expected 16-bit PNG files and tissues.csv")
+    if not (folder / "tissues.csv").is_file():
+        raise ValueError(f"{folder}: tissues.csv is missing; it says which label is which tissue")
+    maps = []
+    for path in paths:
+        with Image.open(path) as image:
+            maps.append(np.asarray(image).astype(np.uint16))
+        if maps[-1].ndim != 2:
+            raise ValueError(f"{path.name}: a label map has one channel, this has several")
+    side = max(max(m.shape) for m in maps)
+    labels = np.zeros((len(maps), side, side), np.uint16)
+    for padded, m in zip(labels, maps, strict=True):
+        top, left = (side - m.shape[0]) // 2, (side - m.shape[1]) // 2
+        padded[top : top + m.shape[0], left : left + m.shape[1]] = m
+    return labels, read_tissues(folder / "tissues.csv")
+
+
+@dataclass(frozen=True)
+class SimulatedPair:
+    """(B, 1, S, S) float32 in [0, 1]: what a scanner might give, and the clean targets."""
+
+    t1: torch.Tensor
+    t2: torch.Tensor
+    t1_target: torch.Tensor
+    t2_target: torch.Tensor
+    lesion: torch.Tensor  # bool
+
+
+class Simulator:
+    """Draws batches of simulated pairs from a stack of label maps.
+
+    Args:
+        labels: (N, H, W) integer label maps, 1 mm, square, anterior up.
+        tissues: label -> Tissue. Labels without an entry become air.
+        device: where the batches are made.
+    """
+
+    def __init__(
+        self,
+        labels: np.ndarray,
+        tissues: dict[int, Tissue] = TISSUES,
+        device: torch.device | str = "cpu",
+    ):
+        codes = [0, *sorted(tissues)]
+        lookup = np.zeros(int(max(labels.max(), codes[-1])) + 1, np.uint8)
+        lookup[codes] = np.arange(len(codes))
+        self.indices = torch.from_numpy(lookup[labels])  # (N, H, W) uint8: row of the table
+        air = Tissue(0.0, 1000.0, 10.0, False)
+        rows = [air, *(tissues[c] for c in codes[1:])]
+        self.table = torch.tensor([[t.pd, t.t1, t.t2] for t in rows], device=device)
+        self.inside = torch.tensor([t.inside_brain for t in rows], device=device).float()
+        self.outside = torch.tensor(  # fat, skin, muscle: what surface coils and suppression change
+            [not t.inside_brain and t.pd > 0.2 for t in rows], device=device
+        )
+        self.device = device
+        inside = self.inside.bool().cpu()[self.indices.long()]
+        self.head_boxes = torch.stack([_box(m) for m in self.indices > 0])
+        self.brain_boxes = torch.stack([_box(m) for m in inside])
+        self.has_brain = inside.flatten(1).sum(1) > 400
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def draw(
+        self,
+        batch: int,
+        size: int,
+        rng: torch.Generator,
+        *,
+        lesions: float = 0.5,
+        stripped: float = 0.45,
+        degrade: bool = True,
+        pick: torch.Tensor | None = None,
+    ) -> SimulatedPair:
+        """Draw a batch.
+
+        Args:
+            batch: number of pairs.  size: side of the images in pixels.
+            rng: source of every random choice.
+            lesions, stripped: probability that a pair has lesions; that it is skull-stripped.
+            degrade: False leaves out noise, bias field, blur and the random view.
+            pick: (B,) indices of the label maps; drawn when omitted.
+        """
+        draw = Draw(batch, rng, self.device)
+        if pick is None:
+            pick = torch.randint(len(self), (batch,), generator=rng)
+        is_stripped = draw.chance(stripped) * self.has_brain[pick].to(self.device)
+        index = self.indices[pick].to(self.device).long()  # (B, H, W)
+        signals, lesion = self._signals(index, draw, lesions, vary=degrade)
+        keep = self._keep(index, is_stripped, draw)
+        brain, head = self.brain_boxes[pick], self.head_boxes[pick]
+        box = torch.where(is_stripped.cpu()[:, None].bool(), brain, head).to(self.device)
+        half = (MARGIN * box[:, 2]).clamp_min(SMALLEST_FRAME)
+        if degrade:
+            half = half * draw.uniform(0.92, 1.25)
+        amount = {"rotation": 12, "stretch": 0.08, "shift": 0.05, "elastic": 0.02}
+        if not degrade:
+            amount = dict.fromkeys(amount, 0.0)
+        grid = sampling_grid(draw, size, box[:, :2], half, **amount)
+        images, lesion = sample(torch.cat([signals, lesion], 1), grid).split([4, 1], 1)
+        keep = sample(keep, grid, outside="border")  # there is noise beside the label map, too
+        # Real voxels mix tissues; bilinear sampling does part of that, this the rest.
+        sigma = torch.full((batch,), 0.45, device=self.device)
+        clean = blur(images[:, 2:], sigma * size / 256) * keep
+        t1_target, t2_target = (_normalise(c) for c in clean.split(1, 1))
+        inputs = []
+        for image in images[:, :2].split(1, 1):
+            inputs.append(_degrade(image * keep, keep, draw) if degrade else _normalise(image))
+        return SimulatedPair(*inputs, t1_target, t2_target, lesion > 0.5)
+
+    def _signals(
+        self, index: torch.Tensor, draw: Draw, lesions: float, vary: bool
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Signals (B, 4, H, W) of t1, t2, t1 target, t2 target, and the lesion mask (B, 1, H, W)."""
+        size = index.shape[-1]
+        inside = self.inside[index][:, None]
+        lesion, core = _lesions(inside, draw, lesions)
+        # Tissue is never flat: water content varies slowly, and moves T1 and T2 together. This is
+        # in the targets too, so the network learns to follow the source rather than a mean value.
+        water = draw.field(size, 6) * 0.4 + draw.field(size, 24) * 0.4 + draw.field(size, 90) * 0.4
+        water = water * view(draw.uniform(0.01, 0.09))
+        stretch_t1 = 1 + lesion * view(draw.uniform(0.25, 1.2)) * (1 + 3 * water)
+        stretch_t2 = 1 + lesion * view(draw.uniform(0.5, 2.0)) * (1 + 3 * water)
+        wet = 1 + lesion * view(draw.uniform(0.05, 0.2))
+
+        def tissue_maps(jitter: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+            table = self.table * (jitter * draw.normal(*self.table.shape)).exp()  # (B, K, 3)
+            maps = torch.gather(
+                table, 1, index.flatten(1)[..., None].expand(-1, -1, 3)
+            ).unflatten(1, index.shape[1:])  # (B, H, W, 3)
+            pd, t1, t2 = (maps[..., k][:, None] for k in range(3))
+            t1 = t1 * (1.2 * water).exp() * stretch_t1
+            t2 = t2 * (1.5 * water).exp() * stretch_t2
+            pd = pd * (0.3 * water).exp() * wet
+            # Necrotic or cystic cores are nearly fluid.
+            t1, t2 = t1 + core * (3000 - t1), t2 + core * (500 - t2)
+            return pd.clamp_max(1.1), t1, t2
+
+        outside = self.outside[index][:, None].float()
+
+        def outer_gain(low: float, high: float) -> torch.Tensor:
+            """Surface coils brighten the scalp, fat suppression darkens it."""
+            return 1 + outside * (view(draw.uniform(low, high)) - 1)
+
+        nominal = tissue_maps(0.0)
+        t1_target = 0.5 * spin_echo(*nominal, 550, 12) + 0.5 * inversion_recovery(
+            *nominal, 2000, 900, 4
+        )
+        t2_target = spin_echo(*nominal, 4000, 95)
+        if not vary:
+            t1, t2 = t1_target, t2_target
+        else:
+            mixed = tissue_maps(0.07)
+            is_gradient_echo = view(draw.chance(0.5))
+            echo = spin_echo(
+                *mixed, view(draw.uniform(350, 850)), view(draw.uniform(6, 20))
+            )
+            inversion = inversion_recovery(
+                *mixed,
+                view(draw.uniform(1500, 2600)),
+                view(draw.uniform(650, 1050)),
+                view(draw.uniform(2, 6)),
+            )
+            t1 = echo + is_gradient_echo * (inversion * 1.2 - echo)
+            t1 = t1 * outer_gain(0.5, 1.6)
+            t2 = spin_echo(
+                *tissue_maps(0.07), view(draw.uniform(2500, 7000)), view(draw.uniform(70, 125))
+            )
+            suppressed = view(draw.chance(0.4))
+            t2 = t2 * (suppressed * outer_gain(0.15, 0.7) + (1 - suppressed) * outer_gain(0.6, 1.3))
+        return torch.cat([t1, t2, t1_target, t2_target], 1), lesion
+
+    def _keep(self, index: torch.Tensor, is_stripped: torch.Tensor, draw: Draw) -> torch.Tensor:
+        """1 where the image stays: everywhere, or inside a slightly sloppy brain mask."""
+        inside = self.inside[index][:, None]
+        edge = blur(inside, torch.full((draw.batch,), 2.0, device=self.device))
+        brain = (edge > view(draw.uniform(0.35, 0.7))).float()
+        return torch.where(view(is_stripped).bool(), brain, torch.ones_like(brain))
+
+
+def spin_echo(pd, t1, t2, repetition_time, echo_time) -> torch.Tensor:
+    """Spin echo signal PD (1 - exp(-TR/T1)) exp(-TE/T2), times in ms (Bernstein et al. 2004)."""
+    return pd * (1 - torch.exp(-repetition_time / t1)) * torch.exp(-echo_time / t2)
+
+
+def inversion_recovery(pd, t1, t2, repetition_time, inversion_time, echo_time) -> torch.Tensor:
+    """Inversion-recovery gradient echo, magnitude (Mugler & Brookeman 1990), times in ms."""
+    recovered = 1 - 2 * torch.exp(-inversion_time / t1) + torch.exp(-repetition_time / t1)
+    return (pd * recovered).abs() * torch.exp(-echo_time / (0.7 * t2))
+
+
+def simulate_pair(
+    labels: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    lesion: bool = False,
+    clean: bool = False,
+    tissues: dict[int, Tissue] = TISSUES,
+) -> SimulatedPair:
+    """One simulated T1w and T2w slice of a label map, in its own matrix.
+
+    Args:
+        labels: (S, S) integer label map.
+        rng: decides sequence, tissue values, noise and lesions.
+        lesion: draw lesions of long T1 and T2.
+        clean: leave out noise, bias field, blur and variation of the sequence.
+
+    Returns:
+        `SimulatedPair` with (S, S) numpy arrays: float32 in [0, 1], and a bool lesion mask.
+    """
+    seed = torch.Generator().manual_seed(int(rng.integers(2**62)))
+    simulator = Simulator(labels[None], tissues)
+    simulator.head_boxes[:] = torch.tensor([0.0, 0.0, 1 / MARGIN])  # the whole matrix
+    draw = Draw(1, seed)
+    signals, mask = simulator._signals(
+        simulator.indices.long(), draw, float(lesion), vary=not clean
+    )
+    keep = torch.ones_like(mask)
+    targets = [_normalise(blur(c, torch.tensor([0.45]))) for c in signals[:, 2:].split(1, 1)]
+    inputs = targets if clean else [_degrade(c, keep, draw) for c in signals[:, :2].split(1, 1)]
+    return SimulatedPair(
+        *(image[0, 0].numpy() for image in (*inputs, *targets)), (mask > 0.5)[0, 0].numpy()
+    )
+
+
+def _box(mask: torch.Tensor) -> torch.Tensor:
+    """Centre x, y and half side of a mask's bounding square, in normalised coordinates."""
+    height, width = mask.shape
+    rows, columns = torch.where(mask.any(1))[0], torch.where(mask.any(0))[0]
+    if len(rows) == 0:
+        return torch.tensor([0.0, 0.0, 1.0])
+    top, bottom = rows[0].item(), rows[-1].item() + 1
+    left, right = columns[0].item(), columns[-1].item() + 1
+    half = max((bottom - top) / height, (right - left) / width)
+    return torch.tensor([(left + right) / width - 1, (top + bottom) / height - 1, half])
+
+
+def _lesions(
+    inside: torch.Tensor, draw: Draw, probability: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Soft masks (B, 1, H, W) of up to five lesions of any size in the brain, and of their cores."""
+    size = inside.shape[-1]
+    axis = torch.arange(size, device=inside.device, dtype=torch.float32)
+    lesion, core = torch.zeros_like(inside), torch.zeros_like(inside)
+    wanted = draw.chance(probability)
+    if not wanted.any():
+        return lesion, core
+    warp = draw.field(size, 12) * 0.35 + draw.field(size, 40) * 0.15
+    brain = inside.flatten(1)
+    for k in range(5):
+        seeds = torch.multinomial(brain.cpu() + 1e-9, 1, generator=draw.rng)[:, 0].to(inside.device)
+        y = axis[None, None, :, None] - view((seeds // size).float())
+        x = axis[None, None, None, :] - view((seeds % size).float())
+        # The first may be a mass of up to 4 cm, the rest are white-matter spots.
+        largest = 3.7 if k == 0 else 2.0
+        radius = view(draw.uniform(0.7, largest).exp()) * size / 256
+        ratio = view(draw.uniform(-0.35, 0.35).exp())
+        distance = ((y * ratio) ** 2 + (x / ratio) ** 2).sqrt() / radius * (1 + warp)
+        present = view(wanted * (draw.chance(0.5) if k else 1.0)) * inside
+        lesion = torch.maximum(lesion, present * torch.sigmoid((1 - distance) * 8))
+        if k == 0:
+            has_core = view(draw.chance(0.3)) * (radius > 10 * size / 256)
+            core = present * has_core * torch.sigmoid((0.5 - distance) * 14)
+    return lesion, core
+
+
+def _degrade(image: torch.Tensor, keep: torch.Tensor, draw: Draw) -> torch.Tensor:
+    """What a scanner and an export do to a clean signal (B, 1, S, S); result in [0, 1]."""
+    size = image.shape[-1]
+    image = image * (view(draw.uniform(0, 0.25)) * draw.field(size, 2)).exp()
+    image = _normalise(blur(image, draw.uniform(0, 1.2, 2) * size / 256))
+    image = image ** view(draw.uniform(-0.35, 0.35).exp())
+    image = add_rician_noise(image, draw.uniform(0, 0.035), draw) * (keep > 0.5)
+    # Some archives saturate the scalp, and some leave head room.
+    image = _normalise(image) * view(draw.uniform(0.92, 1.08) + draw.chance(0.12) * 0.5)
+    return image.clamp(0, 1)
+
+
+def _normalise(image: torch.Tensor) -> torch.Tensor:
+    """`preprocess.scale_intensity` for a batch: each image's high foreground percentile becomes 1.
+
+    The foreground threshold is relative to the maximum here, as simulated images have no outliers.
+    """
+    flat = image.flatten(1)
+    high = []
+    for values in flat:
+        foreground = values[values > FOREGROUND * values.max()]
+        rank = max(1, round(HIGH_PERCENTILE / 100 * len(foreground)))
+        high.append(foreground.kthvalue(rank).values if len(foreground) else values.new_tensor(1))
+    return (image / view(torch.stack(high).clamp_min(1e-6))).clamp(0, 1)

@@ -1,0 +1,153 @@
+"""Pixels in, pixels out: the only thing that the page, the command line and users need.
+
+    python -m cyclegan.translate INPUT [INPUT ...] --to T2 --out DIR
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from huggingface_hub import snapshot_download
+from scipy import ndimage
+from torch import nn
+
+from cyclegan.checkpoint import CONFIG, WEIGHTS, CheckpointError, load_weights
+from cyclegan.preprocess import Frame, head_mask, scale_intensity
+from cyclegan.volume import ReadError, read_volume
+
+OTHER = {"T1": "T2", "T2": "T1"}
+BATCH = 4  # slices of a volume at a time
+
+
+@dataclass(frozen=True)
+class CycleResult:
+    """Source, translation, and the translation brought back; float32 in [0, 1], one shape."""
+
+    source: np.ndarray
+    translated: np.ndarray
+    reconstructed: np.ndarray
+
+
+class Translator:
+    """Two generators and the way from any slice or volume to their grid and back.
+
+    Args:
+        generators: wanted contrast, "T1" and "T2" -> network.
+        config: as `checkpoint.export_weights` writes it.
+        device: where the networks run.
+    """
+
+    def __init__(
+        self,
+        generators: dict[str, nn.Module],
+        config: dict[str, Any],
+        device: torch.device | str = "cpu",
+    ):
+        self.device = torch.device(device)
+        self.generators = {
+            to: network.eval().to(self.device, memory_format=torch.channels_last)
+            for to, network in generators.items()
+        }
+        self.config = config
+        self.size: int = config["size"]
+        self.version: str = config["version"]
+        self.checksum: str = config["sha256"]
+
+    @classmethod
+    def from_pretrained(
+        cls, source: str | Path = "weights", *, device: torch.device | str | None = None
+    ) -> Translator:
+        """Load a weights folder, or a Hugging Face Hub repository such as "user/model".
+
+        Args:
+            source: an existing folder is read; anything of the form "owner/name" is downloaded.
+            device: default: CUDA when there is one, else the CPU.
+
+        Raises:
+            CheckpointError: missing, damaged or unfitting weights.
+        """
+        if device is None:
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        folder = Path(source)
+        if not folder.is_dir():
+            if str(source).count("/") != 1 or str(source).startswith((".", "/", "~")):
+                raise CheckpointError(f"{source}: no such weights folder")
+            folder = Path(snapshot_download(str(source), allow_patterns=[CONFIG, WEIGHTS]))
+        return cls(*load_weights(folder), device=device)
+
+    def translate(
+        self, image: np.ndarray, to: str, *, reference: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Translate a slice or a volume.
+
+        Args:
+            image: (H, W) or (Z, H, W), any real dtype, the other contrast than `to`.
+            to: the wanted contrast, "T1" or "T2".
+            reference: the volume that a single slice belongs to; decides scale and framing, so
+                that slices translated one by one match. Default: `image` itself.
+
+        Returns:
+            float32, the shape of `image`, in [0, 1]. Air stays black.
+
+        Raises:
+            ValueError: another `to`, another number of dimensions, or an empty image.
+        """
+        source, frame = self._prepare(image, to, reference)
+        return self._run(source, frame, to).reshape(np.shape(image))
+
+    def cycle(
+        self, image: np.ndarray, to: str, *, reference: np.ndarray | None = None
+    ) -> CycleResult:
+        """Translate, and translate the result back: arguments as in `translate`.
+
+        The way back starts from the translated pixels as the user sees them, not from a tensor
+        inside the network, and is framed as the way there.
+        """
+        source, frame = self._prepare(image, to, reference)
+        translated = self._run(source, frame, to)
+        reconstructed = self._run(translated, frame, OTHER[to])
+        shape = np.shape(image)
+        return CycleResult(*(a.reshape(shape) for a in (source, translated, reconstructed)))
+
+    def _prepare(
+        self, image: np.ndarray, to: str, reference: np.ndarray | None
+    ) -> tuple[np.ndarray, Frame]:
+        """Scaled source (N, H, W) and its frame."""
+        if to not in OTHER:
+            raise ValueError(f'to="{to}": the wanted contrast is "T1" or "T2"')
+        image = np.asarray(image)
+        if image.ndim not in (2, 3) or image.size == 0:
+            raise ValueError(f"image of shape {image.shape}: expected (H, W) or (Z, H, W)")
+        if not (np.issubdtype(image.dtype, np.number) or image.dtype == bool):
+            raise ValueError(f"image of type {image.dtype}: expected real numbers")
+        if np.iscomplexobj(image):
+            raise ValueError("complex image: pass its magnitude")
+        whole = image if reference is None else np.asarray(reference)
+        if whole.shape[-2:] != image.shape[-2:]:
+            raise ValueError(f"reference of shape {whole.shape} does not hold this image")
+        source = scale_intensity(image, reference=whole)
+        scaled = source if reference is None else scale_intensity(whole)
+        return source.reshape(-1, *source.shape[-2:]), Frame.fit(scaled, self.size)
+
+    @torch.inference_mode()
+    def _run(self, images: np.ndarray, frame: Frame, to: str) -> np.ndarray:
+        """(N, H, W) in [0, 1] -> (N, H, W) in [0, 1] through the generator for `to`."""
+        outputs = []
+        for start in range(0, len(images), BATCH):
+            batch = images[start : start + BATCH]
+            grid = frame.apply(batch).to(self.device, memory_format=torch.channels_last)
+            native = frame.restore(self.generators[to](grid))
+            outputs.append(np.where([_near_head(b) for b in batch], native, 0))
+        return np.concatenate(outputs).astype(np.float32, copy=False)
+
+
+def _near_head(image: np.ndarray) -> np.ndarray:
+    """The head and a rim of 1 % of the matrix, where partial volume still glows."""
+    rim = max(1, round(max(image.shape) / 100))
+    return ndimage.binary_dilation(head_mask(image), iterations=rim)

@@ -20,10 +20,11 @@ BODY = [
     (7, 8, 17, 5.0),
     (8, -10, 23, 5.0),
     (12, -26, 22, 5.5),
-    (24, -42, 10, 7.0),
+    (18, -34, 17, 5.0),
+    (24, -42, 9, 5.5),
 ]
-OCCIPITAL_HORN = [(25, -42, 9, 6.0), (24, -60, 7, 4.5), (19, -76, 6, 1.5)]
-TEMPORAL_HORN = [(25, -42, 9, 5.0), (33, -32, -8, 3.0), (35, -16, -17, 2.5), (32, -6, -22, 1.5)]
+OCCIPITAL_HORN = [(24, -42, 9, 5.5), (25, -58, 7, 4.5), (19, -76, 6, 1.5)]
+TEMPORAL_HORN = [(24, -42, 9, 5.0), (33, -32, -8, 3.0), (35, -16, -17, 2.5), (32, -6, -22, 1.5)]
 
 
 def ellipsoid(grid: Grid, centre: tuple, radii: tuple, slant: float = 0.0) -> np.ndarray:
@@ -46,15 +47,15 @@ def draw_brain(person: Person, grid: Grid, cranium: np.ndarray) -> np.ndarray:
     warp = (warp_x, warp_y)
     rough = replace(grid, x=grid.x + 0.9 * warp_x, y=grid.y + 0.9 * warp_y)
     x, y, z = np.abs(rough.x), rough.y, grid.z
-    tent = 4 - 0.62 * np.hypot(x, 10) - 0.22 * np.maximum(0, -45 - y)
-    tent -= 0.5 * np.maximum(0, x - 14 + 1.1 * (38 + y))  # down to the petrous ridge
+    tent = 3 - 0.6 * np.hypot(x, 10) - 0.3 * np.maximum(0, -45 - y)
+    tent -= 0.7 * np.maximum(0, x - 8 + 1.1 * (38 + y))  # down to the petrous ridge
     low = smooth_step(z, -26, -38)
     lobes = np.minimum(
         ellipsoid(rough, (24, -66, -40), (30, 31, 27)),
         ellipsoid(rough, (0, -62, -28), (16, 28, 28)),
     )
-    below = (lobes < 1.25 + 1.5 * low) & (y < -24) & (z < tent)
-    gap = 1.0 + 3.0 * person.atrophy
+    below = (lobes < 1.15 + 1.6 * low) & (y < -24) & (z < tent)
+    gap = 1.0 + 3.5 * person.atrophy
     cerebrum = (cranium > gap) & ~below & ~_central_cistern(rough)
     labels = _draw_cerebrum(person, grid, cranium - gap, cerebrum, _fissures(person, rough), warp)
     labels = _draw_deep(person, rough, labels)
@@ -110,18 +111,18 @@ def _draw_cerebrum(
     u = grid.x + pull * (column - columns) * pixel + 2.2 * warp[0]
     v = grid.y - pull * (row - rows) * pixel + 2.2 * warp[1]
     core = ellipsoid(grid, (0, -8, 9), (33, 40, 19))  # no sulcus reaches the deep white matter
-    reach = 16 + 5 * smooth_step(grid.z, 22, 38) + 5 * person.fold_depth.at(u, v, grid.plane)
+    reach = 18 + 2 * smooth_step(grid.z, 22, 38) + 6 * person.fold_depth.at(u, v, grid.plane)
     reach = reach * smooth_step(core, 1.0, 1.5)
     # Where two surfaces are equally close that point jumps: keep the false lines out.
-    slope = np.hypot(*np.gradient(ndimage.gaussian_filter(flat, 1.5 / pixel)))
-    reach = np.where(slope < 0.75, np.minimum(reach, 6), reach)
+    slope = np.hypot(*np.gradient(ndimage.gaussian_filter(flat, 2.5 / pixel)))
+    reach = np.where(slope < 0.8, np.minimum(reach, 6), reach)
     line = _zero_crossings(person.folds.at(u, v, grid.plane)) & (depth < reach)
     sulcus = ndimage.distance_transform_edt(~line) * pixel
     # Shorter sulci dimple only the broad crowns that the long ones leave.
     dimple = _zero_crossings(person.small_folds.at(u, v, grid.plane)) & (depth < 0.6 * reach)
     line |= dimple & (sulcus > 2 * person.cortex + 1)
     sulcus = ndimage.distance_transform_edt(~line) * pixel
-    width = 0.1 + 1.3 * person.atrophy + 0.35 * warp[0]
+    width = 0.2 + 1.5 * person.atrophy + 0.35 * warp[0]
     width = width * np.clip(1.2 - depth / 30, 0.5, 1.2) + 1.2 * np.exp(-depth / 2)
     outer = np.minimum(depth, np.where(cerebrum, fissure, 0))
     fluid = (sulcus < width) | (fissure < 0.7 + 1.2 * person.atrophy) | ~cerebrum
@@ -201,10 +202,10 @@ def _draw_hindbrain(
     )
     labels = np.where((pons | midbrain) & (z < -5), BRAINSTEM, labels)
     chiasm = np.minimum(
-        near_segment(x, y, (0.0, 3.0), (9.0, 14.0))[0],
-        near_segment(x, y, (0.0, 2.0), (9.0, -7.0))[0],
+        near_segment(x, y, (0.0, 3.0), (7.0, 10.0))[0],
+        near_segment(x, y, (0.0, 2.0), (7.0, -4.0))[0],
     )
-    labels = np.where((chiasm < 1.8) & (np.abs(z + 15) < 2.5) & (labels == CSF), WHITE, labels)
+    labels = np.where((chiasm < 2.2) & (np.abs(z + 15) < 2.5) & (labels == CSF), WHITE, labels)
     fourth = ellipsoid(grid, (0, -45, -34), (6 + 3 * person.atrophy, 5, 10)) < 1
     aqueduct = (np.hypot(x, y + 33) < 1.4) & (z < -5) & (z > -24)
     return np.where(fourth | aqueduct, VENTRICLE, labels).astype(np.uint16)

@@ -41,16 +41,16 @@ def cranial_cavity(person: Person, grid: Grid) -> np.ndarray:
     x, y, z = np.abs(grid.x), grid.y, grid.z
     depth = _egg(person, grid, 92.0)
     # Floor of the anterior fossa: the orbital roofs bulge up beside the cribriform plate.
-    floor = -27 + 10 * np.exp(-(((x - 30) / 15) ** 2)) * smooth_step(y, 20, 40)
+    floor = -27 - 0.2 * (y - 45) + 10 * np.exp(-(((x - 30) / 15) ** 2)) * smooth_step(y, 20, 40)
     # Lesser wings: in front of them the cavity ends at that floor, behind them in the middle fossa.
     wing = 24 - 0.016 * (x - 42) ** 2
     body = -9 + 0.45 * (z + 20)  # back of the clivus, sloping forward as it rises
     wall = np.where(x < 30, body + (wing - body) * smooth_step(x, 12, 24), wing)
-    front = np.maximum(wall - y, 2 * (z - floor))
-    sella = np.maximum(front, np.minimum(z + 20, 40 - y))
-    depth = np.minimum(depth, np.where(x < 20, sella, front))
+    front = np.maximum(wall - y, 4 * (z - floor))
+    sella = np.maximum(front, np.minimum(z + 22 - 0.012 * x * x, 40 - y))
+    depth = np.minimum(depth, sella)
     ridge, along = near_segment(x, y, (17.0, -16.0), (72.0, -40.0))
-    petrous = ridge - np.clip((-29 - z) * 0.9, -4, 9) * (0.7 + 0.6 * along)
+    petrous = ridge - np.clip((-29 - z) * 0.9, -60, 9) * (0.7 + 0.6 * along)
     return np.minimum(depth, petrous).astype(np.float32)
 
 
@@ -124,8 +124,8 @@ def _draw_face(
     # Orbit: a cone from the rim to the apex, fat inside, thin bone around.
     axis, t = near_segment(x, y, (31.0, 70.0), (12.0, 24.0))
     vertical = z + 35
-    cone = np.hypot(axis, 0.65 * vertical) - (19 - 15 * t**1.3)
-    orbit = inside & (cone < 0) & (y > 22) & (-cranium > 1.6)
+    cone = np.hypot(axis, 0.75 * vertical) - (19 - 15 * t**1.3)
+    orbit = inside & (cone < 0) & (y > 22) & (z < -13) & (-cranium > 1.6)
     wall = inside & (cone < 2.0) & (cone >= 0) & (y > 18) & (y < 68)
     labels = np.where(wall, BONE, labels)
     labels = np.where(orbit, FAT, labels)
@@ -140,9 +140,13 @@ def _draw_face(
     lens = ((x - 31) / 4.6) ** 2 + ((y - 71) / 2.2) ** 2 + (vertical / 4.6) ** 2
     labels = np.where(lens < 1, MUSCLE, labels)
     # Ethmoid cells and nasal cavity between the orbits, septum in the middle.
-    nasal = inside & (x < 5 + 6 * smooth_step(z, -20, -40)) & (y > 26) & (y < 76) & (z < -20)
-    labels = np.where(nasal, np.where(np.abs(speckle) < 0.35, MUCOSA, BONE), labels)
+    nasal_width = (5 + 6 * smooth_step(z, -20, -40)) * np.sqrt(
+        np.clip(1 - ((y - 50) / 27) ** 2, 0, 1)
+    )
+    nasal = inside & (x < nasal_width) & (z < -20)
     labels = np.where(nasal & (np.abs(grid.x) < 1.0), MUCOSA, labels)
     # Frontal sinus above the nose.
-    sinus = inside & (((x - 8) / 9) ** 2 + ((y - 78) / 4) ** 2 + ((z + 14) / 9) ** 2 < 1)
+    sinus = inside & (
+        ((x - 8) / 9) ** 2 + ((y - 78) / 4) ** 2 + ((z + 14) / 9) ** 2 < 0.75 + 0.3 * speckle
+    )
     return np.where(sinus, BONE, labels)

@@ -82,5 +82,6 @@ def strip(labels: np.ndarray, pixel: float) -> np.ndarray:
     """
     tissue = (labels > AIR) & (labels < OUTSIDE_BRAIN) & (labels != CSF) & (labels != 62)
     near = ndimage.distance_transform_edt(~tissue) * pixel <= 3.0
-    inside = ndimage.distance_transform_edt(near) * pixel > 2.5  # closes sulci, keeps a thin rim
+    filled = ndimage.binary_fill_holes(near)
+    inside = ndimage.distance_transform_edt(filled) * pixel > 2.5  # closes sulci, keeps a thin rim
     return np.where(inside & (labels < OUTSIDE_BRAIN), labels, AIR).astype(np.uint16)

@@ -15,7 +15,7 @@ THALAMUS, CAUDATE, PUTAMEN, PALLIDUM, VESSEL, BONE = 10, 11, 12, 13, 62, 515
 
 # Axis of the lateral ventricle, one side: (x, y, z, radius) in mm.
 BODY = [
-    (13, 34, 2, 3.0),
+    (14, 35, 3, 2.5),
     (9, 24, 8, 5.0),
     (7, 8, 17, 5.0),
     (8, -10, 23, 5.0),
@@ -159,10 +159,10 @@ def _draw_deep(person: Person, grid: Grid, labels: np.ndarray) -> np.ndarray:
     if z.max() < -32 or z.min() > 42:
         return labels
     for code, centre, radii, slant in (
-        (THALAMUS, (11, -18, 7), (9.5, 15, 10), -0.35),
-        (PUTAMEN, (26, 2, 2), (5.5, 17, 14), -0.22),
-        (PALLIDUM, (20, -3, 1), (4.5, 9, 7), -0.35),
-        (CAUDATE, (14, 13, 8), (6, 12, 11), -0.25),
+        (THALAMUS, (11.5, -18, 7), (10.5, 16, 11), -0.35),
+        (PUTAMEN, (26.5, 2, 2), (6.2, 18, 14), -0.22),
+        (PALLIDUM, (20, -3, 1), (5, 10, 8), -0.35),
+        (CAUDATE, (14, 14, 8), (6.5, 12, 12), -0.2),
         (CAUDATE, (17, -6, 21), (3.5, 18, 6), -0.3),
         (GREY, (3, -3, -9), (4, 9, 7), 0.0),  # hypothalamus
         (PALLIDUM, (5, -20, -9), (2.6, 2.8, 4), 0.0),  # red nucleus: as rich in iron
@@ -202,10 +202,10 @@ def _draw_hindbrain(
     )
     labels = np.where((pons | midbrain) & (z < -5), BRAINSTEM, labels)
     chiasm = np.minimum(
-        near_segment(x, y, (0.0, 3.0), (7.0, 10.0))[0],
-        near_segment(x, y, (0.0, 2.0), (7.0, -4.0))[0],
+        near_segment(x, y, (0.0, 3.0), (5.0, 8.0))[0],
+        near_segment(x, y, (0.0, 2.0), (6.0, -3.0))[0],
     )
-    labels = np.where((chiasm < 2.2) & (np.abs(z + 15) < 2.5) & (labels == CSF), WHITE, labels)
+    labels = np.where((chiasm < 1.9) & (np.abs(z + 15) < 2.5) & (labels == CSF), WHITE, labels)
     fourth = ellipsoid(grid, (0, -45, -34), (6 + 3 * person.atrophy, 5, 10)) < 1
     aqueduct = (np.hypot(x, y + 33) < 1.4) & (z < -5) & (z > -24)
     return np.where(fourth | aqueduct, VENTRICLE, labels).astype(np.uint16)

@@ -33,7 +33,7 @@ def _egg(person: Person, grid: Grid, down: float) -> np.ndarray:
     vertical = np.where(grid.z > 8, (grid.z - 8) / 71, (8 - grid.z) / down)
     radius = (np.abs(grid.x / half_width) ** 2.3 + np.abs(t) ** 2.3) ** (2 / 2.3)
     radius = np.sqrt(radius + np.abs(vertical) ** 2.3)
-    return (1 - radius) * 76 + 1.2 * person.broad.at(grid.x, grid.y, grid.plane)
+    return (1 - radius) * 76 + 0.9 * person.broad.at(grid.x, grid.y, grid.plane)
 
 
 def cranial_cavity(person: Person, grid: Grid) -> np.ndarray:
@@ -62,7 +62,7 @@ def head_surface(person: Person, grid: Grid) -> np.ndarray:
     face = 1 - ((x / 64) ** 2.6 + np.abs((y - 20) / 66) ** 2.6) ** (1 / 2.6)
     depth = np.where(low > 0, np.maximum(depth, face * 62 - 30 * (1 - low)), depth)
     bridge = 88 + 16 * smooth_step(z, -22, -44)
-    nose = np.minimum(7 + 0.25 * (bridge - y) - x, bridge - y)
+    nose = np.minimum(7 + 0.25 * (bridge - y) - x, bridge - y - 0.12 * x * x)
     nose = np.minimum(nose, y - 60)
     depth = np.where(z < -16, np.maximum(depth, np.minimum(nose, -16 - z)), depth)
     ear, _ = near_segment(x, y, (76.0, -18.0), (84.0, -33.0))

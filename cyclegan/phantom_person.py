@@ -101,7 +101,7 @@ class Person:
             lean=rng.normal(0, 0.012),
             atrophy=rng.beta(1.3, 2.2),
             ventricle_side=rng.normal(1, 0.06, 2),
-            cortex=rng.uniform(2.2, 3.0),
+            cortex=rng.uniform(2.5, 3.3),
             skull=rng.uniform(4.5, 7.5),
             scalp=rng.uniform(3.5, 6.5),
             folds=Noise(rng, 5.0, band_pass=True),

@@ -1,0 +1,352 @@
+"""DICOM: values, order of frames and place in space, from files written here and by others."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.data import get_testdata_file
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.sequence import Sequence
+from pydicom.uid import (
+    MPEG2MPML,
+    DeflatedExplicitVRLittleEndian,
+    EnhancedMRImageStorage,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    MRImageStorage,
+    RLELossless,
+    generate_uid,
+)
+
+from cyclegan.dicom import codestream_size
+from cyclegan.volume import ORIENTATION_UNKNOWN, ReadError, read_volume
+
+READERS = Path(__file__).parents[1] / "../shared/data/readers"
+AXIAL = (1, 0, 0, 0, 1, 0)
+CORONAL = (1, 0, 0, 0, 0, -1)
+SAGITTAL = (0, 1, 0, 0, 0, -1)
+
+
+def mr_image(stored: np.ndarray, cosines=AXIAL, position=(-20, -30, 40), spacing=(0.5, 0.75)):
+    """A minimal MR image of one (H, W) frame or, without geometry per frame, of (Z, H, W)."""
+    dataset = FileDataset(None, {}, file_meta=FileMetaDataset(), preamble=bytes(128))
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = MRImageStorage
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    dataset.Modality = "MR"
+    dataset.Rows, dataset.Columns = stored.shape[-2:]
+    dataset.BitsAllocated = dataset.BitsStored = 8 * stored.dtype.itemsize
+    dataset.HighBit = dataset.BitsStored - 1
+    dataset.PixelRepresentation = int(stored.dtype.kind == "i")
+    dataset.SamplesPerPixel = 1
+    dataset.PhotometricInterpretation = "MONOCHROME2"
+    if stored.ndim == 3:
+        dataset.NumberOfFrames = len(stored)
+    if cosines is not None:
+        dataset.ImageOrientationPatient = list(cosines)
+        dataset.ImagePositionPatient = list(position)
+        dataset.PixelSpacing = list(spacing)
+        dataset.SliceThickness = 4
+    dataset.PixelData = stored.tobytes()
+    dataset["PixelData"].VR = "OW" if stored.dtype.itemsize > 1 else "OB"
+    return dataset
+
+
+def enhanced(stored: np.ndarray, positions, cosines=AXIAL, slopes=None, kinds=None):
+    """An enhanced multi-frame object, (Z, H, W), with shared and per-frame functional groups."""
+    dataset = mr_image(stored, cosines=None)
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = EnhancedMRImageStorage
+    shared, measures, plane = Dataset(), Dataset(), Dataset()
+    measures.PixelSpacing, measures.SliceThickness = [0.5, 0.75], 4
+    plane.ImageOrientationPatient = list(cosines)
+    shared.PixelMeasuresSequence = Sequence([measures])
+    shared.PlaneOrientationSequence = Sequence([plane])
+    dataset.SharedFunctionalGroupsSequence = Sequence([shared])
+    groups = []
+    for index, position in enumerate(positions):
+        group, place, values, kind = Dataset(), Dataset(), Dataset(), Dataset()
+        place.ImagePositionPatient = list(position)
+        values.RescaleSlope, values.RescaleIntercept = (slopes or [1] * 99)[index], 0
+        kind.FrameType = ["ORIGINAL", "PRIMARY", "T1", (kinds or "M" * 99)[index]]
+        group.PlanePositionSequence = Sequence([place])
+        group.PixelValueTransformationSequence = Sequence([values])
+        group.MRImageFrameTypeSequence = Sequence([kind])
+        groups.append(group)
+    dataset.PerFrameFunctionalGroupsSequence = Sequence(groups)
+    return dataset
+
+
+def saved(tmp_path: Path, dataset: Dataset, name: str = "slice.dcm") -> Path:
+    path = tmp_path / name
+    dataset.save_as(path, enforce_file_format=True)
+    return path
+
+
+@pytest.fixture
+def stored() -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 4096, (40, 48), dtype=np.uint16)
+
+
+def test_values_after_rescale_are_exact_for_signed_data(tmp_path, stored):
+    signed = stored.astype(np.int16) - 2000
+    dataset = mr_image(signed)
+    dataset.RescaleSlope, dataset.RescaleIntercept = "0.5", "-3"
+    dataset.WindowCenter, dataset.WindowWidth = ["100", "5"], ["400", "9"]
+    volume = read_volume(saved(tmp_path, dataset, "no_extension"))
+    np.testing.assert_array_equal(volume.pixels[0], signed * 0.5 - 3)
+    assert volume.window == (100.0, 400.0)
+    assert volume.directions == ("R", "L", "A", "P")
+    assert volume.spacing == (4.0, 0.5, 0.75)
+    assert volume.notes == ()
+
+
+def test_monochrome1_is_shown_as_monochrome2(tmp_path, stored):
+    dataset = mr_image(stored.max() - stored + stored.min())
+    dataset.PhotometricInterpretation = "MONOCHROME1"
+    dataset.WindowCenter, dataset.WindowWidth = float(stored.max() + stored.min() - 900), 200
+    volume = read_volume(saved(tmp_path, dataset))
+    np.testing.assert_array_equal(volume.pixels[0], stored)
+    assert volume.window == (900.0, 200.0)
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_padding_is_as_dark_as_air(tmp_path, stored, photometric):
+    signed = stored.astype(np.int16)
+    signed[:5] = -2000
+    signed[5:7] = -1990
+    dataset = mr_image(signed)
+    dataset.PhotometricInterpretation = photometric
+    dataset.add_new("PixelPaddingValue", "SS", -2000)
+    dataset.add_new("PixelPaddingRangeLimit", "SS", -1985)
+    pixels = read_volume(saved(tmp_path, dataset)).pixels[0]
+    rest = stored[7:]
+    assert pixels.min() == rest.min()
+    assert (pixels[:7] == rest.min()).all()
+    expected = rest if photometric == "MONOCHROME2" else rest.max() + rest.min() - rest
+    np.testing.assert_array_equal(pixels[7:], expected)
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless])
+def test_compressed_equals_uncompressed(tmp_path, stored, syntax):
+    dataset = mr_image(np.stack([stored, stored // 2]))
+    dataset.compress(syntax)
+    pixels = read_volume(saved(tmp_path, dataset)).pixels
+    np.testing.assert_array_equal(pixels, np.stack([stored, stored // 2]))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["RLE", "jp2klossless", "jpeg_ls_lossless", "bigendian", "implicit", "padded", "expb"],
+)
+def test_every_syntax_of_the_same_slice_gives_the_same_volume(name):
+    reference = read_volume(get_testdata_file("MR_small.dcm"))
+    volume = read_volume(get_testdata_file(f"MR_small_{name}.dcm"))
+    np.testing.assert_array_equal(volume.pixels, reference.pixels)
+    np.testing.assert_array_equal(volume.affine, reference.affine)
+    assert reference.contrast_hint == "T2"
+    assert (
+        reference.pixels.max()
+        == pydicom.dcmread(get_testdata_file("MR_small.dcm")).pixel_array.max()
+    )
+
+
+def test_syntax_without_decoder_is_named(tmp_path, stored):
+    dataset = mr_image(stored)
+    dataset.PixelData = pydicom.encaps.encapsulate([b"\0" * 64])
+    dataset.file_meta.TransferSyntaxUID = MPEG2MPML
+    dataset["PixelData"].is_undefined_length = True
+    with pytest.raises(ReadError, match=r"slice\.dcm: .*MPEG2 Main Profile.*gdcmconv"):
+        read_volume(saved(tmp_path, dataset))
+
+
+def test_without_preamble_and_meta_information(tmp_path, stored):
+    bare = Dataset({element.tag: element for element in mr_image(stored)})
+    path = tmp_path / "bare"
+    pydicom.dcmwrite(path, bare, implicit_vr=True, little_endian=True)
+    assert path.read_bytes()[128:132] != b"DICM"
+    np.testing.assert_array_equal(read_volume(path).pixels[0], stored)
+
+
+def test_tiff_in_the_preamble_does_not_mislead(tmp_path, stored):
+    path = saved(tmp_path, mr_image(stored), "dual.tif")
+    data = path.read_bytes()
+    path.write_bytes(b"II*\0" + data[4:])
+    np.testing.assert_array_equal(read_volume(path).pixels[0], stored)
+
+
+@pytest.mark.parametrize("plane", [AXIAL, CORONAL, SAGITTAL])
+@pytest.mark.parametrize("flips", [(1, 1), (-1, 1), (1, -1), (-1, -1)])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_turning_keeps_every_voxel_at_its_position(tmp_path, stored, plane, flips, transposed):
+    row = flips[0] * np.array(plane[:3])
+    column = flips[1] * np.array(plane[3:])
+    if transposed:
+        row, column = column, row
+    spacing, position = (0.5, 0.75), np.array([11.0, -7.0, 42.0])
+    volume = read_volume(saved(tmp_path, mr_image(stored, (*row, *column), position, spacing)))
+    expected = {
+        AXIAL: ("R", "L", "A", "P"),
+        CORONAL: ("R", "L", "S", "I"),
+        SAGITTAL: ("A", "P", "S", "I"),
+    }
+    assert volume.directions == expected[plane]
+    assert bool(volume.notes) == (plane != AXIAL)
+    # PS3.3 C.7.6.2.1.1: position of the pixel in column i and row j, LPS; then RAS.
+    i, j = 5, 33
+    point = position + row * spacing[1] * i + column * spacing[0] * j
+    point = np.array([-point[0], -point[1], point[2], 1])
+    at = np.linalg.solve(volume.affine, point)
+    x, y, z = np.rint(at[:3]).astype(int)
+    np.testing.assert_allclose(at[:3], [x, y, z], atol=1e-6)
+    assert volume.pixels[z, y, x] == stored[j, i]
+    # And back: the stored grid is a signed permutation away.
+    back = np.linalg.inv(volume.stored_affine) @ volume.affine
+    np.testing.assert_allclose(np.abs(back[:3, :3]).sum(axis=0), 1, atol=1e-9)
+    np.testing.assert_allclose(back @ [x, y, z, 1], [i, j, 0, 1], atol=1e-6)
+
+
+@pytest.mark.parametrize(("tilt", "told"), [(20, False), (40, True)])
+def test_strong_tilt_is_told(tmp_path, stored, tilt, told):
+    angle = np.radians(tilt)
+    cosines = (1, 0, 0, 0, np.cos(angle), np.sin(angle))
+    volume = read_volume(saved(tmp_path, mr_image(stored, cosines)))
+    assert any("tilted 40°" in note for note in volume.notes) == told
+    assert volume.directions == ("R", "L", "A", "P")
+
+
+def test_enhanced_frames_are_sorted_and_scaled_one_by_one(tmp_path, stored):
+    frames = np.stack([stored, stored // 2, stored // 4])
+    heights = [5.0, -1.0, 2.0]
+    dataset = enhanced(frames, [(0, 0, h) for h in heights], slopes=[1, 2, 4])
+    volume = read_volume(saved(tmp_path, dataset))
+    expected = [stored // 2 * 2, stored // 4 * 4, stored]
+    np.testing.assert_array_equal(volume.pixels, expected)
+    assert volume.spacing == (3.0, 0.5, 0.75)
+    np.testing.assert_allclose(volume.affine @ [0, 0, 2, 1], [0, 0, 5, 1])
+
+
+def test_uneven_slice_distances_are_told(tmp_path, stored):
+    frames = np.stack([stored, stored // 2, stored // 4])
+    volume = read_volume(saved(tmp_path, enhanced(frames, [(0, 0, 0), (0, 0, 3), (0, 0, 9)])))
+    assert any("varies, 3.0 to 6.0 mm" in note for note in volume.notes)
+
+
+def test_magnitude_is_picked_and_time_series_is_refused(tmp_path, stored):
+    frames = np.stack([stored, stored // 2, stored // 4, stored // 8])
+    places = [(0, 0, 0), (0, 0, 3), (0, 0, 0), (0, 0, 3)]
+    volume = read_volume(saved(tmp_path, enhanced(frames, places, kinds="PMMP")))
+    np.testing.assert_array_equal(volume.pixels, [stored // 4, stored // 2])
+    assert any("2 images per slice" in note for note in volume.notes)
+    with pytest.raises(ReadError, match="4 frames at 2 positions"):
+        read_volume(saved(tmp_path, enhanced(frames, places)))
+
+
+def test_multi_frame_without_positions_has_no_letters(tmp_path, stored):
+    frames = np.stack([stored, stored // 2])
+    volume = read_volume(saved(tmp_path, mr_image(frames)))
+    np.testing.assert_array_equal(volume.pixels, frames)
+    assert volume.affine is None
+    assert volume.directions is None
+    assert ORIENTATION_UNKNOWN in volume.notes
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("examples_palette.dcm", r"in colour \(PALETTE COLOR\)"),
+        ("SC_rgb_rle.dcm", r"in colour \(RGB\)"),
+        ("reportsi.dcm", r"Basic Text SR Storage\) holds no image"),
+        ("rtplan.dcm", "holds no image"),
+        ("MR_truncated.dcm", "truncated"),
+        ("rtdose.dcm", "too few"),
+    ],
+)
+def test_objects_without_a_grey_slice_are_refused_in_words(name, reason):
+    with pytest.raises(ReadError, match=f"^{name}: .*{reason}"):
+        read_volume(get_testdata_file(name))
+
+
+def test_other_modalities_are_told():
+    assert any("CT" in note for note in read_volume(get_testdata_file("CT_small.dcm")).notes)
+
+
+@pytest.mark.parametrize("key", ["Rows", "NumberOfFrames"])
+def test_claimed_sizes_are_refused_before_decoding(tmp_path, stored, key):
+    dataset = mr_image(stored)
+    setattr(dataset, key, 60000 if key == "Rows" else 2_000_000)
+    dataset.Columns = 60000 if key == "Rows" else dataset.Columns
+    with pytest.raises(ReadError, match="more than an MR image"):
+        read_volume(saved(tmp_path, dataset))
+
+
+def test_codestream_that_claims_another_size_is_refused(tmp_path, stored):
+    dataset = mr_image(stored)
+    dataset.compress(JPEG2000Lossless)
+    data = bytearray(dataset.PixelData)
+    siz = data.index(b"\xff\x4f\xff\x51")
+    data[siz + 8 : siz + 12] = (50_000).to_bytes(4, "big")
+    dataset.PixelData = bytes(data)
+    with pytest.raises(ReadError, match="48 x 40 pixels that the header promises"):
+        read_volume(saved(tmp_path, dataset))
+
+
+def test_codestream_size_of_each_family():
+    for name, size in [
+        ("MR_small_jp2klossless", (64, 64)),
+        ("MR_small_jpeg_ls_lossless", (64, 64)),
+        ("JPGExtended", (1024, 256)),
+    ]:
+        dataset = pydicom.dcmread(get_testdata_file(f"{name}.dcm"))
+        frame = next(pydicom.encaps.generate_frames(dataset.PixelData, number_of_frames=1))
+        assert codestream_size(frame) == size
+    assert codestream_size(b"\x01\0\0\0" * 16) is None
+
+
+def test_deflated_data_set_is_read_and_a_bomb_is_not(tmp_path, stored, monkeypatch):
+    dataset = mr_image(stored)
+    dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    path = saved(tmp_path, dataset)
+    np.testing.assert_array_equal(read_volume(path).pixels[0], stored)
+    monkeypatch.setattr("cyclegan.dicom.MAX_FILE_BYTES", 2**20)
+    head = path.read_bytes()
+    meta_end = 132 + 12 + int.from_bytes(head[140:144], "little")  # PS3.10 table 7.1-1
+    packer = zlib.compressobj(9, wbits=-15)
+    bomb = packer.compress(bytes(2**22)) + packer.flush()
+    path.write_bytes(head[:meta_end] + bomb)
+    with pytest.raises(ReadError, match="deflated"):
+        read_volume(path)
+
+
+@pytest.mark.skipif(not READERS.exists(), reason="needs the shared reader files")
+def test_real_oblique_series_is_in_register():
+    volumes = [read_volume(p) for p in sorted((READERS / "dicom_t1_oblique").glob("*.dcm"))]
+    assert len(volumes) == 12
+    for volume in volumes:
+        assert volume.pixels.shape == (1, 384, 274)
+        assert volume.directions == ("R", "L", "A", "P")
+        assert volume.contrast_hint == "T1"
+    steps = np.diff([volume.affine[:3, 3] for volume in volumes], axis=0)
+    np.testing.assert_allclose(np.linalg.norm(steps, axis=1), 0.6667, atol=1e-3)
+
+
+@pytest.mark.skipif(not READERS.exists(), reason="needs the shared reader files")
+def test_real_enhanced_files():
+    philips = read_volume(READERS / "dicom_enhanced/Philips/IM_0027_fMAP.dcm")
+    assert philips.pixels.shape == (32, 64, 64)
+    assert philips.spacing == pytest.approx((4, 4, 4), abs=1e-4)
+    assert any("magnitude" in note for note in philips.notes)
+    siemens = read_volume(READERS / "dicom_enhanced/Siemens/XA10/6_1.dcm")
+    assert siemens.pixels.shape == (6, 64, 64)
+    assert siemens.spacing == pytest.approx((2.4, 3.375, 3.375), abs=1e-3)
+    assert siemens.window is not None
+
+
+def test_implicit_little_endian(tmp_path, stored):
+    dataset = mr_image(stored)
+    dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+    np.testing.assert_array_equal(read_volume(saved(tmp_path, dataset)).pixels[0], stored)

@@ -1,0 +1,214 @@
+"""NIfTI: any orientation, any number type, and headers that must not be believed."""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from nibabel.orientations import axcodes2ornt, inv_ornt_aff, ornt_transform
+from nibabel.testing import data_path
+
+from cyclegan.volume import ORIENTATION_UNKNOWN, ReadError, read_volume
+
+READERS = Path(__file__).parents[1] / "../shared/data/readers"
+SHAPE = (36, 40, 44)
+# Every way to lay three array axes along the body: 6 permutations x 8 sign patterns.
+ORIENTATIONS = [
+    "".join(letters)
+    for axes in itertools.permutations(("RL", "AP", "SI"))
+    for letters in itertools.product(*axes)
+]
+
+
+@pytest.fixture
+def voxels() -> np.ndarray:
+    return np.random.default_rng(2).integers(-500, 4000, SHAPE, dtype=np.int16)
+
+
+def affine_for(codes: str, tilt: float = 0.15) -> np.ndarray:
+    """A slightly oblique affine for array axes that run towards `codes`."""
+    c, s = np.cos(tilt), np.sin(tilt)
+    rotation = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
+    affine = np.eye(4)
+    affine[:3, :3] = rotation @ np.diag([0.8, 0.9, 1.5])
+    affine[:3, 3] = [-15, -20, -30]
+    # Of canonical axes, `from_canonical` says where each goes in the array and in which direction.
+    from_canonical = ornt_transform(axcodes2ornt("RAS"), axcodes2ornt(codes))
+    canonical_shape = [SHAPE[int(axis)] for axis in from_canonical[:, 0]]
+    return affine @ inv_ornt_aff(from_canonical, canonical_shape)
+
+
+def saved(tmp_path: Path, data: np.ndarray, affine: np.ndarray, name="scan.nii.gz", kind=None):
+    path = tmp_path / name
+    nib.save((kind or nib.Nifti1Image)(data, affine), path)
+    return path
+
+
+@pytest.mark.parametrize("codes", ORIENTATIONS)
+def test_every_orientation_is_turned_and_keeps_its_place(tmp_path, voxels, codes):
+    affine = affine_for(codes)
+    assert "".join(nib.aff2axcodes(affine)) == codes
+    volume = read_volume(saved(tmp_path, voxels, affine))
+    assert volume.directions == ("R", "L", "A", "P")
+    assert "".join(nib.aff2axcodes(volume.affine)) == "LPS"
+    assert volume.notes == ()
+    for index in [(0, 0, 0), (35, 39, 43), (3, 17, 29)]:
+        at = np.linalg.solve(volume.affine, affine @ [*index, 1])
+        column, row, plane = np.rint(at[:3]).astype(int)
+        np.testing.assert_allclose(at[:3], [column, row, plane], atol=1e-4)
+        assert volume.pixels[plane, row, column] == voxels[index]
+        stored = np.linalg.inv(volume.stored_affine) @ volume.affine @ [column, row, plane, 1]
+        np.testing.assert_allclose(stored[:3], index, atol=1e-4)
+    # Spacing is that of the patient's axes: foot-head 1.5, front-back 0.9, side-side 0.8 mm.
+    np.testing.assert_allclose(volume.spacing, (1.5, 0.9, 0.8), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "dtype", ["uint8", "int16", "uint16", "int32", "uint32", "float32", "float64", "int64"]
+)
+@pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
+def test_number_types_and_both_versions(tmp_path, voxels, dtype, kind):
+    values = abs(voxels) % 256 if dtype == "uint8" else abs(voxels)
+    path = tmp_path / "scan"  # no extension: content decides
+    image = kind(values.astype(dtype), np.diag([-1, -1, 1, 1]), dtype=dtype)
+    path.write_bytes(image.to_bytes())
+    np.testing.assert_array_equal(read_volume(path).pixels, values.transpose(2, 1, 0))
+
+
+def test_big_endian_and_scale_slope(tmp_path, voxels):
+    header = nib.Nifti1Header(endianness=">")
+    header.set_data_dtype(np.dtype(">i2"))
+    image = nib.Nifti1Image(voxels, np.diag([-1, -1, 1, 1]), header)
+    image.header.set_slope_inter(0.25, -7)
+    path = tmp_path / "scan.nii"
+    data = bytearray(image.to_bytes())
+    # nibabel rescales when it saves; put the stored values and the scale in by hand instead.
+    data[112:120] = np.array([0.25, -7], ">f4").tobytes()
+    data[352:] = voxels.astype(">i2").tobytes(order="F")
+    path.write_bytes(bytes(data))
+    expected = voxels.transpose(2, 1, 0) * 0.25 - 7
+    np.testing.assert_array_equal(read_volume(path).pixels, expected)
+    np.testing.assert_array_equal(np.asarray(nib.load(path).dataobj).transpose(2, 1, 0), expected)
+
+
+def test_without_form_codes_the_orientation_is_unknown(tmp_path, voxels):
+    image = nib.Nifti1Image(voxels, None)
+    image.header.set_zooms((0.8, 0.9, 1.5))
+    image.header["qform_code"] = image.header["sform_code"] = 0
+    path = tmp_path / "scan.nii"
+    path.write_bytes(image.to_bytes())
+    volume = read_volume(path)
+    assert volume.directions is None
+    assert ORIENTATION_UNKNOWN in volume.notes
+    np.testing.assert_allclose(volume.spacing, (1.5, 0.9, 0.8), rtol=1e-6)
+
+
+def test_trailing_single_dimensions_are_fine_and_real_4d_is_not(tmp_path, voxels):
+    path = saved(tmp_path, voxels[..., None, None], np.diag([-1, -1, 1, 1]))
+    np.testing.assert_array_equal(read_volume(path).pixels, voxels.transpose(2, 1, 0))
+    with pytest.raises(ReadError, match=r"example4d\.nii\.gz: the file holds 2 volumes"):
+        read_volume(Path(data_path) / "example4d.nii.gz")
+
+
+def test_single_slices_keep_their_plane(tmp_path, voxels):
+    plane = voxels[:, :, 0]
+    axial = read_volume(saved(tmp_path, plane, np.diag([-1, -1, 3, 1])))
+    np.testing.assert_array_equal(axial.pixels, plane.T[None])
+    assert axial.notes == ()
+    sagittal = read_volume(saved(tmp_path, plane[None], np.diag([4.0, 1, 1, 1])))
+    assert sagittal.pixels.shape == (1, 40, 36)
+    assert sagittal.directions == ("A", "P", "S", "I")
+    assert any("sagittal" in note for note in sagittal.notes)
+
+
+def test_coarse_axial_cuts_are_told(tmp_path, voxels):
+    volume = read_volume(saved(tmp_path, voxels, np.diag([5.0, 1, 1, 1])))
+    assert any("scanned in another plane" in note for note in volume.notes)
+
+
+@pytest.mark.parametrize("dtype", [np.complex64, [("R", "u1"), ("G", "u1"), ("B", "u1")]])
+def test_colour_and_complex_voxels_are_refused(tmp_path, dtype):
+    data = np.zeros(SHAPE, dtype=dtype)
+    with pytest.raises(ReadError, match="colour or complex"):
+        read_volume(saved(tmp_path, data, np.eye(4)))
+
+
+@pytest.mark.parametrize("name", ["nifti1.hdr", "nifti2.hdr", "analyze.hdr"])
+def test_half_of_a_pair_is_refused_in_words(name):
+    with pytest.raises(ReadError, match=rf"{name}: .*\.hdr/\.img pair"):
+        read_volume(Path(data_path) / name)
+
+
+def test_files_shipped_with_nibabel():
+    path = Path(data_path) / "anatomical.nii"
+    volume = read_volume(path)
+    assert volume.pixels.shape == (25, 41, 33)
+    reference = nib.as_closest_canonical(nib.load(path)).get_fdata(dtype=np.float32)
+    np.testing.assert_array_equal(volume.pixels, reference[::-1, ::-1].transpose(2, 1, 0))
+
+
+@pytest.mark.parametrize("dims", [(30000, 30000, 2), (1024, 1024, 1024), (32767, 32767, 32767)])
+def test_bomb_is_refused_by_its_header(tmp_path, dims):
+    header = nib.Nifti1Header()
+    header.set_data_shape(dims)
+    header["vox_offset"], header["magic"] = 352, b"n+1"
+    path = tmp_path / "bomb.nii.gz"
+    path.write_bytes(gzip.compress(header.binaryblock + bytes(4 + 2**24)))
+    with pytest.raises(ReadError, match=r"bomb\.nii\.gz: .*more than an MR image"):
+        read_volume(path)
+
+
+def test_gzip_is_unpacked_no_further_than_the_header_accounts_for(tmp_path, voxels):
+    image = nib.Nifti1Image(voxels, np.diag([-1, -1, 1, 1]))
+    path = tmp_path / "tail.nii.gz"
+    path.write_bytes(gzip.compress(image.to_bytes()) + b"then something that is not gzip")
+    with pytest.raises(ReadError):
+        read_volume(path)
+    path.write_bytes(gzip.compress(image.to_bytes() + bytes(2**26)))
+    np.testing.assert_array_equal(read_volume(path).pixels, voxels.transpose(2, 1, 0))
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e9, -1.0, np.nan])
+def test_voxel_offsets_out_of_bounds(tmp_path, voxels, offset):
+    data = bytearray(nib.Nifti1Image(voxels, np.diag([-1, -1, 1, 1])).to_bytes())
+    data[108:112] = np.float32(offset).tobytes()
+    path = tmp_path / "offset.nii"
+    path.write_bytes(bytes(data))
+    if offset == 0:  # the standard lets a writer leave it out
+        np.testing.assert_array_equal(read_volume(path).pixels, voxels.transpose(2, 1, 0))
+    else:
+        with pytest.raises(ReadError, match=r"offset\.nii"):
+            read_volume(path)
+
+
+def test_useless_affine_leaves_orientation_and_spacing_unknown(tmp_path, voxels):
+    image = nib.Nifti1Image(voxels, np.eye(4))
+    data = bytearray(image.to_bytes())
+    data[280:328] = np.zeros(12, "<f4").tobytes()  # srow_x, srow_y, srow_z
+    path = tmp_path / "flat.nii"
+    path.write_bytes(bytes(data))
+    volume = read_volume(path)
+    assert volume.directions is None
+    assert volume.spacing is None
+    assert ORIENTATION_UNKNOWN in volume.notes
+
+
+@pytest.mark.skipif(not READERS.exists(), reason="needs the shared reader files")
+def test_real_volumes_lie_over_each_other():
+    t1, t2 = (read_volume(READERS / f"nifti/openms04_{c}.nii.gz") for c in ("T1W", "T2W"))
+    assert t1.pixels.shape == (48, 256, 256)
+    assert t2.pixels.shape == (44, 384, 348)
+    for volume in (t1, t2):
+        assert volume.directions == ("R", "L", "A", "P")
+        # The head's centre of mass lies near the middle of the other volume too.
+        weights = [volume.pixels.sum(axis=axes) for axes in ((0, 1), (0, 2), (1, 2))]
+        centre = [np.average(np.arange(len(w)), weights=w) for w in weights]
+        volume_centre = volume.affine @ [*centre, 1]
+        other = t2 if volume is t1 else t1
+        at = np.linalg.solve(other.affine, volume_centre)[:3] / other.pixels.shape[::-1]
+        assert (at > 0.3).all()
+        assert (at < 0.7).all()

@@ -337,9 +337,10 @@ def _lesions(
     if not wanted.any():
         return lesion, core
     warp = draw.field(size, 12) * 0.35 + draw.field(size, 40) * 0.15
-    brain = inside.flatten(1)
+    rank = inside.flatten(1).cumsum(1)  # the nth brain pixel is where this first reaches n
     for k in range(5):
-        seeds = torch.multinomial(brain.cpu() + 1e-9, 1, generator=draw.rng)[:, 0].to(inside.device)
+        wish = draw.uniform(0, 1, 1) * rank[:, -1:]
+        seeds = torch.searchsorted(rank, wish).clamp_max(size * size - 1)[:, 0]
         y = axis[None, None, :, None] - view((seeds // size).float())
         x = axis[None, None, None, :] - view((seeds % size).float())
         # The first may be a mass of up to 4 cm, the rest are white-matter spots.

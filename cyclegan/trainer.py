@@ -31,6 +31,7 @@ from cyclegan.simulate import Simulator
 
 OTHER = {"T1": "T2", "T2": "T1"}
 STATE = "state.safetensors"
+MAX_GRADIENT_NORM = 1.0  # a rare batch must not undo hundreds of steps
 
 
 @dataclass
@@ -47,7 +48,7 @@ class TrainConfig:
     minutes: float | None = None
     warmup: float = 0.5  # share of the run on simulated pairs alone, when there is real data too
     lr: float = 2e-4  # Adam, as in the paper; falls linearly to zero over the last half
-    lr_warmup: float = 1e-3  # supervised training is stable at five times that
+    lr_warmup: float = 5e-4  # 1e-3 sent the outputs to black within 50 steps
     weight_cycle: float = 10.0  # the paper's
     weight_identity: float = 0.0  # the paper's 5 holds a U-Net at copying, and costs a third
     weight_structure: float = 2.0  # normalised gradient field between source and translation
@@ -119,8 +120,11 @@ class Trainer:
             self.ema[c].requires_grad_(False).eval()
         self.discriminators = {c: place(PatchDiscriminator(sources=sources)) for c in CONTRASTS}
         self.pools = {c: ImagePool(config.pool) for c in CONTRASTS}
-        self.optimizer_G = torch.optim.Adam(_parameters(self.generators), betas=(0.5, 0.999))
-        self.optimizer_D = torch.optim.Adam(_parameters(self.discriminators), betas=(0.5, 0.999))
+        # fused: one pass over the weights; three times faster on a CPU
+        self.optimizer_G, self.optimizer_D = (
+            torch.optim.Adam(_parameters(n), betas=(0.5, 0.999), fused=True)
+            for n in (self.generators, self.discriminators)
+        )
 
     # The loop
 
@@ -276,6 +280,7 @@ class Trainer:
             for parameter in _parameters(networks):
                 if parameter.grad is not None:
                     parameter.grad = self.accelerator.reduce(parameter.grad, "mean")
+        nn.utils.clip_grad_norm_(_parameters(networks), MAX_GRADIENT_NORM)
         optimizer.step()
 
     def _set_learning_rates(self, progress: float) -> None:
@@ -285,7 +290,7 @@ class Trainer:
             # With an adaptation stage to come, the cosine ends at its learning rate, else at zero.
             floor = config.lr if self.warmup < 1 else 0.0
             cosine = 0.5 * (1 + math.cos(math.pi * share))
-            lr = floor + (config.lr_warmup - floor) * cosine
+            lr = (floor + (config.lr_warmup - floor) * cosine) * min(1.0, (self.step + 1) / 100)
         else:
             share = (progress - self.warmup) / max(1 - self.warmup, 1e-9)
             lr = config.lr * min(1.0, 2 * (1 - share))

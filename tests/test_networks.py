@@ -1,0 +1,52 @@
+"""Networks: any matrix size, values in range, gradients everywhere, no checkerboard by design."""
+
+import pytest
+import torch
+
+from cyclegan.networks import PatchDiscriminator, ResnetGenerator, UNetGenerator
+
+SMALL = (8, 16, 16, 16)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 64, 64), (2, 1, 48, 80), (1, 1, 37, 51)])
+@pytest.mark.parametrize(
+    "make", [lambda: UNetGenerator(SMALL), lambda: ResnetGenerator(8, blocks=2)]
+)
+def test_generators_keep_the_shape_and_the_range(make, shape):
+    output = make()(torch.rand(shape))
+    assert output.shape == shape
+    assert 0 <= output.min() <= output.max() <= 1
+
+
+def test_every_weight_of_the_unet_is_used():
+    network = UNetGenerator(SMALL)
+    for parameter in network.parameters():  # residual branches start at zero: move them off it
+        torch.nn.init.normal_(parameter, std=0.1)
+    network(torch.rand(1, 1, 32, 32)).square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
+
+
+def test_shipped_generators_fit_ten_megabytes_in_half_precision():
+    parameters = sum(p.numel() for p in UNetGenerator().parameters())
+    assert 2 * 2 * parameters < 10_000_000  # two networks, two bytes
+
+
+def test_resnet_reference_is_the_paper_s():
+    # Zhu et al. 2017, appendix 7.2: about 11.4 million weights with nine blocks.
+    assert 11.0e6 < sum(p.numel() for p in ResnetGenerator().parameters()) < 11.6e6
+
+
+def test_the_unet_has_no_transposed_convolution():
+    assert not any(isinstance(m, torch.nn.ConvTranspose2d) for m in UNetGenerator(SMALL).modules())
+
+
+def test_discriminator_scores_patches_and_knows_the_source():
+    discriminator = PatchDiscriminator(8, sources=3)
+    image = torch.rand(2, 1, 64, 64)
+    torch.nn.init.normal_(discriminator.embedding.weight)
+    discriminator.eval()
+    first = discriminator(image, torch.tensor([0, 0]))
+    second = discriminator(image, torch.tensor([1, 2]))
+    assert first.shape[:2] == (2, 1)
+    assert first.shape[-1] > 4
+    assert not torch.allclose(first, second)

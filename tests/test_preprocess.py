@@ -1,0 +1,105 @@
+"""Scaling and framing: any dtype, matrix and head position, and exactly the way back."""
+
+import numpy as np
+import pytest
+
+from cyclegan.preprocess import Frame, head_mask, scale_intensity
+
+
+def blob(height, width, top, left, size, value=1.0):
+    image = np.zeros((height, width), np.float32)
+    yy, xx = np.mgrid[:height, :width]
+    inside = ((yy - top - size / 2) ** 2 + (xx - left - size / 2) ** 2) < (size / 2) ** 2
+    image[inside] = value * (0.5 + 0.4 * np.sin(yy / 6.0) * np.cos(xx / 7.0))[inside]
+    return image
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.float32, np.float64])
+def test_scaling_reaches_zero_and_one_for_any_dtype(dtype):
+    image = (blob(128, 128, 20, 20, 90) * 200).astype(dtype)
+    scaled = scale_intensity(image)
+    assert scaled.dtype == np.float32
+    assert scaled.min() == 0
+    assert scaled.max() == 1
+
+
+def test_scaling_ignores_gain_and_offset():
+    image = blob(128, 128, 20, 20, 90)
+    np.testing.assert_allclose(
+        scale_intensity(image * 4000 + 300), scale_intensity(image), atol=1e-5
+    )
+
+
+def test_sixteen_bits_stay_sixteen_bits():
+    ramp = np.linspace(0, 60000, 128 * 128).reshape(128, 128).astype(np.uint16)
+    assert len(np.unique(scale_intensity(ramp))) > 5000
+
+
+def test_one_outlier_does_not_darken_the_image():
+    image = blob(256, 256, 40, 40, 180)
+    spiked = image.copy()
+    spiked[128, 128] = 1000
+    assert np.abs(scale_intensity(spiked) - scale_intensity(image))[image > 0].mean() < 0.02
+
+
+def test_constant_and_non_finite_images_become_air():
+    assert scale_intensity(np.full((40, 40), 7)).max() == 0
+    image = blob(64, 64, 8, 8, 48)
+    image[30, 30] = np.nan
+    assert np.isfinite(scale_intensity(image)).all()
+
+
+def test_a_volume_is_scaled_once():
+    volume = np.stack([blob(96, 96, 16, 16, 64), 0.5 * blob(96, 96, 16, 16, 64)])
+    scaled = scale_intensity(volume)
+    assert scaled[1].max() == pytest.approx(0.5 * scaled[0].max(), abs=0.02)
+    np.testing.assert_array_equal(scale_intensity(volume[1], reference=volume), scaled[1])
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "top", "left", "size"),
+    [
+        (256, 256, 40, 50, 170),
+        (217, 181, 5, 2, 176),  # the head touches the edges
+        (512, 512, 100, 120, 300),
+        (160, 240, 10, 90, 140),
+        (64, 64, 8, 8, 48),
+        (301, 257, 60, 60, 181),  # odd sides
+        (256, 256, 200, 10, 40),  # small, in a corner
+    ],
+)
+def test_framing_goes_there_and_back_on_the_same_pixels(height, width, top, left, size):
+    image = blob(height, width, top, left, size)
+    frame = Frame.fit(image)
+    grid = frame.apply(image[None])
+    assert grid.shape == (1, 1, 256, 256)
+    back = frame.restore(grid)[0]
+    assert back.shape == image.shape
+    inside = image > 0
+    # A shift by one pixel would cost several times as much as the interpolation does.
+    error = np.abs(back - image)[inside].mean()
+    shifted = np.abs(np.roll(back, 1, axis=1) - image)[inside].mean()
+    assert error < 0.03
+    assert error < 0.6 * shifted
+    assert back[~head_mask(image)].mean() < 0.02
+
+
+def test_the_head_fills_the_frame_but_a_small_slice_is_not_blown_up():
+    large, small = blob(256, 256, 38, 38, 180), blob(256, 256, 110, 110, 30)
+    frame = Frame.fit(large)
+    assert 180 <= frame.side <= 200
+    assert Frame.fit(small).side == round(0.6 * 256)
+
+
+def test_a_volume_has_one_frame():
+    volume = np.stack([blob(128, 128, 30, 30, 60), blob(128, 128, 10, 10, 100)])
+    assert Frame.fit(volume) == Frame.fit(volume.max(0))
+
+
+def test_head_mask_fills_dark_holes_and_drops_specks():
+    image = blob(128, 128, 24, 24, 80)
+    image[60:70, 60:70] = 0
+    image[4:6, 4:6] = 1
+    mask = head_mask(image)
+    assert mask[65, 65]
+    assert not mask[4, 4]

@@ -1,0 +1,120 @@
+"""Simulation: contrasts as physics has them, varied inputs, clean targets, lesions where drawn."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from cyclegan.phantom import draw_slice
+from cyclegan.simulate import (
+    TISSUES,
+    Simulator,
+    inversion_recovery,
+    read_label_maps,
+    read_tissues,
+    simulate_pair,
+    spin_echo,
+)
+
+
+@pytest.fixture(scope="module")
+def labels():
+    return draw_slice(3, level=0.5)
+
+
+def mean_of(image, labels, *codes):
+    return image[ndimage.binary_erosion(np.isin(labels, codes))].mean()
+
+
+def test_tissue_order_of_both_contrasts(labels):
+    pair = simulate_pair(labels, np.random.default_rng(0), clean=True)
+    white, grey, csf = (
+        [mean_of(image, labels, *codes) for image in (pair.t1, pair.t2)]
+        for codes in ((2,), (3,), (4,))
+    )
+    assert white[0] > grey[0] > csf[0]
+    assert csf[1] > grey[1] > white[1]
+    assert csf[1] > 0.8
+    assert csf[0] < 0.25
+
+
+def test_signal_equations_have_their_limits():
+    pd, t1, t2 = torch.tensor(1.0), torch.tensor(1000.0), torch.tensor(100.0)
+    assert spin_echo(pd, t1, t2, 1e6, 0) == pytest.approx(1)
+    assert spin_echo(pd, t1, t2, 1e6, 100) == pytest.approx(np.exp(-1))
+    null = 1000 * np.log(2)  # inversion recovery nulls at T1 ln 2 when fully relaxed
+    assert inversion_recovery(pd, t1, t2, 1e6, null, 0) == pytest.approx(0, abs=1e-5)
+
+
+def test_inputs_vary_and_targets_are_clean(labels):
+    first, second = (simulate_pair(labels, np.random.default_rng(s)) for s in (1, 2))
+    assert np.abs(first.t1 - second.t1).mean() > 0.01
+    air = ndimage.binary_erosion(labels == 0, iterations=4)
+    assert first.t1_target[air].max() < 0.02
+    assert first.t1[air].std() > first.t1_target[air].std()
+
+
+def test_a_lesion_is_dark_in_t1_and_bright_in_t2(labels):
+    contrasts = []
+    for seed in range(8):
+        pair = simulate_pair(labels, np.random.default_rng(seed), lesion=True, clean=True)
+        inside = pair.lesion & (labels == 2)
+        ring = ndimage.binary_dilation(pair.lesion, iterations=8) & ~pair.lesion & (labels == 2)
+        if inside.sum() > 30 and ring.sum() > 30:
+            contrasts.append([i[inside].mean() - i[ring].mean() for i in (pair.t1, pair.t2)])
+    t1, t2 = np.mean(contrasts, axis=0)
+    assert len(contrasts) >= 3
+    assert t1 < -0.02
+    assert t2 > 0.05
+
+
+def test_batches_repeat_with_the_generator_and_are_finite(labels):
+    simulator = Simulator(np.stack([labels, draw_slice(4, level=0.7)]))
+    first, second = (simulator.draw(3, 96, torch.Generator().manual_seed(7)) for _ in range(2))
+    for name in ("t1", "t2", "t1_target", "t2_target"):
+        a, b = getattr(first, name), getattr(second, name)
+        assert a.shape == (3, 1, 96, 96)
+        assert torch.equal(a, b)
+        assert 0 <= a.min() <= a.max() <= 1
+
+
+def test_stripped_pairs_have_no_scalp(labels):
+    simulator = Simulator(labels[None])
+    rng = torch.Generator().manual_seed(0)
+    whole = simulator.draw(4, 128, rng, stripped=0.0, lesions=0.0)
+    rng = torch.Generator().manual_seed(0)
+    brain = simulator.draw(4, 128, rng, stripped=1.0, lesions=0.0)
+    # Fat is brightest in a whole head and leaves the brain dim; alone, the brain is bright.
+    median = [b.t1_target[b.t1_target > 0.2].median() for b in (whole, brain)]
+    assert median[1] > 1.2 * median[0]
+
+
+def test_label_maps_of_different_sizes_are_read_with_their_table(tmp_path, labels):
+    from PIL import Image
+
+    Image.fromarray(labels.astype(np.uint16)).save(tmp_path / "a.png")
+    Image.fromarray(labels[10:, 20:].astype(np.uint16)).save(tmp_path / "b.png")
+    rows = ["labels,tissue,pd,t1_ms,t2_ms,inside_brain", "2 41,white matter,0.7,800,80,1"]
+    (tmp_path / "tissues.csv").write_text("\n".join(rows))
+    stack, tissues = read_label_maps(tmp_path)
+    assert stack.shape == (2, 256, 256)
+    assert np.array_equal(stack[0], labels)
+    assert tissues[41].t1 == 800
+    assert tissues[41].inside_brain
+
+
+def test_a_broken_tissue_table_is_named_with_its_line(tmp_path):
+    path = tmp_path / "tissues.csv"
+    path.write_text("labels,tissue,pd,t1_ms,t2_ms,inside_brain\n2,white,fast,800,80,1\n")
+    with pytest.raises(ValueError, match=r"tissues\.csv, line 2"):
+        read_tissues(path)
+
+
+def test_an_empty_label_folder_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="no label maps"):
+        read_label_maps(tmp_path)
+
+
+def test_every_phantom_label_has_a_tissue():
+    found = {int(v) for s in range(4) for v in np.unique(draw_slice(s, level=s / 3))}
+    assert found - {0} <= set(TISSUES)

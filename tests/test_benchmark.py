@@ -1,0 +1,51 @@
+import re
+import time
+
+import torch
+from torch import nn
+
+from cyclegan import benchmark
+from cyclegan.checkpoint import export_weights
+from cyclegan.networks import UNetGenerator
+
+
+def test_counts_of_one_convolution():
+    convolution = nn.Conv2d(1, 4, 3, padding=1)
+    assert benchmark.count_parameters(convolution) == 4 * 9 + 4
+    assert benchmark.count_macs(convolution, 16) == 16 * 16 * 4 * 9
+
+
+def test_median_leaves_out_the_warm_up_and_outliers():
+    calls = []
+
+    def slow_at_first():
+        calls.append("first")
+        time.sleep(0.2 if len(calls) <= 2 * benchmark.WARM_UP else 0.001)
+
+    seconds = benchmark.median_seconds(
+        {"first": slow_at_first, "second": lambda: calls.append("second")}, repeats=3
+    )
+    assert calls == ["first", "second"] * (benchmark.WARM_UP + 3)  # they take turns
+    assert 0.001 <= seconds["first"] < 0.2
+    assert seconds["second"] < seconds["first"]
+
+
+def test_command_prints_both_networks(tmp_path, capsys):
+    options = {"channels": (8, 16)}
+    weights = export_weights(
+        tmp_path / "tiny",
+        {to: UNetGenerator(**options) for to in ("T1", "T2")},
+        generator="unet",
+        generator_options=options,
+        size=32,
+        version="test",
+    )
+    benchmark.main(["--weights", str(weights), "--repeats", "1"])
+    printed = capsys.readouterr().out
+    assert f"{torch.get_num_threads()} threads, grid 32x32, median of 1" in printed
+    assert re.search(r"ResNet-9 +11,365,633 ", printed)  # Zhu et al. 2017, one channel
+    for side in benchmark.SIDES:
+        assert f"{side}x{side} input" in printed
+    assert len(re.findall(r"\d+ ms +\d+ ms", printed)) == 4
+    size = (weights / "model.safetensors").stat().st_size
+    assert f"model.safetensors: {size / 1e6:.2f} MB" in printed

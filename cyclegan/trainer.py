@@ -52,7 +52,7 @@ class TrainConfig:
     weight_cycle: float = 10.0  # the paper's
     weight_identity: float = 0.0  # the paper's 5 holds a U-Net at copying, and costs a third
     weight_structure: float = 2.0  # normalised gradient field between source and translation
-    weight_pairs: float = 10.0  # L1 + half of (1 - SSIM) on simulated pairs
+    weight_pairs: float = 4.0  # L1 + half of (1 - SSIM) on simulated pairs, beside the GAN losses
     anchor_batch: int = 2  # simulated pairs kept in every batch once real slices come in
     cycle_noise: float = 0.02  # on the translation before the way back: nothing hides in faint detail
     pool: int = 50  # the paper's history of generated images
@@ -376,6 +376,11 @@ class Trainer:
             (self.optimizer_G, self.optimizer_D), state["optimizers"], strict=True
         ):
             optimizer.load_state_dict(saved)
+            for parameter, moments in optimizer.state.items():
+                for name, value in moments.items():
+                    if value.shape == parameter.shape:
+                        # The fused kernel walks memory, so the moments need the weights' strides.
+                        moments[name] = torch.empty_like(parameter).copy_(value)
         for c, pool in self.pools.items():
             pool.load_state_dict(state["pools"][c])
         self.rng.set_state(state["rng"])

@@ -1,0 +1,122 @@
+"""Weights and state on disk: exact, checked, atomic, and never unpickled."""
+
+import json
+import pickle
+
+import pytest
+import torch
+
+from cyclegan.checkpoint import (
+    CheckpointError,
+    export_weights,
+    load_state,
+    load_weights,
+    save_state,
+)
+from cyclegan.networks import UNetGenerator
+
+OPTIONS = {"channels": [4, 8], "blocks": 1}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    torch.manual_seed(0)
+    networks = {c: UNetGenerator(**OPTIONS) for c in ("T1", "T2")}
+    return export_weights(
+        tmp_path / "w",
+        networks,
+        generator="unet",
+        generator_options=OPTIONS,
+        size=32,
+        version="test",
+    )
+
+
+def test_weights_come_back_as_they_were_exported(folder):
+    torch.manual_seed(0)
+    original = {c: UNetGenerator(**OPTIONS) for c in ("T1", "T2")}
+    loaded, config = load_weights(folder)
+    image = torch.rand(1, 1, 32, 32)
+    for c in ("T1", "T2"):
+        torch.testing.assert_close(loaded[c](image), original[c](image), atol=2e-3, rtol=0)
+    assert config["size"] == 32
+
+
+def test_damage_is_found_by_the_checksum(folder):
+    path = folder / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-5] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: checksum"):
+        load_weights(folder)
+
+
+def test_a_pickle_in_place_of_weights_is_refused_and_not_run(folder, tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "exploded"), "w"))
+
+    (folder / "model.safetensors").write_bytes(pickle.dumps(Bomb()))
+    config = json.loads((folder / "config.json").read_text())
+    from cyclegan.checkpoint import file_sha256
+
+    config["sha256"] = file_sha256(folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match="does not fit"):
+        load_weights(folder)
+    assert not (tmp_path / "exploded").exists()
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_missing_parts_are_named(folder, name):
+    (folder / name).unlink()
+    with pytest.raises(CheckpointError, match=name):
+        load_weights(folder)
+
+
+def test_a_config_of_another_network_is_refused(folder):
+    config = json.loads((folder / "config.json").read_text())
+    config["generator_options"]["channels"] = [4, 16]
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match="does not fit its config"):
+        load_weights(folder)
+
+
+def test_state_round_trip_keeps_types_and_bits(tmp_path):
+    state = {
+        "step": 3,
+        "name": "x",
+        "none": None,
+        "groups": [{"lr": 1e-4, "params": [0, 1]}],
+        "by_index": {0: torch.rand(2, 3), 1: torch.arange(4, dtype=torch.uint8)},
+    }
+    save_state(tmp_path / "s", state)
+    loaded = load_state(tmp_path / "s")
+    assert loaded["groups"] == state["groups"]
+    assert loaded["none"] is None
+    assert torch.equal(loaded["by_index"][0], state["by_index"][0])
+    assert loaded["by_index"][1].dtype == torch.uint8
+
+
+def test_a_failed_write_leaves_the_old_state(tmp_path, monkeypatch):
+    save_state(tmp_path / "s", {"step": 1})
+
+    def disk_full(tensors, path, metadata):
+        with open(path, "wb") as file:
+            file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("cyclegan.checkpoint.save_file", disk_full)
+    with pytest.raises(OSError, match="No space"):
+        save_state(tmp_path / "s", {"step": 2})
+    monkeypatch.undo()
+    assert load_state(tmp_path / "s") == {"step": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["s"]
+
+
+def test_no_state_and_damaged_state_are_said(tmp_path):
+    with pytest.raises(CheckpointError, match="without --resume"):
+        load_state(tmp_path / "none")
+    (tmp_path / "bad").write_bytes(b"x" * 50)
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_state(tmp_path / "bad")

@@ -1,0 +1,126 @@
+"""Training data: the three folder layouts, bad files among good ones, balanced unpaired drawing."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from cyclegan.data import DataError, ImagePool, SliceDataset
+from cyclegan.phantom import draw_slice, draw_volume
+
+
+def write_slices(folder, names):
+    folder.mkdir(parents=True)
+    for k, name in enumerate(names):
+        labels = draw_slice(k, level=0.5, size=96)
+        Image.fromarray((labels % 251).astype(np.uint8)).save(folder / name)
+
+
+@pytest.mark.parametrize(
+    "layout", [("T1", "T2"), ("trainA", "trainB"), ("Tr1/TrainT1", "Tr2/TrainT2")]
+)
+def test_layouts_are_recognised(tmp_path, layout):
+    for folder in layout:
+        write_slices(tmp_path / folder, ["a_1.png", "b_1.png"])
+    dataset = SliceDataset.load([tmp_path], size=64)
+    assert dataset.slices["T1"].shape == dataset.slices["T2"].shape == (2, 1, 64, 64)
+    assert dataset.names == [f"{tmp_path.name}/a", f"{tmp_path.name}/b"]
+    assert dataset.slices["T1"].max() == 1
+
+
+def test_volumes_are_sliced_and_their_empty_ends_left_out(tmp_path):
+    for contrast in ("T1", "T2"):
+        (tmp_path / contrast).mkdir()
+        volume = (draw_volume(1, slices=6, size=64) % 251).astype(np.int16)
+        volume[0] = 0
+        nib.save(
+            nib.Nifti1Image(volume.transpose(2, 1, 0)[:, ::-1], np.eye(4)),
+            tmp_path / contrast / "scan.nii.gz",
+        )
+    dataset = SliceDataset.load([tmp_path], size=64)
+    assert len(dataset.slices["T1"]) == 5
+
+
+def test_unreadable_files_are_skipped_and_listed(tmp_path):
+    for contrast in ("T1", "T2"):
+        write_slices(tmp_path / contrast, ["a_1.png"])
+    (tmp_path / "T1" / "notes.txt").write_text("not an image")
+    (tmp_path / "T2" / "cut.png").write_bytes((tmp_path / "T2" / "a_1.png").read_bytes()[:100])
+    dataset = SliceDataset.load([tmp_path], size=64)
+    assert len(dataset.skipped) == 2
+    assert any("notes.txt" in s for s in dataset.skipped)
+    assert any("cut.png" in s for s in dataset.skipped)
+
+
+def test_missing_folder_layout_or_contrast_is_said(tmp_path):
+    with pytest.raises(DataError, match="no such folder"):
+        SliceDataset.load([tmp_path / "nowhere"], size=64)
+    write_slices(tmp_path / "T1", ["a_1.png"])
+    with pytest.raises(DataError, match="trainA and trainB"):
+        SliceDataset.load([tmp_path], size=64)
+    (tmp_path / "T2").mkdir()
+    with pytest.raises(DataError, match="no readable T2 image"):
+        SliceDataset.load([tmp_path], size=64)
+
+
+def dataset_of(counts_t1, counts_t2):
+    names = [f"s{k}" for k in range(len(counts_t1))]
+    sources = {
+        c: np.repeat(np.arange(len(names)), n)
+        for c, n in (("T1", counts_t1), ("T2", counts_t2))
+    }
+    slices = {
+        c: torch.from_numpy(s).half()[:, None, None, None] / 10 for c, s in sources.items()
+    }
+    return SliceDataset(slices, sources, names)
+
+
+def test_sources_are_drawn_alike_in_both_contrasts():
+    # 400 and 100 T1 slices against 100 and 400 T2 slices: drawn plainly, D would learn the source.
+    dataset = dataset_of([400, 100], [100, 400])
+    rng = torch.Generator().manual_seed(0)
+    drawn = dataset.draw(2000, rng)
+    shares = [np.bincount(drawn[c][1].numpy(), minlength=2) / 2000 for c in ("T1", "T2")]
+    np.testing.assert_array_equal(*shares)
+    assert shares[0][0] == pytest.approx(0.5, abs=0.05)
+    for images, source in drawn.values():  # the slice is of the source that it says
+        np.testing.assert_allclose(images[:, 0, 0, 0], source / 10, atol=1e-3)
+
+
+def test_one_sided_sources_are_used_a_little():
+    dataset = dataset_of([100, 50], [100, 0])
+    drawn = dataset.draw(4000, torch.Generator().manual_seed(0))
+    assert (drawn["T1"][1] == 1).float().mean() == pytest.approx(1 / 8, abs=0.03)
+    assert (drawn["T2"][1] == 1).sum() == 0
+
+
+def test_disjoint_sources_still_work():
+    drawn = dataset_of([10, 0], [0, 10]).draw(50, torch.Generator().manual_seed(0))
+    assert set(drawn["T1"][1].tolist()) == {0}
+    assert set(drawn["T2"][1].tolist()) == {1}
+
+
+def test_image_pool_fills_then_swaps_and_keeps_labels_with_images():
+    pool, rng = ImagePool(4), torch.Generator().manual_seed(0)
+    returned_old = 0
+    for k in range(40):
+        image, label = torch.full((1, 1, 2, 2), float(k)), torch.tensor([k])
+        out, out_label = pool.query(image, label, rng)
+        assert out[0, 0, 0, 0] == out_label[0]
+        if k < 4:
+            assert out_label[0] == k
+        returned_old += int(out_label[0] != k)
+    assert len(pool.images) == 4
+    assert 8 < returned_old < 28  # one half of 36
+
+
+def test_image_pool_resumes_and_restarts_at_a_new_resolution():
+    pool, rng = ImagePool(3), torch.Generator().manual_seed(0)
+    pool.query(torch.rand(3, 1, 4, 4), torch.arange(3), rng)
+    copy = ImagePool(3)
+    copy.load_state_dict(pool.state_dict())
+    assert torch.equal(torch.stack(copy.images), torch.stack(pool.images))
+    out, _ = pool.query(torch.rand(1, 1, 8, 8), torch.tensor([0]), rng)
+    assert out.shape[-1] == 8
+    assert len(pool.images) == 1

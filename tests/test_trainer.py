@@ -1,0 +1,171 @@
+"""Training: both stages run, learn, resume to the last bit, and say what is wrong."""
+
+import csv
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from PIL import Image
+
+import train
+from cyclegan.checkpoint import CheckpointError
+from cyclegan.data import SliceDataset
+from cyclegan.phantom import draw_slice
+from cyclegan.simulate import Simulator, simulate_pair
+from cyclegan.trainer import TrainConfig, Trainer
+from cyclegan.translate import Translator
+
+FLOAT32 = ["--precision", "no"]  # one process has one precision, and the other tests use this
+TINY = {
+    "generator_options": {"channels": [8, 16]},
+    "size": 32,
+    "start_size": 32,
+    "batch": 2,
+    "pool": 3,
+    "sample_every": 1000,
+    "save_every": 1000,
+    "log_every": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def labels():
+    return np.stack([draw_slice(s, level=0.55, size=64) for s in range(2)])
+
+
+@pytest.fixture(scope="module")
+def dataset(labels):
+    pairs = [simulate_pair(m, np.random.default_rng(0)) for m in labels]
+    stack = {
+        c: torch.from_numpy(np.stack([getattr(p, c.lower()) for p in pairs]))[:, None, ::2, ::2]
+        for c in ("T1", "T2")
+    }
+    return SliceDataset(
+        {c: s.half() for c, s in stack.items()}, {c: np.zeros(2, int) for c in stack}, ["phantom"]
+    )
+
+
+def trainer(out, dataset=None, labels=None, **changes):
+    config = TrainConfig(**{**TINY, **changes})
+    simulator = Simulator(labels) if labels is not None else None
+    return Trainer(
+        config, out, dataset=dataset, simulator=simulator, accelerator=Accelerator(cpu=True)
+    )
+
+
+def weights_of(run):
+    return {
+        f"{kind}.{c}.{k}": v.clone()
+        for kind, networks in run._networks().items()
+        for c, network in networks.items()
+        for k, v in network.state_dict().items()
+    }
+
+
+def test_resume_continues_to_the_last_bit(tmp_path, dataset, labels):
+    # Six steps reach into both stages; the pool, of three, is full and swapping by then.
+    straight = trainer(tmp_path / "a", dataset, labels, steps=8)
+    straight.fit()
+    killed = trainer(tmp_path / "b", dataset, labels, steps=8)
+    killed.samples = killed._fixed_samples()
+    for _ in range(5):
+        killed.train_step()
+        killed.step += 1
+    killed.save()
+    killed.train_step()  # lost with the kill
+    resumed = trainer(tmp_path / "b", dataset, labels, steps=8)
+    resumed.resume()
+    assert resumed.step == 5
+    resumed.fit()
+    expected, found = weights_of(straight), weights_of(resumed)
+    different = [k for k in expected if not torch.equal(expected[k], found[k])]
+    assert different == []
+
+
+def test_supervised_stage_overfits_two_phantom_slices(tmp_path, labels):
+    run = trainer(
+        tmp_path, None, labels, steps=400, lesions=0.0, stripped=0.0, lr_warmup=2e-3, batch=4
+    )
+    clean = run.simulator.draw
+    run.simulator.draw = lambda batch, size, rng, **_: clean(
+        2, size, rng, lesions=0.0, stripped=0.0, degrade=False, pick=torch.arange(2)
+    )
+    first = run.train_step()["pairs"].item()
+    run.fit()
+    with torch.no_grad():
+        last = run._pairs_loss(2, 32).item()
+    assert last < 0.25 * first
+
+
+def test_adversarial_stage_lowers_the_cycle_error(tmp_path, dataset):
+    run = trainer(tmp_path, dataset, None, steps=60, lr=1e-3, conditional=False)
+    run.fit()
+    with (tmp_path / "log.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    cycle = [float(r["cycle"]) for r in rows]
+    assert len(rows) == 60
+    assert np.mean(cycle[-10:]) < 0.7 * np.mean(cycle[:5])
+    assert {"loss_G", "loss_D", "structure"} <= set(rows[-1])
+
+
+def test_a_run_leaves_weights_samples_and_a_log(tmp_path, dataset, labels):
+    run = trainer(tmp_path, dataset, labels, steps=4, sample_every=2)
+    translator = Translator.from_pretrained(run.fit())
+    assert translator.translate(np.random.rand(40, 50), to="T2").shape == (40, 50)
+    sheet = np.asarray(Image.open(tmp_path / "samples" / "0000002.png"))
+    assert sheet.std() > 5
+    assert (tmp_path / "state.safetensors").is_file()
+    with (tmp_path / "log.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(r["step"]) for r in rows] == [1, 2, 3, 4]
+    assert rows[0]["loss_D"] == ""  # the warm-up has no discriminator
+    assert float(rows[-1]["loss_D"]) > 0
+
+
+def test_resuming_with_other_settings_is_refused_by_name(tmp_path, labels):
+    run = trainer(tmp_path, None, labels, steps=1)
+    run.fit()
+    with pytest.raises(CheckpointError, match="batch: 2 then, 3 now"):
+        trainer(tmp_path, None, labels, steps=2, batch=3).resume()
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_checkpoint(tmp_path, labels):
+    run = trainer(tmp_path, None, labels, steps=10)
+    run.save()
+    before = (tmp_path / "state.safetensors").read_bytes()
+    with torch.no_grad():
+        run.generators["T2"].head.weight.fill_(float("nan"))
+    with pytest.raises(FloatingPointError, match="resume with a lower --lr"):
+        run.fit()
+    assert (tmp_path / "state.safetensors").read_bytes() == before
+
+
+def test_the_command_runs_anywhere_without_data(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(train, "PHANTOMS", 2)
+    arguments = ["--labelmaps", "phantom", "--out", str(tmp_path / "run"), "--steps", "2", *FLOAT32]
+    arguments += ["--size", "32", "--start-size", "32", "--batch", "1"]
+    assert train.main(arguments) == 0
+    assert (tmp_path / "run/weights/model.safetensors").is_file()
+    assert "weights written" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--data", "nowhere", "--steps", "1"], "nowhere: no such folder"),
+        (["--labelmaps", "nowhere", "--steps", "1"], "nowhere: no label maps"),
+    ],
+)
+def test_wrong_input_gets_one_sentence(tmp_path, capsys, arguments, sentence):
+    assert train.main([*arguments, *FLOAT32, "--out", str(tmp_path)]) == 1
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert "Traceback" not in error
+
+
+def test_resume_without_a_checkpoint_is_said(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(train, "PHANTOMS", 1)
+    arguments = ["--labelmaps", "phantom", "--out", str(tmp_path), "--steps", "1", "--resume", *FLOAT32]
+    assert train.main(arguments) == 1
+    assert "start without --resume" in capsys.readouterr().err

@@ -1,0 +1,155 @@
+"""The Translator's contract: any matrix, dtype and shape in; float32 in [0, 1] on the same pixels."""
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from cyclegan import Translator
+from cyclegan.checkpoint import CheckpointError, export_weights
+from cyclegan.networks import UNetGenerator
+from cyclegan.phantom import draw_slice, draw_volume
+from cyclegan.simulate import simulate_pair
+from cyclegan.translate import main
+
+WEIGHTS = Path(__file__).parents[1] / "weights"
+OPTIONS = {"channels": [8, 16]}
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A folder with a small random model: the contract holds for any weights."""
+    torch.manual_seed(0)
+    networks = {c: UNetGenerator(**OPTIONS) for c in ("T1", "T2")}
+    for network in networks.values():
+        torch.nn.init.normal_(network.head.weight, std=0.5)
+    return export_weights(
+        tmp_path_factory.mktemp("w"),
+        networks,
+        generator="unet",
+        generator_options=OPTIONS,
+        size=64,
+        version="test",
+    )
+
+
+@pytest.fixture(scope="module")
+def translator(small):
+    return Translator.from_pretrained(small)
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return Translator.from_pretrained(WEIGHTS)
+
+
+@pytest.fixture(scope="module")
+def head():
+    return simulate_pair(draw_slice(5, level=0.55), np.random.default_rng(5))
+
+
+@pytest.mark.parametrize("shape", [(256, 256), (217, 181), (512, 512), (3, 96, 80), (64, 200)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.float64])
+def test_output_has_the_input_s_matrix(translator, shape, dtype):
+    y, x = np.mgrid[: shape[-2], : shape[-1]]
+    centre = ((y / shape[-2] - 0.5) ** 2 + (x / shape[-1] - 0.5) ** 2) < 0.15
+    image = np.broadcast_to(centre * (40 + 30 * np.sin(x / 5)), shape).astype(dtype)
+    result = translator.cycle(image, to="T2")
+    for part in (result.source, result.translated, result.reconstructed):
+        assert part.shape == shape
+        assert part.dtype == np.float32
+        assert 0 <= part.min() <= part.max() <= 1
+    np.testing.assert_array_equal(result.translated, translator.translate(image, to="T2"))
+
+
+def test_air_stays_black(translator, head):
+    translated = translator.translate(head.t1, to="T2")
+    corner = translated[:12, :12]
+    assert corner.max() == 0
+
+
+def test_slices_of_a_volume_match_when_translated_one_by_one(translator):
+    volume = np.stack([draw_slice(1, level=v, size=96) for v in (0.4, 0.5, 0.6)]).astype(float)
+    whole = translator.translate(volume, to="T1")
+    single = translator.translate(volume[1], to="T1", reference=volume)
+    np.testing.assert_allclose(single, whole[1], atol=1e-4)
+
+
+def test_sixteen_bit_detail_reaches_the_network(translator):
+    y, x = np.mgrid[:96, :96]
+    disc = (y - 48) ** 2 + (x - 48) ** 2 < 1600
+    image = (disc * (30000 + 20 * np.sin(x))).astype(np.uint16)  # 8 bits would flatten the wave
+    image[48, 48] = 60000
+    wave = translator.translate(image, to="T2")[40:56, 20:40]
+    flat = translator.translate(
+        np.where(disc & (image < 60000), 30000, image), to="T2"
+    )[40:56, 20:40]
+    assert not np.array_equal(wave, flat)
+
+
+def test_the_cycle_starts_from_what_the_user_sees(translator, head):
+    result = translator.cycle(head.t1, to="T2")
+    assert np.abs(result.reconstructed - result.source).mean() > 0
+
+
+@pytest.mark.parametrize(
+    ("image", "to", "sentence"),
+    [
+        (np.ones((40, 40)), "T3", '"T1" or "T2"'),
+        (np.ones(40), "T2", r"expected \(H, W\)"),
+        (np.ones((40, 40), complex), "T2", "magnitude"),
+        (np.full((40, 40), "a"), "T2", "real numbers"),
+    ],
+)
+def test_wrong_calls_are_refused(translator, image, to, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        translator.translate(image, to=to)
+
+
+def test_a_missing_weights_folder_is_said(tmp_path):
+    with pytest.raises(CheckpointError, match="no such weights folder"):
+        Translator.from_pretrained(tmp_path / "none")
+
+
+# The shipped weights
+
+
+def test_shipped_weights_reverse_the_contrast_of_a_phantom(shipped, head):
+    labels = draw_slice(5, level=0.55)
+    t2 = shipped.translate(head.t1, to="T2")
+    t1 = shipped.translate(head.t2, to="T1")
+    csf, white, grey = (np.isin(labels, k) for k in ([4], [2], [3]))
+    assert t2[csf].mean() > t2[grey].mean() > t2[white].mean()
+    assert t1[white].mean() > t1[grey].mean() > t1[csf].mean()
+
+
+def test_shipped_weights_are_at_most_ten_megabytes():
+    assert (WEIGHTS / "model.safetensors").stat().st_size <= 10_000_000
+
+
+# The command line
+
+
+def test_command_translates_files_and_folders_and_finishes_past_a_bad_one(
+    small, tmp_path, capsys
+):
+    source = tmp_path / "in"
+    source.mkdir()
+    volume = (draw_volume(2, slices=3, size=64) % 251).astype(np.int16)
+    affine = np.diag([2.0, 2.0, 5.0, 1.0])
+    nib.save(nib.Nifti1Image(volume.transpose(2, 1, 0)[:, ::-1], affine), source / "v.nii.gz")
+    (source / "broken.nii.gz").write_bytes(b"nothing")
+    Image.fromarray(volume[1].astype(np.uint16)).save(tmp_path / "slice.png")
+    arguments = [str(source), str(tmp_path / "slice.png"), "--to", "T2"]
+    arguments += ["--out", str(tmp_path / "out"), "--weights", str(small)]
+    assert main(arguments) == 1
+    assert "broken.nii.gz" in capsys.readouterr().err
+    result = nib.load(tmp_path / "out" / "v_synthetic-T2.nii.gz")
+    assert result.shape == (64, 64, 3)
+    np.testing.assert_allclose(result.affine, affine)
+    assert (tmp_path / "out" / "slice_synthetic-T2.png").is_file()
+    assert main(arguments) == 1  # nothing is overwritten
+    assert "--force" in capsys.readouterr().err

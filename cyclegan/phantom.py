@@ -12,10 +12,9 @@ from scipy import ndimage
 from cyclegan import phantom_brain, phantom_head
 from cyclegan.phantom_person import Person
 
-AIR, CSF, WHITE, GREY = 0, 24, 2, 3
+AIR, CSF, VESSEL = 0, 24, 62
 OUTSIDE_BRAIN = 500  # labels from here up are skull, scalp, face and neck
-LOWEST_MM, HIGHEST_MM = -36.0, 66.0  # height of level 0 and level 1 over the anterior commissure
-FIELD_OF_VIEW_MM = 256.0
+LOWEST_MM, HIGHEST_MM = -36.0, 62.0  # height of level 0 and level 1 over the anterior commissure
 CENTRE_Y_MM = -11.0  # the head, nose included, sits in the middle of the picture
 
 
@@ -42,8 +41,6 @@ def draw_slice(
     """
     if not 0.0 <= level <= 1.0:
         raise ValueError(f"level {level} is outside [0, 1]")
-    if size < 32:
-        raise ValueError(f"size {size} is too small to hold a head; use 32 or more")
     return _draw(Person.from_seed(seed), level, size, stripped)
 
 
@@ -58,8 +55,6 @@ def draw_volume(seed: int, slices: int = 24, size: int = 256, stripped: bool = F
     """
     if slices < 1:
         raise ValueError(f"a volume needs at least one slice, not {slices}")
-    if size < 32:
-        raise ValueError(f"size {size} is too small to hold a head; use 32 or more")
     person = Person.from_seed(seed)
     return np.stack([_draw(person, z, size, stripped) for z in np.linspace(0.0, 1.0, slices)])
 
@@ -80,7 +75,7 @@ def strip(labels: np.ndarray, pixel: float) -> np.ndarray:
 
     Takes and returns (H, W) uint16 labels; `pixel` is the pixel side in mm.
     """
-    tissue = (labels > AIR) & (labels < OUTSIDE_BRAIN) & (labels != CSF) & (labels != 62)
+    tissue = (labels > AIR) & (labels < OUTSIDE_BRAIN) & (labels != CSF) & (labels != VESSEL)
     near = ndimage.distance_transform_edt(~tissue) * pixel <= 3.0
     filled = ndimage.binary_fill_holes(near)
     inside = ndimage.distance_transform_edt(filled) * pixel > 2.5  # closes sulci, keeps a thin rim

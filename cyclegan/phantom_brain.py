@@ -11,15 +11,15 @@ from cyclegan.phantom_person import Grid, Person
 
 WHITE, GREY, VENTRICLE, CSF = 2, 3, 4, 24
 CEREBELLAR_WHITE, CEREBELLAR_GREY, BRAINSTEM = 7, 8, 16
-THALAMUS, CAUDATE, PUTAMEN, PALLIDUM, VESSEL, BONE = 10, 11, 12, 13, 62, 515
+THALAMUS, CAUDATE, PUTAMEN, PALLIDUM, VESSEL = 10, 11, 12, 13, 62
 
 # Axis of the lateral ventricle, one side: (x, y, z, radius) in mm.
 BODY = [
     (14, 35, 3, 2.5),
     (9, 24, 8, 5.0),
-    (7, 8, 17, 5.0),
-    (8, -10, 23, 5.0),
-    (12, -26, 22, 5.5),
+    (7, 8, 18, 5.0),
+    (8, -10, 25, 5.0),
+    (12, -26, 24, 5.5),
     (18, -34, 17, 5.0),
     (24, -42, 9, 5.5),
 ]
@@ -185,7 +185,7 @@ def _draw_deep(person: Person, grid: Grid, labels: np.ndarray) -> np.ndarray:
 def _draw_hindbrain(
     person: Person, grid: Grid, cerebellum: np.ndarray, labels: np.ndarray
 ) -> np.ndarray:
-    """Cerebellum with folia, midbrain, pons and fourth ventricle."""
+    """Cerebellum with folia, midbrain, pons, fourth ventricle and optic chiasm."""
     x, y, z = np.abs(grid.x), grid.y, grid.z
     depth = ndimage.distance_transform_edt(cerebellum) * grid.pixel
     arc = np.hypot(0.75 * grid.x, y + 34) + 0.8 * person.warp_x.at(grid.x, grid.y, grid.plane)
@@ -212,7 +212,7 @@ def _draw_hindbrain(
 
 
 def _draw_vessels(grid: Grid, cranium: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Sagittal sinus, carotids and basilar artery, and the falx in its fissure."""
+    """Sagittal sinus, carotids and basilar artery: flow voids, dark in both contrasts."""
     x, y, z = np.abs(grid.x), grid.y, grid.z
     sinus = (cranium > 0) & (cranium < 5.0) & (x < 0.9 * (5.5 - cranium)) & (y < 30)
     labels = np.where(sinus & ((z > 0) | (y < -60)), VESSEL, labels)

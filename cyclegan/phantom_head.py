@@ -5,7 +5,8 @@ import numpy as np
 from cyclegan.phantom_person import Grid, Person
 
 EYE_FLUID, FAT, MUCOSA, MUSCLE, MARROW, BONE, SKIN = 506, 508, 509, 511, 514, 515, 516
-WHITE, VESSEL = 2, 62
+WHITE = 2  # the optic nerve
+PETROUS_RIDGE = (17.0, -16.0), (72.0, -40.0)  # (x, y) mm of apex and mastoid end, one side
 
 
 def smooth_step(value: np.ndarray, start: float, stop: float) -> np.ndarray:
@@ -49,7 +50,7 @@ def cranial_cavity(person: Person, grid: Grid) -> np.ndarray:
     front = np.maximum(wall - y, 4 * (z - floor))
     sella = np.maximum(front, np.minimum(z + 22 - 0.012 * x * x, 40 - y))
     depth = np.minimum(depth, sella)
-    ridge, along = near_segment(x, y, (17.0, -16.0), (72.0, -40.0))
+    ridge, along = near_segment(x, y, *PETROUS_RIDGE)
     petrous = ridge - np.clip((-29 - z) * 0.9, -60, 9) * (0.7 + 0.6 * along)
     return np.minimum(depth, petrous).astype(np.float32)
 
@@ -104,7 +105,7 @@ def _draw_face(
     labels: np.ndarray,
     speckle: np.ndarray,
 ) -> np.ndarray:
-    """Orbits, sinuses, petrous bone and vessels, drawn over the plain layers."""
+    """Orbits, sinuses, skull base and petrous bone, drawn over the plain layers."""
     x, y, z = np.abs(grid.x), grid.y, grid.z
     inside = (head > 2.0) & (cranium < 0)
     # Skull base: sphenoid and clivus, petrous pyramids with mastoid cells.
@@ -115,7 +116,7 @@ def _draw_face(
     labels = np.where(base & sphenoid, BONE, labels)
     septum = sphenoid & (np.abs(grid.x - 2) < 0.8)
     labels = np.where(base & septum, MUCOSA, labels)
-    ridge, along = near_segment(x, y, (17.0, -16.0), (72.0, -40.0))
+    ridge, along = near_segment(x, y, *PETROUS_RIDGE)
     petrous = inside & (ridge < 10 + 5 * along) & (z < -24) & (head > 6)
     cells = np.where(speckle > 0.9, MUCOSA, BONE)
     labels = np.where(
@@ -131,8 +132,7 @@ def _draw_face(
     labels = np.where(orbit, FAT, labels)
     rectus = (np.abs(cone + 3.0) < 1.7) & (t > 0.15) & (y < 62)
     labels = np.where(orbit & rectus & ((np.abs(vertical) < 5) | (axis < 4)), MUSCLE, labels)
-    sway = 1.2 * np.sin(y / 7)
-    nerve = np.hypot(axis + 0 * sway, vertical) < 2.2
+    nerve = np.hypot(axis, vertical) < 2.2
     labels = np.where(orbit & nerve & (t > 0.25), WHITE, labels)
     globe = np.sqrt((x - 31) ** 2 + (y - 63) ** 2 + vertical**2)
     labels = np.where((globe < 13.2) & (head > 1), MUSCLE, labels)
@@ -144,6 +144,7 @@ def _draw_face(
         np.clip(1 - ((y - 50) / 27) ** 2, 0, 1)
     )
     nasal = inside & (x < nasal_width) & (z < -20)
+    labels = np.where(nasal, np.where(np.abs(speckle) < 0.35, MUCOSA, BONE), labels)
     labels = np.where(nasal & (np.abs(grid.x) < 1.0), MUCOSA, labels)
     # Frontal sinus above the nose.
     sinus = inside & (

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+FIELD_OF_VIEW_MM = 256.0
 NOISE_X_MM = 100.0  # half width of the noise lattices
 NOISE_Y_MM = 125.0
 NOISE_Z_MM = 90.0
@@ -68,7 +69,7 @@ class Grid:
 class Person:
     """Random anatomy of one head. Lengths in mm, angles in radians."""
 
-    scale: np.ndarray  # (3,) head size along x, y, z relative to the atlas
+    scale: np.ndarray  # (2,) head size along x and y relative to the atlas
     yaw: float
     pitch: float
     roll: float
@@ -91,7 +92,7 @@ class Person:
     def from_seed(cls, seed: int) -> "Person":
         rng = np.random.default_rng(seed)
         size = rng.uniform(0.9, 0.98)
-        scale = size * np.array([rng.uniform(0.95, 1.04), rng.uniform(0.96, 1.04), 1.0])
+        scale = size * np.array([rng.uniform(0.95, 1.04), rng.uniform(0.96, 1.04)])
         return cls(
             scale=scale,
             yaw=rng.normal(0, 0.035),
@@ -114,8 +115,13 @@ class Person:
         )
 
     def grid(self, height: float, size: int, centre_y: float) -> Grid:
-        """Grid of the slice `height` mm over the anterior commissure, tilted as the head lies."""
-        pixel = 256.0 / size
+        """Grid of the slice `height` mm over the anterior commissure, tilted as the head lies.
+
+        Raises ValueError for a size below 32.
+        """
+        if size < 32:
+            raise ValueError(f"size {size} is too small to hold a head; use 32 or more")
+        pixel = FIELD_OF_VIEW_MM / size
         rows = np.arange(size, dtype=np.float32)
         half_x, half_y = 96.0 / pixel, 120.0 / pixel
         middle = (size - 1) / 2

@@ -217,14 +217,13 @@ def test_numbers_agree_with_the_yardstick():
                 for source, values in expected["sources"].items():
                     assert scores["sources"][source][key] == pytest.approx(values[key], abs=1e-4)
 
-    masked = {pair.name for pair in load_pairs(val)[0] if pair.lesion is not None}
-    assert masked == {path.name for path in (val / "lesion").iterdir()}
+    masked = [pair for pair in load_pairs(val)[0] if pair.lesion is not None]
+    assert {pair.name for pair in masked} == {path.name for path in (val / "lesion").iterdir()}
     for name, predictor in theirs.items():
         expected = lesions.run(val, predictor)
         found = evaluation.lesion_fidelity(
             ratio
-            for pair in load_pairs(val)[0]
-            if pair.lesion is not None
+            for pair in masked
             for ratio in evaluation.lesion_contrast_ratios(
                 predictors[name](pair.images["T1"], "T2"),
                 pair.images["T2"] / 255,

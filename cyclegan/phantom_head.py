@@ -41,8 +41,8 @@ def cranial_cavity(person: Person, grid: Grid) -> np.ndarray:
     """Depth in mm under the inner table of the skull, (h, w) float32; positive inside."""
     x, y, z = np.abs(grid.x), grid.y, grid.z
     depth = _egg(person, grid, 92.0)
-    # Floor of the anterior fossa: the orbital roofs bulge up beside the cribriform plate.
-    floor = -27 - 0.2 * (y - 45) + 10 * np.exp(-(((x - 30) / 15) ** 2)) * smooth_step(y, 20, 40)
+    # Floor of the anterior fossa: the orbital roofs rise beside the cribriform plate.
+    floor = -27 - 0.2 * (y - 45) + 10 * smooth_step(x, 10, 28) * smooth_step(y, 20, 40)
     # Lesser wings: in front of them the cavity ends at that floor, behind them in the middle fossa.
     wing = 24 - 0.016 * (x - 42) ** 2
     body = -9 + 0.45 * (z + 20)  # back of the clivus, sloping forward as it rises

@@ -120,12 +120,16 @@ def nifti(
         if depth == volume.pixels.shape[0]:  # bit for bit, not up to the rounding of two turns
             image = nib.Nifti1Image(image.dataobj, volume.stored_affine)
 
+    if volume.directions is None:  # form codes 0: spacing only, as in a source that had no more
+        zooms = image.header.get_zooms()
+        image = nib.Nifti1Image(image.dataobj, None)
+        image.header.set_zooms(zooms)
+    else:
+        image.set_sform(image.affine, "scanner")
+        image.set_qform(image.affine, "scanner", strip_shears=True)
+        if not np.allclose(image.get_qform(), image.affine, atol=1e-3):
+            image.set_qform(None, "unknown")  # no quaternion says this affine; the sform does
     header = image.header
-    code = 1 if volume.directions is not None else 0  # scanner coordinates, or unknown
-    header.set_sform(image.affine, code)
-    header.set_qform(image.affine, code, strip_shears=True)
-    if not np.allclose(header.get_qform(), image.affine, atol=1e-3):
-        header.set_qform(None, 0)  # quaternions cannot say this affine; the sform does
     header.set_xyzt_units("mm")
     encoded = description.encode("utf-8")
     header["descrip"] = encoded[:79].decode("utf-8", "ignore").encode("utf-8")

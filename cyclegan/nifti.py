@@ -1,7 +1,7 @@
 """Read NIfTI-1 and NIfTI-2 single files (.nii, .nii.gz) without trusting their headers.
 
 The header is parsed by nibabel; the bytes are read here, because only so can a header's claims
-be checked first and a compressed file be stopped after the bytes its header accounts for.
+be checked first and a compressed file be stopped soon after what its header accounts for.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from .geometry import is_usable, spacing_of, turn_for_reading
 from .volume import MIN_SIDE, ORIENTATION_UNKNOWN, ReadError, Volume, check_claimed_size
 
 MAX_HEADER_BYTES = 16 * 2**20  # header and extensions before the voxels start
+MAX_TAIL_BYTES = 64 * 2**20  # unpacked behind the voxels in search of gzip's checksum
 _MAGICS = {348: (344, b"n+1\0"), 540: (4, b"n+2\0")}
 _SILENT = logging.getLogger(f"{__name__}.silent")  # header repairs of nibabel's; not for our log
-_SILENT.addHandler(logging.NullHandler())
-_SILENT.propagate = False
+_SILENT.disabled = True
 
 
 def read(path: Path) -> Volume:
@@ -120,7 +120,7 @@ def _shape(header: nib.Nifti1Header, name: str) -> tuple[int, int, int]:
 def _voxels(
     stream: BinaryIO, header: nib.Nifti1Header, shape: tuple[int, int, int], name: str
 ) -> np.ndarray:
-    """The stored values, (i, j, k), read up to the byte the header accounts for and not beyond."""
+    """The stored values, (i, j, k), unpacked no further than the header accounts for."""
     dtype = header.get_data_dtype()
     offset = int(header["vox_offset"]) or header.single_vox_offset
     if not int(header["sizeof_hdr"]) <= offset <= MAX_HEADER_BYTES:
@@ -132,7 +132,9 @@ def _voxels(
         raise ReadError(
             f"{name}: the file ends early ({len(data)} of {wanted} bytes of voxels); copy it again."
         )
-    stream.read(1)  # one step past the end: this is where gzip verifies its checksum
+    for _ in range(MAX_TAIL_BYTES // 2**20):  # gzip verifies its checksum at the very end
+        if not stream.read(2**20):
+            break
     return np.frombuffer(data, dtype=dtype).reshape(shape, order="F")
 
 

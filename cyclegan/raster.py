@@ -15,14 +15,17 @@ from .volume import ORIENTATION_UNKNOWN, ReadError, Volume, check_claimed_size
 MAX_CHANNEL_SPREAD = 0.08  # of the brightest value; JPEG's chroma noise stays below it
 MAX_COLOURED_SHARE = 0.01  # of the pixels; a few coloured marks on a screenshot are tolerated
 
+_FORMATS = ("PNG", "JPEG", "BMP")
 _EXIF_ORIENTATION = 0x0112
 _DIRECT_MODES = ("L", "LA", "RGB", "RGBA", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 
 
 def read(path: Path) -> Volume:
     """Read a PNG, JPEG or BMP file as one slice in the values that it stores."""
-    with Image.open(path, formats=("PNG", "JPEG", "BMP")) as image:
+    with Image.open(path, formats=_FORMATS) as image:
         check_claimed_size(path.name, image.height, image.width)
+        image.verify()  # PNG checksums; decoding stops at the last pixel, short of some of them
+    with Image.open(path, formats=_FORMATS) as image:  # verify uses an image up
         upright = image.getexif().get(_EXIF_ORIENTATION, 1)
         deep = image.format == "PNG" and _is_deep_colour_png(path)
         pixels = _decode_deep_png(path) if deep else decode(image)

@@ -6,6 +6,7 @@ Pillow's libtiff, which never inflates a strip beyond the size it should have.
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,12 @@ _PILLOW_TYPES = {("uint8", True), ("uint8", False), ("uint16", False), ("float32
 def read(path: Path) -> Volume:
     """Read a TIFF file; pages of equal size become the slices of a volume, in file order."""
     with tifffile.TiffFile(path) as file:
-        pages = [page for page in file.pages if not page.is_reduced]
+        pages = list(file.pages)
+        if _next_page_offset(file, pages[-1]) != 0:
+            raise ReadError(
+                f"{path.name}: the TIFF file ends before its last page does; copy it again."
+            )
+        pages = [page for page in pages if not page.is_reduced]
         _refuse_unsuitable(pages, path)
         if len(pages) == 1 and file.imagej_metadata and len(file.series[0].shape) > 2:
             _refuse_imagej_stack_with_one_page(file, path.name)
@@ -64,6 +70,18 @@ def _refuse_unsuitable(pages: list[tifffile.TiffPage], path: Path) -> None:
         ends = zip(page.dataoffsets, page.databytecounts, strict=True)
         if not page.dataoffsets or any(n < 1 or at < 8 or at + n > size for at, n in ends):
             raise ReadError(f"{name}: the TIFF file ends before its pixels do; copy it again.")
+
+
+def _next_page_offset(file: tifffile.TiffFile, page: tifffile.TiffPage) -> int:
+    """Where the page after this one starts, 0 after the last (TIFF 6.0, p. 14).
+
+    tifffile leaves out pages that it cannot find; a shortened stack must not pass for a whole one.
+    """
+    layout, handle = file.tiff, file.filehandle
+    handle.seek(page.offset)
+    tags = struct.unpack(layout.tagnoformat, handle.read(layout.tagnosize))[0]
+    handle.seek(page.offset + layout.tagnosize + tags * layout.tagsize)
+    return struct.unpack(layout.offsetformat, handle.read(layout.offsetsize))[0]
 
 
 def _refuse_imagej_stack_with_one_page(file: tifffile.TiffFile, name: str) -> None:

@@ -312,11 +312,11 @@ def test_deflated_data_set_is_read_and_a_bomb_is_not(tmp_path, stored, monkeypat
     dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
     path = saved(tmp_path, dataset)
     np.testing.assert_array_equal(read_volume(path).pixels[0], stored)
-    monkeypatch.setattr("cyclegan.dicom.MAX_FILE_BYTES", 2**20)
+    monkeypatch.setattr("cyclegan.dicom.MAX_FILE_BYTES", 2**16)
     head = path.read_bytes()
     meta_end = 132 + 12 + int.from_bytes(head[140:144], "little")  # PS3.10 table 7.1-1
     packer = zlib.compressobj(9, wbits=-15)
-    bomb = packer.compress(bytes(2**22)) + packer.flush()
+    bomb = packer.compress(bytes(2**18)) + packer.flush()
     path.write_bytes(head[:meta_end] + bomb)
     with pytest.raises(ReadError, match="deflated"):
         read_volume(path)

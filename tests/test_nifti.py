@@ -157,7 +157,7 @@ def test_bomb_is_refused_by_its_header(tmp_path, dims):
     header.set_data_shape(dims)
     header["vox_offset"], header["magic"] = 352, b"n+1"
     path = tmp_path / "bomb.nii.gz"
-    path.write_bytes(gzip.compress(header.binaryblock + bytes(4 + 2**24)))
+    path.write_bytes(gzip.compress(header.binaryblock + bytes(4 + 2**16)))
     with pytest.raises(ReadError, match=r"bomb\.nii\.gz: .*more than an MR image"):
         read_volume(path)
 
@@ -168,7 +168,7 @@ def test_gzip_is_unpacked_no_further_than_the_header_accounts_for(tmp_path, voxe
     path.write_bytes(gzip.compress(image.to_bytes()) + b"then something that is not gzip")
     with pytest.raises(ReadError):
         read_volume(path)
-    path.write_bytes(gzip.compress(image.to_bytes() + bytes(2**26)))
+    path.write_bytes(gzip.compress(image.to_bytes() + bytes(2**20)))
     np.testing.assert_array_equal(read_volume(path).pixels, voxels.transpose(2, 1, 0))
 
 

@@ -1,0 +1,226 @@
+"""Exports say what they are, and lie where their source lies."""
+
+from __future__ import annotations
+
+import gzip
+import io
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from nibabel.orientations import axcodes2ornt, ornt_transform
+from PIL import Image
+from pydicom.data import get_testdata_file
+
+from cyclegan.export import MIN_PNG_SIDE, labelled_png, nifti
+from cyclegan.volume import read_volume
+
+READERS = Path(__file__).parents[1] / "../shared/data/readers"
+LABEL = "SYNTHETIC T2 from T1 - not for diagnosis"
+
+
+def drawn(image, **options) -> np.ndarray:
+    picture = Image.open(io.BytesIO(labelled_png(image, **{"label": LABEL, **options})))
+    assert picture.mode == "L"
+    return np.asarray(picture)
+
+
+@pytest.fixture
+def image() -> np.ndarray:
+    return np.random.default_rng(3).random((60, 50)).astype(np.float32)
+
+
+def test_png_shows_every_pixel_above_the_strip(image):
+    picture = drawn(image)
+    factor = -(-MIN_PNG_SIDE // 60)
+    shown = picture[: 60 * factor, : 50 * factor]
+    assert picture.shape[0] > 60 * factor
+    expected = np.rint(image * 255).repeat(factor, 0).repeat(factor, 1)
+    np.testing.assert_array_equal(shown, expected)
+
+
+def test_png_large_slices_are_not_enlarged():
+    picture = drawn(np.zeros((512, 640)))
+    assert picture.shape[1] == 640
+
+
+def test_png_strip_holds_the_label(image):
+    black = np.zeros_like(image)
+    with_label = drawn(black)
+    other = drawn(black, label="SYNTHETIC T1 from T2 - not for diagnosis")
+    strip = slice(60 * -(-MIN_PNG_SIDE // 60) + 2, None)
+    assert with_label[: strip.start - 2].max() == 0
+    assert with_label[strip].max() == 255
+    assert not np.array_equal(with_label[strip], other[strip])
+    # Forty letters of this size have hundreds of bright pixels; specks would not do.
+    assert np.count_nonzero(with_label[strip] > 128) > 500
+
+
+def test_png_label_is_wrapped_not_clipped_on_narrow_slices():
+    picture = drawn(np.zeros((512, 100)))
+    strip = picture[514:]
+    rows = np.flatnonzero(strip.max(axis=1) > 128)
+    assert 1 + np.count_nonzero(np.diff(rows) > 2) >= 3  # several lines of text
+    assert strip[:, -2:].max() == 0  # nothing runs off the edge
+
+
+def test_png_arrow_is_drawn_with_letters():
+    black = np.zeros((64, 64))
+    np.testing.assert_array_equal(drawn(black, label="T1 → T2"), drawn(black, label="T1 to T2"))
+
+
+@pytest.mark.parametrize(("mm", "bar_mm"), [(1.0, 100), (0.5, 50), (0.2, 20)])
+def test_png_scale_bar_has_its_length(mm, bar_mm):
+    bare = drawn(np.zeros((512, 512)))
+    picture = drawn(np.zeros((512, 512)), spacing=(mm, mm))
+    strip = picture[bare.shape[0] - 8 :]
+    longest = max(len(run) for row in strip for run in bytes(row == 255).split(b"\0"))
+    assert longest == pytest.approx(bar_mm / mm, abs=1)
+
+
+def test_png_scale_bar_accounts_for_enlargement():
+    picture = drawn(np.zeros((256, 256)), spacing=(3.0, 1.0, 1.0))  # a Volume's spacing
+    longest = max(len(run) for row in picture[514:] for run in bytes(row == 255).split(b"\0"))
+    assert longest == pytest.approx(50 * 2, abs=1)
+
+
+def test_png_has_true_proportions():
+    picture = drawn(np.zeros((300, 600)), spacing=(2.0, 1.0), label="x")
+    strip_and_all = picture.shape
+    assert strip_and_all[1] == 600
+    assert 600 < strip_and_all[0] < 700
+    assert drawn(np.zeros((300, 600)), spacing=(1e9, 1.0)).shape[0] < 400  # implausible: ignored
+
+
+def test_png_window(image):
+    picture = drawn(image, window=(0.5, 0.2))[:60, :50]
+    factor = -(-MIN_PNG_SIDE // 60)
+    expected = np.rint(np.clip((image - 0.4) / 0.2, 0, 1) * 255)
+    np.testing.assert_allclose(
+        picture[::factor, ::factor], expected[: -(-60 // factor), : -(-50 // factor)], atol=1
+    )
+
+
+def test_png_carries_provenance(image):
+    told = {"Model version": "1.0 → 2", "Source SHA-256": "ab" * 32}
+    picture = Image.open(io.BytesIO(labelled_png(image, label=LABEL, provenance=told)))
+    assert picture.text["Description"] == LABEL
+    assert {key: picture.text[key] for key in told} == told
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"image": np.zeros((2, 40, 40))},
+        {"image": np.full((40, 40), np.nan)},
+        {"image": np.zeros((40, 40)), "window": (0.5, 0.0)},
+        {"image": np.zeros((40, 40)), "label": " "},
+    ],
+)
+def test_png_refuses_nonsense(broken):
+    with pytest.raises(ValueError, match=r"slice|window|label"):
+        labelled_png(**{"label": LABEL, **broken})
+
+
+def loaded(data: bytes) -> nib.Nifti1Image:
+    return nib.Nifti1Image.from_bytes(gzip.decompress(data))
+
+
+def source(tmp_path: Path, codes: str) -> tuple[Path, nib.Nifti1Image]:
+    """A random, oblique, anisotropic volume whose axes run towards `codes`."""
+    voxels = np.random.default_rng(4).integers(0, 4000, (36, 40, 44), dtype=np.int16)
+    affine = nib.affines.from_matvec(
+        nib.eulerangles.euler2mat(0.1, -0.1, 0.15) @ np.diag([0.8, 0.9, 1.5]), [-15, -20, -30]
+    )
+    image = nib.Nifti1Image(voxels, affine)
+    image = image.as_reoriented(ornt_transform(axcodes2ornt("RAS"), axcodes2ornt(codes)))
+    path = tmp_path / "scan.nii.gz"
+    nib.save(image, path)
+    return path, nib.load(path)
+
+
+@pytest.mark.parametrize("codes", ["RAS", "LPS", "PSR", "SLA", "IPL", "ASR"])
+def test_nifti_matches_its_source_index_by_index(tmp_path, codes):
+    path, original = source(tmp_path, codes)
+    volume = read_volume(path)
+    result = loaded(nifti(volume.pixels, volume, description=LABEL))
+    assert result.shape == original.shape
+    np.testing.assert_array_equal(result.affine, original.affine)
+    np.testing.assert_array_equal(result.get_fdata(), original.get_fdata())
+    assert result.get_data_dtype() == np.float32
+    assert result.header.get_xyzt_units()[0] == "mm"
+    np.testing.assert_allclose(result.header.get_qform(), original.affine, atol=1e-4)
+
+
+@pytest.mark.parametrize("codes", ["RAS", "PSR"])
+def test_nifti_of_one_slice_lies_in_its_place(tmp_path, codes):
+    path, original = source(tmp_path, codes)
+    volume = read_volume(path)
+    result = loaded(nifti(volume.pixels[7], volume, description=LABEL, slice_index=7))
+    assert sorted(result.shape) == sorted([1, *volume.pixels.shape[1:]])
+    values = result.get_fdata()
+    for index in [(0, 0, 0), tuple(np.array(values.shape) - 1)]:
+        there = np.linalg.solve(original.affine, result.affine @ [*index, 1])[:3]
+        np.testing.assert_allclose(there, np.rint(there), atol=1e-4)
+        assert values[index] == original.get_fdata()[tuple(np.rint(there).astype(int))]
+
+
+def test_nifti_of_a_dicom_slice_keeps_millimetres():
+    volume = read_volume(get_testdata_file("MR_small.dcm"))
+    result = loaded(nifti(volume.pixels[0], volume, description=LABEL))
+    np.testing.assert_allclose(result.affine, volume.stored_affine, atol=1e-4)
+    np.testing.assert_array_equal(result.get_fdata()[..., 0], volume.pixels[0].T)
+    assert result.header["sform_code"] == 1
+
+
+def test_nifti_of_an_image_without_geometry_says_so(tmp_path):
+    path = tmp_path / "slice.png"
+    Image.fromarray(np.arange(64 * 48, dtype=np.uint16).reshape(64, 48)).save(path)
+    volume = read_volume(path)
+    result = loaded(nifti(volume.pixels, volume, description=LABEL))
+    assert result.shape == (48, 64, 1)
+    assert (result.header["sform_code"], result.header["qform_code"]) == (0, 0)
+
+
+def test_nifti_of_a_nifti_without_form_codes_still_matches_it(tmp_path):
+    voxels = np.random.default_rng(5).integers(0, 4000, (36, 40, 44), dtype=np.int16)
+    image = nib.Nifti1Image(voxels, None)
+    image.header.set_zooms((0.8, 0.9, 1.5))
+    path = tmp_path / "scan.nii"
+    path.write_bytes(image.to_bytes())
+    original, volume = nib.load(path), read_volume(path)
+    assert (original.header["sform_code"], original.header["qform_code"]) == (0, 0)
+    result = loaded(nifti(volume.pixels, volume, description=LABEL))
+    np.testing.assert_allclose(result.affine, original.affine, atol=1e-5)
+    np.testing.assert_array_equal(result.get_fdata(), voxels)
+    assert (result.header["sform_code"], result.header["qform_code"]) == (0, 0)
+
+
+def test_nifti_description_is_stored_in_full(tmp_path):
+    path, _ = source(tmp_path, "RAS")
+    volume = read_volume(path)
+    text = f"{LABEL}; modèle 1.0; " + "checksum " * 20
+    data = nifti(volume.pixels, volume, description=text)
+    result = loaded(data)
+    assert result.header.extensions[0].get_content().decode() == text
+    assert bytes(result.header["descrip"]).decode().startswith(LABEL)
+    assert data == nifti(volume.pixels, volume, description=text)  # no time stamps
+
+
+@pytest.mark.parametrize(
+    ("shape", "slice_index"), [((3, 40, 36), None), ((40, 36), None), ((40, 36), 44), ((5, 5), 0)]
+)
+def test_nifti_refuses_what_does_not_belong(tmp_path, shape, slice_index):
+    volume = read_volume(source(tmp_path, "RAS")[0])
+    with pytest.raises(ValueError, match="does not lie in"):
+        nifti(np.zeros(shape), volume, description=LABEL, slice_index=slice_index)
+
+
+@pytest.mark.skipif(not READERS.exists(), reason="needs the shared reader files")
+def test_nifti_of_a_real_volume_overlays_it():
+    path = READERS / "nifti/openms04_T1W.nii.gz"
+    volume, original = read_volume(path), nib.load(path)
+    result = loaded(nifti(volume.pixels, volume, description=LABEL))
+    np.testing.assert_array_equal(result.affine, original.affine)
+    np.testing.assert_array_equal(result.get_fdata(), original.get_fdata())

@@ -1,0 +1,50 @@
+"""The header's hint: right for common protocols, silent when unsure."""
+
+import pytest
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+
+from cyclegan.header_contrast import contrast_from_header
+
+
+@pytest.mark.parametrize(
+    ("hint", "header"),
+    [
+        ("T1", {"SeriesDescription": "t1_mprage_sag_p2_iso", "ScanningSequence": ["GR", "IR"]}),
+        ("T1", {"SeriesDescription": "AX T1 SE", "EchoTime": 12, "RepetitionTime": 550}),
+        ("T1", {"ScanningSequence": "SE", "EchoTime": 12, "RepetitionTime": 550}),
+        ("T1", {"EchoTime": 3, "RepetitionTime": 2300, "InversionTime": 900}),
+        ("T2", {"ProtocolName": "T2W_TSE", "EchoTime": 100, "RepetitionTime": 4500}),
+        ("T2", {"EchoTime": 95, "RepetitionTime": 5000, "ScanningSequence": "SE"}),
+        ("T2", {"AcquisitionContrast": "T2"}),
+        (None, {}),
+        (None, {"SeriesDescription": "t2_flair_tra"}),
+        (None, {"EchoTime": 120, "RepetitionTime": 9000, "InversionTime": 2500}),
+        (None, {"SeriesDescription": "T2* GRE", "EchoTime": 25, "RepetitionTime": 700}),
+        (None, {"SeriesDescription": "AX T1 +C"}),
+        (None, {"SeriesDescription": "t1_se_tra", "ContrastBolusAgent": "Gadovist"}),
+        (None, {"SeriesDescription": "t1_and_t2_dual"}),
+        (None, {"SeriesDescription": "T1 SE", "EchoTime": 100, "RepetitionTime": 4500}),
+        (None, {"EchoTime": 90, "RepetitionTime": 5000, "ScanningSequence": ["EP", "SE"]}),
+        (None, {"EchoTime": 15, "RepetitionTime": 3000, "ScanningSequence": "SE"}),
+        (None, {"EchoTime": 4, "RepetitionTime": 25, "ScanningSequence": "GR"}),
+        (None, {"AcquisitionContrast": "FLUID_ATTENUATED"}),
+        (None, {"SeriesDescription": "T1 map"}),
+        (None, {"SeriesDescription": "CT10 head"}),
+    ],
+)
+def test_hint(hint, header):
+    dataset = Dataset()
+    for keyword, value in header.items():
+        setattr(dataset, keyword, value)
+    assert contrast_from_header(dataset) == hint
+
+
+def test_enhanced_times_are_found_in_their_groups():
+    dataset, shared, echo, timing = Dataset(), Dataset(), Dataset(), Dataset()
+    echo.EffectiveEchoTime = 100.0
+    timing.RepetitionTime = 4000
+    shared.MREchoSequence = Sequence([echo])
+    shared.MRTimingAndRelatedParametersSequence = Sequence([timing])
+    dataset.SharedFunctionalGroupsSequence = Sequence([shared])
+    assert contrast_from_header(dataset) == "T2"

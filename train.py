@@ -1,9 +1,9 @@
 """Train T1/T2 translation.
 
-    python train.py --labelmaps phantom --out RUN --steps 50              # no data at all
-    python train.py --data DIR --out RUN --minutes 60                     # unpaired real slices only
+    python train.py --labelmaps phantom --out RUN --steps 50           # no data at all
+    python train.py --data DIR --out RUN --minutes 60                  # unpaired real slices only
     python train.py --labelmaps DIR --data DIR DIR --val PAIRS --out RUN --minutes 180
-    accelerate launch train.py ...                                        # many GPUs or machines
+    accelerate launch train.py ...                                     # many GPUs or machines
 
 DIR of --data holds two folders of images or volumes: T1/ T2/, trainA/ trainB/, or
 Tr1/TrainT1/ Tr2/TrainT2/. With --labelmaps the generators first learn from simulated pairs.
@@ -39,7 +39,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--data", nargs="+", default=[], metavar="DIR", help="unpaired real slices")
     parser.add_argument("--labelmaps", metavar="DIR|phantom", help="label maps to simulate from")
     parser.add_argument("--out", required=True, metavar="RUN", help="checkpoints, log and samples")
-    parser.add_argument("--val", metavar="PAIRS", help="paired slices to judge by, never trained on")
+    parser.add_argument(
+        "--val", metavar="PAIRS", help="paired slices to judge by, never trained on"
+    )
     parser.add_argument("--init", metavar="WEIGHTS", help="start from these generators")
     parser.add_argument("--resume", action="store_true", help="continue RUN")
     parser.add_argument("--precision", choices=("no", "bf16"), default=None, help="default: bf16 "

@@ -95,7 +95,7 @@ def sample(images: torch.Tensor, grid: torch.Tensor, outside: str = "zeros") -> 
 
 
 def blur(images: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-    """Gaussian blur of (B, C, H, W) with one sigma in pixels for each image, (B,) or (B, 2) y, x."""
+    """Gaussian blur of (B, C, H, W); sigma in pixels per image, (B,) or (B, 2) for y and x."""
     batch, channels, height, width = images.shape
     if sigma.ndim == 1:
         sigma = sigma[:, None].expand(-1, 2)

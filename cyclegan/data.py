@@ -1,4 +1,4 @@
-"""Unpaired slices from folders of images and volumes, sampled alike in T1 and T2; the image pool."""
+"""Unpaired slices from folders of images and volumes, drawn alike in T1 and T2; the image pool."""
 
 from __future__ import annotations
 
@@ -86,8 +86,8 @@ class SliceDataset:
         )
 
     def source_weights(self) -> np.ndarray:
-        """Share of the batches for each source; the same for T1 and T2, so that no discriminator can
-        tell the contrasts apart by who was scanned where.
+        """Share of the batches for each source; the same for T1 and T2, so that no discriminator
+        can tell the contrasts apart by who was scanned where.
 
         A source with both contrasts gets the square root of its smaller side: more for many slices,
         but not in proportion, as many slices come from few people. Sources that hold one contrast
@@ -96,7 +96,9 @@ class SliceDataset:
         counts = self._counts()
         return np.sqrt(counts.min(0)) / max(np.sqrt(counts.min(0)).sum(), 1e-9)
 
-    def draw(self, batch: int, rng: torch.Generator) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    def draw(
+        self, batch: int, rng: torch.Generator
+    ) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
         """Draw unpaired slices: contrast -> ((B, 1, S, S) float32, (B,) source indices).
 
         Each place in the batch has one source, from which a T1 and a T2 slice are drawn
@@ -124,7 +126,9 @@ class SliceDataset:
 
     def _counts(self) -> np.ndarray:
         """(2, sources): slices of T1 and of T2 in each source."""
-        return np.stack([np.bincount(self.sources[c], minlength=len(self.names)) for c in CONTRASTS])
+        return np.stack(
+            [np.bincount(self.sources[c], minlength=len(self.names)) for c in CONTRASTS]
+        )
 
 
 class ImagePool:

@@ -1,7 +1,7 @@
 """Read one DICOM image object: single-frame, multi-frame or enhanced, with or without preamble.
 
-Parsing and decompression are pydicom's (with pylibjpeg's decoders); what a hostile file could
-blow up there (deflated data sets, codestreams larger than the image) is checked first.
+Parsing and decompression are pydicom's (with the decoders of pylibjpeg and GDCM); what a hostile
+file could blow up there (deflated data sets, codestreams larger than the image) is checked first.
 """
 
 from __future__ import annotations

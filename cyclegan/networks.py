@@ -5,6 +5,8 @@ All generators map (B, 1, H, W) in [0, 1] to (B, 1, H, W) in [0, 1] and are full
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -91,15 +93,12 @@ class UNetGenerator(nn.Module):
         self.stem = nn.Conv2d(4, channels[0], 3, padding=1)
         self.encoder = nn.ModuleList(stage(c) for c in channels[:-1])
         self.down = nn.ModuleList(
-            nn.Conv2d(a, b, 3, stride=2, padding=1)
-            for a, b in zip(channels[:-1], channels[1:], strict=True)
+            nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(channels)
         )
         self.bottleneck = nn.Sequential(
             stage(channels[-1]), SelfAttention(channels[-1]), stage(channels[-1])
         )
-        self.up = nn.ModuleList(
-            nn.Conv2d(b, a, 1) for a, b in zip(channels[:-1], channels[1:], strict=True)
-        )
+        self.up = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairwise(channels))
         self.decoder = nn.ModuleList(stage(c) for c in channels[:-1])
         self.unfold = nn.Conv2d(channels[0], 4 * detail, 3, padding=1)
         self.head = nn.Conv2d(detail + 1, 1, 3, padding=1)
@@ -190,7 +189,7 @@ class PatchDiscriminator(nn.Module):
                     norm(nn.Conv2d(a, b, 4, stride=1 if b == widths[-1] else 2, padding=1)),
                     nn.LeakyReLU(0.2, True),
                 )
-                for a, b in zip(widths[:-1], widths[1:], strict=True)
+                for a, b in pairwise(widths)
             )
         )
         self.score = norm(nn.Conv2d(widths[-1], 1, 4, padding=1))

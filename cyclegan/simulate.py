@@ -202,7 +202,7 @@ class Simulator:
     def _signals(
         self, index: torch.Tensor, draw: Draw, lesions: float, vary: bool
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Signals (B, 4, H, W) of t1, t2, t1 target, t2 target, and the lesion mask (B, 1, H, W)."""
+        """Signals (B, 4, H, W): t1, t2, t1 target, t2 target; and the lesions (B, 1, H, W)."""
         size = index.shape[-1]
         inside = self.inside[index][:, None]
         lesion, core = _lesions(inside, draw, lesions)
@@ -216,9 +216,9 @@ class Simulator:
 
         def tissue_maps(jitter: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
             table = self.table * (jitter * draw.normal(*self.table.shape)).exp()  # (B, K, 3)
-            maps = torch.gather(
-                table, 1, index.flatten(1)[..., None].expand(-1, -1, 3)
-            ).unflatten(1, index.shape[1:])  # (B, H, W, 3)
+            maps = torch.gather(table, 1, index.flatten(1)[..., None].expand(-1, -1, 3)).unflatten(
+                1, index.shape[1:]
+            )  # (B, H, W, 3)
             pd, t1, t2 = (maps[..., k][:, None] for k in range(3))
             t1 = t1 * (1.2 * water).exp() * stretch_t1
             t2 = t2 * (1.5 * water).exp() * stretch_t2
@@ -243,9 +243,7 @@ class Simulator:
         else:
             mixed = tissue_maps(0.07)
             is_gradient_echo = view(draw.chance(0.5))
-            echo = spin_echo(
-                *mixed, view(draw.uniform(350, 850)), view(draw.uniform(6, 20))
-            )
+            echo = spin_echo(*mixed, view(draw.uniform(350, 850)), view(draw.uniform(6, 20)))
             inversion = inversion_recovery(
                 *mixed,
                 view(draw.uniform(1500, 2600)),
@@ -329,7 +327,7 @@ def _box(mask: torch.Tensor) -> torch.Tensor:
 def _lesions(
     inside: torch.Tensor, draw: Draw, probability: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Soft masks (B, 1, H, W) of up to five lesions of any size in the brain, and of their cores."""
+    """Soft masks (B, 1, H, W) of up to five lesions in the brain, and of their cores."""
     size = inside.shape[-1]
     axis = torch.arange(size, device=inside.device, dtype=torch.float32)
     lesion, core = torch.zeros_like(inside), torch.zeros_like(inside)

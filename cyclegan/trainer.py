@@ -54,7 +54,9 @@ class TrainConfig:
     weight_structure: float = 2.0  # normalised gradient field between source and translation
     weight_pairs: float = 4.0  # L1 + half of (1 - SSIM) on simulated pairs, beside the GAN losses
     anchor_batch: int = 2  # simulated pairs kept in every batch once real slices come in
-    cycle_noise: float = 0.02  # on the translation before the way back: nothing hides in faint detail
+    cycle_noise: float = (
+        0.02  # on the translation before the way back: nothing hides in faint detail
+    )
     pool: int = 50  # the paper's history of generated images
     ema: float = 0.998
     conditional: bool = True  # discriminators know the data source
@@ -176,10 +178,7 @@ class Trainer:
         size = self.config.start_size if progress < self.config.start_share else self.config.size
         warming = progress < self.warmup
         self._set_learning_rates(progress)
-        if warming:
-            values = self._warmup_step(size)
-        else:
-            values = self._cyclegan_step(size)
+        values = self._warmup_step(size) if warming else self._cyclegan_step(size)
         self._update_ema()
         return {k: v.detach() for k, v in values.items()}
 
@@ -434,7 +433,7 @@ class Trainer:
 
     @torch.no_grad()
     def write_samples(self) -> None:
-        """Write `samples/STEP.png`: a row each for source, translation and cycle, T1 and then T2."""
+        """Write `samples/STEP.png`: rows of source, translation and cycle, for T1 and then T2."""
         if not self.accelerator.is_main_process:
             return
         rows = []

@@ -1,6 +1,6 @@
 """Pixels in, pixels out: the only thing that the page, the command line and users need.
 
-    python -m cyclegan.translate INPUT [INPUT ...] --to T2 --out DIR
+python -m cyclegan.translate INPUT [INPUT ...] --to T2 --out DIR
 """
 
 from __future__ import annotations
@@ -170,7 +170,9 @@ def translate_file(translator: Translator, path: Path, to: str, out: Path, *, fo
     volume = read_volume(path)
     translated = translator.translate(volume.pixels, to)
     label = f"SYNTHETIC {to} from {OTHER[to]} - not for diagnosis"
-    target.write_bytes(nifti(translated, volume, description=f"SYNTHETIC {to} {translator.version}"))
+    target.write_bytes(
+        nifti(translated, volume, description=f"SYNTHETIC {to} {translator.version}")
+    )
     if len(translated) == 1:
         provenance = {"Model": translator.version, "Weights-SHA256": translator.checksum}
         picture = labelled_png(

@@ -112,7 +112,7 @@ def test_adversarial_stage_lowers_the_cycle_error(tmp_path, dataset):
 def test_a_run_leaves_weights_samples_and_a_log(tmp_path, dataset, labels):
     run = trainer(tmp_path, dataset, labels, steps=4, sample_every=2)
     translator = Translator.from_pretrained(run.fit())
-    assert translator.translate(np.random.rand(40, 50), to="T2").shape == (40, 50)
+    assert translator.translate(np.eye(40, 50), to="T2").shape == (40, 50)
     sheet = np.asarray(Image.open(tmp_path / "samples" / "0000002.png"))
     assert sheet.std() > 5
     assert (tmp_path / "state.safetensors").is_file()
@@ -166,6 +166,15 @@ def test_wrong_input_gets_one_sentence(tmp_path, capsys, arguments, sentence):
 
 def test_resume_without_a_checkpoint_is_said(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(train, "PHANTOMS", 1)
-    arguments = ["--labelmaps", "phantom", "--out", str(tmp_path), "--steps", "1", "--resume", *FLOAT32]
+    arguments = [
+        "--labelmaps",
+        "phantom",
+        "--out",
+        str(tmp_path),
+        "--steps",
+        "1",
+        "--resume",
+        *FLOAT32,
+    ]
     assert train.main(arguments) == 1
     assert "start without --resume" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The Translator's contract: any matrix, dtype and shape in; float32 in [0, 1] on the same pixels."""
+"""The Translator's contract: any matrix and dtype in, float32 in [0, 1] on the same pixels out."""
 
 from pathlib import Path
 
@@ -84,9 +84,9 @@ def test_sixteen_bit_detail_reaches_the_network(translator):
     image = (disc * (30000 + 20 * np.sin(x))).astype(np.uint16)  # 8 bits would flatten the wave
     image[48, 48] = 60000
     wave = translator.translate(image, to="T2")[40:56, 20:40]
-    flat = translator.translate(
-        np.where(disc & (image < 60000), 30000, image), to="T2"
-    )[40:56, 20:40]
+    flat = translator.translate(np.where(disc & (image < 60000), 30000, image), to="T2")[
+        40:56, 20:40
+    ]
     assert not np.array_equal(wave, flat)
 
 
@@ -133,9 +133,7 @@ def test_shipped_weights_are_at_most_ten_megabytes():
 # The command line
 
 
-def test_command_translates_files_and_folders_and_finishes_past_a_bad_one(
-    small, tmp_path, capsys
-):
+def test_command_translates_files_and_folders_and_finishes_past_a_bad_one(small, tmp_path, capsys):
     source = tmp_path / "in"
     source.mkdir()
     volume = (draw_volume(2, slices=3, size=64) % 251).astype(np.int16)

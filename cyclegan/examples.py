@@ -1,0 +1,67 @@
+"""Scans to try the page with, simulated from phantoms: nobody's data, ground truth known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from cyclegan.phantom import draw_slice, draw_volume
+from cyclegan.simulate import simulate_pair
+from cyclegan.volume import Volume
+
+SLICES = 24
+SLICE_SPACING_MM = 102 / (SLICES - 1)  # the phantom's levels 0 to 1 are 102 mm apart
+
+
+@dataclass(frozen=True)
+class Example:
+    """One entry of the page's list: `to` is the direction it opens with."""
+
+    label: str
+    to: str
+    seed: int
+    level: float | None  # None: a volume
+    lesion: bool = False
+
+
+EXAMPLES = (
+    Example("Simulated T1", to="T2", seed=11, level=0.5),
+    Example("Simulated T2", to="T1", seed=12, level=0.5),
+    Example("T1 volume", to="T2", seed=13, level=None),
+    Example("T2 with lesion", to="T1", seed=14, level=0.6, lesion=True),
+)
+
+
+@lru_cache(maxsize=len(EXAMPLES))
+def example_volume(index: int) -> Volume:
+    """Draw and simulate example `index` of `EXAMPLES`; the second call returns the same object.
+
+    Returns:
+        Volume of (Z, 256, 256) float32 pixels, 1 mm, with the source contrast of the example.
+    """
+    example = EXAMPLES[index]
+    if example.level is None:
+        labels = draw_volume(example.seed, slices=SLICES)
+    else:
+        labels = draw_slice(example.seed, level=example.level)[np.newaxis]
+    # The same draws for every slice, so that a volume is one acquisition.
+    pairs = [
+        simulate_pair(each, np.random.default_rng(example.seed), lesion=example.lesion)
+        for each in labels
+    ]
+    pixels = np.stack([pair.t1 if example.to == "T2" else pair.t2 for pair in pairs])
+    height, width = pixels.shape[1:]
+    affine = np.diag([-1.0, -1.0, SLICE_SPACING_MM, 1.0])  # columns run left, rows posterior
+    affine[:2, 3] = (width - 1) / 2, (height - 1) / 2
+    return Volume(
+        pixels=np.ascontiguousarray(pixels, dtype=np.float32),
+        spacing=(SLICE_SPACING_MM, 1.0, 1.0),
+        affine=affine,
+        directions=("R", "L", "A", "P"),
+        window=None,
+        contrast_hint="T1" if example.to == "T2" else "T2",
+        name=f"{example.label} (phantom)",
+        notes=("simulated from a drawn head, not a person",),
+    )

@@ -1,0 +1,229 @@
+// The linked viewer: data and drawing. Together with controls.js it runs once, as the body of a
+// function that Gradio calls with `element` (this component's root), `props` (props.value is the last
+// answer of a handler) and `watch`.
+//
+// props.value: {key, index, slices, width, height, aspect, directions, caption, notes, provenance,
+//   panels: {original|translated|reconstructed: {title, sub, note, alt, data}}}, where data is
+//   base64 of little-endian uint16, row by row, 65535 standing for 1.0. A panel that is missing is
+//   shown empty. The error map is computed here from original and reconstruction.
+
+const root = element.querySelector(".viewer");
+const FULL = 65535;
+const GREY = { center: 0.5, width: 1 };
+const MAP_TOP = 0.25; // default top of the colour bar: a quarter of the grey range
+const ZOOM_LIMITS = [0.5, 20];
+// Inferno's anchors (matplotlib): perceptually even, black where there is no error.
+const INFERNO = [
+  [0, 0, 4], [40, 11, 84], [101, 21, 110], [159, 42, 99], [212, 72, 66], [245, 125, 21],
+  [250, 193, 39], [252, 255, 164],
+];
+
+let shown = null; // the value on screen
+let view = null; // zoom, and the offset of the panel's centre from the image's centre in pixels
+let cursor = null; // [x, y] in image pixels, shared by all panels
+let tool = "window";
+let windows = null; // one per contrast: original and reconstruction must look through the same
+let drawPending = false;
+
+function resetView() {
+  view = { zoom: 1, x: 0, y: 0 };
+  windows = { source: { ...GREY }, target: { ...GREY }, map: { center: MAP_TOP / 2, width: MAP_TOP } };
+}
+
+const panels = [...root.querySelectorAll(".panel")].map((figure) => {
+  const name = figure.dataset.panel;
+  return {
+    name,
+    figure,
+    group: { translated: "target", difference: "map" }[name] || "source",
+    canvas: figure.querySelector("canvas"),
+    image: document.createElement("canvas"), // native matrix, one canvas pixel per image pixel
+    pixels: null,
+    emptyLabel: figure.querySelector("canvas").getAttribute("aria-label"),
+    emptyTitle: figure.querySelector("h3").textContent,
+  };
+});
+
+// ---------------------------------------------------------------- data
+
+function decode(base64) {
+  const text = atob(base64);
+  const bytes = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
+  return new Uint16Array(bytes.buffer);
+}
+
+function accept(value) {
+  if (!value || !value.panels) return;
+  // An answer about a file that has been replaced meanwhile comes too late.
+  if (shown && value.key < shown.key) return;
+  const isNew = !shown || value.key !== shown.key || value.run !== shown.run;
+  if (!shown || value.key !== shown.key) resetView();
+  else if (isNew) resetWindowsOfResult();
+  shown = value;
+  for (const panel of panels) {
+    const given = value.panels[panel.name];
+    panel.pixels = given && given.data ? decode(given.data) : null;
+    describe(panel, given);
+  }
+  const { original, reconstructed, difference } = Object.fromEntries(panels.map((p) => [p.name, p]));
+  if (original.pixels && reconstructed.pixels) {
+    difference.pixels = original.pixels.map((v, i) => Math.abs(v - reconstructed.pixels[i]));
+  }
+  const edges = value.directions || ["", "", "", ""];
+  for (const panel of panels) {
+    ["left", "right", "top", "bottom"].forEach((side, i) => {
+      panel.figure.querySelector(".edge-" + side).textContent = panel.pixels ? edges[i] : "";
+    });
+    panel.figure.classList.toggle("filled", Boolean(panel.pixels));
+  }
+  root.querySelector(".viewer-caption").textContent = value.caption;
+  root.querySelector(".viewer-notes").textContent = value.notes;
+  root.querySelector(".viewer-provenance").textContent = value.provenance;
+  root.dataset.index = value.index;
+  root.dataset.key = value.key;
+  draw();
+}
+
+function resetWindowsOfResult() {
+  const source = windows.source;
+  const { zoom, x, y } = view;
+  resetView();
+  view = { zoom, x, y };
+  windows.source = source;
+}
+
+function describe(panel, given) {
+  panel.figure.querySelector("h3").textContent = given ? given.title : panel.emptyTitle;
+  panel.figure.querySelector(".panel-sub").textContent = given ? given.sub : "";
+  panel.canvas.setAttribute("aria-label", given ? given.alt : panel.emptyLabel);
+  if (panel.name !== "difference") {
+    panel.figure.querySelector("figcaption").textContent = given ? given.note : "";
+  }
+}
+
+// ---------------------------------------------------------------- drawing
+
+function draw() {
+  if (drawPending) return;
+  drawPending = true;
+  requestAnimationFrame(() => {
+    drawPending = false;
+    panels.forEach(drawPanel);
+    labelColourBar();
+    // Read by the download button, which burns the label in at the shown window.
+    root.dataset.window = JSON.stringify(windows.target);
+  });
+}
+
+function colour(t) {
+  const position = Math.min(Math.max(t, 0), 1) * (INFERNO.length - 1);
+  const i = Math.min(Math.floor(position), INFERNO.length - 2);
+  return INFERNO[i].map((low, c) => low + (INFERNO[i + 1][c] - low) * (position - i));
+}
+
+const MAP_LUT = Array.from({ length: 256 }, (_, i) => colour(i / 255));
+
+function paint(panel) {
+  const { width, height } = shown;
+  const { center, width: range } = windows[panel.group];
+  panel.image.width = width;
+  panel.image.height = height;
+  const context = panel.image.getContext("2d");
+  const out = context.createImageData(width, height);
+  const low = (center - range / 2) * FULL;
+  const scale = 255 / (range * FULL);
+  for (let i = 0, o = 0; i < panel.pixels.length; i++, o += 4) {
+    const level = Math.min(Math.max((panel.pixels[i] - low) * scale, 0), 255);
+    if (panel.group === "map") {
+      const rgb = MAP_LUT[Math.round(level)];
+      out.data[o] = rgb[0];
+      out.data[o + 1] = rgb[1];
+      out.data[o + 2] = rgb[2];
+    } else {
+      out.data[o] = out.data[o + 1] = out.data[o + 2] = level;
+    }
+    out.data[o + 3] = 255;
+  }
+  context.putImageData(out, 0, 0);
+}
+
+function geometry(panel) {
+  // Canvas pixels per image pixel along x and y; `aspect` is row spacing over column spacing.
+  const { width, height, aspect } = shown;
+  const fit = Math.min(panel.canvas.width / width, panel.canvas.height / (height * aspect));
+  const x = fit * view.zoom;
+  const y = x * aspect;
+  return {
+    x,
+    y,
+    left: panel.canvas.width / 2 - (width / 2 + view.x) * x,
+    top: panel.canvas.height / 2 - (height / 2 + view.y) * y,
+  };
+}
+
+function drawPanel(panel) {
+  const { canvas } = panel;
+  const density = window.devicePixelRatio || 1;
+  const side = [Math.round(canvas.clientWidth * density), Math.round(canvas.clientHeight * density)];
+  if (canvas.width !== side[0] || canvas.height !== side[1]) [canvas.width, canvas.height] = side;
+  const context = canvas.getContext("2d");
+  context.fillStyle = "#000";
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  label(panel);
+  if (!panel.pixels || !canvas.width) return;
+  paint(panel);
+  const g = geometry(panel);
+  context.imageSmoothingEnabled = true;
+  context.imageSmoothingQuality = "high";
+  context.drawImage(panel.image, g.left, g.top, shown.width * g.x, shown.height * g.y);
+  if (cursor) crosshair(context, g.left + cursor[0] * g.x, g.top + cursor[1] * g.y, density);
+}
+
+function crosshair(context, x, y, density) {
+  const gap = 4 * density;
+  const arm = 11 * density;
+  context.strokeStyle = "rgba(120, 200, 255, 0.9)";
+  context.lineWidth = density;
+  context.beginPath();
+  for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
+    context.moveTo(x + dx * gap, y + dy * gap);
+    context.lineTo(x + dx * arm, y + dy * arm);
+  }
+  context.stroke();
+}
+
+function label(panel) {
+  const readout = panel.figure.querySelector(".corner-window");
+  const { center, width } = windows[panel.group];
+  if (readout) {
+    readout.textContent = panel.pixels ? "W " + width.toFixed(2) + "  L " + center.toFixed(2) : "";
+  }
+  let value = "";
+  if (panel.pixels && cursor) {
+    const [x, y] = cursor.map(Math.floor);
+    if (x >= 0 && y >= 0 && x < shown.width && y < shown.height) {
+      value = (panel.pixels[y * shown.width + x] / FULL).toFixed(3);
+    }
+  }
+  panel.figure.querySelector(".corner-value").textContent = value;
+}
+
+function labelColourBar() {
+  const { center, width } = windows.map;
+  const low = center - width / 2;
+  const ticks = root.querySelectorAll(".colour-ticks span");
+  [low, low + width / 2, low + width].forEach((v, i) => {
+    ticks[i].textContent = String(Number(v.toFixed(3)));
+  });
+  root.querySelector(".colour-bar").setAttribute(
+    "aria-label",
+    "Colour bar: black is " + low.toFixed(2) + ", light yellow " + (low + width).toFixed(2) +
+      " of the grey range"
+  );
+}
+
+root.querySelector(".colour-ramp").style.background =
+  "linear-gradient(to right, " + INFERNO.map((c) => "rgb(" + c.join(",") + ")").join(", ") + ")";
+
+resetView();

@@ -1,0 +1,46 @@
+"""One server and one browser for all browser tests."""
+
+import os
+
+import pytest
+from serve import CHROMIUM_ARGUMENTS, find_chromium, serve, weights_folder
+
+
+@pytest.fixture(scope="session")
+def uploads(tmp_path_factory):
+    return tmp_path_factory.mktemp("uploads")
+
+
+@pytest.fixture(scope="session")
+def url(tmp_path_factory, uploads):
+    with serve(weights_folder(tmp_path_factory.mktemp("weights")), uploads) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    path = find_chromium()
+    if path is None:
+        reason = "no Chromium found (Debian: apt install chromium)"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(chromium, url):
+    """A ready page; `page.requests` lists the addresses it asked for."""
+    context = chromium.new_context(viewport={"width": 1400, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(60_000)  # two busy cores
+    page.requests = []
+    page.on("request", lambda request: page.requests.append(request.url))
+    page.goto(url)
+    page.wait_for_selector(".viewer[data-ready]")
+    yield page
+    context.close()

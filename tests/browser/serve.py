@@ -1,0 +1,71 @@
+"""Start the real page for tests and for the screenshot, and find a browser for it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+# Flags that keep Chromium from talking to anybody but the page.
+CHROMIUM_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def find_chromium() -> str | None:
+    """Path of the system's Chromium or Chrome, or None."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next((path for name in names if (path := shutil.which(name))), None)
+
+
+def weights_folder(folder: Path) -> Path:
+    """The shipped weights, or, before there are any, untrained ones written into `folder`."""
+    shipped = ROOT / "weights"
+    if (shipped / "model.safetensors").is_file():
+        return shipped
+    from cyclegan.checkpoint import export_weights
+    from cyclegan.networks import UNetGenerator
+
+    torch.manual_seed(0)
+    generators = {to: UNetGenerator() for to in ("T1", "T2")}
+    return export_weights(
+        folder,
+        generators,
+        generator="unet",
+        generator_options={},
+        size=256,
+        version="untrained",
+    )
+
+
+@contextmanager
+def serve(weights: Path, uploads: Path) -> Iterator[str]:
+    """Run the page in this process; yields its address.
+
+    Args:
+        weights: folder for `create_app`.
+        uploads: folder that Gradio may write uploads into.
+    """
+    os.environ["GRADIO_TEMP_DIR"] = str(uploads)
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    from app import create_app, launch_options
+
+    page = create_app(str(weights))
+    try:
+        _, url, _ = page.launch(
+            server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **launch_options()
+        )
+        yield url
+    finally:
+        page.close(verbose=False)

@@ -1,0 +1,254 @@
+"""The real page in Chromium: real files in, canvas pixels out."""
+
+import gc
+import time
+
+import nibabel as nib
+import numpy as np
+import pytest
+from PIL import Image
+
+from cyclegan.phantom import draw_slice, draw_volume
+from cyclegan.session import Session
+from cyclegan.simulate import simulate_pair
+
+# Grey values that are drawn: mean and spread of a panel's red channel.
+STATISTICS = """(name) => {
+  const canvas = document.querySelector(`[data-panel=${name}] canvas`);
+  const { width, height } = canvas;
+  const data = canvas.getContext("2d").getImageData(0, 0, width, height).data;
+  const red = Array.from({ length: width * height }, (_, i) => data[4 * i]);
+  const mean = red.reduce((a, b) => a + b, 0) / red.length;
+  const spread = Math.sqrt(red.reduce((a, b) => a + (b - mean) ** 2, 0) / red.length);
+  return [mean, spread];
+}"""
+PANELS = ("original", "translated", "reconstructed", "difference")
+
+
+def simulated(contrast, labels, seed=3):
+    pair = simulate_pair(labels, np.random.default_rng(seed))
+    return pair.t1 if contrast == "T1" else pair.t2
+
+
+@pytest.fixture(scope="module")
+def slice_file(tmp_path_factory):
+    """A 16-bit PNG without a file extension, as many archives have it."""
+    path = tmp_path_factory.mktemp("files") / "slice"
+    pixels = (simulated("T1", draw_slice(5, level=0.5)) * 30_000).astype(np.uint16)
+    Image.fromarray(pixels).save(path, format="PNG")
+    return path
+
+
+@pytest.fixture(scope="module")
+def volume_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("files") / "volume.nii.gz"
+    slices = [simulated("T2", labels) for labels in draw_volume(6, slices=5, size=128)]
+    # Rows run posterior and columns left in the simulated slices; NIfTI is (x, y, z) in RAS+.
+    array = np.stack([s[::-1, ::-1].T for s in slices], axis=-1)
+    nib.save(nib.Nifti1Image((array * 900).astype(np.int16), np.diag([2.0, 2.0, 5.0, 1.0])), path)
+    return path
+
+
+def statistics(page, name):
+    page.wait_for_timeout(100)  # two animation frames
+    return page.evaluate(STATISTICS, name)
+
+
+def key(page):
+    return page.get_attribute(".viewer", "data-key")
+
+
+def wait_until_translated(page, to):
+    page.wait_for_function(
+        f"document.querySelector('[data-panel=translated] h3').textContent === 'Synthetic {to}'"
+    )
+
+
+def open_file(page, path):
+    before = key(page)
+    page.set_input_files("#upload input[type=file]", str(path))
+    page.wait_for_function(
+        "(before) => (document.querySelector('.viewer').dataset.key ?? null) !== before",
+        arg=before,
+    )
+
+
+def translate(page, to):
+    page.get_by_label("T1 → T2" if to == "T2" else "T2 → T1", exact=True).check()
+    page.get_by_role("button", name="Translate", exact=True).click()
+    wait_until_translated(page, to)
+
+
+def test_a_slice_is_translated_both_ways(page, url, uploads, slice_file):
+    open_file(page, slice_file)
+    assert "orientation unknown" in page.inner_text(".viewer-caption")
+    assert page.inner_text("[data-panel=original] .edge-left") == ""
+    assert statistics(page, "translated")[1] == 0  # nothing is shown before it is there
+
+    seen = {}
+    for to in ("T2", "T1"):
+        translate(page, to)
+        seen[to] = {name: statistics(page, name) for name in PANELS}
+        for name in PANELS:
+            assert seen[to][name][1] > 3, f"{name} is blank"
+        assert len({tuple(v) for v in seen[to].values()}) == 4, "two panels show the same"
+    assert seen["T2"]["translated"] != seen["T1"]["translated"]
+    assert seen["T2"]["original"] == seen["T1"]["original"]
+
+    assert "not for diagnosis" in page.inner_text(".viewer-notice")
+    assert "not translation error" in page.inner_text("[data-panel=difference] figcaption")
+    assert "sha256" in page.inner_text(".viewer-provenance")
+    outside = [r for r in page.requests if not r.startswith((url.rstrip("/"), "blob:", "data:"))]
+    assert outside == []
+    assert [path for path in uploads.rglob("*") if path.is_file()] == []
+
+
+def test_dragging_changes_the_window_and_double_click_resets(page, slice_file):
+    open_file(page, slice_file)
+    translate(page, "T2")
+    fresh = {name: statistics(page, name) for name in PANELS}
+    canvas = page.locator("[data-panel=original] canvas")
+    box = canvas.bounding_box()
+    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+    def drag(dx, dy):
+        page.mouse.move(*middle)
+        page.mouse.down()
+        page.mouse.move(middle[0] + dx, middle[1] + dy, steps=4)
+        page.mouse.up()
+        page.mouse.move(5, 5)  # off the panels: no cross-hair in the pixels
+
+    drag(-box["width"] / 4, box["height"] / 5)
+    changed = {name: statistics(page, name) for name in PANELS}
+    assert changed["original"] != fresh["original"]
+    assert changed["reconstructed"] != fresh["reconstructed"]  # one window for both
+    assert changed["translated"] == fresh["translated"]
+    assert page.inner_text("[data-panel=original] .corner-window") != "W 1.00  L 0.50"
+
+    canvas.dblclick()
+    page.mouse.move(5, 5)
+    assert {name: statistics(page, name) for name in PANELS} == fresh
+
+    page.get_by_role("button", name="Zoom in").click()
+    zoomed = {name: statistics(page, name) for name in PANELS}
+    assert all(zoomed[name] != fresh[name] for name in PANELS)  # linked
+    page.get_by_role("button", name="Pan", exact=True).click()
+    drag(40, 25)
+    assert all(statistics(page, name) != zoomed[name] for name in PANELS)
+    assert page.inner_text("[data-panel=original] .corner-window") == "W 1.00  L 0.50"
+
+    canvas.focus()
+    page.keyboard.press("0")
+    assert {name: statistics(page, name) for name in PANELS} == fresh
+    page.keyboard.press("w")
+    assert statistics(page, "original") != fresh["original"]
+
+
+def test_a_volume_scrolls_by_wheel_keys_and_slider(page, volume_file):
+    open_file(page, volume_file)
+    assert page.get_attribute(".viewer", "data-index") == "2"
+    edges = [
+        page.inner_text(f"[data-panel=original] .edge-{side}")
+        for side in ("left", "right", "top", "bottom")
+    ]
+    assert edges == ["R", "L", "A", "P"]
+    translate(page, "T1")
+    before = {name: statistics(page, name) for name in PANELS}
+
+    page.locator("[data-panel=translated] canvas").hover()
+    page.mouse.wheel(0, 100)
+    page.wait_for_selector(".viewer[data-index='3']")
+    page.mouse.move(5, 5)
+    after = {name: statistics(page, name) for name in PANELS}
+    assert all(after[name] != before[name] for name in PANELS)
+    assert "slice 4 of 5" in page.inner_text(".viewer-caption")
+
+    page.locator("[data-panel=original] canvas").focus()
+    page.keyboard.press("ArrowUp")
+    page.wait_for_selector(".viewer[data-index='2']")
+    assert {name: statistics(page, name) for name in PANELS} == before
+
+    page.locator("#slice input[type=range]").focus()
+    page.keyboard.press("Home")
+    page.wait_for_selector(".viewer[data-index='0']")
+
+
+def test_a_wrong_file_is_one_sentence_and_the_result_stays(page, uploads, tmp_path):
+    page.get_by_role("button", name="Simulated T1").click()
+    wait_until_translated(page, "T2")
+    before = {name: statistics(page, name) for name in PANELS}
+    wrong = tmp_path / "report.txt"
+    wrong.write_text("Findings: none.")
+    page.set_input_files("#upload input[type=file]", str(wrong))
+    alert = page.wait_for_selector("#status [role=alert]")
+    assert "report.txt" in alert.inner_text()
+    assert "Traceback" not in page.inner_text("body")
+    assert {name: statistics(page, name) for name in PANELS} == before
+    assert [path for path in uploads.rglob("*") if path.is_file()] == []
+    page.get_by_role("button", name="Translate", exact=True).click()  # still works
+    page.wait_for_selector("#status [role=status]:has-text('T1 → T2')")
+
+
+@pytest.mark.parametrize("name", ["Simulated T1", "Simulated T2", "T1 volume", "T2 with lesion"])
+def test_examples_take_one_click(page, name):
+    page.get_by_role("button", name=name, exact=True).click()
+    wait_until_translated(page, "T1" if "T2" in name else "T2")
+    assert all(statistics(page, panel)[1] > 3 for panel in PANELS)
+
+
+def test_results_are_saved_without_a_file_on_the_server(page, uploads, tmp_path):
+    page.get_by_role("button", name="T1 volume").click()
+    wait_until_translated(page, "T2")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save PNG with label").click()
+    download.value.save_as(tmp_path / "a.png")
+    assert download.value.suggested_filename == "synthetic_T2_slice13.png"
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.size[1] > image.size[0]
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save NIfTI (float)").click()
+    download.value.save_as(tmp_path / "a.nii.gz")
+    assert nib.load(tmp_path / "a.nii.gz").get_fdata().max() > 0
+    assert [path for path in uploads.rglob("*") if path.is_file()] == []
+
+
+def test_closing_the_tab_forgets_the_scan(chromium, url, slice_file, tmp_path):
+    named = tmp_path / "farewell.png"
+    named.write_bytes(slice_file.read_bytes())
+
+    def held():
+        sessions = [each for each in gc.get_objects() if type(each) is Session]
+        return [s for s in sessions if s.volume is not None and s.volume.name == named.name]
+
+    page = chromium.new_page()
+    page.goto(url)
+    page.wait_for_selector(".viewer[data-ready]")
+    open_file(page, named)
+    assert len(held()) == 1
+    page.close()
+    deadline = time.monotonic() + 30
+    while held() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert held() == []
+
+
+@pytest.mark.parametrize(("width", "columns"), [(1400, 4), (900, 2), (390, 1)])
+def test_panels_wrap_and_nothing_is_cut_off(page, width, columns):
+    page.set_viewport_size({"width": width, "height": 800})
+    boxes = [panel.bounding_box() for panel in page.locator(".panel").all()]
+    assert len({round(box["x"]) for box in boxes}) == columns
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_panels_are_described_to_assistive_technology(page, slice_file):
+    open_file(page, slice_file)
+    translate(page, "T2")
+    labels = [c.get_attribute("aria-label") for c in page.locator(".panel canvas").all()]
+    assert labels == [
+        "Original slice as T1",
+        "Synthetic T2 made from the original",
+        "Reconstruction of the original from the synthetic T2",
+        "Map of the absolute difference between original and reconstruction; "
+        "cycle error, not translation error",
+    ]
+    assert page.locator(".panel canvas[tabindex='0']").count() == 4

@@ -22,11 +22,12 @@ from accelerate import Accelerator
 from tqdm import tqdm
 
 from cyclegan.checkpoint import CheckpointError, load_weights
+from cyclegan.config import TrainConfig
 from cyclegan.data import DataError, SliceDataset
 from cyclegan.networks import GENERATORS
 from cyclegan.phantom import draw_slice
 from cyclegan.simulate import TISSUES, Simulator, read_label_maps
-from cyclegan.trainer import TrainConfig, Trainer
+from cyclegan.trainer import Trainer
 
 PHANTOMS = 120  # label maps drawn for --labelmaps phantom: about half a minute
 

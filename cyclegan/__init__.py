@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 __version__ = "0.1.0"
-__all__ = ["ReadError", "Translator", "Volume", "__version__", "read_volume"]
+CONTRASTS = ("T1", "T2")
+OTHER = {"T1": "T2", "T2": "T1"}  # the given contrast for a wanted one, and the reverse
+__all__ = ["CONTRASTS", "OTHER", "ReadError", "Translator", "Volume", "__version__", "read_volume"]
 
-_HOMES = {"Translator": "translate", "ReadError": "volume", "Volume": "volume"}
-_HOMES["read_volume"] = "volume"
+_HOMES = {
+    "Translator": "translate",
+    "ReadError": "volume",
+    "Volume": "volume",
+    "read_volume": "volume",
+}
 
 
 def __getattr__(name: str):

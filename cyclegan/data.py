@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from cyclegan import CONTRASTS
 from cyclegan.preprocess import Frame, head_mask, scale_intensity
 from cyclegan.volume import ReadError, read_volume
 
-CONTRASTS = ("T1", "T2")
 # Folder names of the two contrasts, in the layouts that people already have.
 LAYOUTS = (("T1", "T2"), ("trainA", "trainB"), ("Tr1/TrainT1", "Tr2/TrainT2"))
 SMALLEST_HEAD = 0.04  # of a volume's slice: emptier slices at either end teach nothing

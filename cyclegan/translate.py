@@ -17,12 +17,12 @@ from huggingface_hub import snapshot_download
 from scipy import ndimage
 from torch import nn
 
+from cyclegan import OTHER
 from cyclegan.checkpoint import CONFIG, WEIGHTS, CheckpointError, load_weights
 from cyclegan.export import labelled_png, nifti
 from cyclegan.preprocess import Frame, head_mask, scale_intensity
 from cyclegan.volume import ReadError, read_volume
 
-OTHER = {"T1": "T2", "T2": "T1"}
 BATCH = 4  # slices of a volume at a time
 
 

@@ -10,10 +10,11 @@ from PIL import Image
 
 import train
 from cyclegan.checkpoint import CheckpointError
+from cyclegan.config import TrainConfig
 from cyclegan.data import SliceDataset
 from cyclegan.phantom import draw_slice
 from cyclegan.simulate import Simulator, simulate_pair
-from cyclegan.trainer import TrainConfig, Trainer
+from cyclegan.trainer import Trainer
 from cyclegan.translate import Translator
 
 FLOAT32 = ["--precision", "no"]  # one process has one precision, and the other tests use this
@@ -68,7 +69,6 @@ def test_resume_continues_to_the_last_bit(tmp_path, dataset, labels):
     straight = trainer(tmp_path / "a", dataset, labels, steps=8)
     straight.fit()
     killed = trainer(tmp_path / "b", dataset, labels, steps=8)
-    killed.samples = killed._fixed_samples()
     for _ in range(5):
         killed.train_step()
         killed.step += 1
@@ -94,7 +94,7 @@ def test_supervised_stage_overfits_two_phantom_slices(tmp_path, labels):
     first = run.train_step()["pairs"].item()
     run.fit()
     with torch.no_grad():
-        last = run._pairs_loss(2, 32).item()
+        last = run.objective.pairs_loss(2, 32).item()
     assert last < 0.25 * first
 
 
@@ -135,7 +135,7 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_checkpoint(tmp_
     run.save()
     before = (tmp_path / "state.safetensors").read_bytes()
     with torch.no_grad():
-        run.generators["T2"].head.weight.fill_(float("nan"))
+        run.objective.generators["T2"].head.weight.fill_(float("nan"))
     with pytest.raises(FloatingPointError, match="resume with a lower --lr"):
         run.fit()
     assert (tmp_path / "state.safetensors").read_bytes() == before

@@ -1,0 +1,41 @@
+"""What decides a training run, with the reason for each default."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class TrainConfig:
+    """Every field is an option of `train.py`, except `generator_options`."""
+
+    generator: str = "unet"
+    generator_options: dict[str, Any] = field(default_factory=dict)
+    size: int = 256  # grid of the finished model; a head fills it at about 1 mm a pixel
+    start_size: int = 160  # the first steps run at this size: 2.5 times as many in the same time
+    start_share: float = 0.25  # share of the run at start_size
+    batch: int = 4
+    steps: int | None = None  # the run ends at whichever of the two comes first
+    minutes: float | None = None
+    warmup: float = 0.5  # share of the run on simulated pairs alone, when there is real data too
+    lr: float = 2e-4  # Adam, as in the paper; falls linearly to zero over the last half
+    lr_warmup: float = 5e-4  # 1e-3 sent the outputs to black within 50 steps
+    weight_cycle: float = 10.0  # the paper's
+    weight_identity: float = 0.0  # the paper's 5 holds a U-Net at copying, and costs a third
+    weight_structure: float = 2.0  # normalised gradient field between source and translation
+    weight_pairs: float = 4.0  # L1 + half of (1 - SSIM) on simulated pairs, beside the GAN losses
+    anchor_batch: int = 2  # simulated pairs kept in every batch once real slices come in
+    cycle_noise: float = (
+        0.02  # on the translation before the way back: nothing hides in faint detail
+    )
+    pool: int = 50  # the paper's history of generated images
+    ema: float = 0.998
+    conditional: bool = True  # discriminators know the data source
+    lesions: float = 0.5
+    stripped: float = 0.45
+    seed: int = 0
+    log_every: int = 20
+    sample_every: int = 500
+    save_every: int = 500
+    validate_every: int = 1000

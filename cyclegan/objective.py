@@ -1,0 +1,141 @@
+"""The networks in training and the losses of one batch; the optimisation is `trainer.py`'s.
+
+Zhu et al. 2017 ("Unpaired image-to-image translation using cycle-consistent adversarial networks")
+with a supervised loss on simulated pairs and a structure loss between source and translation.
+"""
+
+from __future__ import annotations
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from cyclegan import CONTRASTS, OTHER, losses
+from cyclegan.augment import Draw, augment_real
+from cyclegan.config import TrainConfig
+from cyclegan.data import ImagePool, SliceDataset
+from cyclegan.networks import GENERATORS, PatchDiscriminator
+from cyclegan.simulate import Simulator
+
+
+class Objective:
+    """Generators, discriminators and history pools, one of each per wanted contrast.
+
+    Args:
+        config: loss weights and network choice.
+        dataset, simulator: real slices and simulated pairs; either may be None.
+        accelerator: decides device and precision.
+        rng: the source of every random choice in the losses.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        dataset: SliceDataset | None,
+        simulator: Simulator | None,
+        accelerator: Accelerator,
+        rng: torch.Generator,
+    ):
+        self.config, self.dataset, self.simulator = config, dataset, simulator
+        self.accelerator, self.device, self.rng = accelerator, accelerator.device, rng
+        sources = len(dataset.names) if dataset and config.conditional else 0
+        self.generators = {c: self.new_generator() for c in CONTRASTS}
+        self.discriminators = {
+            c: self._place(PatchDiscriminator(sources=sources)) for c in CONTRASTS
+        }
+        self.pools = {c: ImagePool(config.pool) for c in CONTRASTS}
+
+    def new_generator(self) -> nn.Module:
+        """A generator as the config describes it, on the device."""
+        return self._place(GENERATORS[self.config.generator](**self.config.generator_options))
+
+    def pairs_loss(self, batch: int, size: int) -> torch.Tensor:
+        """Supervised loss on freshly simulated pairs, both directions: L1 + half of (1 - SSIM)."""
+        config = self.config
+        pair = self.simulator.draw(
+            batch, size, self.rng, lesions=config.lesions, stripped=config.stripped
+        )
+        loss = torch.zeros((), device=self.device)
+        for c, given, target in (("T2", pair.t1, pair.t2_target), ("T1", pair.t2, pair.t1_target)):
+            out = self._generate(c, given)
+            loss = loss + losses.l1(out, target) + 0.5 * losses.ssim_loss(out, target)
+        return loss
+
+    def draw_real(self, size: int) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+        """Augmented unpaired slices and their sources: contrast -> (B, 1, S, S), -> (B,)."""
+        real, source = {}, {}
+        for c, (images, sources) in self.dataset.draw(self.config.batch, self.rng).items():
+            draw = Draw(len(images), self.rng, self.device)
+            real[c] = augment_real(images.to(self.device), size, draw)
+            source[c] = sources.to(self.device)
+        return real, source
+
+    def generator_loss(
+        self, real: dict[str, torch.Tensor], source: dict[str, torch.Tensor]
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+        """GAN, cycle, identity, structure and anchor losses.
+
+        Returns:
+            (weighted sum, the terms by name, translations by wanted contrast).
+        """
+        config = self.config
+        batch, _, size, _ = next(iter(real.values())).shape
+        for discriminator in self.discriminators.values():
+            discriminator.requires_grad_(False)
+        weights = {
+            "loss_G": 1.0,
+            "cycle": config.weight_cycle,
+            "structure": config.weight_structure,
+            "idt": config.weight_identity,
+            "pairs": config.weight_pairs,
+        }
+        terms: dict[str, torch.Tensor] = {}
+
+        def add(name: str, value: torch.Tensor) -> None:
+            terms[name] = terms.get(name, 0) + value
+
+        fake = {}
+        for c in CONTRASTS:  # c is the wanted contrast, OTHER[c] the given one
+            given = real[OTHER[c]]
+            fake[c] = self._generate(c, given)
+            # A network can hide the source in faint detail (Chu et al. 2017); noise drowns it.
+            noise = Draw(batch, self.rng, self.device).white(size) * config.cycle_noise
+            reconstructed = self._generate(OTHER[c], fake[c] + noise)
+            score = self._judge(c, fake[c], source[OTHER[c]])
+            add("loss_G", losses.lsgan(score, real=True))
+            add("cycle", losses.l1(reconstructed, given))
+            add("structure", losses.gradient_field(given, fake[c]))
+            if config.weight_identity:
+                add("idt", losses.l1(self._generate(c, real[c]), real[c]))
+        if self.simulator is not None and config.anchor_batch:
+            add("pairs", self.pairs_loss(config.anchor_batch, size))
+        total = sum(weights[name] * value for name, value in terms.items())
+        return total, terms, fake
+
+    def discriminator_loss(
+        self,
+        real: dict[str, torch.Tensor],
+        fake: dict[str, torch.Tensor],
+        source: dict[str, torch.Tensor],
+    ) -> torch.Tensor:
+        """Least-squares loss of both discriminators on real slices and the history of fakes."""
+        loss = torch.zeros((), device=self.device)
+        for c in CONTRASTS:
+            self.discriminators[c].requires_grad_(True)
+            old, old_source = self.pools[c].query(fake[c], source[OTHER[c]], self.rng)
+            loss_real = losses.lsgan(self._judge(c, real[c], source[c]), real=True)
+            loss_fake = losses.lsgan(self._judge(c, old, old_source), real=False)
+            loss = loss + 0.5 * (loss_real + loss_fake)  # halved, as in the paper
+        return loss
+
+    def _place(self, network: nn.Module) -> nn.Module:
+        return network.to(self.device, memory_format=torch.channels_last)
+
+    def _generate(self, contrast: str, images: torch.Tensor) -> torch.Tensor:
+        images = images.contiguous(memory_format=torch.channels_last)
+        with self.accelerator.autocast():
+            return self.generators[contrast](images).float()
+
+    def _judge(self, contrast: str, images: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
+        with self.accelerator.autocast():
+            return self.discriminators[contrast](images, source)

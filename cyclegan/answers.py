@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cyclegan import CONTRASTS, OTHER
 from cyclegan.export import labelled_png, nifti
-from cyclegan.session import CAVEAT, CONTRASTS, ReaderError, Session, other_contrast
+from cyclegan.session import CAVEAT, ReaderError, Session
 
 if TYPE_CHECKING:
     from cyclegan.translate import Translator
@@ -34,7 +35,7 @@ def png_file(
         may be a patient's.
     """
     window = (center, min(max(width, NARROWEST), WIDEST))
-    source = other_contrast(session.to)
+    source = OTHER[session.to]
     data = labelled_png(
         session.result(translator, index, session.to).translated,
         label=f"SYNTHETIC {session.to} from {source} - not for diagnosis",

@@ -89,12 +89,13 @@ class SliceDataset:
         """Share of the batches for each source; the same for T1 and T2, so that no discriminator
         can tell the contrasts apart by who was scanned where.
 
-        A source with both contrasts gets the square root of its smaller side: more for many slices,
-        but not in proportion, as many slices come from few people. Sources that hold one contrast
-        only get no share of their own: see `draw`.
+        A source with both contrasts gets the fourth root of its smaller side: a little more for
+        many slices, as most of them come from few people; 16 times the slices count twice. Sources
+        that hold one contrast only get no share of their own: see `draw`.
         """
         counts = self._counts()
-        return np.sqrt(counts.min(0)) / max(np.sqrt(counts.min(0)).sum(), 1e-9)
+        shares = counts.min(0) ** 0.25
+        return shares / max(shares.sum(), 1e-9)
 
     def draw(
         self, batch: int, rng: torch.Generator
@@ -110,7 +111,7 @@ class SliceDataset:
         drawn = {}
         places = _choose(shared, batch, rng) if shared.any() else None
         for side, contrast in enumerate(CONTRASTS):
-            one_sided = np.sqrt(np.where(counts.min(0) == 0, counts[side], 0))
+            one_sided = np.where(counts.min(0) == 0, counts[side], 0) ** 0.25
             sources = places
             if places is None:
                 sources = _choose(one_sided, batch, rng)

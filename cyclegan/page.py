@@ -14,9 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cyclegan import answers
+from cyclegan import CONTRASTS, OTHER, answers
 from cyclegan.examples import EXAMPLES, example_volume
-from cyclegan.session import CONTRASTS, ReaderError, Session, other_contrast
+from cyclegan.session import ReaderError, Session
 from cyclegan.volume import ReadError, Volume, read_volume
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Page:
             return Opened(None, None, to, message, ready=tab in self._by_tab)
         hint = ""
         if volume.contrast_hint in CONTRASTS:
-            to = other_contrast(volume.contrast_hint)
+            to = OTHER[volume.contrast_hint]
             hint = f"The header suggests {volume.contrast_hint}. That is a hint, not proof."
         text = f"{volume.name} is loaded. Check the direction, then press Translate."
         return self._opened(Session(volume), to, status(text, hint), tab)
@@ -150,7 +150,7 @@ def status(text: str, hint: str = "", role: str = "status") -> str:
 
 
 def _done(session: Session) -> str:
-    return status(f"{session.volume.name}: {other_contrast(session.to)} → {session.to}.")
+    return status(f"{session.volume.name}: {OTHER[session.to]} → {session.to}.")
 
 
 def _require(session: Session | None, translated: bool = False) -> Session:

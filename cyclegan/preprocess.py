@@ -1,6 +1,6 @@
 """From physical pixels to the network's grid and back, exactly on the same pixels.
 
-Two steps, both remembered: `scale_intensity` brings any real dtype to [0, 1], and `Frame` crops to
+Two steps, both remembered: `Scale` brings any real dtype to [0, 1], and `Frame` crops to
 the head and resizes to the square grid of the network. `Frame.restore` lays a network output back
 over the native matrix, pixel on pixel.
 """
@@ -23,39 +23,44 @@ MARGIN = 1.06  # the frame's side over the head's longer side
 SMALLEST_FRAME = 0.6  # of the image's longer side: a small top slice is not blown up to full size
 
 
-def scale_intensity(pixels: np.ndarray, reference: np.ndarray | None = None) -> np.ndarray:
-    """Scale real-valued pixels to [0, 1] by robust percentiles.
+@dataclass(frozen=True)
+class Scale:
+    """The physical values that become 0 and 1."""
 
-    Args:
-        pixels: any shape, any real dtype.
-        reference: the pixels that decide the scale, for example the whole volume, so that
-            neighbouring slices match. Default: `pixels` itself.
+    low: float
+    high: float
 
-    Returns:
-        float32, same shape, in [0, 1]; 0 is the 0.5th percentile (air) and 1 the 99.8th percentile
-        of the foreground. Non-finite pixels become 0. A constant image becomes all zeros.
-    """
-    low, high = intensity_range(pixels if reference is None else reference)
-    values = np.asarray(pixels, dtype=np.float32)
-    if not high > low:
-        return np.zeros(values.shape, np.float32)
-    scaled = (values - low) / (high - low)
-    return np.nan_to_num(np.clip(scaled, 0, 1), nan=0.0).astype(np.float32, copy=False)
+    @classmethod
+    def fit(cls, pixels: np.ndarray) -> Scale:
+        """Fit to pixels of any shape and real dtype: a slice, or a whole volume.
+
+        0 is the 0.5th percentile (air), 1 the 99.8th percentile of the foreground. Non-finite
+        pixels do not count. `low == high` when the image is constant or empty.
+        """
+        values = np.asarray(pixels, dtype=np.float32).ravel()
+        values = values[np.isfinite(values)]
+        if values.size > 4_000_000:  # every nth voxel gives the same percentiles sooner
+            values = values[:: values.size // 2_000_000]
+        if values.size == 0:
+            return cls(0.0, 0.0)
+        low, high = (float(v) for v in np.percentile(values, [0.5, 99.9]))
+        foreground = values[values > low + FOREGROUND * (high - low)]
+        if foreground.size == 0:  # fewer than 0.1 % of the pixels differ
+            return cls(float(values.min()), float(values.max()))
+        return cls(low, float(np.percentile(foreground, HIGH_PERCENTILE)))
+
+    def apply(self, pixels: np.ndarray) -> np.ndarray:
+        """Scale to float32 in [0, 1], same shape; non-finite pixels become 0."""
+        values = np.asarray(pixels, dtype=np.float32)
+        if not self.high > self.low:
+            return np.zeros(values.shape, np.float32)
+        scaled = np.clip((values - self.low) / (self.high - self.low), 0, 1)
+        return np.nan_to_num(scaled, nan=0.0, copy=False)
 
 
-def intensity_range(pixels: np.ndarray) -> tuple[float, float]:
-    """The physical values that map to 0 and 1; equal when the image is constant or empty."""
-    values = np.asarray(pixels, dtype=np.float32).ravel()
-    values = values[np.isfinite(values)]
-    if values.size > 4_000_000:  # percentiles of every nth voxel are as good, and 40 times faster
-        values = values[:: values.size // 2_000_000]
-    if values.size == 0:
-        return 0.0, 0.0
-    low, high = (float(v) for v in np.percentile(values, [0.5, 99.9]))
-    foreground = values[values > low + FOREGROUND * (high - low)]
-    if foreground.size == 0:  # fewer than 0.1 % of the pixels differ
-        return float(values.min()), float(values.max())
-    return low, float(np.percentile(foreground, HIGH_PERCENTILE))
+def scale_intensity(pixels: np.ndarray) -> np.ndarray:
+    """Scale a slice or a volume to float32 in [0, 1] by its own percentiles; see `Scale`."""
+    return Scale.fit(pixels).apply(pixels)
 
 
 def head_mask(image: np.ndarray) -> np.ndarray:

@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cyclegan.preprocess import scale_intensity
+from cyclegan import OTHER
 
 if TYPE_CHECKING:  # torch and the file readers are slow to import, and the types suffice here
-    from cyclegan.translate import CycleResult, Translator
+    from cyclegan.translate import CycleResult, Prepared, Translator
     from cyclegan.volume import Volume
 
-CONTRASTS = ("T1", "T2")
 CAVEAT = "Research demo, not for diagnosis: synthetic images can miss or invent findings."
 # A translated slice of 256x256 takes 0.8 MB: a hundred of them stay, the rest is computed again.
 CACHE_BYTES = 80_000_000
@@ -31,11 +30,6 @@ _keys = itertools.count(1)
 
 class ReaderError(ValueError):
     """Something the reader of the page can put right, in one sentence."""
-
-
-def other_contrast(to: str) -> str:
-    """The contrast that `to` ("T1" or "T2") is translated from."""
-    return CONTRASTS[1 - CONTRASTS.index(to)]
 
 
 def encode_uint16(image: np.ndarray) -> str:
@@ -63,6 +57,7 @@ class Session:
     key: int = field(default_factory=lambda: next(_keys))
     run: int = 0
     _results: OrderedDict[tuple[str, int], CycleResult] = field(default_factory=OrderedDict)
+    _prepared: Prepared | None = None
 
     @property
     def slices(self) -> int:
@@ -84,6 +79,12 @@ class Session:
         self.volume = None
         self._results.clear()
 
+    def prepared(self, translator: Translator) -> Prepared:
+        """Scale and framing of the whole volume, worked out once."""
+        if self._prepared is None:
+            self._prepared = translator.prepare(self.volume.pixels)
+        return self._prepared
+
     def result(self, translator: Translator, index: int, to: str) -> CycleResult:
         """Translate slice `index` there and back, or return it from memory.
 
@@ -95,7 +96,7 @@ class Session:
             self._results.move_to_end((to, index))
             return self._results[to, index]
         pixels = self.volume.pixels
-        result = translator.cycle(pixels[index], to=to, reference=pixels)
+        result = translator.cycle(pixels[index], to=to, prepared=self.prepared(translator))
         self._results[to, index] = result
         room = max(1, CACHE_BYTES // (3 * result.source.nbytes))
         while len(self._results) > room:
@@ -123,7 +124,7 @@ class Session:
         row, column = volume.spacing[1:] if volume.spacing else (1.0, 1.0)
         height, width = volume.pixels.shape[1:]
         panels = (
-            self._original(scale_intensity(volume.pixels[index], reference=volume.pixels))
+            self._original(self.prepared(translator).scale.apply(volume.pixels[index]))
             if self.to is None
             else self._panels(self.result(translator, index, self.to))
         )
@@ -155,7 +156,7 @@ class Session:
         }
 
     def _panels(self, result: CycleResult) -> dict[str, Any]:
-        to, source = self.to, other_contrast(self.to)
+        to, source = self.to, OTHER[self.to]
         return {
             **self._original(result.source, source),
             "translated": {

@@ -20,7 +20,7 @@ from torch import nn
 from cyclegan import OTHER
 from cyclegan.checkpoint import CONFIG, WEIGHTS, CheckpointError, load_weights
 from cyclegan.export import labelled_png, nifti
-from cyclegan.preprocess import Frame, head_mask, scale_intensity
+from cyclegan.preprocess import Frame, Scale, head_mask
 from cyclegan.volume import ReadError, read_volume
 
 BATCH = 4  # slices of a volume at a time
@@ -33,6 +33,14 @@ class CycleResult:
     source: np.ndarray
     translated: np.ndarray
     reconstructed: np.ndarray
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """How a slice or a volume goes to the network's grid: intensity scale and head frame."""
+
+    scale: Scale
+    frame: Frame
 
 
 class Translator:
@@ -82,16 +90,30 @@ class Translator:
             folder = Path(snapshot_download(str(source), allow_patterns=[CONFIG, WEIGHTS]))
         return cls(*load_weights(folder), device=device)
 
+    def prepare(self, image: np.ndarray) -> Prepared:
+        """Scale and framing for a slice or a whole volume, (H, W) or (Z, H, W).
+
+        Give the result to `translate` and `cycle` to treat a volume slice by slice, so that the
+        slices match, and without looking at all of it again each time.
+
+        Raises:
+            ValueError: not a real-valued, non-empty slice or volume.
+        """
+        image = _checked(image)
+        scale = Scale.fit(image)
+        # Scaling keeps the order of values, so the projection may come first.
+        projection = image if image.ndim == 2 else np.nanmax(image, axis=0)
+        return Prepared(scale, Frame.fit(scale.apply(projection), self.size))
+
     def translate(
-        self, image: np.ndarray, to: str, *, reference: np.ndarray | None = None
+        self, image: np.ndarray, to: str, *, prepared: Prepared | None = None
     ) -> np.ndarray:
         """Translate a slice or a volume.
 
         Args:
             image: (H, W) or (Z, H, W), any real dtype, the other contrast than `to`.
             to: the wanted contrast, "T1" or "T2".
-            reference: the volume that a single slice belongs to; decides scale and framing, so
-                that slices translated one by one match. Default: `image` itself.
+            prepared: of the volume that `image` is a part of. Default: of `image` itself.
 
         Returns:
             float32, the shape of `image`, in [0, 1]. Air stays black.
@@ -99,42 +121,34 @@ class Translator:
         Raises:
             ValueError: another `to`, another number of dimensions, or an empty image.
         """
-        source, frame = self._prepare(image, to, reference)
-        return self._run(source, frame, to).reshape(np.shape(image))
+        source, prepared = self._scaled(image, to, prepared)
+        return self._run(source, prepared.frame, to).reshape(np.shape(image))
 
-    def cycle(
-        self, image: np.ndarray, to: str, *, reference: np.ndarray | None = None
-    ) -> CycleResult:
+    def cycle(self, image: np.ndarray, to: str, *, prepared: Prepared | None = None) -> CycleResult:
         """Translate, and translate the result back: arguments as in `translate`.
 
         The way back starts from the translated pixels as the user sees them, not from a tensor
         inside the network, and is framed as the way there.
         """
-        source, frame = self._prepare(image, to, reference)
-        translated = self._run(source, frame, to)
-        reconstructed = self._run(translated, frame, OTHER[to])
+        source, prepared = self._scaled(image, to, prepared)
+        translated = self._run(source, prepared.frame, to)
+        reconstructed = self._run(translated, prepared.frame, OTHER[to])
         shape = np.shape(image)
         return CycleResult(*(a.reshape(shape) for a in (source, translated, reconstructed)))
 
-    def _prepare(
-        self, image: np.ndarray, to: str, reference: np.ndarray | None
-    ) -> tuple[np.ndarray, Frame]:
-        """Scaled source (N, H, W) and its frame."""
+    def _scaled(
+        self, image: np.ndarray, to: str, prepared: Prepared | None
+    ) -> tuple[np.ndarray, Prepared]:
+        """Scaled source, always (N, H, W), and how it is prepared."""
         if to not in OTHER:
             raise ValueError(f'to="{to}": the wanted contrast is "T1" or "T2"')
-        image = np.asarray(image)
-        if image.ndim not in (2, 3) or image.size == 0:
-            raise ValueError(f"image of shape {image.shape}: expected (H, W) or (Z, H, W)")
-        if not (np.issubdtype(image.dtype, np.number) or image.dtype == bool):
-            raise ValueError(f"image of type {image.dtype}: expected real numbers")
-        if np.iscomplexobj(image):
-            raise ValueError("complex image: pass its magnitude")
-        whole = image if reference is None else np.asarray(reference)
-        if whole.shape[-2:] != image.shape[-2:]:
-            raise ValueError(f"reference of shape {whole.shape} does not hold this image")
-        source = scale_intensity(image, reference=whole)
-        scaled = source if reference is None else scale_intensity(whole)
-        return source.reshape(-1, *source.shape[-2:]), Frame.fit(scaled, self.size)
+        image = _checked(image)
+        prepared = prepared or self.prepare(image)
+        matrix = (prepared.frame.height, prepared.frame.width)
+        if matrix != image.shape[-2:]:
+            raise ValueError(f"prepared for a matrix of {matrix}, the image has {image.shape[-2:]}")
+        source = prepared.scale.apply(image)
+        return source.reshape(-1, *source.shape[-2:]), prepared
 
     @torch.inference_mode()
     def _run(self, images: np.ndarray, frame: Frame, to: str) -> np.ndarray:
@@ -146,6 +160,17 @@ class Translator:
             native = frame.restore(self.generators[to](grid))
             outputs.append(np.where([_near_head(b) for b in batch], native, 0))
         return np.concatenate(outputs).astype(np.float32, copy=False)
+
+
+def _checked(image: np.ndarray) -> np.ndarray:
+    image = np.asarray(image)
+    if image.ndim not in (2, 3) or image.size == 0:
+        raise ValueError(f"image of shape {image.shape}: expected (H, W) or (Z, H, W)")
+    if np.iscomplexobj(image):
+        raise ValueError("complex image: pass its magnitude")
+    if not (np.issubdtype(image.dtype, np.number) or image.dtype == bool):
+        raise ValueError(f"image of type {image.dtype}: expected real numbers")
+    return image
 
 
 def _near_head(image: np.ndarray) -> np.ndarray:

@@ -67,12 +67,9 @@ def test_missing_folder_layout_or_contrast_is_said(tmp_path):
 def dataset_of(counts_t1, counts_t2):
     names = [f"s{k}" for k in range(len(counts_t1))]
     sources = {
-        c: np.repeat(np.arange(len(names)), n)
-        for c, n in (("T1", counts_t1), ("T2", counts_t2))
+        c: np.repeat(np.arange(len(names)), n) for c, n in (("T1", counts_t1), ("T2", counts_t2))
     }
-    slices = {
-        c: torch.from_numpy(s).half()[:, None, None, None] / 10 for c, s in sources.items()
-    }
+    slices = {c: torch.from_numpy(s).half()[:, None, None, None] / 10 for c, s in sources.items()}
     return SliceDataset(slices, sources, names)
 
 

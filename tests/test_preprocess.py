@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cyclegan.preprocess import Frame, head_mask, scale_intensity
+from cyclegan.preprocess import Frame, Scale, head_mask, scale_intensity
 
 
 def blob(height, width, top, left, size, value=1.0):
@@ -53,7 +53,7 @@ def test_a_volume_is_scaled_once():
     volume = np.stack([blob(96, 96, 16, 16, 64), 0.5 * blob(96, 96, 16, 16, 64)])
     scaled = scale_intensity(volume)
     assert scaled[1].max() == pytest.approx(0.5 * scaled[0].max(), abs=0.02)
-    np.testing.assert_array_equal(scale_intensity(volume[1], reference=volume), scaled[1])
+    np.testing.assert_array_equal(Scale.fit(volume).apply(volume[1]), scaled[1])
 
 
 @pytest.mark.parametrize(

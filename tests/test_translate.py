@@ -74,7 +74,7 @@ def test_air_stays_black(translator, head):
 def test_slices_of_a_volume_match_when_translated_one_by_one(translator):
     volume = np.stack([draw_slice(1, level=v, size=96) for v in (0.4, 0.5, 0.6)]).astype(float)
     whole = translator.translate(volume, to="T1")
-    single = translator.translate(volume[1], to="T1", reference=volume)
+    single = translator.translate(volume[1], to="T1", prepared=translator.prepare(volume))
     np.testing.assert_allclose(single, whole[1], atol=1e-4)
 
 

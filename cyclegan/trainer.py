@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from torch import nn
 from tqdm import tqdm
 
@@ -105,7 +106,7 @@ class Trainer:
             while self.progress < 1:
                 terms = self.train_step()
                 self.step += 1
-                self.seconds = before + time.monotonic() - started
+                self.seconds = self._agree(before + time.monotonic() - started)
                 bar.update()
                 if main and self._is_due(self.config.log_every):
                     values = {k: v.item() for k, v in terms.items()}
@@ -120,7 +121,10 @@ class Trainer:
         if main:
             self.write_samples()
         self.save()
-        return self.export()
+        if main:
+            self.export()
+        self.accelerator.wait_for_everyone()
+        return self.out / "weights"
 
     @property
     def progress(self) -> float:
@@ -222,7 +226,7 @@ class Trainer:
             "config": dataclasses.asdict(self.config),
             "step": self.step,
             "seconds": self.seconds,
-            "rng": self.rng.get_state(),
+            "rng": gather_object([self.rng.get_state()]),  # each process draws its own data
             "networks": {
                 kind: {c: network.state_dict() for c, network in networks.items()}
                 for kind, networks in self._networks().items()
@@ -247,6 +251,10 @@ class Trainer:
                 f"{self.out / STATE}: made with other settings ({'; '.join(different)}); "
                 "resume with the old ones, or start in another folder"
             )
+        if len(state["rng"]) != self.accelerator.num_processes:
+            raise CheckpointError(
+                f"{self.out / STATE}: made with {len(state['rng'])} processes; resume with as many"
+            )
         try:
             for kind, networks in self._networks().items():
                 for c, network in networks.items():
@@ -267,7 +275,7 @@ class Trainer:
                         moments[name] = torch.empty_like(parameter).copy_(value)
         for c, pool in self.objective.pools.items():
             pool.load_state_dict(state["pools"][c])
-        self.rng.set_state(state["rng"])
+        self.rng.set_state(state["rng"][self.accelerator.process_index])
         self.step, self.seconds = state["step"], state["seconds"]
         for log in (self.log, self.validation):
             log.truncate(self.step)
@@ -290,6 +298,13 @@ class Trainer:
             "ema": self.ema,
             "discriminators": self.objective.discriminators,
         }
+
+    def _agree(self, seconds: float) -> float:
+        """The same time in all processes, so that they stop after the same step."""
+        if self.accelerator.num_processes == 1:
+            return seconds
+        elapsed = torch.tensor(seconds, device=self.accelerator.device)
+        return self.accelerator.reduce(elapsed, "mean").item()
 
     def _is_due(self, interval: int) -> bool:
         return self.step % interval == 0

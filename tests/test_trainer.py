@@ -141,10 +141,11 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_checkpoint(tmp_
     assert (tmp_path / "state.safetensors").read_bytes() == before
 
 
-def test_the_command_runs_anywhere_without_data(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("generator", ["unet", "resnet"])
+def test_the_command_runs_anywhere_without_data(generator, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(train, "PHANTOMS", 2)
     arguments = ["--labelmaps", "phantom", "--out", str(tmp_path / "run"), "--steps", "2", *FLOAT32]
-    arguments += ["--size", "32", "--start-size", "32", "--batch", "1"]
+    arguments += ["--size", "32", "--start-size", "32", "--batch", "1", "--generator", generator]
     assert train.main(arguments) == 0
     assert (tmp_path / "run/weights/model.safetensors").is_file()
     assert "weights written" in capsys.readouterr().out

@@ -19,12 +19,13 @@ class TrainConfig:
     steps: int | None = None  # the run ends at whichever of the two comes first
     minutes: float | None = None
     warmup: float = 0.5  # share of the run on simulated pairs alone, when there is real data too
-    lr: float = 2e-4  # Adam, as in the paper; falls linearly to zero over the last half
+    lr: float = 1e-4  # Adam, generators; falls linearly to zero over the last half
+    lr_discriminator: float = 3e-4  # faster: they start from nothing (Heusel et al. 2017)
     lr_warmup: float = 5e-4  # 1e-3 sent the outputs to black within 50 steps
-    weight_cycle: float = 10.0  # the paper's
+    weight_cycle: float = 5.0  # half the paper's: warmed-up generators keep the anatomy anyway
     weight_identity: float = 0.0  # the paper's 5 holds a U-Net at copying, and costs a third
-    weight_structure: float = 2.0  # normalised gradient field between source and translation
-    weight_pairs: float = 4.0  # L1 + half of (1 - SSIM) on simulated pairs, beside the GAN losses
+    weight_structure: float = 1.0  # normalised gradient field between source and translation
+    weight_pairs: float = 2.0  # L1 + half of (1 - SSIM) on simulated pairs, beside the GAN losses
     anchor_batch: int = 2  # simulated pairs kept in every batch once real slices come in
     cycle_noise: float = (
         0.02  # on the translation before the way back: nothing hides in faint detail

@@ -6,9 +6,20 @@ import torch
 import torch.nn.functional as F
 
 
-def lsgan(scores: torch.Tensor, real: bool) -> torch.Tensor:
-    """Least-squares GAN loss (Mao et al. 2017): real patches score 1, generated ones 0."""
-    return (scores.float() - (1.0 if real else 0.0)).square().mean()
+def lsgan(scores: torch.Tensor, images: torch.Tensor, real: bool) -> torch.Tensor:
+    """Least-squares GAN loss (Mao et al. 2017): real patches score 1, generated ones 0.
+
+    Only patches on tissue count. Air is half of a slice and the same in both, so with it a
+    discriminator's loss sits near chance and its gradient is half as strong.
+
+    Args:
+        scores: (B, 1, h, w) of a patch discriminator.
+        images: (B, 1, H, W), what was scored.
+    """
+    with torch.no_grad():
+        tissue = F.adaptive_avg_pool2d((images > 0.02).float(), scores.shape[-2:]) > 0.1
+        weight = tissue.float() / tissue.sum().clamp_min(1)
+    return ((scores.float() - (1.0 if real else 0.0)).square() * weight).sum()
 
 
 def l1(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

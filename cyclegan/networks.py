@@ -168,7 +168,10 @@ class _Residual(nn.Sequential):
 
 
 class PatchDiscriminator(nn.Module):
-    """PatchGAN (Isola et al. 2017) with spectral normalisation (Miyato et al. 2018).
+    """70x70 PatchGAN (Isola et al. 2017) on the 2x2 pixel-unshuffled image.
+
+    Channel instead of instance normalisation: the brightness of a tissue is part of a contrast's
+    look, and instance normalisation would remove it.
 
     Args:
         channels: width of the first convolution.
@@ -181,19 +184,19 @@ class PatchDiscriminator(nn.Module):
 
     def __init__(self, channels: int = 64, sources: int = 0):
         super().__init__()
-        norm = nn.utils.parametrizations.spectral_norm
-        widths = [4, channels, 2 * channels, 4 * channels]
+
+        def layer(a: int, b: int, stride: int) -> list[nn.Module]:
+            convolution = nn.Conv2d(a, b, 4, stride=stride, padding=1)
+            return [convolution, ChannelNorm(b), nn.LeakyReLU(0.2, True)]
+
         self.body = nn.Sequential(
-            *(
-                nn.Sequential(
-                    norm(nn.Conv2d(a, b, 4, stride=1 if b == widths[-1] else 2, padding=1)),
-                    nn.LeakyReLU(0.2, True),
-                )
-                for a, b in pairwise(widths)
-            )
+            nn.Conv2d(4, channels, 4, stride=2, padding=1),
+            nn.LeakyReLU(0.2, True),
+            *layer(channels, 2 * channels, stride=2),
+            *layer(2 * channels, 4 * channels, stride=1),
         )
-        self.score = norm(nn.Conv2d(widths[-1], 1, 4, padding=1))
-        self.embedding = nn.Embedding(sources, widths[-1]) if sources else None
+        self.score = nn.Conv2d(4 * channels, 1, 4, padding=1)
+        self.embedding = nn.Embedding(sources, 4 * channels) if sources else None
         if self.embedding is not None:
             nn.init.zeros_(self.embedding.weight)
 

@@ -102,7 +102,7 @@ class Objective:
             noise = Draw(batch, self.rng, self.device).white(size) * config.cycle_noise
             reconstructed = self._generate(OTHER[c], fake[c] + noise)
             score = self._judge(c, fake[c], source[OTHER[c]])
-            add("loss_G", losses.lsgan(score, real=True))
+            add("loss_G", losses.lsgan(score, fake[c], real=True))
             add("cycle", losses.l1(reconstructed, given))
             add("structure", losses.gradient_field(given, fake[c]))
             if config.weight_identity:
@@ -123,8 +123,8 @@ class Objective:
         for c in CONTRASTS:
             self.discriminators[c].requires_grad_(True)
             old, old_source = self.pools[c].query(fake[c], source[OTHER[c]], self.rng)
-            loss_real = losses.lsgan(self._judge(c, real[c], source[c]), real=True)
-            loss_fake = losses.lsgan(self._judge(c, old, old_source), real=False)
+            loss_real = losses.lsgan(self._judge(c, real[c], source[c]), real[c], real=True)
+            loss_fake = losses.lsgan(self._judge(c, old, old_source), old, real=False)
             loss = loss + 0.5 * (loss_real + loss_fake)  # halved, as in the paper
         return loss
 

@@ -173,17 +173,17 @@ class Trainer:
         optimizer.step()
 
     def _set_learning_rates(self, progress: float) -> None:
+        """Cosine over the warm-up, then constant, then linear to zero over the last half."""
         config = self.config
+        falling = min(1.0, 2 * (1 - progress) / max(1 - self.warmup, 1e-9))
+        lr_G, lr_D = config.lr * falling, config.lr_discriminator * falling
         if progress < self.warmup:
-            share = progress / self.warmup
             # With an adaptation stage to come, the cosine ends at its learning rate, else at zero.
             floor = config.lr if self.warmup < 1 else 0.0
-            cosine = 0.5 * (1 + math.cos(math.pi * share))
-            lr = (floor + (config.lr_warmup - floor) * cosine) * min(1.0, (self.step + 1) / 100)
-        else:
-            share = (progress - self.warmup) / max(1 - self.warmup, 1e-9)
-            lr = config.lr * min(1.0, 2 * (1 - share))
-        for optimizer in (self.optimizer_G, self.optimizer_D):
+            cosine = 0.5 * (1 + math.cos(math.pi * progress / self.warmup))
+            first_steps = min(1.0, (self.step + 1) / 100)
+            lr_G = (floor + (config.lr_warmup - floor) * cosine) * first_steps
+        for optimizer, lr in ((self.optimizer_G, lr_G), (self.optimizer_D, lr_D)):
             for group in optimizer.param_groups:
                 group["lr"] = max(lr, 0.0)
 

@@ -13,10 +13,17 @@ def image():
 
 
 def test_lsgan_wants_one_for_real_and_zero_for_generated():
-    scores = torch.full((2, 1, 4, 4), 0.5)
-    assert lsgan(scores, real=True) == pytest.approx(0.25)
-    assert lsgan(scores, real=False) == pytest.approx(0.25)
-    assert lsgan(torch.ones(1), real=True) == 0
+    scores, tissue = torch.full((2, 1, 4, 4), 0.5), torch.ones(2, 1, 32, 32)
+    assert lsgan(scores, tissue, real=True) == pytest.approx(0.25)
+    assert lsgan(scores, tissue, real=False) == pytest.approx(0.25)
+    assert lsgan(torch.ones(2, 1, 4, 4), tissue, real=True) == 0
+
+
+def test_air_does_not_count_in_the_gan_loss():
+    scores, image = torch.ones(1, 1, 4, 4), torch.ones(1, 1, 32, 32)
+    scores[..., 2:], image[..., 16:] = 0.5, 0
+    assert lsgan(scores, image, real=True) == 0
+    assert lsgan(scores, image, real=False) == 1
 
 
 def test_reversed_contrast_keeps_the_structure_loss_low_and_a_shift_raises_it(image):

@@ -35,6 +35,7 @@ def main() -> None:
             viewport={"width": 1440, "height": 900},
             color_scheme="dark" if arguments.dark else "light",
         )
+        page.set_default_timeout(120_000)  # drawing the volume takes a while on a busy machine
         page.goto(url)
         page.wait_for_selector(".viewer[data-ready]")
         page.get_by_role("button", name=arguments.example, exact=True).click()

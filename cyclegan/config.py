@@ -25,7 +25,8 @@ class TrainConfig:
     weight_cycle: float = 5.0  # half the paper's: warmed-up generators keep the anatomy anyway
     weight_identity: float = 0.0  # the paper's 5 holds a U-Net at copying, and costs a third
     weight_structure: float = 1.0  # normalised gradient field between source and translation
-    weight_pairs: float = 2.0  # L1 + half of (1 - SSIM) on simulated pairs, beside the GAN losses
+    weight_intensity: float = 5.0  # tissue brightness of the source, see losses.py
+    weight_pairs: float = 4.0  # L1 + half of (1 - SSIM) on simulated pairs, beside the GAN losses
     anchor_batch: int = 2  # simulated pairs kept in every batch once real slices come in
     cycle_noise: float = (
         0.02  # on the translation before the way back: nothing hides in faint detail

@@ -73,7 +73,7 @@ class Objective:
     def generator_loss(
         self, real: dict[str, torch.Tensor], source: dict[str, torch.Tensor]
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-        """GAN, cycle, identity, structure and anchor losses.
+        """GAN, cycle, identity, structure, intensity and anchor losses.
 
         Returns:
             (weighted sum, the terms by name, translations by wanted contrast).
@@ -86,6 +86,7 @@ class Objective:
             "loss_G": 1.0,
             "cycle": config.weight_cycle,
             "structure": config.weight_structure,
+            "intensity": config.weight_intensity,
             "idt": config.weight_identity,
             "pairs": config.weight_pairs,
         }
@@ -105,6 +106,8 @@ class Objective:
             add("loss_G", losses.lsgan(score, fake[c], real=True))
             add("cycle", losses.l1(reconstructed, given))
             add("structure", losses.gradient_field(given, fake[c]))
+            if config.weight_intensity:
+                add("intensity", losses.intensity_distribution(fake[c], real[c]))
             if config.weight_identity:
                 add("idt", losses.l1(self._generate(c, real[c]), real[c]))
         if self.simulator is not None and config.anchor_batch:

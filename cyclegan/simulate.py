@@ -210,8 +210,9 @@ class Simulator:
         # in the targets too, so the network learns to follow the source rather than a mean value.
         water = draw.field(size, 6) * 0.4 + draw.field(size, 24) * 0.4 + draw.field(size, 90) * 0.4
         water = water * view(draw.uniform(0.01, 0.09))
-        stretch_t1 = 1 + lesion * view(draw.uniform(0.25, 1.2)) * (1 + 3 * water)
-        stretch_t2 = 1 + lesion * view(draw.uniform(0.5, 2.0)) * (1 + 3 * water)
+        # Oedema that is faint in T1 is plain in T2: that must be learnt, or it is lost.
+        stretch_t1 = 1 + lesion * view(draw.uniform(0.1, 0.9)) * (1 + 3 * water)
+        stretch_t2 = 1 + lesion * view(draw.uniform(0.7, 2.5)) * (1 + 3 * water)
         wet = 1 + lesion * view(draw.uniform(0.05, 0.2))
 
         def tissue_maps(jitter: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -342,8 +343,8 @@ def _lesions(
         y = axis[None, None, :, None] - view((seeds // size).float())
         x = axis[None, None, None, :] - view((seeds % size).float())
         # The first may be a mass of up to 4 cm, the rest are white-matter spots.
-        largest = 3.7 if k == 0 else 2.0
-        radius = view(draw.uniform(0.7, largest).exp()) * size / 256
+        sizes = (1.2, 3.7) if k == 0 else (0.7, 2.0)
+        radius = view(draw.uniform(*sizes).exp()) * size / 256
         ratio = view(draw.uniform(-0.35, 0.35).exp())
         distance = ((y * ratio) ** 2 + (x / ratio) ** 2).sqrt() / radius * (1 + warp)
         present = view(wanted * (draw.chance(0.5) if k else 1.0)) * inside

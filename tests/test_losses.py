@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from cyclegan.losses import gradient_field, l1, lsgan, ssim_loss
+from cyclegan.losses import gradient_field, intensity_distribution, l1, lsgan, ssim_loss
 
 
 @pytest.fixture
@@ -57,3 +57,11 @@ def test_air_does_not_count_in_the_ssim_loss(image):
 
 def test_l1(image):
     assert l1(image, image + 0.25) == pytest.approx(0.25)
+
+
+def test_intensity_loss_sees_brightness_but_not_place(image):
+    other_place = torch.flip(image, dims=[-1, -2])
+    assert intensity_distribution(other_place, image) == pytest.approx(0, abs=1e-6)
+    assert intensity_distribution(image * 0.5, image) > 0.1
+    with_air = torch.cat([image, torch.zeros_like(image)], dim=-1)[..., 32:96]
+    assert intensity_distribution(with_air, image) < 0.08  # less tissue is not darker tissue

@@ -118,7 +118,9 @@ def add_rician_noise(images: torch.Tensor, sigma: torch.Tensor, draw: Draw) -> t
     return (real**2 + imaginary**2).sqrt()
 
 
-def augment_real(images: torch.Tensor, size: int, draw: Draw) -> torch.Tensor:
+def augment_real(
+    images: torch.Tensor, masks: torch.Tensor, size: int, draw: Draw
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Augment framed real slices without changing what they show.
 
     Mirror left-right, turn by up to 8 degrees, stretch by 8 %, shift by 3 %; gamma, bias field,
@@ -126,16 +128,21 @@ def augment_real(images: torch.Tensor, size: int, draw: Draw) -> torch.Tensor:
 
     Args:
         images: (B, 1, S, S) in [0, 1].
+        masks: (B, 1, S, S), the head.
         size: side of the result.
+
+    Returns:
+        Images and masks, moved alike: (B, 1, size, size) in [0, 1], and 0 or 1.
     """
     centre = torch.zeros(draw.batch, 2, device=images.device)
     half = draw.uniform(0.92, 1.12)
     grid = sampling_grid(draw, size, centre, half, rotation=8, stretch=0.08, shift=0.03)
-    out = sample(images, grid).clamp(0, 1)
+    out, moved_masks = sample(torch.cat([images, masks.float()], 1), grid).split(1, 1)
+    moved_masks = (moved_masks > 0.5).float()
+    out = out.clamp(0, 1)
     out = out ** view(draw.uniform(-0.15, 0.15).exp())
     out = out * (view(draw.uniform(0, 0.08)) * draw.field(size, 2)).exp()
     soft = draw.chance(0.3)
     out = blur(out, soft * draw.uniform(0, 0.6))
-    head = (blur(out, torch.full_like(soft, 1.0)) > 0.03).float()
     noise = view(draw.chance(0.3) * draw.uniform(0, 0.015)) * draw.white(size)
-    return (out + noise * head).clamp(0, 1)
+    return (out + noise * moved_masks).clamp(0, 1), moved_masks

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,6 +24,14 @@ class DataError(ValueError):
     """Training data that cannot be used; the message says which folder and what would work."""
 
 
+class Drawn(NamedTuple):
+    """Slices of one contrast: (B, 1, S, S) float32, (B, 1, S, S) bool, (B,) source indices."""
+
+    images: torch.Tensor
+    masks: torch.Tensor
+    sources: torch.Tensor
+
+
 @dataclass
 class SliceDataset:
     """Framed slices of both contrasts, in memory.
@@ -32,12 +41,22 @@ class SliceDataset:
         sources: "T1" and "T2" -> (N,) index into `names`.
         names: data sources: folder, and the file name's prefix up to the first "_" when it has one.
         skipped: one sentence for each file that could not be read.
+        masks: "T1" and "T2" -> (N, 1, S, S) bool, the head in each slice.
     """
 
     slices: dict[str, torch.Tensor]
     sources: dict[str, np.ndarray]
     names: list[str]
     skipped: list[str] = field(default_factory=list)
+    masks: dict[str, torch.Tensor] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.masks = {
+            c: torch.from_numpy(np.stack([head_mask(s.numpy()) for s in stack[:, 0].float()]))[
+                :, None
+            ]
+            for c, stack in self.slices.items()
+        }
 
     @classmethod
     def load(
@@ -97,10 +116,8 @@ class SliceDataset:
         shares = counts.min(0) ** 0.25
         return shares / max(shares.sum(), 1e-9)
 
-    def draw(
-        self, batch: int, rng: torch.Generator
-    ) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-        """Draw unpaired slices: contrast -> ((B, 1, S, S) float32, (B,) source indices).
+    def draw(self, batch: int, rng: torch.Generator) -> dict[str, Drawn]:
+        """Draw unpaired slices of both contrasts.
 
         Each place in the batch has one source, from which a T1 and a T2 slice are drawn
         independently. One-sided sources replace the T1 (or T2) of one place in eight; when no
@@ -122,7 +139,11 @@ class SliceDataset:
             for source in sources:
                 members = np.flatnonzero(self.sources[contrast] == source)
                 picks.append(members[torch.randint(len(members), (1,), generator=rng).item()])
-            drawn[contrast] = (self.slices[contrast][picks].float(), torch.from_numpy(sources))
+            drawn[contrast] = Drawn(
+                self.slices[contrast][picks].float(),
+                self.masks[contrast][picks],
+                torch.from_numpy(sources),
+            )
         return drawn
 
     def _counts(self) -> np.ndarray:

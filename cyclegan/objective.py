@@ -13,7 +13,7 @@ from torch import nn
 from cyclegan import CONTRASTS, OTHER, losses
 from cyclegan.augment import Draw, augment_real
 from cyclegan.config import TrainConfig
-from cyclegan.data import ImagePool, SliceDataset
+from cyclegan.data import Drawn, ImagePool, SliceDataset
 from cyclegan.networks import GENERATORS, PatchDiscriminator
 from cyclegan.simulate import Simulator
 
@@ -61,29 +61,31 @@ class Objective:
             loss = loss + losses.l1(out, target) + 0.5 * losses.ssim_loss(out, target)
         return loss
 
-    def draw_real(self, size: int) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-        """Augmented unpaired slices and their sources: contrast -> (B, 1, S, S), -> (B,)."""
-        real, source = {}, {}
-        for c, (images, sources) in self.dataset.draw(self.config.batch, self.rng).items():
+    def draw_real(self, size: int) -> dict[str, Drawn]:
+        """Augmented unpaired slices on the device: contrast -> `Drawn` of side `size`."""
+        drawn = {}
+        for c, (images, masks, sources) in self.dataset.draw(self.config.batch, self.rng).items():
             draw = Draw(len(images), self.rng, self.device)
-            real[c] = augment_real(images.to(self.device), size, draw)
-            source[c] = sources.to(self.device)
-        return real, source
+            moved = augment_real(images.to(self.device), masks.to(self.device), size, draw)
+            drawn[c] = Drawn(*moved, sources.to(self.device))
+        return drawn
 
     def generator_loss(
-        self, real: dict[str, torch.Tensor], source: dict[str, torch.Tensor]
+        self, real: dict[str, Drawn]
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor], dict[str, torch.Tensor]]:
         """GAN, cycle, identity, structure, intensity and anchor losses.
+
+        Translations are cut to the source's head, as `Translator` does: nobody sees the rest.
 
         Returns:
             (weighted sum, the terms by name, translations by wanted contrast).
         """
         config = self.config
-        batch, _, size, _ = next(iter(real.values())).shape
+        batch, _, size, _ = real["T1"].images.shape
         for discriminator in self.discriminators.values():
             discriminator.requires_grad_(False)
         weights = {
-            "loss_G": 1.0,
+            "loss_G": config.weight_gan,
             "cycle": config.weight_cycle,
             "structure": config.weight_structure,
             "intensity": config.weight_intensity,
@@ -97,36 +99,34 @@ class Objective:
 
         fake = {}
         for c in CONTRASTS:  # c is the wanted contrast, OTHER[c] the given one
-            given = real[OTHER[c]]
-            fake[c] = self._generate(c, given)
+            given, mask, source = real[OTHER[c]]
+            fake[c] = self._generate(c, given) * mask
             # A network can hide the source in faint detail (Chu et al. 2017); noise drowns it.
             noise = Draw(batch, self.rng, self.device).white(size) * config.cycle_noise
-            reconstructed = self._generate(OTHER[c], fake[c] + noise)
-            score = self._judge(c, fake[c], source[OTHER[c]])
+            reconstructed = self._generate(OTHER[c], fake[c] + noise) * mask
+            score = self._judge(c, fake[c], source)
             add("loss_G", losses.lsgan(score, fake[c], real=True))
             add("cycle", losses.l1(reconstructed, given))
             add("structure", losses.gradient_field(given, fake[c]))
             if config.weight_intensity:
-                add("intensity", losses.intensity_distribution(fake[c], real[c]))
+                add("intensity", losses.intensity_distribution(fake[c], real[c].images))
             if config.weight_identity:
-                add("idt", losses.l1(self._generate(c, real[c]), real[c]))
+                add("idt", losses.l1(self._generate(c, real[c].images), real[c].images))
         if self.simulator is not None and config.anchor_batch:
             add("pairs", self.pairs_loss(config.anchor_batch, size))
         total = sum(weights[name] * value for name, value in terms.items())
         return total, terms, fake
 
     def discriminator_loss(
-        self,
-        real: dict[str, torch.Tensor],
-        fake: dict[str, torch.Tensor],
-        source: dict[str, torch.Tensor],
+        self, real: dict[str, Drawn], fake: dict[str, torch.Tensor]
     ) -> torch.Tensor:
         """Least-squares loss of both discriminators on real slices and the history of fakes."""
         loss = torch.zeros((), device=self.device)
         for c in CONTRASTS:
             self.discriminators[c].requires_grad_(True)
-            old, old_source = self.pools[c].query(fake[c], source[OTHER[c]], self.rng)
-            loss_real = losses.lsgan(self._judge(c, real[c], source[c]), real[c], real=True)
+            images, _, source = real[c]
+            old, old_source = self.pools[c].query(fake[c], real[OTHER[c]].sources, self.rng)
+            loss_real = losses.lsgan(self._judge(c, images, source), images, real=True)
             loss_fake = losses.lsgan(self._judge(c, old, old_source), old, real=False)
             loss = loss + 0.5 * (loss_real + loss_fake)  # halved, as in the paper
         return loss

@@ -360,7 +360,7 @@ def _degrade(image: torch.Tensor, keep: torch.Tensor, draw: Draw) -> torch.Tenso
     size = image.shape[-1]
     image = image * (view(draw.uniform(0, 0.25)) * draw.field(size, 2)).exp()
     image = _normalise(blur(image, draw.uniform(0, 1.2, 2) * size / 256))
-    image = image ** view(draw.uniform(-0.35, 0.35).exp())
+    image = image ** view(draw.uniform(-0.35, 0.5).exp())
     image = add_rician_noise(image, draw.uniform(0, 0.035), draw) * (keep > 0.5)
     # Some archives saturate the scalp, and some leave head room.
     image = _normalise(image) * view(draw.uniform(0.92, 1.08) + draw.chance(0.12) * 0.5)

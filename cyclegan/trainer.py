@@ -142,10 +142,10 @@ class Trainer:
             terms = {"pairs": objective.pairs_loss(config.batch, size)}
             self._optimise(self.optimizer_G, objective.generators, terms["pairs"])
         else:
-            real, source = objective.draw_real(size)
-            total, terms, fake = objective.generator_loss(real, source)
+            real = objective.draw_real(size)
+            total, terms, fake = objective.generator_loss(real)
             self._optimise(self.optimizer_G, objective.generators, total)
-            terms["loss_D"] = objective.discriminator_loss(real, fake, source)
+            terms["loss_D"] = objective.discriminator_loss(real, fake)
             self._optimise(self.optimizer_D, objective.discriminators, terms["loss_D"])
         self._update_ema()
         return {k: v.detach() for k, v in terms.items()}
@@ -319,7 +319,7 @@ class Trainer:
             pair = self.simulator.draw(4, self.config.size, rng)
             return {"T1": pair.t1, "T2": pair.t2}
         drawn = self.dataset.draw(6, rng)
-        return {c: images.to(self.accelerator.device) for c, (images, _) in drawn.items()}
+        return {c: d.images.to(self.accelerator.device) for c, d in drawn.items()}
 
     def write_samples(self) -> None:
         """Write `samples/STEP.png` with the EMA generators."""

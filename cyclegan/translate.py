@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from huggingface_hub import snapshot_download
-from scipy import ndimage
 from torch import nn
 
 from cyclegan import OTHER
@@ -158,7 +157,7 @@ class Translator:
             batch = images[start : start + BATCH]
             grid = frame.apply(batch).to(self.device, memory_format=torch.channels_last)
             native = frame.restore(self.generators[to](grid))
-            outputs.append(np.where([_near_head(b) for b in batch], native, 0))
+            outputs.append(np.where([head_mask(b) for b in batch], native, 0))
         return np.concatenate(outputs).astype(np.float32, copy=False)
 
 
@@ -171,12 +170,6 @@ def _checked(image: np.ndarray) -> np.ndarray:
     if not (np.issubdtype(image.dtype, np.number) or image.dtype == bool):
         raise ValueError(f"image of type {image.dtype}: expected real numbers")
     return image
-
-
-def _near_head(image: np.ndarray) -> np.ndarray:
-    """The head and a rim of 1 % of the matrix, where partial volume still glows."""
-    rim = max(1, round(max(image.shape) / 100))
-    return ndimage.binary_dilation(head_mask(image), iterations=rim)
 
 
 # Command line

@@ -78,24 +78,24 @@ def test_sources_are_drawn_alike_in_both_contrasts():
     dataset = dataset_of([400, 100], [100, 400])
     rng = torch.Generator().manual_seed(0)
     drawn = dataset.draw(2000, rng)
-    shares = [np.bincount(drawn[c][1].numpy(), minlength=2) / 2000 for c in ("T1", "T2")]
+    shares = [np.bincount(drawn[c].sources.numpy(), minlength=2) / 2000 for c in ("T1", "T2")]
     np.testing.assert_array_equal(*shares)
     assert shares[0][0] == pytest.approx(0.5, abs=0.05)
-    for images, source in drawn.values():  # the slice is of the source that it says
+    for images, _, source in drawn.values():  # the slice is of the source that it says
         np.testing.assert_allclose(images[:, 0, 0, 0], source / 10, atol=1e-3)
 
 
 def test_one_sided_sources_are_used_a_little():
     dataset = dataset_of([100, 50], [100, 0])
     drawn = dataset.draw(4000, torch.Generator().manual_seed(0))
-    assert (drawn["T1"][1] == 1).float().mean() == pytest.approx(1 / 8, abs=0.03)
-    assert (drawn["T2"][1] == 1).sum() == 0
+    assert (drawn["T1"].sources == 1).float().mean() == pytest.approx(1 / 8, abs=0.03)
+    assert (drawn["T2"].sources == 1).sum() == 0
 
 
 def test_disjoint_sources_still_work():
     drawn = dataset_of([10, 0], [0, 10]).draw(50, torch.Generator().manual_seed(0))
-    assert set(drawn["T1"][1].tolist()) == {0}
-    assert set(drawn["T2"][1].tolist()) == {1}
+    assert set(drawn["T1"].sources.tolist()) == {0}
+    assert set(drawn["T2"].sources.tolist()) == {1}
 
 
 def test_image_pool_fills_then_swaps_and_keeps_labels_with_images():

@@ -26,7 +26,8 @@ from cyclegan.config import TrainConfig
 from cyclegan.data import DataError, SliceDataset
 from cyclegan.networks import GENERATORS
 from cyclegan.phantom import draw_slice
-from cyclegan.simulate import TISSUES, Simulator, read_label_maps
+from cyclegan.simulate import Simulator
+from cyclegan.tissues import TISSUES, read_label_maps
 from cyclegan.trainer import Trainer
 
 PHANTOMS = 120  # label maps drawn for --labelmaps phantom: about half a minute

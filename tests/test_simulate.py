@@ -6,13 +6,12 @@ import torch
 from scipy import ndimage
 
 from cyclegan.phantom import draw_slice
-from cyclegan.simulate import (
+from cyclegan.simulate import Simulator, simulate_pair
+from cyclegan.tissues import (
     TISSUES,
-    Simulator,
     inversion_recovery,
     read_label_maps,
     read_tissues,
-    simulate_pair,
     spin_echo,
 )
 

@@ -1,6 +1,6 @@
 """Take the README's picture of the real page.
 
-python tests/browser/screenshot.py [--out docs/page.png] [--dark]
+python tests/browser/screenshot.py [--out FILE] [--dark] [--example NAME]
 """
 
 import argparse
@@ -17,14 +17,13 @@ from serve import CHROMIUM_ARGUMENTS, find_chromium, serve, weights_folder
 def main() -> None:
     """Open the volume example and save what is seen."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path("docs/page.png"))
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("page.png"))
     parser.add_argument("--dark", action="store_true")
     parser.add_argument("--example", default="T1 volume", help="the example button to press")
     arguments = parser.parse_args()
     executable = find_chromium()
     if executable is None:
         parser.error("no Chromium found (Debian: apt install chromium)")
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory() as folder,
         serve(weights_folder(Path(folder, "weights")), Path(folder, "uploads")) as url,

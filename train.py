@@ -57,7 +57,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
             option = {"choices": sorted(GENERATORS), "default": field.default}
         elif field.type == "bool":
             option = {"action": argparse.BooleanOptionalAction, "default": field.default}
-        parser.add_argument(f"--{field.name.replace('_', '-')}", **option)
+        about = f"default: {field.default}; why: cyclegan/config.py"
+        parser.add_argument(f"--{field.name.replace('_', '-')}", help=about, **option)
     options = parser.parse_args(arguments)
     if not options.data and not options.labelmaps:
         parser.error("give --data, --labelmaps, or both")

@@ -21,16 +21,16 @@ import torch
 from accelerate import Accelerator
 from tqdm import tqdm
 
-from cyclegan.checkpoint import CheckpointError, load_weights
+from cyclegan.checkpoint import load_weights
 from cyclegan.config import TrainConfig
-from cyclegan.data import DataError, SliceDataset
+from cyclegan.data import SliceDataset
 from cyclegan.networks import GENERATORS
 from cyclegan.phantom import draw_slice
 from cyclegan.simulate import Simulator
 from cyclegan.tissues import TISSUES, read_label_maps
 from cyclegan.trainer import Trainer
 
-PHANTOMS = 120  # label maps drawn for --labelmaps phantom: about half a minute
+PHANTOMS = 120  # label maps drawn for --labelmaps phantom; each takes about 75 ms on one core
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -142,7 +142,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         trainer = build(parse(arguments))
         weights = trainer.fit()
-    except (DataError, CheckpointError, FloatingPointError, ValueError) as error:
+    except (ValueError, FloatingPointError) as error:  # DataError and CheckpointError, too
         print(f"train.py: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

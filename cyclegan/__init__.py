@@ -4,7 +4,8 @@ from __future__ import annotations
 
 __version__ = "0.1.0"
 CONTRASTS = ("T1", "T2")
-OTHER = {"T1": "T2", "T2": "T1"}  # the given contrast for a wanted one, and the reverse
+# The given contrast for a wanted one, and the reverse; T1 → T2 comes first in reports.
+OTHER = {"T2": "T1", "T1": "T2"}
 __all__ = ["CONTRASTS", "OTHER", "ReadError", "Translator", "Volume", "__version__", "read_volume"]
 
 _HOMES = {

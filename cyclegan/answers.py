@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cyclegan import CONTRASTS, OTHER
-from cyclegan.export import labelled_png, nifti
+from cyclegan.export import labelled_png, nifti, synthetic_label
 from cyclegan.session import CAVEAT, ReaderError, Session
 
 if TYPE_CHECKING:
@@ -35,14 +35,13 @@ def png_file(
         may be a patient's.
     """
     window = (center, min(max(width, NARROWEST), WIDEST))
-    source = OTHER[session.to]
     data = labelled_png(
         session.result(translator, index, session.to).translated,
-        label=f"SYNTHETIC {session.to} from {source} - not for diagnosis",
+        label=synthetic_label(session.to),
         window=window,
         spacing=session.volume.spacing,
         provenance={
-            "Direction": f"{source} to {session.to}",
+            "Direction": f"{OTHER[session.to]} to {session.to}",
             "Model": translator.version,
             "Weights-SHA256": translator.checksum,
             "Window": f"center {window[0]:.3f}, width {window[1]:.3f}",

@@ -22,7 +22,7 @@ class TrainConfig:
     lr: float = 1e-4  # Adam, generators; falls linearly to zero over the last half
     lr_discriminator: float = 3e-4  # faster: they start from nothing (Heusel et al. 2017)
     lr_warmup: float = 5e-4  # 1e-3 sent the outputs to black within 50 steps
-    weight_gan: float = 0.5  # of the least-squares GAN loss; 1 let the brightness wander
+    weight_gan: float = 0.5  # of the least-squares GAN loss; lowered with four other changes
     weight_cycle: float = 5.0  # half the paper's: warmed-up generators keep the anatomy anyway
     weight_identity: float = 0.0  # the paper's 5 holds a U-Net at copying, and costs a third
     weight_structure: float = 1.0  # normalised gradient field between source and translation

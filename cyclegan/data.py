@@ -51,12 +51,10 @@ class SliceDataset:
     masks: dict[str, torch.Tensor] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.masks = {
-            c: torch.from_numpy(np.stack([head_mask(s.numpy()) for s in stack[:, 0].float()]))[
-                :, None
-            ]
-            for c, stack in self.slices.items()
-        }
+        self.masks = {}
+        for contrast, stack in self.slices.items():
+            heads = [head_mask(image) for image in stack[:, 0].float().numpy()]
+            self.masks[contrast] = torch.from_numpy(np.stack(heads))[:, None]
 
     @classmethod
     def load(
@@ -220,8 +218,8 @@ def _frame_slices(path: Path, size: int) -> torch.Tensor:
     """(N, 1, S, S) float16 slices of a file, scaled once per volume; nearly empty ones left out."""
     pixels = scale_intensity(read_volume(path).pixels)
     if len(pixels) > 1:
-        full = max(head_mask(p).mean() for p in pixels)
-        pixels = np.stack([p for p in pixels if head_mask(p).mean() > SMALLEST_HEAD * full])
+        areas = np.array([head_mask(p).mean() for p in pixels])
+        pixels = pixels[areas > SMALLEST_HEAD * areas.max()]
     return Frame.fit(pixels, size).apply(pixels).half()
 
 

@@ -20,13 +20,14 @@ import numpy as np
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
+from cyclegan import OTHER
 from cyclegan.metrics import (
     foreground,
     lesion_contrast_ratios,
     lesion_fidelity,
     slice_scores,
 )
-from cyclegan.pairs import DIRECTIONS, Pair, load_pairs, to_unit
+from cyclegan.pairs import Pair, load_pairs, to_unit
 
 Predictor = Callable[[np.ndarray, str], np.ndarray]  # ((H, W), to) -> (H, W) in [0, 1]
 
@@ -79,11 +80,11 @@ def evaluate(pairs: str | Path, predictors: dict[str, Predictor], every: int = 1
 
 
 def _score(pairs: Sequence[Pair], name: str, predictor: Predictor) -> dict:
-    scores: dict[str, dict[str, list]] = {to: {} for to in DIRECTIONS}
+    scores: dict[str, dict[str, list]] = {to: {} for to in OTHER}
     ratios = []
     # disable=None: no bar where nobody watches, such as in a log file
     for pair in tqdm(pairs, desc=name, leave=False, disable=None):
-        for to, contrast in DIRECTIONS.items():
+        for to, contrast in OTHER.items():
             source, truth = to_unit(pair.images[contrast]), to_unit(pair.images[to])
             predicted = predictor(pair.images[contrast], to)
             try:
@@ -129,7 +130,7 @@ def format_table(result: dict) -> str:
     width = max(len(name) for name in result["predictors"])
     counts = result["sources"]
     blocks = []
-    for to, contrast in DIRECTIONS.items():
+    for to, contrast in OTHER.items():
         heads = f"{'SSIM':>6} {'95 % interval':>16} {'PSNR':>6} {'MAE':>6} {'gcc':>6}"
         lines = [
             f"{contrast} → {to}".ljust(width + 2) + f"{heads} {'full SSIM':>10} {'full PSNR':>10}"
@@ -175,7 +176,7 @@ def draw_figure(pairs: Sequence[Pair], predictors: dict[str, Predictor]) -> Figu
     figure = Figure(figsize=(1.9 * 2 * half, 2.1 * len(middle) + 0.4), layout="constrained")
     axes = figure.subplots(len(middle), 2 * half, squeeze=False)
     for row, pair in zip(axes, middle, strict=True):
-        for start, (to, contrast) in zip((0, half), DIRECTIONS.items(), strict=True):
+        for start, (to, contrast) in zip((0, half), OTHER.items(), strict=True):
             truth = to_unit(pair.images[to])
             made = {n: predict(pair.images[contrast], to) for n, predict in predictors.items()}
             panels = [(f"{pair.name}\n{contrast}", to_unit(pair.images[contrast]))]

@@ -16,7 +16,8 @@ from nibabel.nifti1 import Nifti1Extension
 from nibabel.orientations import io_orientation
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
-from .volume import Volume
+from cyclegan import OTHER
+from cyclegan.volume import Volume
 
 MIN_PNG_SIDE = 512  # shorter pictures are enlarged, or the label would be wider than the slice
 _FONT_SIZE = 16
@@ -24,6 +25,11 @@ _MARGIN = 8
 _NIFTI_COMPRESSION = 1  # float noise packs to 0.91 of its size at this level and at level 6
 _MAX_PROPORTION = 10  # pixels longer than that are a broken header, not an MR slice
 _SCALE_BARS_MM = (100, 50, 20, 10, 5, 2, 1)
+
+
+def synthetic_label(to: str) -> str:
+    """What is burnt into a picture of the synthetic contrast `to`, "T1" or "T2"."""
+    return f"SYNTHETIC {to} from {OTHER[to]} - not for diagnosis"
 
 
 def labelled_png(
@@ -42,7 +48,7 @@ def labelled_png(
 
     Args:
         image: (H, W) real numbers, shown black at 0 and white at 1 unless `window` says otherwise.
-        label: what the picture is, for example "SYNTHETIC T2 from T1 - not for diagnosis".
+        label: what the picture is, for example `synthetic_label("T2")`.
         window: (center, width) in the values of `image`; PS3.3 C.11.2.1.3.2, LINEAR_EXACT.
         spacing: mm between pixel centres, (row, column) or a `Volume`'s (slice, row, column);
             with it a scale bar is drawn.

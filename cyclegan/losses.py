@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+AIR = 0.02  # below this a pixel says nothing of tissue
+
 
 def lsgan(scores: torch.Tensor, images: torch.Tensor, real: bool) -> torch.Tensor:
     """Least-squares GAN loss (Mao et al. 2017): real patches score 1, generated ones 0.
@@ -17,7 +19,7 @@ def lsgan(scores: torch.Tensor, images: torch.Tensor, real: bool) -> torch.Tenso
         images: (B, 1, H, W), what was scored.
     """
     with torch.no_grad():
-        tissue = F.adaptive_avg_pool2d((images > 0.02).float(), scores.shape[-2:]) > 0.1
+        tissue = F.adaptive_avg_pool2d((images > AIR).float(), scores.shape[-2:]) > 0.1
         weight = tissue.float() / tissue.sum().clamp_min(1)
     return ((scores.float() - (1.0 if real else 0.0)).square() * weight).sum()
 
@@ -44,7 +46,7 @@ def ssim_loss(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     ssim = ((2 * mean_x * mean_y + c1) * (2 * covariance + c2)) / (
         (mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2)
     )
-    tissue = (mean_y > 0.02).float()
+    tissue = (mean_y > AIR).float()
     return ((1 - ssim) * tissue).sum() / tissue.sum().clamp_min(1)
 
 
@@ -85,7 +87,7 @@ def intensity_distribution(translated: torch.Tensor, real: torch.Tensor) -> torc
 
     def quantiles(images: torch.Tensor) -> torch.Tensor:
         values = images.float().flatten(1).sort(dim=1, descending=True).values
-        count = (values.detach() > 0.02).sum(1, keepdim=True).clamp_min(1)
+        count = (values.detach() > AIR).sum(1, keepdim=True).clamp_min(1)
         return values.gather(1, ((1 - levels) * (count - 1)).round().long())  # (B, 64)
 
     return (quantiles(translated) - quantiles(real)).abs().mean()

@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from cyclegan import OTHER
 from cyclegan.metrics import head_mask
 from cyclegan.preprocess import scale_intensity
-
-DIRECTIONS = {"T2": "T1", "T1": "T2"}  # wanted contrast: the contrast it is made from
 
 
 class PairsError(ValueError):
@@ -52,7 +51,7 @@ def load_pairs(folder: str | Path, every: int = 1) -> tuple[list[Pair], list[str
         raise PairsError(f"{folder}: no name occurs in both ({', '.join(seen)}); {layout}")
     skipped = [
         f"{contrast}/{name}: no file of this name in {other}/"
-        for other, contrast in DIRECTIONS.items()
+        for other, contrast in OTHER.items()
         for name in sorted(names[contrast] - names[other])
     ]
     pairs = []

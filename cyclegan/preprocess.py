@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from scipy import ndimage
 
-# Measured on the 1,873 training slices: published 8-bit exports sit at their 99.8th foreground
-# percentile, so scaling by it changes such a slice by less than 5 %.
+# Measured on half of the 1,873 training slices: in 8-bit exports this percentile of the foreground
+# is 0.93 to 1.00 of white (medians of the sources; one T1 source 0.78), so little changes.
 HIGH_PERCENTILE = 99.8
 FOREGROUND = 0.06  # share of the high value that counts as tissue once smoothed
 SMOOTHING = 1.5 / 256  # of the image's longer side

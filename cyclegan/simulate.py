@@ -185,7 +185,6 @@ def simulate_pair(
     *,
     lesion: bool = False,
     clean: bool = False,
-    tissues: dict[int, Tissue] = TISSUES,
 ) -> SimulatedPair:
     """One simulated T1w and T2w slice of a label map, in its own matrix.
 
@@ -199,7 +198,7 @@ def simulate_pair(
         `SimulatedPair` with (S, S) numpy arrays: float32 in [0, 1], and a bool lesion mask.
     """
     seed = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    simulator = Simulator(labels[None], tissues)
+    simulator = Simulator(labels[None])
     draw = Draw(1, seed)
     signals, mask = simulator._signals(
         simulator.indices.long(), draw, float(lesion), vary=not clean

@@ -75,15 +75,13 @@ class Trainer:
         for c in CONTRASTS:
             self.ema[c].load_state_dict(self.objective.generators[c].state_dict())
             self.ema[c].requires_grad_(False).eval()
-        # fused: one pass over the weights; three times faster on a CPU
+        # fused: one pass over the weights instead of one for each operation
         self.optimizer_G, self.optimizer_D = (
             torch.optim.Adam(_parameters(n), betas=(0.5, 0.999), fused=True)
             for n in (self.objective.generators, self.objective.discriminators)
         )
-        self.log, self.validation = (
-            CsvLog(self.out / "log.csv"),
-            CsvLog(self.out / "validation.csv"),
-        )
+        self.log = CsvLog(self.out / "log.csv")
+        self.validation = CsvLog(self.out / "validation.csv")
         self.samples = self._fixed_samples()
 
     # The loop
@@ -204,7 +202,7 @@ class Trainer:
             "size": self.config.size,
         }
 
-    def export(self, version: str = __version__) -> Path:
+    def export(self) -> Path:
         """Write the EMA generators as a weights folder."""
         training = {
             "steps": self.step,
@@ -216,7 +214,7 @@ class Trainer:
             self.out / "weights",
             self.ema,
             **self.weights_config(),
-            version=version,
+            version=__version__,
             training=training,
         )
 

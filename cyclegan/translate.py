@@ -18,7 +18,7 @@ from torch import nn
 
 from cyclegan import OTHER
 from cyclegan.checkpoint import CONFIG, WEIGHTS, CheckpointError, load_weights
-from cyclegan.export import labelled_png, nifti
+from cyclegan.export import labelled_png, nifti, synthetic_label
 from cyclegan.preprocess import Frame, Scale, head_mask
 from cyclegan.volume import ReadError, read_volume
 
@@ -187,14 +187,16 @@ def translate_file(translator: Translator, path: Path, to: str, out: Path, *, fo
         raise ReadError(f"{target.name}: exists already; give --force to replace it")
     volume = read_volume(path)
     translated = translator.translate(volume.pixels, to)
-    label = f"SYNTHETIC {to} from {OTHER[to]} - not for diagnosis"
     target.write_bytes(
         nifti(translated, volume, description=f"SYNTHETIC {to} {translator.version}")
     )
     if len(translated) == 1:
         provenance = {"Model": translator.version, "Weights-SHA256": translator.checksum}
         picture = labelled_png(
-            translated[0], label=label, spacing=volume.spacing, provenance=provenance
+            translated[0],
+            label=synthetic_label(to),
+            spacing=volume.spacing,
+            provenance=provenance,
         )
         target.with_name(f"{stem}_synthetic-{to}.png").write_bytes(picture)
     return target

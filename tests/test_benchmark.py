@@ -5,8 +5,6 @@ import torch
 from torch import nn
 
 from cyclegan import benchmark
-from cyclegan.checkpoint import export_weights
-from cyclegan.networks import UNetGenerator
 
 
 def test_counts_of_one_convolution():
@@ -30,16 +28,8 @@ def test_median_leaves_out_the_warm_up_and_outliers():
     assert seconds["second"] < seconds["first"]
 
 
-def test_command_prints_both_networks(tmp_path, capsys):
-    options = {"channels": (8, 16)}
-    weights = export_weights(
-        tmp_path / "tiny",
-        {to: UNetGenerator(**options) for to in ("T1", "T2")},
-        generator="unet",
-        generator_options=options,
-        size=32,
-        version="test",
-    )
+def test_command_prints_both_networks(export_tiny, capsys):
+    weights = export_tiny(size=32)
     benchmark.main(["--weights", str(weights), "--repeats", "1"])
     printed = capsys.readouterr().out
     assert f"{torch.get_num_threads()} threads, grid 32x32, median of 1" in printed

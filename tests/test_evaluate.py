@@ -8,9 +8,8 @@ from PIL import Image
 from scipy import ndimage
 
 from cyclegan import evaluate as evaluation
-from cyclegan.checkpoint import export_weights, file_sha256
+from cyclegan.checkpoint import file_sha256
 from cyclegan.evaluate import BASELINES, evaluate, format_table
-from cyclegan.networks import UNetGenerator
 from cyclegan.pairs import PairsError, load_pairs
 from cyclegan.translate import Translator
 
@@ -46,17 +45,9 @@ def pairs(tmp_path):
 
 
 @pytest.fixture
-def weights(tmp_path):
+def weights(export_tiny):
     """A folder of tiny untrained generators."""
-    options = {"channels": (8, 16)}
-    return export_weights(
-        tmp_path / "tuned",
-        {to: UNetGenerator(**options) for to in ("T1", "T2")},
-        generator="unet",
-        generator_options=options,
-        size=64,
-        version="test",
-    )
+    return export_tiny(size=64)
 
 
 def negative(image, to):

@@ -21,7 +21,14 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
 from . import dicom_frames
 from .geometry import turn_for_reading
 from .header_contrast import contrast_from_header
-from .volume import MAX_FILE_BYTES, ORIENTATION_UNKNOWN, ReadError, Volume, check_claimed_size
+from .volume import (
+    MAX_FILE_BYTES,
+    ORIENTATION_UNKNOWN,
+    DicomSource,
+    ReadError,
+    Volume,
+    check_claimed_size,
+)
 
 _OTHER_MODALITIES = frozenset(
     ["CR", "CT", "DX", "ES", "IO", "MG", "NM", "OPT", "PT", "PX", "RF", "RTDOSE", "SEG", "US", "XA"]
@@ -50,10 +57,13 @@ def read(path: Path) -> Volume:
     modality = str(dataset.get("Modality") or "")
     if modality in _OTHER_MODALITIES:
         notes += (f"The file's modality is {modality}; the models learned MR images only.",)
+    indices = frames.indices
     affine = directions = None
     if frames.affine is not None:
         pixels, affine, directions, plane_notes = turn_for_reading(pixels, frames.affine)
         notes += plane_notes
+        if frames.affine[:3, 2] @ affine[:3, 2] < 0:
+            indices = indices[::-1]
     else:
         notes += (ORIENTATION_UNKNOWN,)
     spacing = frames.spacing
@@ -70,7 +80,31 @@ def read(path: Path) -> Volume:
         name=name,
         notes=notes,
         stored_affine=frames.affine,
+        dicom=_source(dataset, indices),
     )
+
+
+def _source(dataset: pydicom.Dataset, indices: list[int]) -> DicomSource:
+    """Where slices came from; `indices` are their frame numbers, from 0."""
+    multiple = dicom_frames.count(dataset) > 1 or "PerFrameFunctionalGroupsSequence" in dataset
+    uids = str(dataset.get("SOPClassUID") or ""), str(dataset.get("SOPInstanceUID") or "")
+    return DicomSource(
+        common=_without_pixels(dataset),
+        instances=tuple((*uids, index + 1 if multiple else None) for index in indices),
+    )
+
+
+def _without_pixels(dataset: pydicom.Dataset) -> pydicom.Dataset:
+    """A copy without pixel data, icons, overlays, curves, private and per-frame attributes."""
+    kept = pydicom.Dataset()
+    for tag in dataset.keys():  # raw elements are copied unparsed # noqa: SIM118
+        repeating = tag.group in range(0x5000, 0x5100) or tag.group in range(0x6000, 0x6100)
+        if not (tag.is_private or repeating or tag.group in (0x7FE0, 0xFFFC)):
+            kept[tag] = dataset.get_item(tag)
+    for keyword in ("PerFrameFunctionalGroupsSequence", "IconImageSequence"):
+        kept.pop(keyword, None)
+    kept.remove_private_tags()  # inside sequences
+    return kept
 
 
 def _dataset(path: Path) -> pydicom.FileDataset:

@@ -11,8 +11,12 @@ import zlib
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import pydicom
 
 MAX_FILE_BYTES = 2**30
 MAX_PIXELS = 64 * 2**20  # per slice: 8192 x 8192, far above any MR matrix
@@ -38,6 +42,21 @@ class ReadError(ValueError):
 
 
 @dataclass(frozen=True, eq=False)
+class DicomSource:
+    """What a derived DICOM object must say about the objects that it was made from.
+
+    Attributes:
+        common: attributes of the first source object, without pixels, per-frame groups,
+            private and overlay groups. It still identifies the patient.
+        instances: (SOP class UID, SOP instance UID, frame number from 1 or None for an object of
+            one frame) of each slice, in the order of axis 0 of `Volume.pixels`.
+    """
+
+    common: pydicom.Dataset
+    instances: tuple[tuple[str, str, int | None], ...]
+
+
+@dataclass(frozen=True, eq=False)
 class Volume:
     """A stack of slices as they are shown, and where they lie in the patient.
 
@@ -57,6 +76,7 @@ class Volume:
         stored_affine: (4, 4) float64 like `affine`, for the axes in the order the file stores
             them, or None. `inv(stored_affine) @ affine` is the signed permutation back to the
             file's own grid.
+        dicom: what a derived DICOM object needs of its source, or None for other files.
     """
 
     pixels: np.ndarray
@@ -68,6 +88,7 @@ class Volume:
     name: str
     notes: tuple[str, ...] = ()
     stored_affine: np.ndarray | None = None
+    dicom: DicomSource | None = None
 
 
 def read_volume(path: str | os.PathLike[str]) -> Volume:

@@ -118,13 +118,13 @@ def add_rician_noise(images: torch.Tensor, sigma: torch.Tensor, draw: Draw) -> t
     return (real**2 + imaginary**2).sqrt()
 
 
-def augment_real(
+def move_real(
     images: torch.Tensor, masks: torch.Tensor, size: int, draw: Draw
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Augment framed real slices without changing what they show.
+    """Move framed real slices about without changing what they show.
 
-    Mirror left-right, turn by up to 8 degrees, stretch by 8 %, shift by 3 %; gamma, bias field,
-    slight blur and noise. Mild, because the discriminators learn the look of a contrast from these.
+    Mirror left-right, turn by up to 8 degrees, stretch by 8 %, shift by 3 %; a gamma and a bias
+    field just strong enough that a discriminator cannot know a slice by its grey values.
 
     Args:
         images: (B, 1, S, S) in [0, 1].
@@ -138,11 +138,26 @@ def augment_real(
     half = draw.uniform(0.92, 1.12)
     grid = sampling_grid(draw, size, centre, half, rotation=8, stretch=0.08, shift=0.03)
     out, moved_masks = sample(torch.cat([images, masks.float()], 1), grid).split(1, 1)
-    moved_masks = (moved_masks > 0.5).float()
-    out = out.clamp(0, 1)
-    out = out ** view(draw.uniform(-0.15, 0.15).exp())
-    out = out * (view(draw.uniform(0, 0.08)) * draw.field(size, 2)).exp()
-    soft = draw.chance(0.3)
-    out = blur(out, soft * draw.uniform(0, 0.6))
-    noise = view(draw.chance(0.3) * draw.uniform(0, 0.015)) * draw.white(size)
-    return (out + noise * moved_masks).clamp(0, 1), moved_masks
+    out = out.clamp(0, 1) ** view(draw.uniform(-0.08, 0.08).exp())
+    out = out * (view(draw.uniform(0, 0.04)) * draw.field(size, 2)).exp()
+    return out.clamp(0, 1), (moved_masks > 0.5).float()
+
+
+def disturb(images: torch.Tensor, masks: torch.Tensor, draw: Draw) -> torch.Tensor:
+    """Another scanner, another export: gain, gamma, bias field, blur and noise, differentiable.
+
+    For what a generator is given, never for what it should give: so it learns to answer with a
+    clean image in the usual window, whatever the window, and cannot read the answer off a grey
+    value or off faint detail.
+
+    Args:
+        images: (B, 1, S, S) in [0, 1].
+        masks: (B, 1, S, S), the head; outside stays as it is.
+    """
+    size = images.shape[-1]
+    out = images.clamp_min(1e-3) ** view(draw.uniform(-0.25, 0.25).exp())  # finite slope at zero
+    out = out * (view(draw.uniform(0, 0.12)) * draw.field(size, 2)).exp()
+    out = out * view(draw.uniform(0.8, 1.05))
+    out = blur(out, draw.chance(0.4) * draw.uniform(0, 0.8))
+    out = out + view(draw.uniform(0, 0.025)) * draw.white(size)
+    return torch.where(masks > 0.5, out, images).clamp(0, 1)

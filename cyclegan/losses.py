@@ -50,6 +50,11 @@ def ssim_loss(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     return ((1 - ssim) * tissue).sum() / tissue.sum().clamp_min(1)
 
 
+def unlikeness(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """L1 + half of (1 - SSIM): what a result and the image that it should be are judged by."""
+    return l1(prediction, target) + 0.5 * ssim_loss(prediction, target)
+
+
 def gradient_field(source: torch.Tensor, translated: torch.Tensor) -> torch.Tensor:
     """Normalised gradient field distance (Haber & Modersitzki 2006), weighted by edge strength.
 

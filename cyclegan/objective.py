@@ -11,9 +11,10 @@ from accelerate import Accelerator
 from torch import nn
 
 from cyclegan import CONTRASTS, OTHER, losses
-from cyclegan.augment import Draw, augment_real
+from cyclegan.augment import Draw, disturb, move_real
 from cyclegan.config import TrainConfig
 from cyclegan.data import Drawn, ImagePool, SliceDataset
+from cyclegan.lesions import implant_lesions
 from cyclegan.networks import GENERATORS, PatchDiscriminator
 from cyclegan.simulate import Simulator
 
@@ -57,8 +58,7 @@ class Objective:
         )
         loss = torch.zeros((), device=self.device)
         for c, given, target in (("T2", pair.t1, pair.t2_target), ("T1", pair.t2, pair.t1_target)):
-            out = self._generate(c, given)
-            loss = loss + losses.l1(out, target) + 0.5 * losses.ssim_loss(out, target)
+            loss = loss + losses.unlikeness(self._generate(c, given), target)
         return loss
 
     def draw_real(self, size: int) -> dict[str, Drawn]:
@@ -66,7 +66,7 @@ class Objective:
         drawn = {}
         for c, (images, masks, sources) in self.dataset.draw(self.config.batch, self.rng).items():
             draw = Draw(len(images), self.rng, self.device)
-            moved = augment_real(images.to(self.device), masks.to(self.device), size, draw)
+            moved = move_real(images.to(self.device), masks.to(self.device), size, draw)
             drawn[c] = Drawn(*moved, sources.to(self.device))
         return drawn
 
@@ -81,7 +81,7 @@ class Objective:
             (weighted sum, the terms by name, translations by wanted contrast).
         """
         config = self.config
-        batch, _, size, _ = real["T1"].images.shape
+        size = real["T1"].images.shape[-1]
         for discriminator in self.discriminators.values():
             discriminator.requires_grad_(False)
         weights = {
@@ -91,6 +91,7 @@ class Objective:
             "intensity": config.weight_intensity,
             "idt": config.weight_identity,
             "pairs": config.weight_pairs,
+            "lesions": config.weight_lesions,
         }
         terms: dict[str, torch.Tensor] = {}
 
@@ -100,18 +101,20 @@ class Objective:
         fake = {}
         for c in CONTRASTS:  # c is the wanted contrast, OTHER[c] the given one
             given, mask, source = real[OTHER[c]]
-            fake[c] = self._generate(c, given) * mask
-            # A network can hide the source in faint detail (Chu et al. 2017); noise drowns it.
-            noise = Draw(batch, self.rng, self.device).white(size) * config.cycle_noise
-            reconstructed = self._generate(OTHER[c], fake[c] + noise) * mask
+            fake[c] = self._generate(c, self._disturb(given, mask)) * mask
+            # A network can hide the source in faint detail (Chu et al. 2017) or in the brightness
+            # of a tissue; noise and another window drown both.
+            reconstructed = self._generate(OTHER[c], self._disturb(fake[c], mask)) * mask
             score = self._judge(c, fake[c], source)
             add("loss_G", losses.lsgan(score, fake[c], real=True))
-            add("cycle", losses.l1(reconstructed, given))
+            add("cycle", losses.unlikeness(reconstructed, given))
             add("structure", losses.gradient_field(given, fake[c]))
             if config.weight_intensity:
                 add("intensity", losses.intensity_distribution(fake[c], real[c].images))
             if config.weight_identity:
                 add("idt", losses.l1(self._generate(c, real[c].images), real[c].images))
+            if config.weight_lesions:
+                add("lesions", self._lesions_loss(c, given, fake[c], mask))
         if self.simulator is not None and config.anchor_batch:
             add("pairs", self.pairs_loss(config.anchor_batch, size))
         total = sum(weights[name] * value for name, value in terms.items())
@@ -130,6 +133,20 @@ class Objective:
             loss_fake = losses.lsgan(self._judge(c, old, old_source), old, real=False)
             loss = loss + 0.5 * (loss_real + loss_fake)  # halved, as in the paper
         return loss
+
+    def _disturb(self, images: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        if not self.config.disturb:
+            return images
+        return disturb(images, mask, Draw(len(images), self.rng, self.device))
+
+    def _lesions_loss(
+        self, to: str, given: torch.Tensor, fake: torch.Tensor, mask: torch.Tensor
+    ) -> torch.Tensor:
+        """Lesions implanted in the source must show in the translation, and change nothing else."""
+        half = (len(given) + 1) // 2  # of the batch, for time
+        given, fake, mask = given[:half], fake[:half].detach(), mask[:half]
+        source, target = implant_lesions(given, fake, mask, to, Draw(half, self.rng, self.device))
+        return losses.unlikeness(self._generate(to, self._disturb(source, mask)) * mask, target)
 
     def _place(self, network: nn.Module) -> nn.Module:
         return network.to(self.device, memory_format=torch.channels_last)

@@ -17,6 +17,10 @@ from scipy import ndimage
 # Measured on half of the 1,873 training slices: in 8-bit exports this percentile of the foreground
 # is 0.93 to 1.00 of white (medians of the sources; one T1 source 0.78), so little changes.
 HIGH_PERCENTILE = 99.8
+# An image that fills one of these ranges was exported at the window someone chose for the whole
+# series, and a top slice without bright fluid is dim there on purpose.
+EXPORTED = (1, 255, 65535)
+FILLED = 0.7  # share of the range that the high value must reach
 FOREGROUND = 0.06  # share of the high value that counts as tissue once smoothed
 SMOOTHING = 1.5 / 256  # of the image's longer side
 MARGIN = 1.06  # the frame's side over the head's longer side
@@ -34,8 +38,9 @@ class Scale:
     def fit(cls, pixels: np.ndarray) -> Scale:
         """Fit to pixels of any shape and real dtype: a slice, or a whole volume.
 
-        0 is the 0.5th percentile (air), 1 the 99.8th percentile of the foreground. Non-finite
-        pixels do not count. `low == high` when the image is constant or empty.
+        0 is the 0.5th percentile (air), 1 the 99.8th percentile of the foreground. An image that
+        fills the range of an export ([0, 1], 8 or 16 bits) is taken as it is. Non-finite pixels do
+        not count. `low == high` when the image is constant or empty.
         """
         values = np.asarray(pixels, dtype=np.float32).ravel()
         values = values[np.isfinite(values)]
@@ -44,6 +49,10 @@ class Scale:
         if values.size == 0:
             return cls(0.0, 0.0)
         low, high = (float(v) for v in np.percentile(values, [0.5, 99.9]))
+        if high > low and values.min() >= 0:
+            for white in EXPORTED:
+                if values.max() <= white and high >= FILLED * white:
+                    return cls(0.0, float(white))
         foreground = values[values > low + FOREGROUND * (high - low)]
         if foreground.size == 0:  # fewer than 0.1 % of the pixels differ
             return cls(float(values.min()), float(values.max()))

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from cyclegan.augment import Draw, add_rician_noise, blur, sample, sampling_grid, view
+from cyclegan.lesions import draw_lesions
 from cyclegan.preprocess import FOREGROUND, HIGH_PERCENTILE, MARGIN, SMALLEST_FRAME
 from cyclegan.tissues import TISSUES, Tissue, inversion_recovery, spin_echo
 
@@ -116,7 +117,7 @@ class Simulator:
         """Signals (B, 4, H, W): t1, t2, t1 target, t2 target; and the lesions (B, 1, H, W)."""
         size = index.shape[-1]
         inside = self.inside[index][:, None]
-        lesion, core = _lesions(inside, draw, lesions)
+        lesion, core = draw_lesions(inside, draw, lesions)
         # Tissue is never flat: water content varies slowly, and moves T1 and T2 together. This is
         # in the targets too, so the network learns to follow the source rather than a mean value.
         water = draw.field(size, 6) * 0.4 + draw.field(size, 24) * 0.4 + draw.field(size, 90) * 0.4
@@ -221,36 +222,6 @@ def _box(mask: torch.Tensor) -> torch.Tensor:
     left, right = columns[0].item(), columns[-1].item() + 1
     half = max((bottom - top) / height, (right - left) / width)
     return torch.tensor([(left + right) / width - 1, (top + bottom) / height - 1, half])
-
-
-def _lesions(
-    inside: torch.Tensor, draw: Draw, probability: float
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Soft masks (B, 1, H, W) of up to five lesions in the brain, and of their cores."""
-    size = inside.shape[-1]
-    axis = torch.arange(size, device=inside.device, dtype=torch.float32)
-    lesion, core = torch.zeros_like(inside), torch.zeros_like(inside)
-    wanted = draw.chance(probability)
-    if not wanted.any():
-        return lesion, core
-    warp = draw.field(size, 12) * 0.35 + draw.field(size, 40) * 0.15
-    rank = inside.flatten(1).cumsum(1)  # the nth brain pixel is where this first reaches n
-    for k in range(5):
-        wish = draw.uniform(0, 1, 1) * rank[:, -1:]
-        seeds = torch.searchsorted(rank, wish).clamp_max(size * size - 1)[:, 0]
-        y = axis[None, None, :, None] - view((seeds // size).float())
-        x = axis[None, None, None, :] - view((seeds % size).float())
-        # The first may be a mass of up to 4 cm, the rest are white-matter spots.
-        sizes = (1.2, 3.7) if k == 0 else (0.7, 2.0)
-        radius = view(draw.uniform(*sizes).exp()) * size / 256
-        ratio = view(draw.uniform(-0.35, 0.35).exp())
-        distance = ((y * ratio) ** 2 + (x / ratio) ** 2).sqrt() / radius * (1 + warp)
-        present = view(wanted * (draw.chance(0.5) if k else 1.0)) * inside
-        lesion = torch.maximum(lesion, present * torch.sigmoid((1 - distance) * 8))
-        if k == 0:
-            has_core = view(draw.chance(0.3)) * (radius > 10 * size / 256)
-            core = present * has_core * torch.sigmoid((0.5 - distance) * 14)
-    return lesion, core
 
 
 def _degrade(image: torch.Tensor, keep: torch.Tensor, draw: Draw) -> torch.Tensor:

@@ -16,7 +16,7 @@ def blob(height, width, top, left, size, value=1.0):
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.float32, np.float64])
 def test_scaling_reaches_zero_and_one_for_any_dtype(dtype):
-    image = (blob(128, 128, 20, 20, 90) * 200).astype(dtype)
+    image = (blob(128, 128, 20, 20, 90) * 110).astype(dtype)
     scaled = scale_intensity(image)
     assert scaled.dtype == np.float32
     assert scaled.min() == 0
@@ -26,8 +26,22 @@ def test_scaling_reaches_zero_and_one_for_any_dtype(dtype):
 def test_scaling_ignores_gain_and_offset():
     image = blob(128, 128, 20, 20, 90)
     np.testing.assert_allclose(
-        scale_intensity(image * 4000 + 300), scale_intensity(image), atol=1e-5
+        scale_intensity(image * 4000 + 300), scale_intensity(image * 300), atol=1e-5
     )
+
+
+@pytest.mark.parametrize(("white", "dtype"), [(255, np.uint8), (65535, np.uint16), (1, np.float32)])
+def test_an_exported_image_keeps_the_window_it_was_exported_with(white, dtype):
+    image = blob(128, 128, 20, 20, 90) * white
+    np.testing.assert_allclose(
+        scale_intensity(image.astype(dtype)), image.astype(dtype) / np.float32(white), atol=1e-6
+    )
+    dim = scale_intensity((image * 0.3).astype(dtype))  # nobody chose that window
+    assert dim.max() == 1
+
+
+def test_a_constant_image_of_full_range_is_no_export():
+    assert scale_intensity(np.full((40, 40), 255, np.uint8)).max() == 0
 
 
 def test_sixteen_bits_stay_sixteen_bits():
@@ -36,9 +50,9 @@ def test_sixteen_bits_stay_sixteen_bits():
 
 
 def test_one_outlier_does_not_darken_the_image():
-    image = blob(256, 256, 40, 40, 180)
+    image = blob(256, 256, 40, 40, 180) * 300
     spiked = image.copy()
-    spiked[128, 128] = 1000
+    spiked[128, 128] = 30000
     assert np.abs(scale_intensity(spiked) - scale_intensity(image))[image > 0].mean() < 0.02
 
 

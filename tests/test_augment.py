@@ -1,0 +1,65 @@
+"""What training does to real slices: moved alike with their head, disturbed inside it only."""
+
+import pytest
+import torch
+
+from cyclegan.augment import Draw, disturb, move_real
+from cyclegan.lesions import implant_lesions
+
+
+@pytest.fixture
+def head():
+    """(4, 1, 128, 128) slices with a mask: a disc of tissue, nothing around it."""
+    axis = torch.arange(128) - 63.5
+    mask = (axis[:, None] ** 2 + axis**2 < 50**2).float().expand(4, 1, -1, -1)
+    return (0.3 + 0.4 * torch.rand(4, 1, 128, 128, generator=torch.manual_seed(0))) * mask, mask
+
+
+def draw(seed=1):
+    return Draw(4, torch.Generator().manual_seed(seed))
+
+
+def test_slice_and_head_move_alike(head):
+    images, masks = head
+    moved, moved_masks = move_real(images, masks, 128, draw())
+    assert not torch.equal(moved_masks, masks)
+    assert ((moved > 0.15) == (moved_masks > 0.5)).float().mean() > 0.98
+
+
+def test_a_disturbed_slice_stays_in_range_and_its_air_stays_air(head):
+    images, masks = head
+    disturbed = disturb(images, masks, draw())
+    assert disturbed.min() >= 0
+    assert disturbed.max() <= 1
+    assert torch.equal(disturbed[masks == 0], images[masks == 0])
+    change = (disturbed - images).abs()[masks > 0].mean()
+    assert 0.01 < change < 0.2
+
+
+def test_disturbing_has_a_finite_gradient_in_black(head):
+    images = head[0].clone().requires_grad_()
+    disturb(images, torch.ones_like(images), draw()).sum().backward()
+    assert torch.isfinite(images.grad).all()
+
+
+def test_the_same_seed_disturbs_the_same_way(head):
+    assert torch.equal(disturb(*head, draw(3)), disturb(*head, draw(3)))
+
+
+@pytest.mark.parametrize("to", ["T1", "T2"])
+def test_a_lesion_is_dark_in_t1_and_bright_in_t2_at_the_same_place(head, to):
+    flat = head[1] * 0.4
+    flat[..., 60:64, 60:64] = 0.9  # fluid, without which nothing says how bright a lesion may be
+    fluid = flat.clone()
+    fluid[..., 40:60, 40:80] = 0.9
+    source, translated = implant_lesions(fluid, fluid, head[1], to, draw())
+    t1, t2 = (source, translated) if to == "T2" else (translated, source)
+    darker, brighter = fluid - t1 > 0.01, t2 - fluid > 0.01
+    assert darker.any()
+    assert brighter.any()
+    assert (brighter & ~(fluid - t1 > 0)).sum() == 0
+    assert (t1 <= fluid).all()
+    assert (t2 >= fluid).all()
+    outline = head[1] - torch.nn.functional.avg_pool2d(head[1], 5, 1, 2).ge(0.999).float()
+    assert torch.equal(source[outline > 0], fluid[outline > 0])
+    assert t2.max() <= 1

@@ -1,0 +1,280 @@
+"""Is the input what the model expects? T1, T2, another contrast, or no axial brain slice at all.
+
+A small classifier that warns and never blocks. Its weights lie beside the generators' in
+`checks.safetensors` and `checks.json`; `python -m cyclegan.check_training` makes them and
+`python -m cyclegan.check_report` measures them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load, save_file
+from scipy import ndimage
+from torch import nn
+
+from cyclegan import OTHER
+from cyclegan.checkpoint import CheckpointError, file_sha256
+from cyclegan.preprocess import Frame, head_mask, scale_intensity
+
+CONFIG, WEIGHTS = "checks.json", "checks.safetensors"
+FORMAT = 1
+SIZE = 160  # side of the classifier's grid: a vessel of 2 mm is still a pixel wide
+
+# What the network tells apart, and the answer that each belongs to.
+KINDS = {
+    "T1": "T1",
+    "T2": "T2",
+    "FLAIR": "other",
+    "T1POST": "other",
+    "OTHER": "other",  # proton density, CT, inverted grey values
+    "TURNED": "not a brain slice",  # turned by more than 30 degrees, upside down, not axial
+    "NOTHING": "not a brain slice",  # photographs, text, charts, other objects, many slices in one
+}
+LABELS = ("T1", "T2", "other", "not a brain slice")
+WORDS = {
+    "T1": "T1",
+    "T2": "T2",
+    "FLAIR": "FLAIR",
+    "T1POST": "T1 after contrast agent",
+    "OTHER": "neither T1 nor T2",
+    "TURNED": "a head that is turned or not cut axially",
+    "NOTHING": "no single brain slice",
+}
+SURE = 0.8  # below this the sentence names the second possibility, too
+SLICES = 7  # of a volume
+INNER = 0.6  # of a volume's largest cross-section: slices with less than this are passed over
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What an input looks like.
+
+    Attributes:
+        label: one of `LABELS`, the most probable.
+        probabilities: label -> calibrated probability; they sum to 1.
+        kind: one of `KINDS`, the most probable one within `label`.
+        sentence: the answer in plain words.
+        slices: indices along axis 0 that the answer comes from; (0,) for a single slice.
+    """
+
+    label: str
+    probabilities: dict[str, float]
+    kind: str
+    sentence: str
+    slices: tuple[int, ...]
+
+    @property
+    def to(self) -> str | None:
+        """The contrast to translate to, "T1" or "T2"; None when the input is neither."""
+        return OTHER.get(self.label)
+
+    def contradicts(self, to: str) -> bool:
+        """Whether translating this input to `to` is not what the model was made for."""
+        return self.to != to
+
+
+class CheckNetwork(nn.Module):
+    """(B, 1, S, S) in [0, 1] -> (B, len(KINDS)) logits; about 165,000 weights.
+
+    Mean and maximum are both pooled: the mean sees the contrast, the maximum one bright vessel.
+    """
+
+    def __init__(self, channels: tuple[int, ...] = (16, 32, 48, 64, 96)):
+        super().__init__()
+        layers: list[nn.Module] = []
+        before = 1
+        for depth, width in enumerate(channels):
+            layers += _block(before, width, stride=2, kernel=3 if depth else 5)
+            if 0 < depth < len(channels) - 1:
+                layers += _block(width, width, stride=1, kernel=3)
+            before = width
+        self.features = nn.Sequential(*layers)
+        self.head = nn.Linear(2 * before, len(KINDS))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        features = self.features(images)
+        pooled = torch.cat([features.mean((2, 3)), features.amax((2, 3))], 1)
+        return self.head(F.dropout(pooled, 0.2, self.training))
+
+
+class InputCheck:
+    """The classifier with its calibration.
+
+    Args:
+        network: trained `CheckNetwork`.
+        config: as `export_check` writes it; `temperature` divides the logits (Guo et al. 2017).
+    """
+
+    def __init__(self, network: nn.Module, config: dict[str, Any]):
+        self.network = network.eval()
+        self.config = config
+        self.temperature = float(config["temperature"])
+        self.checksum: str = config.get("sha256", "")
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path = "weights") -> InputCheck:
+        """Read `checks.json` and `checks.safetensors` of a weights folder.
+
+        Raises:
+            CheckpointError: missing or damaged files, a checksum that does not match, or a config
+                that does not fit the weights.
+        """
+        folder = Path(folder)
+        try:
+            config = json.loads((folder / CONFIG).read_text())
+            data = (folder / WEIGHTS).read_bytes()
+        except FileNotFoundError as error:
+            missing = Path(error.filename).name
+            raise CheckpointError(
+                f"{folder}: {missing} is missing; python -m cyclegan.check_training makes it"
+            ) from None
+        except (json.JSONDecodeError, UnicodeDecodeError):
+            raise CheckpointError(f"{folder / CONFIG}: not a JSON file") from None
+        if not isinstance(config, dict) or config.get("format") != FORMAT:
+            raise CheckpointError(f"{folder / CONFIG}: unknown format; expected format {FORMAT}")
+        if hashlib.sha256(data).hexdigest() != config.get("sha256"):
+            raise CheckpointError(
+                f"{folder / WEIGHTS}: its checksum does not match {CONFIG}; the file is damaged or "
+                "belongs to another config, copy both files again"
+            )
+        try:
+            if config["kinds"] != list(KINDS):
+                raise KeyError(f"kinds {config['kinds']}")
+            network = CheckNetwork()
+            network.load_state_dict(load(data))
+            return cls(network, config)
+        except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise CheckpointError(
+                f"{folder / WEIGHTS}: does not fit its config ({reason})"
+            ) from None
+
+    def assess(self, image: np.ndarray) -> Assessment:
+        """Say what a slice or a volume looks like.
+
+        Args:
+            image: (H, W) or (Z, H, W), any real dtype and range, shown as it would be read:
+                anterior up. Of a volume a few slices through its middle are looked at, and
+                their probabilities averaged.
+
+        Raises:
+            ValueError: another number of dimensions, or an empty image.
+        """
+        image = np.asarray(image)
+        if image.ndim not in (2, 3) or image.size == 0:
+            raise ValueError(f"image of shape {image.shape}: expected (H, W) or (Z, H, W)")
+        volume = image[np.newaxis] if image.ndim == 2 else image
+        chosen = inner_slices(volume)
+        each = self.kind_probabilities(np.concatenate([frame_slice(volume[i]) for i in chosen]))
+        return summarise(each.mean(0), tuple(int(i) for i in chosen))
+
+    @torch.inference_mode()
+    def kind_probabilities(self, framed: np.ndarray) -> np.ndarray:
+        """Calibrated probabilities of framed slices.
+
+        Args:
+            framed: (N, SIZE, SIZE) float32 in [0, 1], as `frame_slice` gives them.
+
+        Returns:
+            (N, len(KINDS)) float64, rows sum to 1.
+        """
+        images = torch.from_numpy(np.ascontiguousarray(framed, np.float32))[:, None]
+        logits = self.network(images.to(memory_format=torch.channels_last))
+        return torch.softmax(logits.double() / self.temperature, 1).numpy()
+
+
+def frame_slice(image: np.ndarray) -> np.ndarray:
+    """Bring one slice to the classifier's grid: (H, W), any real dtype -> (1, SIZE, SIZE).
+
+    Each slice is scaled and framed by itself, so that the answer does not hang on its neighbours.
+    """
+    scaled = scale_intensity(image)
+    return Frame.fit(scaled, SIZE).apply(scaled[np.newaxis])[:, 0].numpy()
+
+
+def inner_slices(volume: np.ndarray) -> np.ndarray:
+    """Up to `SLICES` indices along axis 0 of (Z, H, W), evenly through the largest sections."""
+    if len(volume) == 1:
+        return np.zeros(1, int)
+    candidates = np.unique(
+        np.linspace(0, len(volume) - 1, min(len(volume), 24)).round().astype(int)
+    )
+    step = max(1, max(volume.shape[1:]) // 96)  # areas need no resolution
+    small = scale_intensity(volume[candidates, ::step, ::step])
+    areas = np.array([head_mask(ndimage.gaussian_filter(s, 0.5)).sum() for s in small])
+    inner = candidates[areas >= INNER * areas.max()]
+    return inner[
+        np.unique(np.linspace(0, len(inner) - 1, min(len(inner), SLICES)).round()).astype(int)
+    ]
+
+
+def group(kinds: np.ndarray) -> np.ndarray:
+    """Sum (..., len(KINDS)) probabilities to (..., len(LABELS))."""
+    member = np.array([[answer == label for label in LABELS] for answer in KINDS.values()])
+    return kinds @ member.astype(float)
+
+
+def summarise(kinds: np.ndarray, slices: tuple[int, ...]) -> Assessment:
+    """Turn (len(KINDS),) probabilities into an `Assessment`."""
+    probabilities = dict(zip(LABELS, group(kinds).tolist(), strict=True))
+    label = max(probabilities, key=probabilities.get)
+    by_kind = dict(zip(KINDS, kinds.tolist(), strict=True))
+    kind = max((k for k in KINDS if KINDS[k] == label), key=by_kind.get)
+    return Assessment(label, probabilities, kind, _sentence(probabilities, label, kind), slices)
+
+
+def _sentence(probabilities: dict[str, float], label: str, kind: str) -> str:
+    share = f"{min(99, round(100 * probabilities[label]))} %"  # no check is ever 100 % sure
+    if probabilities[label] < SURE:
+        ranked = sorted(probabilities, key=probabilities.get, reverse=True)
+        names = {"other": "another contrast"}
+        first, second = (names.get(name, name) for name in ranked[:2])
+        other_share = f"{round(100 * probabilities[ranked[1]])} %"
+        return f"Hard to tell: {first} ({share}) or {second} ({other_share}). Look for yourself."
+    if label == "other":
+        return f"Looks like {WORDS[kind]} ({share} sure of another contrast than plain T1 or T2)."
+    return f"Looks like {WORDS[kind]} ({share} sure)."
+
+
+def export_check(
+    folder: str | Path, network: CheckNetwork, temperature: float, training: dict[str, Any]
+) -> Path:
+    """Write `checks.safetensors` (half precision) and `checks.json`, which `from_pretrained` reads.
+
+    Args:
+        folder: created when missing.
+        temperature: divides the logits.
+        training: what the network saw, for the record.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    # Counters of batches are whole numbers and stay so.
+    tensors = {
+        name: (value.half() if value.is_floating_point() else value).contiguous()
+        for name, value in network.state_dict().items()
+    }
+    save_file(tensors, folder / WEIGHTS, {"format": "pt"})
+    config = {
+        "format": FORMAT,
+        "kinds": list(KINDS),
+        "size": SIZE,
+        "temperature": round(temperature, 4),
+        "sha256": file_sha256(folder / WEIGHTS),
+        "training": training,
+    }
+    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+    return folder
+
+
+def _block(before: int, width: int, stride: int, kernel: int) -> list[nn.Module]:
+    convolution = nn.Conv2d(before, width, kernel, stride, kernel // 2, bias=False)
+    return [convolution, nn.BatchNorm2d(width), nn.ReLU(inplace=True)]

@@ -1,97 +1,142 @@
-"""Read one DICOM image object: single-frame, multi-frame or enhanced, with or without preamble.
-
-Parsing and decompression are pydicom's (with the decoders of pylibjpeg and GDCM); what a hostile
-file could blow up there (deflated data sets, codestreams larger than the image) is checked first.
-"""
+"""Read DICOM images: one object of one or many frames, or the objects of a series."""
 
 from __future__ import annotations
 
-import warnings
-import zlib
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import combinations
+from typing import BinaryIO
 
 import numpy as np
 import pydicom
-from pydicom.encaps import generate_frames
-from pydicom.filereader import read_file_meta_info
-from pydicom.pixels import apply_modality_lut, get_decoder, iter_pixels
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
+from pydicom.pixels import iter_pixels
 
-from . import dicom_frames
+from . import dicom_frames, dicom_values
+from .dicom_frames import Stack
+from .dicom_parse import parse, quiet
 from .geometry import turn_for_reading
 from .header_contrast import contrast_from_header
-from .volume import (
-    MAX_FILE_BYTES,
-    ORIENTATION_UNKNOWN,
-    DicomSource,
-    ReadError,
-    Volume,
-    check_claimed_size,
-)
+from .volume import ORIENTATION_UNKNOWN, DicomSource, ReadError, Volume, check_claimed_size
 
 _OTHER_MODALITIES = frozenset(
     ["CR", "CT", "DX", "ES", "IO", "MG", "NM", "OPT", "PT", "PX", "RF", "RTDOSE", "SEG", "US", "XA"]
 )
 
 
-def read(path: Path) -> Volume:
-    """Read a DICOM image object; frames are sorted along the slice normal (PS3.3 C.7.6.2)."""
-    name = path.name
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom quotes header values, which are the patient's
-        dataset = _dataset(path)
-        _refuse_unsuitable(dataset, name)
-        frames = dicom_frames.order(dataset, name)
-        pixels = _physical_values(dataset, frames.indices, name)
-    notes = frames.notes
-    window = frames.window
-    if dataset.PhotometricInterpretation == "MONOCHROME1":  # darkest value is the highest one
-        low, high = np.nanmin(pixels), np.nanmax(pixels)
-        pixels = np.subtract(high + low, pixels, out=pixels)
-        window = (float(high + low) - window[0], window[1]) if window else None
-    # Padding is outside the scanned field: as dark as air (PS3.3 C.7.5.1.1.2).
-    if np.isnan(pixels).any() and not np.isnan(pixels).all():
-        pixels[np.isnan(pixels)] = np.nanmin(pixels)
+def read(stream: BinaryIO, name: str) -> Volume:
+    """Read the image object of one file; frames are sorted along the slice normal.
 
-    modality = str(dataset.get("Modality") or "")
-    if modality in _OTHER_MODALITIES:
-        notes += (f"The file's modality is {modality}; the models learned MR images only.",)
-    indices = frames.indices
-    affine = directions = None
-    if frames.affine is not None:
-        pixels, affine, directions, plane_notes = turn_for_reading(pixels, frames.affine)
-        notes += plane_notes
-        if frames.affine[:3, 2] @ affine[:3, 2] < 0:
-            indices = indices[::-1]
-    else:
+    Where it holds several stacks, the magnitude images or the largest of several planes are taken.
+
+    Raises:
+        ReadError: no such stack stands out, or as for `read_stack`.
+    """
+    dataset = parse(stream, name)
+    with quiet():
+        stack = _outstanding(dicom_frames.stacks(dicom_frames.frames_of(dataset)), name)
+    return read_stack(stack, lambda source: dataset, name)
+
+
+def read_stack(stack: Stack, load: Callable[[int], pydicom.Dataset], name: str) -> Volume:
+    """Decode the images of a stack, in order.
+
+    Args:
+        stack: what to read, from `dicom_frames.stacks`.
+        load: gives the parsed data set of a `Frame.source`; called once for each of a run.
+        name: file name for messages and for the volume.
+
+    Raises:
+        ReadError: pixels are missing, damaged or compressed in a way that has no decoder here.
+    """
+    with quiet():
+        return _read_stack(stack, load, name)
+
+
+def _read_stack(stack: Stack, load: Callable[[int], pydicom.Dataset], name: str) -> Volume:
+    frames, notes = stack.frames, stack.notes
+    rows, columns = frames[0].traits["matrix"]
+    shape = len(frames), rows, columns
+    check_claimed_size(name, rows, columns, len(frames))
+    turn = turn_for_reading(stack.affine, shape) if stack.affine is not None else None
+    pixels = np.empty(turn.shape if turn else shape, dtype=np.float32)
+    stored = turn.stored_view(pixels) if turn else pixels
+
+    places: dict[int, dict[int, int]] = {}  # by source: the slice that each of its frames becomes
+    for place, frame in enumerate(frames):
+        places.setdefault(frame.source, {})[frame.index] = place
+    middle, low, high = frames[len(frames) // 2], np.inf, -np.inf
+    common = window = hint = None
+    for source, wanted in places.items():
+        dataset = load(source)
+        for index, values in _images(dataset, sorted(wanted), name):
+            stored[wanted[index]] = values
+            if not np.isnan(values).all():
+                low, high = min(low, np.nanmin(values)), max(high, np.nanmax(values))
+        if source == frames[0].source:
+            common = _without_pixels(dataset)
+            modality = str(dataset.get("Modality") or "")
+            if modality in _OTHER_MODALITIES:
+                notes += (f"The file's modality is {modality}; the models learned MR images only.",)
+        if source == middle.source:
+            window = dicom_values.window(dataset, middle.index)
+            hint = contrast_from_header(dataset, middle.index)
+            notes += dicom_values.notes(dataset, middle.index)
+    if frames[0].traits["grey"] == "MONOCHROME1":  # darkest value is the highest one
+        np.subtract(np.float32(low + high), pixels, out=pixels)
+        window = (float(low + high) - window[0], window[1]) if window else None
+    if low < high:  # padding is outside the scanned field: as dark as air (PS3.3 C.7.5.1.1.2)
+        for plane in pixels:
+            plane[np.isnan(plane)] = low
+
+    instances = tuple(frame.instance for frame in frames)
+    spacing = stack.spacing
+    if turn is None:
         notes += (ORIENTATION_UNKNOWN,)
-    spacing = frames.spacing
-    if affine is not None and spacing is not None:
-        column, row = np.linalg.norm(affine[:3, :2], axis=0)  # rows and columns may have swapped
+    else:
+        notes += turn.notes
+        instances = instances[::-1] if turn.reverses_slices else instances
+        column, row = np.linalg.norm(turn.affine[:3, :2], axis=0)  # the two may have swapped
         spacing = (spacing[0], float(row), float(column))
     return Volume(
         pixels=pixels,
         spacing=spacing,
-        affine=affine,
-        directions=directions,
+        affine=turn.affine if turn and stack.even else None,
+        directions=turn.directions if turn else None,
         window=window,
-        contrast_hint=contrast_from_header(dataset),
+        contrast_hint=hint,
         name=name,
         notes=notes,
-        stored_affine=frames.affine,
-        dicom=_source(dataset, indices),
+        stored_affine=stack.affine if stack.even else None,
+        dicom=DicomSource(common, instances),
     )
 
 
-def _source(dataset: pydicom.Dataset, indices: list[int]) -> DicomSource:
-    """Where slices came from; `indices` are their frame numbers, from 0."""
-    multiple = dicom_frames.count(dataset) > 1 or "PerFrameFunctionalGroupsSequence" in dataset
-    uids = str(dataset.get("SOPClassUID") or ""), str(dataset.get("SOPInstanceUID") or "")
-    return DicomSource(
-        common=_without_pixels(dataset),
-        instances=tuple((*uids, index + 1 if multiple else None) for index in indices),
+def _outstanding(found: list[Stack], name: str) -> Stack:
+    """The stack to take of one file's: the magnitude images, or the most images of one plane."""
+    if len(found) == 1:
+        return found[0]
+    total = sum(len(stack.frames) for stack in found)
+    magnitude = [stack for stack in found if stack.frames[0].traits["kind"][3:4] == ("M",)]
+    if len(magnitude) == 1:
+        note = f"The file holds {len(found)} images per slice; the magnitude is shown."
+        return replace(magnitude[0], notes=(*magnitude[0].notes, note))
+    largest = max(found, key=lambda stack: len(stack.frames))
+    if all(_cross(one, other) for one, other in combinations(found, 2)):
+        note = f"{len(largest.frames)} of {total} images are shown; the others lie in other planes."
+        return replace(largest, notes=(*largest.notes, note))
+    raise ReadError(
+        f"{name}: the file holds {total} frames at {len(largest.frames)} positions (a time series "
+        "or several echoes); export one image per slice."
     )
+
+
+def _cross(one: Stack, other: Stack) -> bool:
+    """Whether the planes of two stacks are known and not parallel."""
+    cosines = one.frames[0].cosines, other.frames[0].cosines
+    if any(each is None for each in cosines):
+        return False
+    normals = [np.cross(*each) for each in cosines]
+    return bool(abs(normals[0] @ normals[1]) < 0.99)
 
 
 def _without_pixels(dataset: pydicom.Dataset) -> pydicom.Dataset:
@@ -107,136 +152,20 @@ def _without_pixels(dataset: pydicom.Dataset) -> pydicom.Dataset:
     return kept
 
 
-def _dataset(path: Path) -> pydicom.FileDataset:
-    """Parse the file; a deflated data set is measured before pydicom inflates it."""
-    try:
-        meta = read_file_meta_info(path)
-    except Exception:  # no preamble and no meta group: nothing is deflated then
-        meta = None
-    if meta is not None and meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
-        inflator = zlib.decompressobj(-zlib.MAX_WBITS)
-        # Meta information is group length bytes behind preamble, magic and that element (PS3.10).
-        start = 128 + 4 + 12 + int(meta.FileMetaInformationGroupLength)
-        inflator.decompress(path.read_bytes()[start:], MAX_FILE_BYTES)
-        if inflator.unconsumed_tail:
-            raise ReadError(f"{path.name}: the deflated data set is larger than 1 GiB; not read.")
-    dataset = pydicom.dcmread(path, force=True)
-    if not hasattr(dataset, "file_meta"):
-        dataset.file_meta = pydicom.dataset.FileMetaDataset()
-    if not dataset.file_meta.get("TransferSyntaxUID"):
-        implicit, little = dataset.original_encoding
-        dataset.file_meta.TransferSyntaxUID = (
-            pydicom.uid.ImplicitVRLittleEndian
-            if implicit
-            else pydicom.uid.ExplicitVRLittleEndian
-            if little
-            else ExplicitVRBigEndian
-        )
-    return dataset
+def _images(
+    dataset: pydicom.Dataset, indices: list[int], name: str
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield frame numbers, from 0 and rising, with their physical values, (H, W).
 
-
-def _refuse_unsuitable(dataset: pydicom.Dataset, name: str) -> None:
-    """Refuse objects without a grey image, in words for each case."""
-    stored = any(key in dataset for key in ("PixelData", "FloatPixelData", "DoubleFloatPixelData"))
-    needed = ("Rows", "Columns", "BitsAllocated", "PhotometricInterpretation")
-    if not stored or any(dataset.get(key) is None for key in needed):
-        kind = UID(str(dataset.get("SOPClassUID") or "")).name or "object of unknown class"
-        raise ReadError(
-            f"{name}: this DICOM file ({kind}) holds no image or ends before it; "
-            "choose an MR image."
-        )
-    colour = str(dataset.PhotometricInterpretation)
-    if int(dataset.get("SamplesPerPixel") or 1) != 1 or not colour.startswith("MONOCHROME"):
-        raise ReadError(
-            f"{name}: the DICOM image is in colour ({colour}); choose the original grey MR image."
-        )
-    if "MOSAIC" in (dataset.get("ImageType") or ()):
-        raise ReadError(
-            f"{name}: this is a Siemens mosaic, many slices tiled in one image; convert it to "
-            "NIfTI or enhanced DICOM first."
-        )
-    frames = dicom_frames.count(dataset)
-    check_claimed_size(name, int(dataset.Rows), int(dataset.Columns), frames)
-    syntax = dataset.file_meta.TransferSyntaxUID
-    if syntax.is_encapsulated:
-        try:
-            available = get_decoder(syntax).is_available
-        except NotImplementedError:
-            available = False
-        if not available:
-            raise ReadError(
-                f"{name}: there is no decoder here for its compression ({syntax.name}); store it "
-                "uncompressed, for example with gdcmconv --raw."
-            )
-        _refuse_oversized_codestreams(dataset, frames, name)
-
-
-def _refuse_oversized_codestreams(dataset: pydicom.Dataset, frames: int, name: str) -> None:
-    """Decoders allocate what the codestream claims, so it must agree with Rows and Columns."""
-    size = int(dataset.Rows), int(dataset.Columns)
-    expected_bytes = size[0] * size[1] * int(dataset.BitsAllocated) // 8
-    for frame in generate_frames(dataset.PixelData, number_of_frames=frames):
-        claimed = codestream_size(frame)
-        if claimed not in (None, size) or len(frame) > 2 * expected_bytes + 2**16:
-            raise ReadError(
-                f"{name}: the compressed image does not have the {size[1]} x {size[0]} pixels that "
-                "the header promises; export it again."
-            )
-
-
-def codestream_size(frame: bytes) -> tuple[int, int] | None:
-    """(rows, columns) that a JPEG, JPEG-LS or JPEG 2000 codestream claims; None if it is neither.
-
-    Frame header of ISO/IEC 10918-1 B.2.2 and 14495-1 C.2.2; SIZ segment of 15444-1 A.5.1.
+    Raises:
+        ReadError: a frame is missing or cannot be decompressed; the compression is named.
     """
-
-    def number(at: int, width: int) -> int:
-        return int.from_bytes(frame[at : at + width], "big")
-
-    start = frame.find(b"\xff\x4f\xff\x51", 0, 4096)  # behind a JP2 file header, if there is one
-    if start >= 0:
-        columns, rows, column_offset, row_offset = (number(start + 8 + 4 * i, 4) for i in range(4))
-        return rows - row_offset, columns - column_offset
-    at = 2
-    while frame[:2] == b"\xff\xd8" and at + 9 <= len(frame):
-        marker = number(at, 2)
-        if marker == 0xFFF7 or (
-            0xFFC0 <= marker <= 0xFFCF and marker not in (0xFFC4, 0xFFC8, 0xFFCC)
-        ):
-            return number(at + 5, 2), number(at + 7, 2)
-        at += 2 + number(at + 2, 2)
-    return None
-
-
-def _physical_values(dataset: pydicom.Dataset, indices: list[int], name: str) -> np.ndarray:
-    """(Z, H, W) float32 after the modality transformation, NaN where pixels are padding."""
-    pixels = np.empty((len(indices), int(dataset.Rows), int(dataset.Columns)), dtype=np.float32)
-    rank = {frame: place for place, frame in enumerate(indices)}
-    done = 0
-    for index, stored in enumerate(_decoded(dataset, name)):
-        if index not in rank:
-            continue
-        scale = dicom_frames.rescale(dataset, index)
-        if scale is None:
-            values = apply_modality_lut(stored, dataset)
-        else:
-            values = stored.astype(np.float64) * scale[0] + scale[1]
-        place = pixels[rank[index]]
-        place[...] = values
-        place[_padding(dataset, stored)] = np.nan
-        done += 1
-    if done != len(indices):
-        raise ReadError(
-            f"{name}: the file ends after {done} of {len(indices)} frames; copy it again."
-        )
-    return pixels
-
-
-def _decoded(dataset: pydicom.Dataset, name: str) -> Iterator[np.ndarray]:
-    """Yield the stored values of each frame, (H, W); name the compression where decoding fails."""
-    syntax = dataset.file_meta.TransferSyntaxUID
+    syntax, wanted, done = dataset.file_meta.TransferSyntaxUID, set(indices), 0
     try:
-        yield from iter_pixels(dataset, raw=True)
+        for index, stored in enumerate(iter_pixels(dataset, raw=True)):
+            if index in wanted:
+                yield index, dicom_values.physical(dataset, index, stored)
+                done += 1
     except Exception as error:
         if not syntax.is_encapsulated:
             raise
@@ -244,19 +173,7 @@ def _decoded(dataset: pydicom.Dataset, name: str) -> Iterator[np.ndarray]:
             f"{name}: the compressed image ({syntax.name}) is damaged or of a variant that the "
             "decoder does not know; store it uncompressed, for example with gdcmconv --raw."
         ) from error
-
-
-def _padding(dataset: pydicom.Dataset, stored: np.ndarray) -> np.ndarray:
-    """Mask of PixelPaddingValue, or the range it spans with PixelPaddingRangeLimit."""
-    value = dataset.get("PixelPaddingValue")
-    if value is None or stored.dtype.kind == "f":
-        return np.zeros(stored.shape, dtype=bool)
-    limit = dataset.get("PixelPaddingRangeLimit")
-    # Writers get the sign of this element wrong; compare in the bits that are stored.
-    bits = 8 * stored.dtype.itemsize
-    ends = [int(value), int(value if limit is None else limit)]
-    if stored.dtype.kind == "i":
-        ends = [end - 2**bits if end >= 2 ** (bits - 1) else end for end in ends]
-    else:
-        ends = [end % 2**bits for end in ends]
-    return (stored >= min(ends)) & (stored <= max(ends))
+    if done != len(wanted):
+        raise ReadError(
+            f"{name}: the file ends after {done} of {len(wanted)} frames; copy it again."
+        )

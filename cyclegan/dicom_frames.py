@@ -1,39 +1,69 @@
-"""Where the frames of a DICOM image lie, in which order, and how their values are scaled.
+"""Which images of DICOM objects form stacks, in which order, and where they lie.
 
-Classic objects say it once in the data set; enhanced ones in functional groups, shared or per
-frame (PS3.3 C.7.6.16).
+An image is a classic object or a frame of a multi-frame one; classic objects describe themselves
+in the data set, enhanced ones in functional groups, shared or per frame (PS3.3 C.7.6.16).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import pydicom
 
 from .geometry import is_usable
-from .volume import ReadError
 
+MAX_UNEVEN = 0.05  # of the slice distance; scanners round positions, a missing slice is off by 1
+_SAME_PLANE = 2e-3  # largest difference of direction cosines; scanners round them to 4 digits
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 
 
-@dataclass(frozen=True)
-class Frames:
-    """Frames to show, in order along the slice normal.
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One image, as far as sorting needs to know it.
 
     Attributes:
-        indices: frame numbers, from 0, in the order of the stack.
-        affine: (4, 4) taking (column, row, slice, 1) of that stack to RAS+ mm, or None.
+        source: place of its object in the list of objects.
+        index: frame within that object, from 0.
+        instance: SOP class UID, SOP instance UID, frame number from 1 or None (single-frame).
+        position: (3,) of the first pixel in LPS+ mm, or None.
+        cosines: (2, 3) unit directions along a row and down a column in LPS+, or None.
         spacing: (slice, row, column) mm, or None.
-        window: (center, width) in rescaled values, or None.
-        notes: sentences for the reader.
+        traits: what differs between stacks: series, matrix, spacing, echo time, kind of image.
+        rank: what orders images of one position: time, then their order in file and series.
     """
 
-    indices: list[int]
-    affine: np.ndarray | None
+    source: int
+    index: int
+    instance: tuple[str, str, int | None]
+    position: np.ndarray | None
+    cosines: np.ndarray | None
     spacing: tuple[float, float, float] | None
-    window: tuple[float, float] | None
+    traits: dict[str, object]
+    rank: tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """Images to leaf through, in order along the slice normal.
+
+    Attributes:
+        frames: one per slice.
+        affine: (4, 4) taking (column, row, slice, 1) to RAS+ mm, or None. Where the slices are
+            not `even` it tells the plane and its directions only.
+        even: whether the slices lie in a row at one distance, so that an affine places them.
+        spacing: (slice, row, column) mm, or None.
+        notes: sentences for the reader.
+        repeat: (which, of how many) where there are several images of the same place, else None.
+    """
+
+    frames: list[Frame]
+    affine: np.ndarray | None
+    even: bool
+    spacing: tuple[float, float, float] | None
     notes: tuple[str, ...]
+    repeat: tuple[int, int] | None = None
 
 
 def count(dataset: pydicom.Dataset) -> int:
@@ -43,131 +73,186 @@ def count(dataset: pydicom.Dataset) -> int:
 
 def attribute(dataset: pydicom.Dataset, index: int, macro: str, keyword: str):
     """One attribute of a frame: per-frame group, else shared group, else data set, else None."""
-    per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or ()
-    groups = [per_frame[index]] if index < len(per_frame) else []
-    groups += list(dataset.get("SharedFunctionalGroupsSequence") or ())[:1]
-    for group in groups:
-        for item in list(group.get(macro) or ())[:1]:
-            value = item.get(keyword)
-            if value not in (None, ""):
-                return value
+    for item in items(dataset, index, macro)[:1]:
+        value = item.get(keyword)
+        if value not in (None, ""):
+            return value
     value = dataset.get(keyword)
     return None if value in (None, "") else value
 
 
-def rescale(dataset: pydicom.Dataset, index: int) -> tuple[float, float] | None:
-    """Slope and intercept of a frame's own macro, or None where the data set's own apply."""
-    if "PerFrameFunctionalGroupsSequence" not in dataset:
-        return None
-    macro = "PixelValueTransformationSequence"
-    slope = attribute(dataset, index, macro, "RescaleSlope")
-    intercept = attribute(dataset, index, macro, "RescaleIntercept")
-    return None if slope is None else (float(slope), float(intercept or 0.0))
+def items(dataset: pydicom.Dataset, index: int, macro: str) -> list[pydicom.Dataset]:
+    """Items of a functional group of a frame: its own ones, else shared ones."""
+    per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or ()
+    groups = [per_frame[index]] if index < len(per_frame) else []
+    groups += list(dataset.get("SharedFunctionalGroupsSequence") or ())[:1]
+    return next((list(found) for group in groups if (found := group.get(macro))), [])
 
 
-def order(dataset: pydicom.Dataset, name: str) -> Frames:
-    """Sort frames by position and find their common geometry.
-
-    Raises:
-        ReadError: the frames are a time series, several echoes or the like, not one stack.
-    """
+def frames_of(dataset: pydicom.Dataset, source: int = 0) -> list[Frame]:
+    """The images of one object; `source` is its place among the objects."""
     total = count(dataset)
-    indices = list(range(total))
-    window = _window(dataset)
-    planes = [_plane(dataset, index) for index in indices]
-    spacing = _spacing(dataset)
     enhanced = "PerFrameFunctionalGroupsSequence" in dataset
-    if any(plane is None for plane in planes) or (total > 1 and not enhanced):
-        return Frames(indices, None, spacing, window, ())
-    normal = np.cross(*planes[0][1])
-    if any(np.abs(plane[1] - planes[0][1]).max() > 1e-3 for plane in planes):
-        note = "The frames lie in different planes."
-        return Frames(indices, None, spacing, window, (note,))
-    heights = np.array([plane[0] @ normal for plane in planes])
-    tolerance = 1e-3 * (spacing[0] if spacing else 1.0)
-    places = len(np.unique(np.round(heights / max(tolerance, 1e-6))))
-    notes: tuple[str, ...] = ()
-    if places < total:
-        indices = _magnitude_frames(dataset, total, places, name)
-        notes = (f"The file holds {total // places} images per slice; the magnitude is shown.",)
-    indices = sorted(indices, key=lambda index: heights[index])
-    return _stack(indices, planes, heights, spacing, window, notes)
-
-
-def _stack(indices, planes, heights, spacing, window, notes) -> Frames:
-    """Affine of sorted, parallel frames; PS3.3 C.7.6.2.1.1, equation C.7.6.2.1-1."""
-    if spacing is None:
-        return Frames(indices, None, None, window, notes)
-    first, last = (planes[i][0] for i in (indices[0], indices[-1]))
-    along_row, along_column = planes[indices[0]][1]
-    step = spacing[0] * np.cross(along_row, along_column)
-    if len(indices) > 1:
-        step = (last - first) / (len(indices) - 1)
-        gaps = np.diff(heights[indices])
-        if gaps.max() > 1.1 * gaps.min():
-            notes += (
-                f"The distance between slices varies, {gaps.min():.1f} to {gaps.max():.1f} mm.",
+    uids = str(dataset.get("SOPClassUID") or ""), str(dataset.get("SOPInstanceUID") or "")
+    series = {
+        "series": str(dataset.get("SeriesInstanceUID") or ""),
+        "number": _number(dataset.get("SeriesNumber")),
+        # Each multi-frame object is a stack of its own.
+        "object": uids[1] or source if total > 1 or enhanced else None,
+        "matrix": (int(dataset.Rows), int(dataset.Columns)),
+        "grey": str(dataset.get("PhotometricInterpretation")),
+    }
+    frames = []
+    for index in range(total):
+        position, cosines = _plane(dataset, index) if enhanced or total == 1 else (None, None)
+        spacing = _spacing(dataset, index)
+        content = {
+            keyword: attribute(dataset, index, "FrameContentSequence", keyword)
+            for keyword in ("StackID", "TemporalPositionIndex", "FrameAcquisitionNumber")
+        }
+        echo = attribute(dataset, index, "MREchoSequence", "EffectiveEchoTime")
+        kind = attribute(dataset, index, "MRImageFrameTypeSequence", "FrameType")
+        traits = {
+            **series,
+            "stack": str(content["StackID"] or ""),
+            "pixel": tuple(np.round(spacing[1:], 4)) if spacing else None,
+            "echo": _number(echo if echo is not None else dataset.get("EchoTime")),
+            "kind": tuple(
+                map(str, _values(kind if kind is not None else dataset.get("ImageType")))
+            ),
+        }
+        rank = (
+            content["TemporalPositionIndex"],
+            dataset.get("TemporalPositionIdentifier"),
+            content["FrameAcquisitionNumber"],
+            dataset.get("AcquisitionNumber"),
+            dataset.get("InstanceNumber"),
+            source,
+            index,
+        )
+        frames.append(
+            Frame(
+                source=source,
+                index=index,
+                instance=(*uids, index + 1 if series["object"] is not None else None),
+                position=position,
+                cosines=cosines,
+                spacing=spacing,
+                traits=traits,
+                rank=tuple(_number(value) or 0.0 for value in rank),
             )
-        spacing = (float(gaps.mean()), *spacing[1:])
+        )
+    return frames
+
+
+def stacks(frames: Iterable[Frame]) -> list[Stack]:
+    """Group images by their traits and plane, and sort each group along its normal.
+
+    Images of the same place (a time series, repeated scans) come apart into stacks with one image
+    per place, in order of time.
+    """
+    groups: dict[tuple, list[list[Frame]]] = {}
+    for frame in frames:
+        alike = groups.setdefault(tuple(frame.traits.values()), [])
+        for group in alike:
+            if _same_plane(frame, group[0]):
+                group.append(frame)
+                break
+        else:
+            alike.append([frame])
+    found = []
+    for group in (group for alike in groups.values() for group in alike):
+        ordered = sorted(group, key=lambda frame: frame.rank)
+        if ordered[0].cosines is None:
+            found.append(Stack(ordered, None, False, ordered[0].spacing, ()))
+            continue
+        places = _places(ordered)
+        repeats = max(map(len, places))
+        for which in range(repeats):
+            chosen = [place[which] for place in places if which < len(place)]
+            found.append(_placed(chosen, (which + 1, repeats) if repeats > 1 else None))
+    return found
+
+
+def _same_plane(frame: Frame, other: Frame) -> bool:
+    if frame.cosines is None or other.cosines is None:
+        return frame.cosines is other.cosines
+    return bool(np.abs(frame.cosines - other.cosines).max() <= _SAME_PLANE)
+
+
+def _places(frames: list[Frame]) -> list[list[Frame]]:
+    """Parallel images by height along their normal, those of one height together, in order."""
+    normal = np.cross(*frames[0].cosines)
+    heights = np.array([frame.position @ normal for frame in frames])
+    tolerance = 0.01 * (frames[0].spacing[0] if frames[0].spacing else 1.0)
+    order = np.argsort(heights, kind="stable")
+    places: list[list[Frame]] = []
+    for before, at in zip([None, *order[:-1]], order, strict=True):
+        if before is None or heights[at] - heights[before] > tolerance:
+            places.append([])
+        places[-1].append(frames[at])
+    return [sorted(place, key=lambda frame: frame.rank) for place in places]
+
+
+def _placed(frames: list[Frame], repeat: tuple[int, int] | None) -> Stack:
+    """Affine of sorted, parallel frames; PS3.3 C.7.6.2.1.1, equation C.7.6.2.1-1."""
+    spacing, (along_row, along_column) = frames[0].spacing, frames[0].cosines
+    if spacing is None:
+        return Stack(frames, None, False, None, (), repeat)
+    positions = np.array([frame.position for frame in frames])
+    step = spacing[0] * np.cross(along_row, along_column)
+    even, notes = True, ()
+    if len(frames) > 1:
+        step = (positions[-1] - positions[0]) / (len(frames) - 1)
+        regular = positions[0] + np.arange(len(frames))[:, None] * step
+        even = np.abs(positions - regular).max() <= MAX_UNEVEN * np.linalg.norm(step)
+        gaps = np.linalg.norm(np.diff(positions, axis=0), axis=1)
+        # The commonest distance is one that was measured; a mean over a gap would be made up.
+        spacing = (float(gaps.mean() if even else np.median(gaps)), *spacing[1:])
+        if not even:
+            notes = (
+                f"The distance between slices varies, {gaps.min():.1f} to {gaps.max():.1f} mm (a "
+                "slice may be missing); each slice is right, but the stack has no single geometry.",
+            )
     affine = np.eye(4)
     axes = np.stack([along_row * spacing[2], along_column * spacing[1], step], axis=1)
     affine[:3, :3] = _LPS_TO_RAS @ axes
-    affine[:3, 3] = _LPS_TO_RAS @ first
-    return Frames(indices, affine if is_usable(affine) else None, spacing, window, notes)
+    affine[:3, 3] = _LPS_TO_RAS @ positions[0]
+    usable = is_usable(affine)
+    return Stack(frames, affine if usable else None, bool(even), spacing, notes, repeat)
 
 
-def _magnitude_frames(dataset: pydicom.Dataset, total: int, places: int, name: str) -> list[int]:
-    """Of several frames per position the magnitude ones, if that names exactly one per position."""
-
-    def kind(index: int) -> str:
-        frame_type = attribute(dataset, index, "MRImageFrameTypeSequence", "FrameType")
-        return str(frame_type[3]) if frame_type and len(frame_type) > 3 else ""
-
-    chosen = [index for index in range(total) if kind(index) == "M"]
-    if len(chosen) != places:
-        raise ReadError(
-            f"{name}: the file holds {total} frames at {places} positions (a time series or "
-            "several echoes); export one image per slice."
-        )
-    return chosen
-
-
-def _plane(dataset: pydicom.Dataset, index: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """Position (3,) and unit direction cosines (2, 3) of a frame in LPS+ mm, or None."""
+def _plane(dataset: pydicom.Dataset, index: int) -> tuple[np.ndarray, np.ndarray] | tuple:
+    """`Frame.position` and `Frame.cosines`, or two Nones."""
     position = attribute(dataset, index, "PlanePositionSequence", "ImagePositionPatient")
     cosines = attribute(dataset, index, "PlaneOrientationSequence", "ImageOrientationPatient")
     if position is None or cosines is None or len(position) != 3 or len(cosines) != 6:
-        return None
+        return None, None
     position = np.array(position, dtype=np.float64)
     cosines = np.array(cosines, dtype=np.float64).reshape(2, 3)
     lengths = np.linalg.norm(cosines, axis=1)
-    if not np.isfinite(position).all() or np.abs(lengths - 1).max() > 0.01:
-        return None
+    if not np.isfinite(position).all() or not np.abs(lengths - 1).max() <= 0.01:
+        return None, None
     return position, cosines / lengths[:, None]
 
 
-def _spacing(dataset: pydicom.Dataset) -> tuple[float, float, float] | None:
-    """(slice, row, column) mm of the first frame; a lone slice without thickness counts as 1 mm."""
-    pixel = attribute(dataset, 0, "PixelMeasuresSequence", "PixelSpacing")
+def _spacing(dataset: pydicom.Dataset, index: int) -> tuple[float, float, float] | None:
+    """(slice, row, column) mm; a lone slice without thickness counts as 1 mm."""
+    pixel = attribute(dataset, index, "PixelMeasuresSequence", "PixelSpacing")
     if pixel is None or len(pixel) != 2:
         return None
-    between = attribute(dataset, 0, "PixelMeasuresSequence", "SpacingBetweenSlices")
-    thickness = attribute(dataset, 0, "PixelMeasuresSequence", "SliceThickness")
+    between = attribute(dataset, index, "PixelMeasuresSequence", "SpacingBetweenSlices")
+    thickness = attribute(dataset, index, "PixelMeasuresSequence", "SliceThickness")
     spacing = (abs(float(between or 0)) or float(thickness or 0) or 1.0, *map(float, pixel))
     return spacing if all(np.isfinite(spacing)) and min(spacing) > 0 else None
 
 
-def _window(dataset: pydicom.Dataset) -> tuple[float, float] | None:
-    """The first VOI window of the middle frame, (center, width); PS3.3 C.11.2."""
-    middle = count(dataset) // 2
-    values = [
-        attribute(dataset, middle, "FrameVOILUTSequence", keyword)
-        for keyword in ("WindowCenter", "WindowWidth")
-    ]
-    if any(value is None for value in values):
+def _values(element) -> list:
+    return [] if element is None else [element] if isinstance(element, str) else list(element)
+
+
+def _number(value) -> float | None:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
         return None
-    center, width = (
-        float(value[0] if isinstance(value, list | pydicom.multival.MultiValue) else value)
-        for value in values
-    )
-    return (center, width) if np.isfinite([center, width]).all() and width > 0 else None

@@ -6,6 +6,8 @@ superior (NIfTI's convention; DICOM's LPS+ is converted where it is read).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from nibabel.orientations import aff2axcodes, apply_orientation, inv_ornt_aff, io_orientation
 
@@ -30,36 +32,76 @@ def spacing_of(affine: np.ndarray) -> tuple[float, float, float]:
     return float(plane), float(row), float(column)
 
 
-def turn_for_reading(
-    pixels: np.ndarray, affine: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, tuple[str, str, str, str], tuple[str, ...]]:
-    """Flip and transpose slices to the radiological convention; no value is interpolated.
+@dataclass(frozen=True, eq=False)
+class Turn:
+    """Flips and transpositions that bring a stored stack to the radiological convention.
+
+    Attributes:
+        shape: (Z, H, W) of the turned stack.
+        affine: (4, 4) taking its (column, row, slice, 1) to RAS+ mm; every voxel keeps its place.
+        directions: letters at the (left, right, top, bottom) edge of its slices.
+        notes: sentences for the reader.
+        orientation: (3, 2) nibabel orientation from stored to turned (column, row, slice).
+    """
+
+    shape: tuple[int, int, int]
+    affine: np.ndarray
+    directions: tuple[str, str, str, str]
+    notes: tuple[str, ...]
+    orientation: np.ndarray
+
+    @property
+    def reverses_slices(self) -> bool:
+        """Whether the last stored slice is the first one shown."""
+        return bool(self.orientation[2, 1] < 0)
+
+    def stored_view(self, turned: np.ndarray) -> np.ndarray:
+        """A view of a turned (Z, H, W) stack in the axes and order of the stored one.
+
+        Writing stored slices through it turns them without a second copy of the volume.
+        """
+        back = np.empty((3, 2))
+        for axis, (target, sign) in enumerate(self.orientation):
+            back[int(target)] = axis, sign
+        return apply_orientation(turned.transpose(2, 1, 0), back).transpose(2, 1, 0)
+
+
+def turn_for_reading(affine: np.ndarray, shape: tuple[int, int, int]) -> Turn:
+    """Choose the flips and transpositions for reading; no value is interpolated.
 
     Axial slices come out anterior up with the patient's right on the left, ordered foot to head;
     coronal ones superior up, right on the left; sagittal ones superior up, anterior on the left.
     Oblique slices keep their plane and are turned to the nearest of these.
 
     Args:
-        pixels: (Z, H, W), any dtype.
-        affine: (4, 4) taking (column, row, slice, 1) to RAS+ mm; must be `is_usable`.
-
-    Returns:
-        The turned pixels (a view where possible), their affine (every voxel keeps its position),
-        the letters at the (left, right, top, bottom) edges, and notes for the reader.
+        affine: (4, 4) taking stored (column, row, slice, 1) to RAS+ mm; must be `is_usable`.
+        shape: (Z, H, W) of the stored stack.
     """
     axes = io_orientation(affine)  # per array axis: nearest of x, y, z, and its sign
     normal_axis = int(axes[2, 0])
     vertical = 2 if normal_axis != 2 else 1
-    turn = np.empty((3, 2))
+    orientation = np.empty((3, 2))
     for axis, (world, sign) in enumerate(axes):
         # Left and top are the positive ends (right, anterior, superior); slices run upwards.
-        turn[axis] = (2, sign) if axis == 2 else (1, -sign) if world == vertical else (0, -sign)
-    stack = pixels.transpose(2, 1, 0)  # (column, row, slice), the order of the affine
-    turned = affine @ inv_ornt_aff(turn, stack.shape)
+        orientation[axis] = (
+            (2, sign) if axis == 2 else (1, -sign) if world == vertical else (0, -sign)
+        )
+    sides = shape[::-1]
+    turned = affine @ inv_ornt_aff(orientation, sides)
     right, bottom, _ = aff2axcodes(turned)
-    directions = (_OPPOSITE[right], right, _OPPOSITE[bottom], bottom)
-    pixels = apply_orientation(stack, turn).transpose(2, 1, 0)
-    return pixels, turned, directions, _plane_notes(turned, normal_axis)
+    sides = tuple(sides[int(axis)] for axis in np.argsort(orientation[:, 0]))
+    return Turn(
+        shape=sides[::-1],
+        affine=turned,
+        directions=(_OPPOSITE[right], right, _OPPOSITE[bottom], bottom),
+        notes=_plane_notes(turned, normal_axis),
+        orientation=orientation,
+    )
+
+
+def plane_of(affine: np.ndarray) -> str:
+    """ "sagittal", "coronal" or "axial": the plane that the slices of an affine lie closest to."""
+    return _PLANES[int(io_orientation(affine)[2, 0])]
 
 
 def _plane_notes(affine: np.ndarray, normal_axis: int) -> tuple[str, ...]:

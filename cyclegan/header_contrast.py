@@ -6,7 +6,7 @@ import re
 
 import pydicom
 
-from .dicom_frames import attribute, count
+from .dicom_frames import attribute
 
 # Names of contrasts and techniques that contain or accompany "T1" or "T2" without being them.
 _OTHER = re.compile(
@@ -14,22 +14,32 @@ _OTHER = re.compile(
     r"|\bepi?\b|ep2d|tof|angio|mra\b|mrv\b|\bpc\b|map|relax|\bpd\b|proton|dual|field|phase|localiz"
     r"|scout|survey|dixon|\bfs\b|fat.?sat|\bce\b|\+\s*c\b|\bpost|gado|\bgd\b|\bkm\b|contrast"
 )
+_NOT_MAGNITUDE = frozenset(["P", "R", "I"])  # phase, real, imaginary part; PS3.3 C.8.3.1.1.1
 _T1 = re.compile(r"(?<![a-z0-9])t1|mprage|mp.rage|spgr|bravo|t1w")
 _T2 = re.compile(r"(?<![a-z0-9])t2|t2w")
 
 
-def contrast_from_header(dataset: pydicom.Dataset) -> str | None:
-    """Suggest "T1" or "T2" from sequence names and times, or None when unsure.
+def contrast_from_header(dataset: pydicom.Dataset, frame: int = 0) -> str | None:
+    """Suggest "T1" or "T2" for a frame from sequence names and times, or None when unsure.
 
-    Names are SeriesDescription, ProtocolName, SequenceName and PulseSequenceName; times are
-    EchoTime, RepetitionTime and InversionTime in ms. Contrasts the models do not translate
-    (FLAIR, post-contrast T1, T2*, diffusion, ...) give None, as do names that contradict times.
+    Names are SeriesDescription, ProtocolName, SequenceName, PulseSequenceName and the image's
+    type (ImageType or FrameType); times are EchoTime, RepetitionTime and InversionTime in ms.
+    Contrasts the models do not translate (FLAIR, post-contrast T1, T2*, diffusion, phase, ...)
+    give None, as do names that contradict times.
     """
     keywords = ("SeriesDescription", "ProtocolName", "SequenceName", "PulseSequenceName")
-    text = " ".join(str(dataset.get(keyword) or "") for keyword in keywords).lower()
+    kind = attribute(dataset, frame, "MRImageFrameTypeSequence", "FrameType")
+    kind = _values(kind if kind is not None else dataset.get("ImageType"))
+    names = [dataset.get(keyword) or "" for keyword in keywords]
+    text = " ".join(map(str, [*names, *kind])).lower()
     text = text.replace("_", " ")
     technique = {str(part) for part in _values(dataset.get("ScanningSequence"))}
-    if _OTHER.search(text) or "EP" in technique or dataset.get("AngioFlag") == "Y":
+    if (
+        _NOT_MAGNITUDE.intersection(kind)
+        or _OTHER.search(text)
+        or "EP" in technique
+        or dataset.get("AngioFlag") == "Y"
+    ):
         return None
     if dataset.get("ContrastBolusAgent") or dataset.get("ContrastBolusAgentSequence"):
         return None
@@ -38,7 +48,7 @@ def contrast_from_header(dataset: pydicom.Dataset) -> str | None:
         return None
     hints = {declared} & {"T1", "T2"}
     hints |= {label for label, names in (("T1", _T1), ("T2", _T2)) if names.search(text)}
-    by_times = _contrast_from_times(dataset, technique)
+    by_times = _contrast_from_times(dataset, frame, technique)
     if by_times == "neither":
         return None
     if by_times:
@@ -46,20 +56,19 @@ def contrast_from_header(dataset: pydicom.Dataset) -> str | None:
     return hints.pop() if len(hints) == 1 else None
 
 
-def _contrast_from_times(dataset: pydicom.Dataset, technique: set[str]) -> str | None:
+def _contrast_from_times(dataset: pydicom.Dataset, frame: int, technique: set[str]) -> str | None:
     """ "T1", "T2", "neither" (times that exclude both) or None (times that do not decide).
 
     The bounds enclose what brain protocols use at 1.5 and 3 T, and leave gaps where they overlap.
     """
-    middle = count(dataset) // 2
     echo = _milliseconds(
-        attribute(dataset, middle, "MREchoSequence", "EffectiveEchoTime") or dataset.get("EchoTime")
+        attribute(dataset, frame, "MREchoSequence", "EffectiveEchoTime") or dataset.get("EchoTime")
     )
     repetition = _milliseconds(
-        attribute(dataset, middle, "MRTimingAndRelatedParametersSequence", "RepetitionTime")
+        attribute(dataset, frame, "MRTimingAndRelatedParametersSequence", "RepetitionTime")
     )
     inversion = _milliseconds(
-        attribute(dataset, middle, "MRModifierSequence", "InversionTimes")
+        attribute(dataset, frame, "MRModifierSequence", "InversionTimes")
         or dataset.get("InversionTime")
     )
     if echo is None or repetition is None:

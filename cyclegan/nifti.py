@@ -1,14 +1,17 @@
-"""Read NIfTI-1 and NIfTI-2 single files (.nii, .nii.gz) without trusting their headers.
+"""Read NIfTI-1, NIfTI-2 and Analyze 7.5 without trusting their headers.
 
-The header is parsed by nibabel; the bytes are read here, because only so can a header's claims
-be checked first and a compressed file be stopped soon after what its header accounts for.
+The header is parsed by nibabel; the voxels are read here, plane by plane into the result, because
+only so can a header's claims be checked first, a compressed file be stopped soon after what its
+header accounts for, and memory stay at the result and one plane.
 """
 
 from __future__ import annotations
 
 import gzip
 import logging
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import BinaryIO
 
 import nibabel as nib
@@ -16,56 +19,103 @@ import numpy as np
 from nibabel.orientations import io_orientation
 
 from .geometry import is_usable, spacing_of, turn_for_reading
-from .volume import MIN_SIDE, ORIENTATION_UNKNOWN, ReadError, Volume, check_claimed_size
+from .volume import (
+    MAX_FILE_BYTES,
+    MIN_SIDE,
+    ORIENTATION_UNKNOWN,
+    ReadError,
+    Volume,
+    check_claimed_size,
+)
 
 MAX_HEADER_BYTES = 16 * 2**20  # header and extensions before the voxels start
 MAX_TAIL_BYTES = 64 * 2**20  # unpacked behind the voxels in search of gzip's checksum
-_MAGICS = {348: (344, b"n+1\0"), 540: (4, b"n+2\0")}
+_DEFLATE_RATIO = 1032  # no deflate stream unpacks to more times its size (zlib's technical notes)
+_MILLIMETRES = {"meter": 1000.0, "micron": 1e-3}  # other units are mm or not told
+# Where each version keeps its magic, and what that is in a single file and in a pair.
+_MAGICS = {348: (344, b"n+1\0", b"ni1\0"), 540: (4, b"n+2\0", b"ni2\0")}
 _SILENT = logging.getLogger(f"{__name__}.silent")  # header repairs of nibabel's; not for our log
 _SILENT.disabled = True
 
 
-def read(path: Path) -> Volume:
-    """Read a NIfTI file as axial slices of the closest canonical axes.
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """What a header says of the voxels, checked.
+
+    Attributes:
+        header: nibabel's, repaired.
+        voxels: the file they are in, plain or gzip.
+        shape: (i, j, k) of one volume.
+        count: volumes, the product of the fourth and higher dimensions.
+        start: byte of the (unpacked) image file at which the voxels start.
+        axes: which of (i, j, k) are leafed through, run down and run along a slice.
+    """
+
+    header: nib.analyze.AnalyzeHeader
+    voxels: BinaryIO
+    shape: tuple[int, int, int]
+    count: int
+    start: int
+    axes: tuple[int, int, int]
+
+    @property
+    def slices(self) -> tuple[int, int, int]:
+        """(Z, H, W) before the slices are turned."""
+        return tuple(self.shape[axis] for axis in self.axes)
+
+    @property
+    def affine(self) -> np.ndarray:
+        """(4, 4) taking (i, j, k, 1) to RAS+ mm; from spacing alone where `oriented` is False."""
+        return next(iter(_placements(self.header)), self.header.get_base_affine())
+
+    @property
+    def oriented(self) -> bool:
+        """Whether the header places the voxels in the patient."""
+        return bool(_placements(self.header))
+
+
+def read(
+    stream: BinaryIO, name: str, *, image: BinaryIO | None = None, index: int | None = None
+) -> Volume:
+    """Read one volume of a NIfTI or Analyze file as axial slices of the closest canonical axes.
 
     Axial slices are cut from the stack whatever plane it was scanned in, unless that would leave
     a side below `MIN_SIDE`; then slices are shown in the plane the file stores them in.
-    """
-    name = path.name
-    with path.open("rb") as raw:
-        packed = raw.read(2) == b"\x1f\x8b"
-        raw.seek(0)
-        with gzip.GzipFile(fileobj=raw) if packed else raw as stream:
-            header = _header(stream, name)
-            shape = _shape(header, name)
-            stored = _voxels(stream, header, shape, name)
 
-    affine = header.get_best_affine().astype(np.float64)
-    notes: tuple[str, ...] = ()
-    oriented = is_usable(affine) and bool(header["qform_code"] > 0 or header["sform_code"] > 0)
-    if not is_usable(affine):
+    Args:
+        stream: the file, or the .hdr of a pair; plain or gzip.
+        name: file name for messages and for the volume.
+        image: the .img of the pair.
+        index: which volume of a 4-D file; may be omitted if only one has content.
+
+    Raises:
+        ReadError: the file is damaged, too large, not of real numbers, or the volume is not told.
+    """
+    layout = read_layout(stream, name, image)
+    if index is None:
+        index = _only_volume(name, layout)
+    affine = layout.affine
+    usable, oriented = is_usable(affine), layout.oriented
+    if not usable:
         affine = np.eye(4)
-    slice_axis = _slice_axis(shape, io_orientation(affine))
-    column_axis, row_axis = (axis for axis in range(3) if axis != slice_axis)
-    order = [column_axis, row_axis, slice_axis]
-    check_claimed_size(name, shape[row_axis], shape[column_axis], shape[slice_axis])
-    pixels = _scaled(stored.transpose(slice_axis, row_axis, column_axis), header)
-    pixels, turned, directions, plane_notes = turn_for_reading(pixels, affine[:, [*order, 3]])
-    spacing = spacing_of(turned)
-    if oriented:
-        notes += plane_notes
-        if max(spacing[1:]) > 2 * min(spacing[1:]):
-            notes += (
-                "The stack was scanned in another plane; axial cuts through it are coarse "
-                f"({spacing[1]:.1f} x {spacing[2]:.1f} mm).",
-            )
-    else:
-        notes += (ORIENTATION_UNKNOWN,)
+    plane, row, column = layout.axes
+    turn = turn_for_reading(affine[:, [column, row, plane, 3]], layout.slices)
+    pixels = np.empty(turn.shape, dtype=np.float32)
+    stored = turn.stored_view(pixels).transpose(np.argsort(layout.axes))
+    for k, values in enumerate(_planes(name, layout, range(index, index + 1))):
+        stored[:, :, k] = values
+    spacing = spacing_of(turn.affine)
+    notes = turn.notes if oriented else (ORIENTATION_UNKNOWN,)
+    if oriented and max(spacing[1:]) > 2 * min(spacing[1:]):
+        notes += (
+            "The stack was scanned in another plane; axial cuts through it are coarse "
+            f"({spacing[1]:.1f} x {spacing[2]:.1f} mm).",
+        )
     return Volume(
         pixels=pixels,
-        spacing=spacing if is_usable(header.get_best_affine()) else None,
-        affine=turned,
-        directions=directions if oriented else None,
+        spacing=spacing if usable else None,
+        affine=turn.affine,
+        directions=turn.directions if oriented else None,
         window=None,
         contrast_hint=None,
         name=name,
@@ -74,68 +124,168 @@ def read(path: Path) -> Volume:
     )
 
 
-def _header(stream: BinaryIO, name: str) -> nib.Nifti1Header:
-    """Parse and repair the fixed part of the header; extensions are never looked at."""
-    block = stream.read(348)
-    length = next(
-        n for order in ("little", "big") if (n := int.from_bytes(block[:4], order)) < 2**16
-    )
-    block += stream.read(length - 348)
-    start, magic = _MAGICS[length]
-    found = block[start : start + 4]
-    if found != magic:
+def read_layout(stream: BinaryIO, name: str, image: BinaryIO | None = None) -> Layout:
+    """Parse a header and check every claim in it against the limits and the size of the file.
+
+    Args:
+        stream, name, image: as for `read`.
+
+    Raises:
+        ReadError: the header cannot be believed, or its numbers are not grey values.
+    """
+    header, single = _header(stream)
+    if not single and image is None:
         raise ReadError(
-            f"{name}: this is half of an Analyze or NIfTI .hdr/.img pair; convert the pair to one "
-            ".nii or .nii.gz file."
+            f"{name}: this is half of an Analyze or NIfTI .hdr/.img pair; choose both files "
+            "together, or convert the pair to one .nii or .nii.gz file."
         )
+    voxels = stream if single else image
+    shape, count = _shape(header, name)
+    least = int(header["sizeof_hdr"]) if single else 0
+    start = int(header["vox_offset"]) or (header.single_vox_offset if single else 0)
+    if not least <= start <= MAX_HEADER_BYTES:
+        raise ReadError(f"{name}: the header puts the voxels at byte {start}; it is damaged.")
+    wanted = int(np.prod(shape)) * header.get_data_dtype().itemsize * count
+    if wanted > MAX_FILE_BYTES:
+        raise ReadError(
+            f"{name}: {count} volumes of {' x '.join(map(str, shape))} voxels are "
+            f"{wanted / 2**30:.1f} GiB, more than the {MAX_FILE_BYTES / 2**30:.0f} GiB that are "
+            "read; save fewer volumes."
+        )
+    size, packed = _size(voxels)
+    if size * (_DEFLATE_RATIO if packed else 1) < start + wanted:
+        raise ReadError(
+            f"{name}: the file ends early (the header promises {wanted} bytes of voxels); copy it "
+            "again."
+        )
+    layout = Layout(header, voxels, shape, count, start, (2, 1, 0))
+    affine = layout.affine
+    plane = _slice_axis(shape, io_orientation(affine if is_usable(affine) else np.eye(4)))
+    column, row = (axis for axis in range(3) if axis != plane)
+    check_claimed_size(name, shape[row], shape[column], shape[plane])
+    return Layout(header, voxels, shape, count, start, (plane, row, column))
+
+
+def volumes_with_content(name: str, layout: Layout) -> list[int]:
+    """Which volumes of a 4-D file hold more than one finite value, in one pass over the file."""
+    ranges = np.tile([np.inf, -np.inf], (layout.count, 1))
+    planes = _planes(name, layout, range(layout.count))
+    for number, values in enumerate(planes):
+        found = ranges[number // layout.shape[2]]
+        if found[0] >= found[1]:
+            finite = values[np.isfinite(values)]
+            if finite.size:
+                found[:] = min(found[0], finite.min()), max(found[1], finite.max())
+    return [int(index) for index in np.flatnonzero(ranges[:, 0] < ranges[:, 1])]
+
+
+def _only_volume(name: str, layout: Layout) -> int:
+    if layout.count == 1:
+        return 0
+    found = volumes_with_content(name, layout)
+    if len(found) == 1:
+        return found[0]
+    raise ReadError(
+        f"{name}: the file holds {layout.count} volumes of "
+        f"{' x '.join(map(str, layout.shape))} voxels, {len(found)} of them with content; save one "
+        "of them as a 3-D file."
+    )
+
+
+def _size(stream: BinaryIO) -> tuple[int, bool]:
+    """Bytes of a file as it is stored, and whether it is gzip; leaves the stream at its start."""
+    size = stream.seek(0, 2)
+    stream.seek(0)
+    packed = stream.read(2) == b"\x1f\x8b"
+    stream.seek(0)
+    return size, packed
+
+
+@contextmanager
+def _unpacked(stream: BinaryIO) -> Iterator[BinaryIO]:
+    """The file from its start, inflated on the way where it is gzip; the stream stays open."""
+    if _size(stream)[1]:
+        with gzip.GzipFile(fileobj=stream) as unpacked:
+            yield unpacked
+    else:
+        yield stream
+
+
+def _header(stream: BinaryIO) -> tuple[nib.analyze.AnalyzeHeader, bool]:
+    """The fixed part of the header, repaired, and whether the voxels follow in the same file.
+
+    Extensions are never looked at.
+    """
+    with _unpacked(stream) as unpacked:
+        block = unpacked.read(348)
+        length = next(
+            n for order in ("little", "big") if (n := int.from_bytes(block[:4], order)) < 2**16
+        )
+        block += unpacked.read(length - 348)
+    start, single, pair = _MAGICS[length]
+    magic = block[start : start + 4]
     kind = nib.Nifti1Header if length == 348 else nib.Nifti2Header
+    if magic not in (single, pair) and length == 348:
+        kind = nib.Spm99AnalyzeHeader  # Analyze with SPM's scale factor, absent where it is 0
     header = kind(block, check=False)
     header.check_fix(logger=_SILENT, error_level=40)
-    return header
+    return header, magic == single
 
 
-def _shape(header: nib.Nifti1Header, name: str) -> tuple[int, int, int]:
-    """Three dimensions, or a refusal."""
+def _shape(header: nib.analyze.AnalyzeHeader, name: str) -> tuple[tuple[int, int, int], int]:
+    """Three dimensions and the number of volumes, or a refusal."""
     shape = [int(side) for side in header.get_data_shape()]
     if any(side < 1 for side in shape) or len(shape) < 2:
         raise ReadError(f"{name}: the header gives the dimensions {shape}, which hold no image.")
-    if any(side > 1 for side in shape[3:]):
-        raise ReadError(
-            f"{name}: the file holds {int(np.prod(shape[3:], dtype=object))} volumes (dimensions "
-            f"{' x '.join(map(str, shape))}); save one of them as a 3-D file."
-        )
     dtype = header.get_data_dtype()
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
         raise ReadError(
             f"{name}: the voxels are colour or complex numbers (NIfTI data type "
             f"{int(header['datatype'])}); save one grey, real-valued channel."
         )
+    count = int(np.prod(shape[3:], dtype=object))
     shape = [*shape, 1, 1][:3]
     # Which side is the slice is not known yet: refuse by the total and by the largest plane.
     small, middle, large = sorted(shape)
     check_claimed_size(name, large, middle, small)
-    return tuple(shape)
+    return tuple(shape), count
 
 
-def _voxels(
-    stream: BinaryIO, header: nib.Nifti1Header, shape: tuple[int, int, int], name: str
-) -> np.ndarray:
-    """The stored values, (i, j, k), unpacked no further than the header accounts for."""
+def _placements(header: nib.analyze.AnalyzeHeader) -> list[np.ndarray]:
+    """Usable affines in mm that a header gives, best first: sform, then qform (nifti1.h)."""
+    found = []
+    if isinstance(header, nib.Nifti1Header):
+        scale = _MILLIMETRES.get(header.get_xyzt_units()[0], 1.0)
+        for code, form in (("sform_code", header.get_sform), ("qform_code", header.get_qform)):
+            with suppress(nib.spatialimages.HeaderDataError):  # a quaternion that is none
+                affine = np.diag([scale, scale, scale, 1.0]) @ form()
+                if header[code] > 0 and is_usable(affine):
+                    found.append(affine)
+    return found
+
+
+def _planes(name: str, layout: Layout, volumes: range) -> Iterator[np.ndarray]:
+    """Yield the planes (i, j) of volumes in physical values; read to the end behind the last."""
+    header, (height, width, depth) = layout.header, layout.shape
     dtype = header.get_data_dtype()
-    offset = int(header["vox_offset"]) or header.single_vox_offset
-    if not int(header["sizeof_hdr"]) <= offset <= MAX_HEADER_BYTES:
-        raise ReadError(f"{name}: the header puts the voxels at byte {offset}; it is damaged.")
-    wanted = int(np.prod(shape)) * dtype.itemsize
-    stream.read(offset - stream.tell())
-    data = stream.read(wanted)
-    if len(data) < wanted:
-        raise ReadError(
-            f"{name}: the file ends early ({len(data)} of {wanted} bytes of voxels); copy it again."
-        )
-    for _ in range(MAX_TAIL_BYTES // 2**20):  # gzip verifies its checksum at the very end
-        if not stream.read(2**20):
-            break
-    return np.frombuffer(data, dtype=dtype).reshape(shape, order="F")
+    slope, intercept = header.get_slope_inter()
+    slope, intercept = (1.0, 0.0) if slope is None else (float(slope), float(intercept or 0.0))
+    plane_bytes = height * width * dtype.itemsize
+    with _unpacked(layout.voxels) as unpacked, np.errstate(over="ignore", invalid="ignore"):
+        unpacked.seek(layout.start + volumes.start * depth * plane_bytes)
+        for number in range(len(volumes) * depth):
+            data = unpacked.read(plane_bytes)
+            if len(data) < plane_bytes:
+                raise ReadError(
+                    f"{name}: the file ends early, after {number} of {len(volumes) * depth} "
+                    "planes; copy it again."
+                )
+            stored = np.frombuffer(data, dtype=dtype).reshape((height, width), order="F")
+            plain = (slope, intercept) == (1.0, 0.0)
+            yield stored if plain else stored.astype(np.float64) * slope + intercept
+        for _ in range(MAX_TAIL_BYTES // 2**20):  # gzip verifies its checksum at the very end
+            if not unpacked.read(2**20):
+                break
 
 
 def _slice_axis(shape: tuple[int, int, int], orientation: np.ndarray) -> int:
@@ -144,14 +294,3 @@ def _slice_axis(shape: tuple[int, int, int], orientation: np.ndarray) -> int:
     if min(side for axis, side in enumerate(shape) if axis != axial) >= MIN_SIDE:
         return axial
     return int(np.argmin(shape))
-
-
-def _scaled(stored: np.ndarray, header: nib.Nifti1Header) -> np.ndarray:
-    """float32 physical values of a (Z, H, W) view, slice by slice to keep memory at one copy."""
-    slope, intercept = header.get_slope_inter()
-    slope, intercept = (1.0, 0.0) if slope is None else (float(slope), float(intercept))
-    pixels = np.empty(stored.shape, dtype=np.float32)
-    with np.errstate(over="ignore", invalid="ignore"):
-        for index, plane in enumerate(stored):
-            pixels[index] = plane.astype(np.float64) * slope + intercept
-    return pixels

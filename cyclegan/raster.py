@@ -5,7 +5,7 @@ Pillow decodes, except 16-bit PNG with more than one channel, which it would squ
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -20,17 +20,18 @@ _EXIF_ORIENTATION = 0x0112
 _DIRECT_MODES = ("L", "LA", "RGB", "RGBA", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 
 
-def read(path: Path) -> Volume:
+def read(stream: BinaryIO, name: str) -> Volume:
     """Read a PNG, JPEG or BMP file as one slice in the values that it stores."""
-    with Image.open(path, formats=_FORMATS) as image:
-        check_claimed_size(path.name, image.height, image.width)
+    with Image.open(stream, formats=_FORMATS) as image:
+        check_claimed_size(name, image.height, image.width)
         image.verify()  # PNG checksums; decoding stops at the last pixel, short of some of them
-    with Image.open(path, formats=_FORMATS) as image:  # verify uses an image up
+    stream.seek(0)
+    with Image.open(stream, formats=_FORMATS) as image:  # verify uses an image up
         upright = image.getexif().get(_EXIF_ORIENTATION, 1)
-        deep = image.format == "PNG" and _is_deep_colour_png(path)
-        pixels = _decode_deep_png(path) if deep else decode(image)
-    pixels = apply_exif_orientation(grey(pixels, path.name), upright)
-    return slices_without_geometry(pixels[None], path.name)
+        deep = image.format == "PNG" and _is_deep_colour_png(stream)
+        pixels = _decode_deep_png(stream) if deep else decode(image)
+    pixels = apply_exif_orientation(grey(pixels, name), upright)
+    return slices_without_geometry(pixels[None], name)
 
 
 def slices_without_geometry(pixels: np.ndarray, name: str) -> Volume:
@@ -102,18 +103,21 @@ def apply_exif_orientation(pixels: np.ndarray, orientation: int) -> np.ndarray:
     return pixels
 
 
-def _is_deep_colour_png(path: Path) -> bool:
+def _is_deep_colour_png(stream: BinaryIO) -> bool:
     """Whether IHDR says 16 bits and more than one channel (PNG specification, 11.2.1)."""
-    with path.open("rb") as stream:
-        header = stream.read(26)
+    at = stream.tell()
+    stream.seek(0)
+    header = stream.read(26)
+    stream.seek(at)
     return header[24] == 16 and header[25] != 0
 
 
-def _decode_deep_png(path: Path) -> np.ndarray:
+def _decode_deep_png(stream: BinaryIO) -> np.ndarray:
     """(H, W, C) uint16 of a 16-bit PNG with 2 to 4 channels."""
     # Imported here: only this rare case needs torch, and importing it takes seconds.
     import torch
     from torchvision.io import ImageReadMode, decode_png
 
-    data = torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8)
+    stream.seek(0)
+    data = torch.frombuffer(bytearray(stream.read()), dtype=torch.uint8)
     return decode_png(data, mode=ImageReadMode.UNCHANGED).permute(1, 2, 0).numpy()

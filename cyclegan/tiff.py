@@ -7,7 +7,8 @@ Pillow's libtiff, which never inflates a strip beyond the size it should have.
 from __future__ import annotations
 
 import struct
-from pathlib import Path
+from collections.abc import Iterator
+from typing import BinaryIO
 
 import numpy as np
 import tifffile
@@ -21,30 +22,26 @@ _CHANNELS_LAST = {"YX": "YX", "YXS": "YXS", "SYX": "YXS"}
 _PILLOW_TYPES = {("uint8", True), ("uint8", False), ("uint16", False), ("float32", False)}
 
 
-def read(path: Path) -> Volume:
+def read(stream: BinaryIO, name: str) -> Volume:
     """Read a TIFF file; pages of equal size become the slices of a volume, in file order."""
-    with tifffile.TiffFile(path) as file:
+    with tifffile.TiffFile(stream, name=name) as file:
         pages = list(file.pages)
         if _next_page_offset(file, pages[-1]) != 0:
-            raise ReadError(
-                f"{path.name}: the TIFF file ends before its last page does; copy it again."
-            )
+            raise ReadError(f"{name}: the TIFF file ends before its last page does; copy it again.")
         pages = [page for page in pages if not page.is_reduced]
-        _refuse_unsuitable(pages, path)
+        _refuse_unsuitable(pages, name, file.filehandle.size)
         if len(pages) == 1 and file.imagej_metadata and len(file.series[0].shape) > 2:
-            _refuse_imagej_stack_with_one_page(file, path.name)
+            _refuse_imagej_stack_with_one_page(file, name)
         first = pages[0]
         plain = first.compression == tifffile.COMPRESSION.NONE and first.bitspersample >= 8
-        planes = (_plain(page) for page in pages) if plain else _through_pillow(path, pages)
-        slices = [
-            _upright(pixels, page, path.name) for pixels, page in zip(planes, pages, strict=True)
-        ]
-    return slices_without_geometry(np.stack(slices), path.name)
+        planes = (_plain(page) for page in pages) if plain else _through_pillow(stream, pages, name)
+        slices = [_upright(pixels, page, name) for pixels, page in zip(planes, pages, strict=True)]
+    return slices_without_geometry(np.stack(slices), name)
 
 
-def _refuse_unsuitable(pages: list[tifffile.TiffPage], path: Path) -> None:
+def _refuse_unsuitable(pages: list[tifffile.TiffPage], name: str, size: int) -> None:
     """Check every page's claims before any of them is decoded."""
-    name, first = path.name, pages[0]
+    first = pages[0]
     check_claimed_size(name, first.imagelength, first.imagewidth, len(pages))
     for page in pages:
         if page.shape != first.shape or page.dtype != first.dtype or page.axes != first.axes:
@@ -65,7 +62,6 @@ def _refuse_unsuitable(pages: list[tifffile.TiffPage], path: Path) -> None:
             f"{name}: a compressed TIFF with {first.samplesperpixel} x {first.dtype} per pixel "
             "cannot be read without loss; save it uncompressed."
         )
-    size = path.stat().st_size
     for page in pages:
         ends = zip(page.dataoffsets, page.databytecounts, strict=True)
         if not page.dataoffsets or any(n < 1 or at < 8 or at + n > size for at, n in ends):
@@ -101,15 +97,16 @@ def _plain(page: tifffile.TiffPage) -> np.ndarray:
     return _white_high(pixels, page)
 
 
-def _through_pillow(path: Path, pages: list[tifffile.TiffPage]):
+def _through_pillow(
+    stream: BinaryIO, pages: list[tifffile.TiffPage], name: str
+) -> Iterator[np.ndarray]:
     """Yield the pages of a compressed file as `_plain` would."""
-    with Image.open(path, formats=("TIFF",)) as image:
+    stream.seek(0)
+    with Image.open(stream, formats=("TIFF",)) as image:
         for page in pages:
             image.seek(page.index)
             if (image.height, image.width) != (page.imagelength, page.imagewidth):
-                raise ReadError(
-                    f"{path.name}: the TIFF's page sizes are contradictory; save again."
-                )
+                raise ReadError(f"{name}: the TIFF's page sizes are contradictory; save again.")
             pixels = decode(image)
             # Pillow turns white-is-zero around itself, but only up to 8 bits.
             yield pixels if page.bitspersample <= 8 else _white_high(pixels, page)

@@ -6,12 +6,15 @@ against the caps below before anything is decoded or allocated. Reading writes n
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import os
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
@@ -23,6 +26,7 @@ MAX_PIXELS = 64 * 2**20  # per slice: 8192 x 8192, far above any MR matrix
 MAX_VOXELS = 512**3  # half a gigabyte once in float32
 MIN_SIDE = 32  # pixels; below this no anatomy can be told
 
+ZIP_MAGIC = b"PK\x03\x04"
 SUPPORTED = "DICOM, NIfTI (.nii, .nii.gz), PNG, JPEG, TIFF or BMP"
 ORIENTATION_UNKNOWN = "The file does not say how the slice lies: orientation unknown."
 
@@ -92,14 +96,43 @@ class Volume:
 
 
 def read_volume(path: str | os.PathLike[str]) -> Volume:
-    """Read a DICOM, NIfTI, PNG, JPEG, TIFF or BMP file into a `Volume`.
+    """Read a DICOM, NIfTI, Analyze, PNG, JPEG, TIFF or BMP file into a `Volume`.
+
+    The other half of an .hdr/.img pair is looked for beside the one that is named. A zip archive
+    is read if it holds one volume or series; `series.open_files` offers a choice of several.
 
     Raises:
         ReadError: the file is missing, is none of these, is damaged, holds colour, is constant,
-            smaller than `MIN_SIDE` or larger than the caps of this module, or has a fourth
-            dimension. No other exception leaves this function.
+            smaller than `MIN_SIDE` or larger than the caps of this module, or holds several
+            volumes. No other exception leaves this function.
     """
     path = Path(path)
+    head = file_head(path)
+    if head[:4] != ZIP_MAGIC:
+        header, image = _pair(path, head)
+        try:
+            with header.open("rb") as stream, (image or header).open("rb") as pixels:
+                return decoded(stream, path.name, image=pixels if image else None)
+        except OSError as error:
+            raise ReadError(f"{path.name}: it cannot be opened ({error.strerror}).") from error
+    from .series import open_files
+
+    selection = open_files([path])
+    if len(selection.choices) > 1:
+        raise ReadError(
+            f"{path.name}: the archive holds {len(selection.choices)} images or series "
+            f"({'; '.join(selection.choices[:3])}{' ...' * (len(selection.choices) > 3)}); "
+            "unpack it and choose one."
+        )
+    return selection.read(0)
+
+
+def file_head(path: Path) -> bytes:
+    """The first kilobyte of a file of acceptable size.
+
+    Raises:
+        ReadError: the file is missing, empty, larger than `MAX_FILE_BYTES` or cannot be opened.
+    """
     try:
         if not path.is_file():
             raise ReadError(f"{path.name}: there is no such file; choose a {SUPPORTED} file.")
@@ -115,17 +148,62 @@ def read_volume(path: str | os.PathLike[str]) -> Volume:
             f"{path.name}: the file has {size / 2**20:.0f} MiB; "
             f"up to {MAX_FILE_BYTES / 2**20:.0f} MiB are read."
         )
-    kind = _kind(head, path.name)
-    reader = import_module(f"{__package__}.{_READERS[kind]}")
+    return head
+
+
+def decoded(stream: BinaryIO, name: str, *, image: BinaryIO | None = None, **which) -> Volume:
+    """Read one volume from a seekable stream.
+
+    Args:
+        stream: at its start; the .hdr where the file is half of a pair.
+        name: file name for messages and for the volume.
+        image: the .img of a pair.
+        which: what of the file is wanted, as the reader of its kind takes it.
+
+    Raises:
+        ReadError: as for `read_volume`.
+    """
+    kind = file_kind(stream.read(1024), name)
+    stream.seek(0)
+    if kind == "NIfTI" and image is not None:
+        which["image"] = image
+    with damage_refused(name, kind):
+        reader = import_module(f"{__package__}.{_READERS[kind]}")
+        return checked(reader.read(stream, name, **which))
+
+
+@contextlib.contextmanager
+def damage_refused(name: str, kind: str) -> Iterator[None]:
+    """Turn what decoders raise on damaged bytes, which is anything at all, into a `ReadError`."""
     try:
-        return _checked(reader.read(path))
+        yield
     except ReadError:
         raise
-    except Exception as error:  # on damaged bytes the decoders raise anything at all
+    except Exception as error:
         raise ReadError(
-            f"{path.name}: the {kind} file is damaged or truncated and cannot be decoded; "
+            f"{name}: the {kind} file is damaged or truncated and cannot be decoded; "
             "export or copy it again."
         ) from error
+
+
+def _pair(path: Path, head: bytes) -> tuple[Path, Path | None]:
+    """The header and the image of a pair as far as they lie side by side, else (path, None)."""
+    stem, suffix = split_name(path.name)
+    wanted = {".hdr": ".img", ".img": ".hdr"}.get(suffix)
+    if wanted is None or (suffix == ".img" and is_nifti(head)):
+        return path, None
+    for other in sorted(path.parent.glob(f"{glob.escape(stem)}.*")):
+        if split_name(other.name) == (stem, wanted):
+            return (path, other) if suffix == ".hdr" else (other, path)
+    return path, None
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Stem and lower-case extension of a file name, a .gz behind them left out."""
+    path = Path(name)
+    if path.suffix.lower() == ".gz":
+        path = path.with_suffix("")
+    return path.stem, path.suffix.lower()
 
 
 def check_claimed_size(name: str, rows: int, columns: int, slices: int = 1) -> None:
@@ -152,8 +230,12 @@ def check_claimed_size(name: str, rows: int, columns: int, slices: int = 1) -> N
         )
 
 
-def _kind(head: bytes, name: str) -> str:
-    """Tell the kind of file from its first kilobyte, or refuse it."""
+def file_kind(head: bytes, name: str) -> str:
+    """Tell the kind of a file from its first kilobyte: "DICOM", "NIfTI", "PNG", "JPEG", ...
+
+    Raises:
+        ReadError: the file is of no kind that can be read.
+    """
     if head[128:132] == b"DICM":  # first: the preamble before it may pose as TIFF (PS3.10 7.1)
         return "DICOM"
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -162,14 +244,14 @@ def _kind(head: bytes, name: str) -> str:
         return "JPEG"
     if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         return "TIFF"
-    if _is_nifti(head):
+    if is_nifti(head):
         return "NIfTI"
     if head.startswith(b"\x1f\x8b"):
         try:
             inner = zlib.decompressobj(31).decompress(head, 1024)
         except zlib.error:
             inner = b""
-        if _is_nifti(inner):
+        if is_nifti(inner):
             return "NIfTI"
         raise ReadError(
             f"{name}: the gzip file holds no NIfTI volume; unpack it and choose the image inside."
@@ -181,12 +263,12 @@ def _kind(head: bytes, name: str) -> str:
         group, element = (int.from_bytes(head[i : i + 2], order) for i in (0, 2))
         if group in (0x0002, 0x0008) and element <= 0x0100 and len(head) > 8:
             return "DICOM"
-    if head.startswith(b"PK\x03\x04"):
-        raise ReadError(f"{name}: this is a zip archive; unpack it and choose one image inside.")
+    if head.startswith(ZIP_MAGIC):
+        raise ReadError(f"{name}: this is an archive inside another; unpack it first.")
     raise ReadError(f"{name}: this is not an image that can be read; choose a {SUPPORTED} file.")
 
 
-def _is_nifti(head: bytes) -> bool:
+def is_nifti(head: bytes) -> bool:
     """Whether a header of NIfTI-1, NIfTI-2 or its ancestor Analyze 7.5 starts here.
 
     All three start with their own length: https://nifti.nimh.nih.gov/nifti-1, -2.
@@ -194,7 +276,7 @@ def _is_nifti(head: bytes) -> bool:
     return any(int.from_bytes(head[:4], order) in (348, 540) for order in ("little", "big"))
 
 
-def _checked(volume: Volume) -> Volume:
+def checked(volume: Volume) -> Volume:
     """Make pixels finite float32 and refuse images without content."""
     name, notes = volume.name, volume.notes
     with np.errstate(over="ignore"):  # beyond float32 becomes infinite and is dealt with here

@@ -23,7 +23,7 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from cyclegan.dicom import codestream_size
+from cyclegan.dicom_parse import codestream_size
 from cyclegan.volume import ORIENTATION_UNKNOWN, ReadError, read_volume
 
 READERS = Path(__file__).parents[1] / "../shared/data/readers"
@@ -312,7 +312,7 @@ def test_deflated_data_set_is_read_and_a_bomb_is_not(tmp_path, stored, monkeypat
     dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
     path = saved(tmp_path, dataset)
     np.testing.assert_array_equal(read_volume(path).pixels[0], stored)
-    monkeypatch.setattr("cyclegan.dicom.MAX_FILE_BYTES", 2**16)
+    monkeypatch.setattr("cyclegan.dicom_parse.MAX_INFLATED_BYTES", 2**16)
     head = path.read_bytes()
     meta_end = 132 + 12 + int.from_bytes(head[140:144], "little")  # PS3.10 table 7.1-1
     packer = zlib.compressobj(9, wbits=-15)

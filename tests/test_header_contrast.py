@@ -30,6 +30,8 @@ from cyclegan.header_contrast import contrast_from_header
         (None, {"EchoTime": 4, "RepetitionTime": 25, "ScanningSequence": "GR"}),
         (None, {"AcquisitionContrast": "FLUID_ATTENUATED"}),
         (None, {"SeriesDescription": "T1 map"}),
+        ("T1", {"SeriesDescription": "t1_fl2d", "ImageType": ["ORIGINAL", "PRIMARY", "M", "ND"]}),
+        (None, {"SeriesDescription": "t1_fl2d", "ImageType": ["ORIGINAL", "PRIMARY", "P", "ND"]}),
         (None, {"SeriesDescription": "CT10 head"}),
     ],
 )

@@ -185,7 +185,7 @@ def test_voxel_offsets_out_of_bounds(tmp_path, voxels, offset):
             read_volume(path)
 
 
-def test_useless_affine_leaves_orientation_and_spacing_unknown(tmp_path, voxels):
+def test_useless_affine_leaves_orientation_unknown_and_spacing_as_the_header_has_it(tmp_path, voxels):
     image = nib.Nifti1Image(voxels, np.eye(4))
     data = bytearray(image.to_bytes())
     data[280:328] = np.zeros(12, "<f4").tobytes()  # srow_x, srow_y, srow_z
@@ -193,7 +193,7 @@ def test_useless_affine_leaves_orientation_and_spacing_unknown(tmp_path, voxels)
     path.write_bytes(bytes(data))
     volume = read_volume(path)
     assert volume.directions is None
-    assert volume.spacing is None
+    assert volume.spacing == (1, 1, 1)
     assert ORIENTATION_UNKNOWN in volume.notes
 
 

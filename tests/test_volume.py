@@ -128,7 +128,7 @@ def test_magic_followed_by_rubbish(tmp_path, family):
         (b"", "the file is empty"),
         (b"Dear colleague, please find attached", "not an image that can be read"),
         (b"<!DOCTYPE html><html><body>Log in</body></html>", "not an image that can be read"),
-        (b"PK\x03\x04" + bytes(200), "zip archive"),
+        (b"PK\x03\x04" + bytes(200), "zip file is damaged"),
         (gzip.compress(b"a text file" * 100), "gzip file holds no NIfTI"),
         (b"\x1f\x8b" + b"\xff" * 100, "gzip file holds no NIfTI"),
         (b"\x80\x04\x95" + bytes(100), "not an image that can be read"),  # a pickle

@@ -1,0 +1,137 @@
+"""Files as bytes in memory, archives unpacked by counting; no name in an archive touches a disk."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from .volume import MAX_FILE_BYTES, ZIP_MAGIC, ReadError, damage_refused, file_head
+
+MAX_ENTRIES = 10_000
+MAX_DIRECTORY_BYTES = 4 * 2**20  # of an archive's list of entries, before it is parsed
+MAX_RATIO = 300  # deflate reaches 1032; slices of a head, air and all, stay below 20
+_RATIO_FROM = 16 * 2**20  # bytes; a small archive of black pictures is no bomb
+_CHUNK = 2**20
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others cannot be stopped in time
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """One file.
+
+    Attributes:
+        name: without folders, printable.
+        data: its content.
+        archive: name of the archive that it came in, else "".
+        folder: where in the archive it lay, else "".
+    """
+
+    name: str
+    data: bytes
+    archive: str = ""
+    folder: str = ""
+
+
+def members_of(paths: list[Path]) -> tuple[list[Member], dict[str, list[str]]]:
+    """Read files and unpack zip archives, `MAX_FILE_BYTES` in all.
+
+    Returns:
+        The files in order, and names of those left out by reason.
+
+    Raises:
+        ReadError: a file cannot be opened, an archive is damaged or blown up, or all together are
+            too large.
+    """
+    members: list[Member] = []
+    left_out: dict[str, list[str]] = defaultdict(list)
+    budget = MAX_FILE_BYTES
+    for path in paths:
+        try:
+            head = file_head(path)
+        except ReadError:
+            if len(paths) == 1 or not path.is_file() or path.stat().st_size:
+                raise
+            left_out["empty"].append(path.name)
+            continue
+        if head[:4] == ZIP_MAGIC:
+            found = _unpacked(path, budget, left_out)
+        else:
+            found = [Member(path.name, _content(path, budget))]
+        budget -= sum(len(member.data) for member in found)
+        members += found
+    return members, left_out
+
+
+def _content(path: Path, budget: int) -> bytes:
+    if path.stat().st_size > budget:
+        raise _too_large(path.name)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ReadError(f"{path.name}: the file cannot be opened ({error.strerror}).") from error
+
+
+def _unpacked(path: Path, budget: int, left_out: dict[str, list[str]]) -> list[Member]:
+    members = []
+    with damage_refused(path.name, "zip"), path.open("rb") as stream:
+        # What ZipFile is about to parse, as it will find it; every entry costs it half a kilobyte.
+        record = zipfile._EndRecData(stream)
+        if record and record[zipfile._ECD_SIZE] > MAX_DIRECTORY_BYTES:
+            raise ReadError(f"{path.name}: the archive lists too many files; send one series.")
+        with zipfile.ZipFile(stream) as archive:
+            entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+            if len(entries) > MAX_ENTRIES:
+                raise ReadError(
+                    f"{path.name}: the archive holds {len(entries)} files; up to {MAX_ENTRIES} "
+                    "are read, so send one series."
+                )
+            for entry in entries:
+                where = PurePosixPath(entry.filename)
+                name = "".join(c if c.isprintable() else "?" for c in where.name)
+                if name.startswith(".") or "__MACOSX" in where.parts:
+                    left_out["no image that can be read"].append(name)
+                elif entry.flag_bits & 1:
+                    left_out["encrypted"].append(name)
+                elif entry.compress_type not in _METHODS:
+                    left_out["packed by a rare method"].append(name)
+                else:
+                    try:
+                        data = _inflated(archive, entry, path.name, budget)
+                    except (zipfile.BadZipFile, zlib.error, EOFError):
+                        left_out["damaged in the archive"].append(name)
+                        continue
+                    budget -= len(data)
+                    if data:
+                        folder = f"{path.name}/{where.parent}"
+                        members.append(Member(name, data, archive=path.name, folder=folder))
+                    else:
+                        left_out["empty"].append(name)
+    return members
+
+
+def _inflated(
+    archive: zipfile.ZipFile, entry: zipfile.ZipInfo, archive_name: str, budget: int
+) -> bytes:
+    """Content of an entry; counts what comes out, whatever the directory claims."""
+    content = bytearray()
+    with archive.open(entry) as stream:
+        while chunk := stream.read(_CHUNK):
+            content += chunk
+            if len(content) > budget:
+                raise _too_large(archive_name)
+            if len(content) > max(_RATIO_FROM, MAX_RATIO * entry.compress_size):
+                raise ReadError(
+                    f"{archive_name}: a file in the archive unpacks to more than {MAX_RATIO} times "
+                    "its size, as no image does; nothing was read."
+                )
+    return bytes(content)
+
+
+def _too_large(name: str) -> ReadError:
+    return ReadError(
+        f"{name}: together the files have more than {MAX_FILE_BYTES / 2**20:.0f} MiB unpacked; "
+        "send one series at a time."
+    )

@@ -1,0 +1,160 @@
+"""Parse a DICOM file and refuse what is no grey image, before anything of it is decoded.
+
+Parsing and decompression are pydicom's (with the decoders of pylibjpeg and GDCM); what a hostile
+file could blow up there (deflated data sets, codestreams larger than the image) is checked first.
+"""
+
+from __future__ import annotations
+
+import warnings
+import zlib
+from typing import BinaryIO
+
+import pydicom
+from pydicom.encaps import generate_frames
+from pydicom.filereader import read_dataset, read_preamble
+from pydicom.pixels import get_decoder
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
+
+from . import dicom_frames
+from .volume import MAX_VOXELS, ReadError, check_claimed_size
+
+MAX_INFLATED_BYTES = 2 * MAX_VOXELS  # of a deflated data set: 16 bits for each voxel
+
+
+def parse(stream: BinaryIO, name: str, *, header_only: bool = False) -> pydicom.FileDataset:
+    """Parse one file and refuse what is no grey image of acceptable size.
+
+    Args:
+        stream: at its start.
+        name: file name for messages.
+        header_only: leave the pixels out; what is wrong with them is then not noticed.
+
+    Raises:
+        ReadError: the object holds no image that can be read.
+    """
+    with quiet():
+        _refuse_deflated_bomb(stream, name)
+        dataset = pydicom.dcmread(stream, force=True, stop_before_pixels=header_only)
+        if not hasattr(dataset, "file_meta"):
+            dataset.file_meta = pydicom.dataset.FileMetaDataset()
+        if not dataset.file_meta.get("TransferSyntaxUID"):
+            implicit, little = dataset.original_encoding
+            dataset.file_meta.TransferSyntaxUID = (
+                pydicom.uid.ImplicitVRLittleEndian
+                if implicit
+                else pydicom.uid.ExplicitVRLittleEndian
+                if little
+                else ExplicitVRBigEndian
+            )
+        _refuse_unsuitable(dataset, name, header_only)
+    return dataset
+
+
+def quiet() -> warnings.catch_warnings:
+    """Silence pydicom's warnings: they quote header values, which are the patient's."""
+    return warnings.catch_warnings(action="ignore")
+
+
+def _refuse_deflated_bomb(stream: BinaryIO, name: str) -> None:
+    """Measure a deflated data set before pydicom inflates it; leaves the stream at its start."""
+    try:
+        read_preamble(stream, force=False)
+        meta = read_dataset(
+            stream,
+            is_implicit_VR=False,
+            is_little_endian=True,
+            stop_when=lambda tag, vr, length: tag.group != 2,
+        )
+        deflated = meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian
+    except Exception:  # no preamble and no meta group: nothing is deflated then
+        deflated = False
+    inflator, inflated = zlib.decompressobj(-zlib.MAX_WBITS), 0
+    while deflated and not inflator.eof:
+        # A kilobyte inflates to a megabyte at most, and nothing of it is kept.
+        packed = stream.read(2**10)
+        inflated += len(inflator.decompress(packed))
+        if not packed or inflated > MAX_INFLATED_BYTES:
+            break
+    if inflated > MAX_INFLATED_BYTES:
+        raise ReadError(
+            f"{name}: the deflated data set is larger than {MAX_INFLATED_BYTES / 2**20:.0f} MiB; "
+            "store it uncompressed."
+        )
+    stream.seek(0)
+
+
+def _refuse_unsuitable(dataset: pydicom.Dataset, name: str, header_only: bool) -> None:
+    """Refuse objects without a grey image, in words for each case."""
+    stored = header_only or any(
+        key in dataset for key in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+    )
+    needed = ("Rows", "Columns", "BitsAllocated", "PhotometricInterpretation")
+    if not stored or any(dataset.get(key) is None for key in needed):
+        kind = UID(str(dataset.get("SOPClassUID") or "")).name or "object of unknown class"
+        raise ReadError(
+            f"{name}: this DICOM file ({kind}) holds no image or ends before it; "
+            "choose an MR image."
+        )
+    colour = str(dataset.PhotometricInterpretation)
+    if int(dataset.get("SamplesPerPixel") or 1) != 1 or not colour.startswith("MONOCHROME"):
+        raise ReadError(
+            f"{name}: the DICOM image is in colour ({colour}); choose the original grey MR image."
+        )
+    if "MOSAIC" in (dataset.get("ImageType") or ()):
+        raise ReadError(
+            f"{name}: this is a Siemens mosaic, many slices tiled in one image; convert it to "
+            "NIfTI or enhanced DICOM first."
+        )
+    frames = dicom_frames.count(dataset)
+    check_claimed_size(name, int(dataset.Rows), int(dataset.Columns), frames)
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if syntax.is_encapsulated:
+        try:
+            available = get_decoder(syntax).is_available
+        except NotImplementedError:
+            available = False
+        if not available:
+            raise ReadError(
+                f"{name}: there is no decoder here for its compression ({syntax.name}); store it "
+                "uncompressed, for example with gdcmconv --raw."
+            )
+        if not header_only:
+            _refuse_oversized_codestreams(dataset, frames, name)
+
+
+def _refuse_oversized_codestreams(dataset: pydicom.Dataset, frames: int, name: str) -> None:
+    """Decoders allocate what the codestream claims, so it must agree with Rows and Columns."""
+    size = int(dataset.Rows), int(dataset.Columns)
+    expected_bytes = size[0] * size[1] * int(dataset.BitsAllocated) // 8
+    for frame in generate_frames(dataset.PixelData, number_of_frames=frames):
+        claimed = codestream_size(frame)
+        if claimed not in (None, size) or len(frame) > 2 * expected_bytes + 2**16:
+            raise ReadError(
+                f"{name}: the compressed image does not have the {size[1]} x {size[0]} pixels that "
+                "the header promises; export it again."
+            )
+
+
+def codestream_size(frame: bytes) -> tuple[int, int] | None:
+    """(rows, columns) that a JPEG, JPEG-LS or JPEG 2000 codestream claims; None if it is neither.
+
+    Frame header of ISO/IEC 10918-1 B.2.2 and 14495-1 C.2.2; SIZ segment of 15444-1 A.5.1.
+    """
+
+    def number(at: int, width: int) -> int:
+        return int.from_bytes(frame[at : at + width], "big")
+
+    start = frame.find(b"\xff\x4f\xff\x51", 0, 4096)  # behind a JP2 file header, if there is one
+    if start >= 0:
+        columns, rows, column_offset, row_offset = (number(start + 8 + 4 * i, 4) for i in range(4))
+        return rows - row_offset, columns - column_offset
+    at = 2
+    while frame[:2] == b"\xff\xd8" and at + 9 <= len(frame):
+        marker = number(at, 2)
+        if marker == 0xFFF7 or (
+            0xFFC0 <= marker <= 0xFFCF and marker not in (0xFFC4, 0xFFC8, 0xFFCC)
+        ):
+            return number(at + 5, 2), number(at + 7, 2)
+        at += 2 + number(at + 2, 2)
+    return None

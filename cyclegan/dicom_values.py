@@ -1,0 +1,119 @@
+"""From stored DICOM values to the ones that are shown: modality transformation, padding, window."""
+
+from __future__ import annotations
+
+import numpy as np
+import pydicom
+from pydicom.multival import MultiValue
+from pydicom.pixels import apply_modality_lut
+
+from .dicom_frames import attribute, items
+
+_IGNORED_MAP = "The file's real-world value map is not one linear function; it is not applied."
+
+
+def physical(dataset: pydicom.Dataset, index: int, stored: np.ndarray) -> np.ndarray:
+    """Values of a frame after its real-world value map, else after its modality transformation.
+
+    Args:
+        dataset: the object.
+        index: frame, from 0.
+        stored: (H, W) as stored.
+
+    Returns:
+        (H, W) of a real dtype; NaN where pixels are padding (PS3.3 C.7.5.1.1.2).
+    """
+    linear = _linear(dataset, index)
+    if linear is None:
+        values = apply_modality_lut(stored, dataset)
+    elif linear == (1.0, 0.0):
+        values = stored
+    else:
+        values = stored.astype(np.float64) * linear[0] + linear[1]
+    padding = _padding(dataset, stored)
+    if padding is not None and padding.any():
+        values = values.astype(np.float64)
+        values[padding] = np.nan
+    return values
+
+
+def window(dataset: pydicom.Dataset, index: int) -> tuple[float, float] | None:
+    """(center, width) of a frame's first VOI window, in the values of `physical`; PS3.3 C.11.2.
+
+    LINEAR_EXACT and SIGMOID windows are taken like LINEAR ones: their shapes differ, their place
+    on the scale does not.
+    """
+    center, width = (
+        _first_number(attribute(dataset, index, "FrameVOILUTSequence", keyword))
+        for keyword in ("WindowCenter", "WindowWidth")
+    )
+    if center is None or width is None or not width > 0:
+        return None
+    if (world := _world_map(dataset, index)[0]) is not None:
+        # The window counts in rescaled values (C.11.2.1.2.1), the picture in real-world ones.
+        rescale = _rescale(dataset, index)
+        if rescale is None or rescale[0] == 0:
+            return None
+        factor = world[0] / rescale[0]
+        center, width = (center - rescale[1]) * factor + world[1], width * abs(factor)
+    return center, width
+
+
+def notes(dataset: pydicom.Dataset, index: int) -> tuple[str, ...]:
+    """What a reader should know of how a frame's values came about."""
+    return (_IGNORED_MAP,) if _world_map(dataset, index)[1] else ()
+
+
+def _linear(dataset: pydicom.Dataset, index: int) -> tuple[float, float] | None:
+    """Slope and intercept for stored values, or None where a lookup table takes their place."""
+    return _world_map(dataset, index)[0] or _rescale(dataset, index)
+
+
+def _rescale(dataset: pydicom.Dataset, index: int) -> tuple[float, float] | None:
+    """Slope and intercept of the modality transformation; None for a table (PS3.3 C.11.1)."""
+    if dataset.get("ModalityLUTSequence"):
+        return None
+    macro = "PixelValueTransformationSequence"
+    slope = attribute(dataset, index, macro, "RescaleSlope")
+    intercept = attribute(dataset, index, macro, "RescaleIntercept")
+    return (1.0 if slope is None else float(slope), float(intercept or 0.0))
+
+
+def _world_map(dataset: pydicom.Dataset, index: int) -> tuple[tuple[float, float] | None, bool]:
+    """Slope and intercept of a single linear real-world value map, and whether others are left.
+
+    PS3.3 C.7.6.16.2.11; tables and several maps (of several quantities) are not applied.
+    """
+    macro = "RealWorldValueMappingSequence"
+    maps = items(dataset, index, macro) or list(dataset.get(macro) or ())
+    if len(maps) != 1:
+        return None, bool(maps)
+    slope, intercept = (
+        _first_number(maps[0].get(f"RealWorldValue{part}")) for part in ("Slope", "Intercept")
+    )
+    if slope is None or intercept is None or slope == 0 or "RealWorldValueLUTData" in maps[0]:
+        return None, True
+    return (slope, intercept), False
+
+
+def _padding(dataset: pydicom.Dataset, stored: np.ndarray) -> np.ndarray | None:
+    """Mask of PixelPaddingValue, or the range it spans with PixelPaddingRangeLimit."""
+    value = dataset.get("PixelPaddingValue")
+    if value is None or stored.dtype.kind == "f":
+        return None
+    limit = dataset.get("PixelPaddingRangeLimit")
+    # Writers get the sign of this element wrong; compare in the bits that are stored.
+    bits = 8 * stored.dtype.itemsize
+    ends = [int(value), int(value if limit is None else limit)]
+    if stored.dtype.kind == "i":
+        ends = [end - 2**bits if end >= 2 ** (bits - 1) else end for end in ends]
+    else:
+        ends = [end % 2**bits for end in ends]
+    return (stored >= min(ends)) & (stored <= max(ends))
+
+
+def _first_number(value) -> float | None:
+    """The first of one or several finite numbers."""
+    if isinstance(value, list | MultiValue):
+        value = value[0] if value else None
+    return None if value is None or not np.isfinite(float(value)) else float(value)

@@ -1,0 +1,300 @@
+"""Everything that was dropped together, as a choice of volumes: files, series, archives, pairs.
+
+Names serve for messages and for matching the halves of a pair; contents decide everything else.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import pydicom
+
+from . import dicom, nifti
+from .archive import Member, members_of
+from .dicom_frames import Frame, Stack, frames_of, stacks
+from .dicom_parse import parse, quiet
+from .geometry import plane_of
+from .volume import (
+    ReadError,
+    Volume,
+    checked,
+    damage_refused,
+    decoded,
+    file_kind,
+    is_nifti,
+    split_name,
+)
+
+MAX_CHOICES = 64  # more cannot be told apart in a list
+_NAMED = 3  # files that a note names before it only counts
+_PLAIN_TYPES = frozenset(["ORIGINAL", "DERIVED", "PRIMARY", "SECONDARY", "MIXED", "NONE"])
+
+
+@dataclass(frozen=True, eq=False)
+class _Choice:
+    label: str
+    slices: int
+    load: Callable[[], Volume]
+    magnitude: bool = True
+    details: dict[str, str] = field(default_factory=dict)  # what may tell it from its like
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """What can be opened of the files that came together.
+
+    Attributes:
+        choices: one plain label each, different from each other; no header field that identifies
+            the patient is in it.
+        notes: sentences on what was left out and why.
+        best: index of the choice to open first, the one with the most slices,
+            magnitude before phase and maps.
+    """
+
+    choices: tuple[str, ...]
+    notes: tuple[str, ...]
+    best: int
+    _loaders: tuple[Callable[[], Volume], ...]
+
+    def read(self, index: int) -> Volume:
+        """Read choice `index`. The files are not needed any more.
+
+        Raises:
+            ReadError: its pixels are missing, damaged or hold no image.
+        """
+        return self._loaders[index]()
+
+
+def open_files(paths: Sequence[Path]) -> Selection:
+    """Look through files that came together and offer every volume or series in them.
+
+    DICOM objects are grouped by series, plane, matrix, echo and kind of image, and sorted by their
+    position along the slice normal. At most `MAX_FILE_BYTES` are held, in memory only.
+
+    Args:
+        paths: files of any supported kind, zip archives of them, or the halves of .hdr/.img pairs.
+
+    Raises:
+        ReadError: none of the files can be read, or together they are too large.
+    """
+    members, skipped = members_of([Path(path) for path in paths])
+    left_out: dict[str, list[str]] = defaultdict(list, skipped)
+    choices, notes = _choices(members, left_out)
+    for reason, names in left_out.items():
+        shown = ", ".join(names[:_NAMED]) + ", ..." * (len(names) > _NAMED)
+        notes.append(f"{len(names)} file{'s' * (len(names) > 1)} left out ({reason}): {shown}.")
+    if not choices:
+        if len(members) == 1 and not left_out:
+            raise ReadError(notes[0])
+        name = Path(paths[0]).name if paths else "the selection"
+        why = " ".join(notes[:_NAMED]) or "Choose an MR image."
+        raise ReadError(f"{name}: nothing in it can be read as an MR image. {why}")
+    if len(choices) > MAX_CHOICES:
+        notes.append(f"Only the first {MAX_CHOICES} of {len(choices)} images are offered.")
+        choices = choices[:MAX_CHOICES]
+    return Selection(
+        choices=_told_apart(choices),
+        notes=tuple(notes),
+        best=max(
+            range(len(choices)), key=lambda index: (choices[index].slices, choices[index].magnitude)
+        ),
+        _loaders=tuple(choice.load for choice in choices),
+    )
+
+
+def _choices(
+    members: list[Member], left_out: dict[str, list[str]]
+) -> tuple[list[_Choice], list[str]]:
+    """Choices in the order of the files, and refusals; fills `left_out` by reason."""
+    pairs = _pairs(members)
+    images = {id(image) for image in pairs.values()}
+    choices: list[_Choice] = []
+    notes: list[str] = []
+    objects: list[tuple[Member, pydicom.Dataset]] = []
+    for member in members:
+        if id(member) in images:
+            continue
+        try:
+            kind = file_kind(member.data[:1024], member.name)
+        except ReadError as error:
+            if len(members) == 1:
+                notes.append(str(error))
+            else:
+                left_out["no image that can be read"].append(member.name)
+            continue
+        try:
+            with damage_refused(member.name, kind):
+                if kind == "DICOM" and member.name.upper() == "DICOMDIR":
+                    left_out["no image that can be read"].append(member.name)
+                elif kind == "DICOM":
+                    header = parse(io.BytesIO(member.data), member.name, header_only=True)
+                    objects.append((member, header))
+                elif kind == "NIfTI":
+                    choices += _nifti_choices(member, pairs.get(id(member)), notes)
+                else:
+                    choices.append(_picture_choice(member))
+        except ReadError as error:
+            notes.append(str(error))
+    return _dicom_choices(objects, left_out) + choices, notes
+
+
+def _pairs(members: Iterable[Member]) -> dict[int, Member]:
+    """The .img member for each .hdr member of the same folder and stem, by the latter's id."""
+    named = {(member.folder, *split_name(member.name)): member for member in members}
+    return {
+        id(header): named[folder, stem, ".img"]
+        for (folder, stem, suffix), header in named.items()
+        if suffix == ".hdr"
+        and (folder, stem, ".img") in named
+        and not is_nifti(named[folder, stem, ".img"].data[:4])
+    }
+
+
+# NIfTI, Analyze and pictures
+
+
+def _nifti_choices(member: Member, image: Member | None, notes: list[str]) -> list[_Choice]:
+    """One choice for each volume with content."""
+
+    def streams() -> dict[str, io.BytesIO]:
+        return {"image": io.BytesIO(image.data)} if image else {}
+
+    def load(index: int) -> Volume:
+        return decoded(io.BytesIO(member.data), member.name, index=index, **streams())
+
+    layout = nifti.read_layout(io.BytesIO(member.data), member.name, **streams())
+    indices = nifti.volumes_with_content(member.name, layout) if layout.count > 1 else [0]
+    depth, height, width = layout.slices
+    size = _size_label(depth, height, width)
+    if not indices:
+        notes.append(f"{member.name}: none of its {layout.count} volumes has content.")
+    elif len(indices) < layout.count:
+        notes.append(
+            f"{member.name}: {layout.count - len(indices)} of its {layout.count} volumes are empty."
+        )
+    if layout.count == 1:
+        return [_Choice(f"{member.name}, {size}", depth, partial(load, 0))]
+    return [
+        _Choice(
+            f"{member.name}, volume {index + 1} of {layout.count}, {size}",
+            depth,
+            partial(load, index),
+        )
+        for index in indices
+    ]
+
+
+def _picture_choice(member: Member) -> _Choice:
+    """A picture or stack of pages; decoded once to see whether it can be, and not kept."""
+
+    def load() -> Volume:
+        return decoded(io.BytesIO(member.data), member.name)
+
+    shape = load().pixels.shape
+    return _Choice(f"{member.name}, {_size_label(*shape)}", shape[0], load)
+
+
+# DICOM
+
+
+def _dicom_choices(
+    objects: list[tuple[Member, pydicom.Dataset]], left_out: dict[str, list[str]]
+) -> list[_Choice]:
+    frames: list[Frame] = []
+    seen = set()
+    members, headers = [], []
+    for member, header in objects:
+        try:
+            with quiet(), damage_refused(member.name, "DICOM"):
+                found = frames_of(header, len(members))
+        except ReadError as error:
+            left_out["damaged header"].append(str(error).partition(":")[0])
+            continue
+        # Some programs give a whole series one UID; only what also lies the same is a duplicate.
+        place = found[0].position
+        number = str(header.get("InstanceNumber"))
+        key = (found[0].instance[1], number, None if place is None else tuple(place.round(3)))
+        if key in seen and key[0]:
+            left_out["repeats another image"].append(member.name)
+            continue
+        seen.add(key)
+        frames += found
+        members.append(member)
+        headers.append(header)
+    return [_stack_choice(stack, members, headers) for stack in stacks(frames)]
+
+
+def _stack_choice(stack: Stack, members: list[Member], headers: list[pydicom.Dataset]) -> _Choice:
+    sources = {frame.source: members[frame.source] for frame in stack.frames}
+    first = stack.frames[0]
+    name = sources[first.source].name
+    if len(sources) > 1 and sources[first.source].archive:
+        name = sources[first.source].archive
+
+    def source(index: int) -> pydicom.Dataset:
+        return parse(io.BytesIO(sources[index].data), sources[index].name)
+
+    def load() -> Volume:
+        with damage_refused(name, "DICOM"):
+            return checked(dicom.read_stack(stack, source, name))
+
+    plane = plane_of(stack.affine) if stack.affine is not None else ""
+    title = " ".join(filter(None, [_title(headers[first.source]), plane]))
+    size = _size_label(len(stack.frames), *first.traits["matrix"])
+    details = {}
+    if first.traits["echo"] is not None:
+        details["echo"] = f"echo time {first.traits['echo']:g} ms"
+    kind = [part for part in first.traits["kind"] if part not in _PLAIN_TYPES]
+    if kind:
+        details["kind"] = "type " + " ".join(kind)
+    if stack.repeat:
+        details["repeat"] = "image {} of {} per position".format(*stack.repeat)
+    if first.traits["number"] is not None:
+        details["series"] = f"series {first.traits['number']:g}"
+    return _Choice(f"{title}, {size}", len(stack.frames), load, "M" in kind, details)
+
+
+def _title(header: pydicom.Dataset) -> str:
+    """What the scanner's user called the series, unless that names the patient."""
+    words = re.split(r"[\W_]+", f"{header.get('PatientName', '')} {header.get('PatientID', '')}")
+    secret = {word.lower() for word in words if len(word) > 2}
+    for keyword in ("SeriesDescription", "ProtocolName", "SequenceName"):
+        text = "".join(c if c.isprintable() else " " for c in str(header.get(keyword) or ""))
+        if text.strip() and not any(word in text.lower() for word in secret):
+            return text.strip()[:64]
+    return str(header.get("Modality") or "DICOM")[:16]
+
+
+# Labels
+
+
+def _size_label(depth: int, height: int, width: int) -> str:
+    return f"{depth} slice{'s' * (depth != 1)}, {width} x {height}"
+
+
+def _told_apart(choices: list[_Choice]) -> tuple[str, ...]:
+    """Labels, with the details that differ where several would read the same."""
+    alike = defaultdict(list)
+    for choice in choices:
+        alike[choice.label].append(choice)
+    labels = []
+    for choice in choices:
+        group = alike[choice.label]
+        differing = [
+            text
+            for key, text in choice.details.items()
+            if len({other.details.get(key) for other in group}) > 1
+        ]
+        labels.append(", ".join([choice.label, *differing]))
+    total, so_far = Counter(labels), Counter()
+    for index, label in enumerate(labels):
+        so_far[label] += 1
+        if total[label] > 1:
+            labels[index] = f"{label} ({so_far[label]} of {total[label]})"
+    return tuple(labels)

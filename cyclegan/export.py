@@ -1,6 +1,6 @@
-"""Results that leave the page: a labelled PNG for reading, a NIfTI that overlays its source.
+"""Results to take away: a labelled PNG, a NIfTI that overlays its source, a zip of everything.
 
-Writers return bytes; nothing is written to disk here.
+Writers return bytes; nothing is written to disk here. Derived DICOM is in `derived`.
 """
 
 from __future__ import annotations
@@ -8,15 +8,18 @@ from __future__ import annotations
 import gzip
 import io
 import math
+import zipfile
 from collections.abc import Mapping, Sequence
 
 import nibabel as nib
 import numpy as np
 from nibabel.nifti1 import Nifti1Extension
-from nibabel.orientations import io_orientation
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
-from cyclegan import OTHER
+from cyclegan.derived import derived_dicom
+from cyclegan.placement import in_source_grid
+from cyclegan.provenance import CAVEAT, Provenance, synthetic_label
+from cyclegan.provenance import provenance as provenance  # with the writers that ask for it
 from cyclegan.volume import Volume
 
 MIN_PNG_SIDE = 512  # shorter pictures are enlarged, or the label would be wider than the slice
@@ -25,11 +28,6 @@ _MARGIN = 8
 _NIFTI_COMPRESSION = 1  # float noise packs to 0.91 of its size at this level and at level 6
 _MAX_PROPORTION = 10  # pixels longer than that are a broken header, not an MR slice
 _SCALE_BARS_MM = (100, 50, 20, 10, 5, 2, 1)
-
-
-def synthetic_label(to: str) -> str:
-    """What is burnt into a picture of the synthetic contrast `to`, "T1" or "T2"."""
-    return f"SYNTHETIC {to} from {OTHER[to]} - not for diagnosis"
 
 
 def labelled_png(
@@ -101,31 +99,8 @@ def nifti(
     Raises:
         ValueError: shape and volume do not belong together.
     """
-    pixels = np.asarray(pixels, dtype=np.float32)
-    depth = volume.pixels.shape[0]
-    first = 0
-    if pixels.ndim == 2:
-        first = slice_index if slice_index is not None else 0 if depth == 1 else -1
-        pixels = pixels[None]
-        depth = 1
-    if pixels.shape != (depth, *volume.pixels.shape[1:]) or not 0 <= first < len(volume.pixels):
-        raise ValueError(
-            f"a result of shape {pixels.shape} at slice {slice_index} does not lie in a volume of "
-            f"shape {volume.pixels.shape}"
-        )
-    affine = volume.affine
-    if affine is None:
-        slice_mm, row_mm, column_mm = volume.spacing or (1.0, 1.0, 1.0)
-        affine = np.diag([column_mm, row_mm, slice_mm, 1.0])
-    placed = np.array(affine, dtype=np.float64)
-    placed[:3, 3] += first * placed[:3, 2]
-    image = nib.Nifti1Image(pixels.transpose(2, 1, 0), placed)
-    if volume.stored_affine is not None:
-        to_stored = np.linalg.inv(volume.stored_affine) @ affine
-        image = image.as_reoriented(io_orientation(to_stored))
-        if depth == volume.pixels.shape[0]:  # bit for bit, not up to the rounding of two turns
-            image = nib.Nifti1Image(image.dataobj, volume.stored_affine)
-
+    placed, affine = in_source_grid(np.asarray(pixels, dtype=np.float32), volume, slice_index)
+    image = nib.Nifti1Image(placed, affine)
     if volume.directions is None:  # form codes 0: spacing only, as in a source that had no more
         zooms = image.header.get_zooms()
         image = nib.Nifti1Image(image.dataobj, None)
@@ -141,6 +116,65 @@ def nifti(
     header["descrip"] = encoded[:79].decode("utf-8", "ignore").encode("utf-8")
     header.extensions.append(Nifti1Extension("comment", encoded))
     return gzip.compress(image.to_bytes(), _NIFTI_COMPRESSION, mtime=0)
+
+
+def result_zip(
+    translated: np.ndarray,
+    volume: Volume,
+    *,
+    to: str,
+    provenance: Provenance,
+    window: tuple[float, float] | None = None,
+) -> bytes:
+    """Pack a translated volume: a PNG of each slice, NIfTI, README and, of DICOM, derived DICOM.
+
+    Nothing in it, names included, tells who the patient is; times are those of the zip epoch.
+
+    Args:
+        translated: (Z, H, W) in [0, 1], of the shape of `volume.pixels`.
+        volume: the source as `read_volume` returned it.
+        to: the contrast of `translated`, "T1" or "T2".
+        provenance: as `provenance()` gives it.
+        window: (center, width) of the PNGs in values of `translated`; default all of [0, 1].
+
+    Raises:
+        ValueError: shape and volume do not belong together.
+    """
+    label, name = synthetic_label(to), f"synthetic_{to}"
+    described = nifti(translated, volume, description=f"{label}. {CAVEAT} {provenance}")
+    readme = [label, CAVEAT, "", *(f"{k}: {v}" for k, v in provenance.lines().items()), ""]
+    readme.append(f"png/: slices in the order shown{_said(window)}; grey is not calibrated")
+    readme.append(f"{name}.nii.gz: float32, 0 to 1, in the grid of the source")
+    objects, removed = [], []
+    if volume.dicom is not None:
+        objects, removed = derived_dicom(translated, volume, to=to, provenance=provenance)
+        readme.append("dicom/: derived objects, one for each slice")
+        readme += ["", "Removed from the DICOM header:", *(f"- {words}" for words in removed)]
+    readme += ["", "Pixels are not altered to hide a face; a stack through the head may show one."]
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        # PNG and NIfTI are deflated already.
+        def add(inside: str, data: bytes | str, how: int = zipfile.ZIP_STORED) -> None:
+            archive.writestr(zipfile.ZipInfo(f"{name}/{inside}"), data, how)
+
+        add("README.txt", "\n".join(readme) + "\n")
+        add(f"{name}.nii.gz", described)
+        for number, image in enumerate(translated, 1):
+            picture = labelled_png(
+                image,
+                label=label,
+                window=window,
+                spacing=volume.spacing,
+                provenance={**provenance.lines(), "Caveat": CAVEAT},
+            )
+            add(f"png/{name}_{number:04}.png", picture)
+        for number, data in enumerate(objects, 1):
+            add(f"dicom/{name}_{number:04}.dcm", data, zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()
+
+
+def _said(window: tuple[float, float] | None) -> str:
+    return f" at window center {window[0]:.3f}, width {window[1]:.3f}" if window else ""
 
 
 def _enlarged(

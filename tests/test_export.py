@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
+import zipfile
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 from nibabel.orientations import axcodes2ornt, ornt_transform
 from PIL import Image
 from pydicom.data import get_testdata_file
 
-from cyclegan.export import MIN_PNG_SIDE, labelled_png, nifti
+from cyclegan import __version__
+from cyclegan.export import MIN_PNG_SIDE, labelled_png, nifti, provenance, result_zip
+from cyclegan.provenance import CAVEAT, Provenance
 from cyclegan.volume import read_volume
 
 READERS = Path(__file__).parents[1] / "../shared/data/readers"
@@ -224,3 +229,67 @@ def test_nifti_of_a_real_volume_overlays_it():
     result = loaded(nifti(volume.pixels, volume, description=LABEL))
     np.testing.assert_array_equal(result.affine, original.affine)
     np.testing.assert_array_equal(result.get_fdata(), original.get_fdata())
+
+
+# Provenance and everything in one zip
+
+ORIGIN = Provenance("1.2", "ab" * 32, "T1 to T2", "cd" * 32, "0.1.0")
+
+
+class Model:
+    version, checksum = "1.2", "ab" * 32
+
+
+def test_provenance_tells_model_and_source(tmp_path):
+    volume = read_volume(source(tmp_path, "RAS")[0])
+    told = provenance(volume, Model(), "T1")
+    pixels = volume.pixels.astype("<f4").tobytes()
+    assert told == Provenance(
+        "1.2", "ab" * 32, "T2 to T1", hashlib.sha256(pixels).hexdigest(), __version__
+    )
+    for value in ("1.2", "ab" * 32, "T2 to T1", told.source_sha256, __version__):
+        assert value in str(told)
+        assert any(value in line for line in told.lines().values())
+
+
+def unpacked(data: bytes) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert archive.testzip() is None
+        return {Path(name).name: archive.read(name) for name in archive.namelist()}
+
+
+def test_zip_holds_every_slice_in_every_form(tmp_path):
+    path, original = source(tmp_path, "RAS")
+    volume = read_volume(path)
+    translated = volume.pixels / 4000
+    window = (0.4, 0.3)
+    files = unpacked(result_zip(translated, volume, to="T2", provenance=ORIGIN, window=window))
+    assert len(files) == len(translated) + 2  # and no DICOM: the source was none
+    picture = Image.open(io.BytesIO(files["synthetic_T2_0008.png"]))
+    expected = labelled_png(translated[7], label=LABEL, window=window, spacing=volume.spacing)
+    np.testing.assert_array_equal(np.asarray(picture), Image.open(io.BytesIO(expected)))
+    assert ORIGIN.lines().items() <= picture.text.items()
+    result = loaded(files["synthetic_T2.nii.gz"])
+    np.testing.assert_allclose(result.get_fdata() * 4000, original.get_fdata(), atol=1e-3)
+    assert str(ORIGIN) in result.header.extensions[0].get_content().decode()
+    readme = files["README.txt"].decode()
+    for sentence in (LABEL, CAVEAT, *ORIGIN.lines().values()):
+        assert sentence in readme
+
+
+def test_zip_of_a_dicom_source_holds_derived_dicom():
+    volume = read_volume(get_testdata_file("MR_small.dcm"))
+    translated = volume.pixels / volume.pixels.max()
+    files = unpacked(result_zip(translated, volume, to="T1", provenance=ORIGIN))
+    assert set(files) == {
+        *("README.txt", "synthetic_T1.nii.gz", "synthetic_T1_0001.png", "synthetic_T1_0001.dcm")
+    }
+    derived = pydicom.dcmread(io.BytesIO(files["synthetic_T1_0001.dcm"]))
+    assert derived.PatientIdentityRemoved == "YES"
+    assert "Patient's Name" in files["README.txt"].decode()  # of what was removed
+
+
+def test_zip_refuses_what_does_not_belong(tmp_path):
+    volume = read_volume(source(tmp_path, "RAS")[0])
+    with pytest.raises(ValueError, match="does not lie in"):
+        result_zip(volume.pixels[:-1], volume, to="T2", provenance=ORIGIN)

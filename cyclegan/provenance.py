@@ -1,0 +1,68 @@
+"""What every result that leaves the program says about itself."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cyclegan import OTHER, __version__
+
+if TYPE_CHECKING:  # torch is slow to import, and the type suffices here
+    from cyclegan.translate import Translator
+    from cyclegan.volume import Volume
+
+SOFTWARE = "cyclegan-t1t2"
+CAVEAT = "Research demo, not for diagnosis: synthetic images can miss or invent findings."
+
+
+def synthetic_label(to: str) -> str:
+    """What is burnt into a picture of the synthetic contrast `to`, "T1" or "T2"."""
+    return f"SYNTHETIC {to} from {OTHER[to]} - not for diagnosis"
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Which model made a result, and from what; nothing of it tells who the patient is.
+
+    Attributes:
+        model_version: of the weights' config.
+        checksum: SHA-256 of the weights, hexadecimal.
+        direction: "T1 to T2" or "T2 to T1".
+        source_sha256: SHA-256 of the source volume's pixels as read: shown order, (Z, H, W),
+            little-endian float32. The file's own checksum would change with its header.
+        software_version: of this package.
+    """
+
+    model_version: str
+    checksum: str
+    direction: str
+    source_sha256: str
+    software_version: str
+
+    def lines(self) -> dict[str, str]:
+        """Names (Latin-1, at most 79 characters, as PNG text chunks want them) and values."""
+        return {
+            "Direction": self.direction,
+            "Model": self.model_version,
+            "Weights-SHA256": self.checksum,
+            "Source-SHA256": self.source_sha256,
+            "Software": f"{SOFTWARE} {self.software_version}",
+        }
+
+    def __str__(self) -> str:
+        return "; ".join(f"{name}: {value}" for name, value in self.lines().items())
+
+
+def provenance(volume: Volume, translator: Translator, to: str) -> Provenance:
+    """Provenance of the translation of `volume` into `to`, "T1" or "T2"."""
+    pixels = np.ascontiguousarray(volume.pixels, dtype="<f4")
+    return Provenance(
+        model_version=translator.version,
+        checksum=translator.checksum,
+        direction=f"{OTHER[to]} to {to}",
+        source_sha256=hashlib.sha256(pixels).hexdigest(),
+        software_version=__version__,
+    )

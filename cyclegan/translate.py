@@ -1,11 +1,10 @@
 """Pixels in, pixels out: the only thing that the page, the command line and users need.
 
-python -m cyclegan.translate INPUT [INPUT ...] --to T2 --out DIR
+python -m cyclegan.translate INPUT [INPUT ...] --to T2 --out DIR (the command is in `command`)
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +17,7 @@ from torch import nn
 
 from cyclegan import OTHER
 from cyclegan.checkpoint import CONFIG, WEIGHTS, CheckpointError, load_weights
-from cyclegan.export import labelled_png, nifti, synthetic_label
 from cyclegan.preprocess import Frame, Scale, head_mask
-from cyclegan.volume import ReadError, read_volume
 
 BATCH = 4  # slices of a volume at a time
 
@@ -172,70 +169,7 @@ def _checked(image: np.ndarray) -> np.ndarray:
     return image
 
 
-# Command line
-
-
-def translate_file(translator: Translator, path: Path, to: str, out: Path, *, force: bool) -> Path:
-    """Translate one file into `out/NAME_synthetic-T2.nii.gz`, and a labelled PNG for one slice.
-
-    Raises:
-        ReadError: a file that is no MR image, or a result that exists already (without `force`).
-    """
-    stem = path.name.split(".")[0] or path.name
-    target = out / f"{stem}_synthetic-{to}.nii.gz"
-    if target.exists() and not force:
-        raise ReadError(f"{target.name}: exists already; give --force to replace it")
-    volume = read_volume(path)
-    translated = translator.translate(volume.pixels, to)
-    target.write_bytes(
-        nifti(translated, volume, description=f"SYNTHETIC {to} {translator.version}")
-    )
-    if len(translated) == 1:
-        provenance = {"Model": translator.version, "Weights-SHA256": translator.checksum}
-        picture = labelled_png(
-            translated[0],
-            label=synthetic_label(to),
-            spacing=volume.spacing,
-            provenance=provenance,
-        )
-        target.with_name(f"{stem}_synthetic-{to}.png").write_bytes(picture)
-    return target
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Translate files and folders; finishes the rest when one fails, then returns 1."""
-    parser = argparse.ArgumentParser(description="Translate slices and volumes between T1 and T2.")
-    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="files, or folders of files")
-    parser.add_argument("--to", required=True, choices=("T1", "T2"), help="the wanted contrast")
-    parser.add_argument("--out", required=True, metavar="DIR")
-    parser.add_argument("--weights", default="weights", help="folder or Hub repository")
-    parser.add_argument("--force", action="store_true", help="replace existing results")
-    options = parser.parse_args(arguments)
-    out, failures = Path(options.out), []
-    try:
-        translator = Translator.from_pretrained(options.weights)
-    except CheckpointError as error:
-        print(f"translate: {error}", file=sys.stderr)
-        return 2
-    out.mkdir(parents=True, exist_ok=True)
-    for path in _files(options.inputs):
-        try:
-            print(translate_file(translator, path, options.to, out, force=options.force))
-        except ReadError as error:
-            failures.append(str(error))
-    for sentence in failures:
-        print(f"translate: {sentence}", file=sys.stderr)
-    return 1 if failures else 0
-
-
-def _files(inputs: list[str]) -> list[Path]:
-    """Files as they are, folders as the sorted files in them."""
-    found = []
-    for path in map(Path, inputs):
-        inside = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
-        found += [p for p in inside if not p.name.startswith(".")]
-    return found
-
-
 if __name__ == "__main__":
+    from cyclegan.command import main  # it needs this module
+
     sys.exit(main())

@@ -2,18 +2,15 @@
 
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from cyclegan import Translator
 from cyclegan.checkpoint import CheckpointError, export_weights
 from cyclegan.networks import UNetGenerator
-from cyclegan.phantom import draw_slice, draw_volume
+from cyclegan.phantom import draw_slice
 from cyclegan.simulate import simulate_pair
-from cyclegan.translate import main
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
 OPTIONS = {"channels": [8, 16]}
@@ -128,26 +125,3 @@ def test_shipped_weights_reverse_the_contrast_of_a_phantom(shipped, head):
 
 def test_shipped_weights_are_at_most_ten_megabytes():
     assert (WEIGHTS / "model.safetensors").stat().st_size <= 10_000_000
-
-
-# The command line
-
-
-def test_command_translates_files_and_folders_and_finishes_past_a_bad_one(small, tmp_path, capsys):
-    source = tmp_path / "in"
-    source.mkdir()
-    volume = (draw_volume(2, slices=3, size=64) % 251).astype(np.int16)
-    affine = np.diag([2.0, 2.0, 5.0, 1.0])
-    nib.save(nib.Nifti1Image(volume.transpose(2, 1, 0)[:, ::-1], affine), source / "v.nii.gz")
-    (source / "broken.nii.gz").write_bytes(b"nothing")
-    Image.fromarray(volume[1].astype(np.uint16)).save(tmp_path / "slice.png")
-    arguments = [str(source), str(tmp_path / "slice.png"), "--to", "T2"]
-    arguments += ["--out", str(tmp_path / "out"), "--weights", str(small)]
-    assert main(arguments) == 1
-    assert "broken.nii.gz" in capsys.readouterr().err
-    result = nib.load(tmp_path / "out" / "v_synthetic-T2.nii.gz")
-    assert result.shape == (64, 64, 3)
-    np.testing.assert_allclose(result.affine, affine)
-    assert (tmp_path / "out" / "slice_synthetic-T2.png").is_file()
-    assert main(arguments) == 1  # nothing is overwritten
-    assert "--force" in capsys.readouterr().err

@@ -1,0 +1,252 @@
+"""The command: whole folders, results that are complete or absent, and no patient in them."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pydicom
+import pytest
+from PIL import Image
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
+
+from cyclegan import command
+from cyclegan.command import main, plan
+from cyclegan.phantom import draw_volume
+from cyclegan.translate import Translator
+
+AFFINE = np.diag([2.0, 2.0, 5.0, 1.0])
+
+
+@pytest.fixture(scope="module")
+def head() -> np.ndarray:
+    """(3, 64, 64) int16, something like a head."""
+    return (draw_volume(2, slices=3, size=64) % 251).astype(np.int16)
+
+
+def save_nifti(path: Path, volume: np.ndarray) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(volume.transpose(2, 1, 0)[:, ::-1], AFFINE), path)
+    return path
+
+
+def save_series(folder: Path, volume: np.ndarray, description: str = "t1", names=None) -> list:
+    """One classic MR image for each slice, saved from top to bottom, and of a patient."""
+    folder.mkdir(parents=True, exist_ok=True)
+    series, paths = generate_uid(), []
+    for number, image in reversed(list(enumerate(volume))):
+        dataset = Dataset()
+        dataset.SOPClassUID, dataset.SOPInstanceUID = MRImageStorage, generate_uid()
+        dataset.StudyInstanceUID, dataset.SeriesInstanceUID = "1.2.3", series
+        dataset.PatientName, dataset.PatientID = "Mustermann^Erika", "MRN-4711"
+        dataset.Modality, dataset.SeriesDescription = "MR", description
+        dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+        dataset.ImagePositionPatient = [-60, -60, 5 * number]
+        dataset.PixelSpacing, dataset.SliceThickness = [2, 2], 5
+        dataset.Rows, dataset.Columns, dataset.SamplesPerPixel = *image.shape, 1
+        dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 16, 15
+        dataset.PixelRepresentation, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+        dataset.PixelData = image.tobytes()
+        dataset["PixelData"].VR = "OW"
+        dataset.file_meta = FileMetaDataset()
+        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        paths.append(folder / (names[number] if names else f"IM{number}"))
+        pydicom.dcmwrite(paths[-1], dataset, enforce_file_format=True)
+    return paths
+
+
+@pytest.fixture
+def run(export_tiny, tmp_path):
+    """A function that runs the command on inputs, into tmp_path/out."""
+    weights = export_tiny(64)
+
+    def call(*inputs: Path, options: tuple[str, ...] = ()) -> int:
+        fixed = ("--to", "T2", "--out", str(tmp_path / "out"), "--weights", str(weights))
+        return main([*map(str, inputs), *fixed, *options])
+
+    return call
+
+
+def results(tmp_path: Path) -> set[str]:
+    out = tmp_path / "out"
+    return {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+
+
+def test_finishes_past_a_bad_file_and_lists_it(run, tmp_path, head, capsys):
+    save_nifti(tmp_path / "in/v.nii.gz", head)
+    (tmp_path / "in/broken.nii.gz").write_bytes(b"nothing")
+    Image.fromarray(head[1].astype(np.uint16)).save(tmp_path / "slice.png")
+    assert run(tmp_path / "in", tmp_path / "slice.png", tmp_path / "gone.nii") == 1
+    said = capsys.readouterr().err
+    assert "broken.nii.gz" in said
+    assert "gone.nii" in said
+    assert results(tmp_path) == {
+        *("v_synthetic-T2.nii.gz", "slice_synthetic-T2.nii.gz", "slice_synthetic-T2.png")
+    }
+    result = nib.load(tmp_path / "out/v_synthetic-T2.nii.gz")
+    np.testing.assert_allclose(result.affine, AFFINE)
+    assert result.shape == (64, 64, 3)
+
+
+def test_folders_are_searched_to_the_bottom_and_keep_their_shape(run, tmp_path, head):
+    source = tmp_path / "in"
+    save_nifti(source / "anna/day1/t1.nii", head)
+    save_nifti(source / "bert/day1/t1.nii", head)
+    save_nifti(source / ".hidden/t1.nii", head)
+    (source / "anna/day1/t1.json").write_text("{}")
+    assert run(source) == 0
+    assert results(tmp_path) == {
+        *("anna/day1/t1_synthetic-T2.nii.gz", "bert/day1/t1_synthetic-T2.nii.gz")
+    }
+
+
+def test_a_second_run_keeps_what_is_there_and_force_replaces_it(run, tmp_path, head, capsys):
+    save_nifti(tmp_path / "in/a.nii", head)
+    assert run(tmp_path / "in") == 0
+    done = tmp_path / "out/a_synthetic-T2.nii.gz"
+    done.write_bytes(b"mine")
+    save_nifti(tmp_path / "in/b.nii", head)
+    capsys.readouterr()
+    assert run(tmp_path / "in") == 0
+    assert "--force" in capsys.readouterr().out
+    assert done.read_bytes() == b"mine"
+    assert (tmp_path / "out/b_synthetic-T2.nii.gz").stat().st_size > 1000
+    assert run(tmp_path / "in", options=("--force",)) == 0
+    assert nib.load(done).shape == (64, 64, 3)
+
+
+def test_results_inside_the_input_folder_are_no_input(export_tiny, tmp_path, head):
+    save_nifti(tmp_path / "in/a.nii", head)
+    weights = str(export_tiny(64))
+    arguments = [str(tmp_path / "in"), "--to", "T2", "--out", str(tmp_path / "in/out")]
+    for _ in range(2):
+        assert main([*arguments, "--weights", weights]) == 0
+    assert len(list(tmp_path.rglob("*.nii.gz"))) == 1
+
+
+def test_an_interrupted_run_leaves_no_half_result_and_goes_on(run, tmp_path, head, monkeypatch):
+    save_series(tmp_path / "in/a", head)
+    save_series(tmp_path / "in/b", head)
+    with monkeypatch.context() as patch:
+        real = command._write
+
+        def interrupted(path: Path, data: bytes) -> None:
+            if path.name.startswith("b"):
+                path.with_name(f".{path.name}.partial").write_bytes(data[:100])
+                raise KeyboardInterrupt
+            real(path, data)
+
+        patch.setattr(command, "_write", interrupted)
+        assert run(tmp_path / "in") == 130
+    before = (tmp_path / "out/a_synthetic-T2.nii.gz").stat().st_mtime_ns
+    assert not (tmp_path / "out/b_synthetic-T2.nii.gz").exists()
+    assert run(tmp_path / "in") == 0
+    assert (tmp_path / "out/a_synthetic-T2.nii.gz").stat().st_mtime_ns == before
+    assert nib.load(tmp_path / "out/b_synthetic-T2.nii.gz").shape == (64, 64, 3)
+    assert not [name for name in results(tmp_path) if "partial" in name]
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_dicom_series_becomes_one_volume_and_derived_dicom(run, tmp_path, head, keep, capsys):
+    sources = save_series(tmp_path / "in/study", head)
+    assert run(tmp_path / "in", options=("--keep-identity",) if keep else ()) == 0
+    assert "Patient's Name" in capsys.readouterr().out or keep
+    folder = tmp_path / "out/study_synthetic-T2_dicom"
+    derived = {pydicom.dcmread(path).InstanceNumber: path for path in folder.iterdir()}
+    volume = nib.load(tmp_path / "out/study_synthetic-T2.nii.gz").get_fdata()
+    assert volume.shape == (64, 64, 3)
+    originals = sorted(map(pydicom.dcmread, sources), key=lambda d: d.ImagePositionPatient[2])
+    for number, original in enumerate(originals):
+        dataset = pydicom.dcmread(derived[number + 1])
+        assert dataset.ImagePositionPatient == original.ImagePositionPatient
+        reference = dataset.SourceImageSequence[0].ReferencedSOPInstanceUID
+        assert reference == original.SOPInstanceUID
+        stored = volume[:, :, number].T * 10_000
+        np.testing.assert_allclose(dataset.pixel_array, stored, atol=0.51)
+        assert (b"Mustermann" in derived[number + 1].read_bytes()) == keep
+        assert (dataset.StudyInstanceUID == "1.2.3") == keep
+
+
+def test_several_series_in_a_folder_are_numbered(run, tmp_path, head):
+    save_series(tmp_path / "in/study", head, "t1 axial", names=["a0", "a1", "a2"])
+    save_series(tmp_path / "in/study", head[:2], "pd axial", names=["b0", "b1"])
+    assert run(tmp_path / "in") == 0
+    depths = sorted(nib.load(p).shape[2] for p in (tmp_path / "out").glob("study_?_*.nii.gz"))
+    assert depths == [2, 3]
+
+
+def test_files_named_by_uids_do_not_share_a_result(run, tmp_path, head):
+    names = ["1.2.840.1.10", "1.2.840.1.11"]
+    for name in names:
+        save_series(tmp_path / name, head[1:2], names=[name])
+    assert run(*(tmp_path / name / name for name in names)) == 0
+    for name in names:
+        for ending in ("nii.gz", "png", "dcm"):
+            assert (tmp_path / f"out/{name}_synthetic-T2.{ending}").is_file()
+
+
+def test_names_that_endings_alone_tell_apart_stay_apart(tmp_path, head):
+    save_nifti(tmp_path / "in/a.nii", head)
+    Image.fromarray(head[1].astype(np.uint16)).save(tmp_path / "in/a.png")
+    jobs, failures = plan([str(tmp_path / "in")], tmp_path / "out")
+    assert {str(job.base) for job in jobs} == {"a.nii", "a.png"}
+    assert failures == []
+
+
+def test_equal_names_from_two_places_are_refused_not_overwritten(tmp_path, head):
+    paths = [save_nifti(tmp_path / f"{place}/a.nii", head) for place in ("x", "y")]
+    jobs, failures = plan(list(map(str, paths)), tmp_path / "out")
+    assert jobs == []
+    assert len(failures) == 2
+    jobs, failures = plan([str(path.parent) for path in paths], tmp_path / "out")
+    assert {job.base for job in jobs} == {Path("x/a"), Path("y/a")}
+
+
+def test_a_pair_of_header_and_image_is_one_job(tmp_path, head):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    nib.save(nib.Nifti1Pair(head.transpose(2, 1, 0), AFFINE), folder / "a.hdr")
+    jobs, _ = plan([str(folder)], tmp_path / "out")
+    assert [job.base for job in jobs] == [Path("a")]
+    assert {path.name for path in jobs[0].files} == {"a.hdr", "a.img"}
+
+
+def test_a_volume_in_parts_is_the_volume_at_once(export_tiny, tmp_path, head):
+    translator = Translator.from_pretrained(export_tiny(64))
+    path = save_nifti(tmp_path / "v.nii", np.tile(head, (3, 1, 1)))
+    volume = command.open_files([path]).read(0)
+    parts = command.translate_volume(translator, volume, "T2")
+    np.testing.assert_allclose(parts, translator.translate(volume.pixels, "T2"), atol=1e-5)
+
+
+def test_results_tell_where_they_come_from(run, tmp_path, head):
+    Image.fromarray(head[1].astype(np.uint16)).save(tmp_path / "slice.png")
+    assert run(tmp_path / "slice.png") == 0
+    picture = Image.open(io.BytesIO((tmp_path / "out/slice_synthetic-T2.png").read_bytes()))
+    assert picture.text["Direction"] == "T1 to T2"
+    told = nib.load(tmp_path / "out/slice_synthetic-T2.nii.gz").header.extensions[0].get_content()
+    assert picture.text["Weights-SHA256"] in told.decode()
+
+
+def test_weights_that_are_missing_stop_it_at_once(tmp_path, capsys):
+    arguments = [str(tmp_path), "--to", "T2", "--out", str(tmp_path / "out")]
+    assert main([*arguments, "--weights", str(tmp_path / "none")]) == 2
+    assert "no such weights folder" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_it_runs_as_the_readme_says():
+    said = subprocess.run(
+        [sys.executable, "-m", "cyclegan.translate", "--help"],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[1],
+    )
+    assert said.returncode == 0
+    assert "--keep-identity" in said.stdout
+    assert said.stderr == ""

@@ -32,7 +32,7 @@ from .volume import (
 )
 
 MAX_CHOICES = 64  # more cannot be told apart in a list
-_NAMED = 3  # files that a note names before it only counts
+_NAMED = 4  # files that a note names before it only counts
 _PLAIN_TYPES = frozenset(["ORIGINAL", "DERIVED", "PRIMARY", "SECONDARY", "MIXED", "NONE"])
 
 

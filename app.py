@@ -12,7 +12,7 @@ import argparse
 import logging
 import os
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -22,30 +22,32 @@ from gradio.utils import get_upload_folder
 
 from cyclegan import ReadError, Translator
 from cyclegan.checkpoint import CheckpointError
+from cyclegan.controls import OF_OPENING, after_opening, after_step
 from cyclegan.examples import EXAMPLES
-from cyclegan.page import Opened, Page, status
+from cyclegan.outbox import route
+from cyclegan.page import Page, Step, status
 from cyclegan.session import ReaderError, Session
 
 VIEWER = Path(__file__).parent / "cyclegan" / "viewer"
 DIRECTIONS = [("T1 → T2", "T2"), ("T2 → T1", "T1")]
 FORGET_AFTER_S = 3600
 INTRODUCTION = """<h1>T1 ↔ T2 brain MRI translation</h1>
-<p>Drop in an axial brain slice or volume and compare it with its synthetic counterpart and the
-cycle back. Files are read in memory and deleted at once.</p>"""
+<p>Drop in an axial brain slice, volume or series and compare it with its synthetic counterpart and
+the cycle back. Files are read in memory and deleted at once.</p>"""
+JOBS_AT_ONCE = 8  # whole volumes; they take turns batch by batch, and a slice goes before them
 
-# Gradio's own download button needs a file on the server; this goes through memory only.
+# Gradio's own download button needs a file on the server; this fetches from the outbox in memory.
 SAVE_FILE = """(file) => {
   if (!file) return null;
-  const bytes = Uint8Array.from(atob(file.data), (c) => c.charCodeAt(0));
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([bytes], { type: file.type }));
+  link.href = `${window.gradio_config.root.replace(/[/]+$/, "")}/results/${file.token}`;
   link.download = file.name;
   link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
   return null;
 }"""
 WITH_WINDOW = """(session, position, window) =>
   [session, position, document.querySelector("#viewer .viewer").dataset.window]"""
+SAVES = (("NIfTI", "nifti"), ("DICOM", "dicom"), ("Everything (zip)", "everything"))
 
 log = logging.getLogger("cyclegan.app")
 
@@ -72,18 +74,25 @@ def in_one_sentence(handler: Callable) -> Callable:
     return guarded
 
 
-def show_opened(opened: Opened) -> list[Any]:
-    """Updates for the components that opening a file concerns, in the order of `create_app`."""
-    translate = gr.Button(interactive=opened.ready)
-    emptied = None  # the upload, so that the next file can be dropped in
-    session = opened.session
-    if session is None:
-        return [*[gr.skip()] * 6, opened.status, translate, emptied]
-    save = gr.Button(interactive=session.to is not None)
-    slider = gr.Slider(
-        maximum=max(session.slices, 2), value=session.middle + 1, visible=session.slices > 1
-    )
-    return [session, opened.view, slider, save, save, opened.to, opened.status, translate, emptied]
+def in_steps(handler: Callable) -> Callable:
+    """The same for a handler that yields `Step`s: the sentence becomes its last step."""
+
+    @wraps(handler)
+    def guarded(*args: Any, **kwargs: Any) -> Iterator[Step]:
+        steps = handler(*args, **kwargs)
+
+        @in_one_sentence
+        @wraps(handler)
+        def following() -> Step | None:
+            return next(steps, None)
+
+        try:
+            while (step := following()) is not None:
+                yield step
+        except gr.Error as error:
+            yield Step(status(error.message, role="alert"))
+
+    return guarded
 
 
 def forget_expired(session: Session | None) -> None:
@@ -101,7 +110,9 @@ def create_app(weights: str = "weights") -> gr.Blocks:
     page = Page(Translator.from_pretrained(weights), uploads=get_upload_folder())
     scripts = "\n".join((VIEWER / name).read_text("utf-8") for name in ("viewer.js", "controls.js"))
     private = {"api_visibility": "private"}
-    on_model = {**private, "concurrency_id": "model", "concurrency_limit": 1}
+    # The model's own turns decide who is next; this only bounds how many threads wait for one.
+    on_model = {**private, "concurrency_id": "model", "concurrency_limit": 4}
+    on_volume = {**private, "concurrency_id": "volume", "concurrency_limit": JOBS_AT_ONCE}
 
     def heading(text: str) -> None:
         gr.HTML(f"<p>{text}</p>", elem_classes="heading", apply_default_css=False)
@@ -119,11 +130,15 @@ def create_app(weights: str = "weights") -> gr.Blocks:
         gr.HTML(INTRODUCTION, elem_id="masthead", apply_default_css=False)
         with gr.Row(elem_id="controls"):
             with gr.Column(scale=5, min_width=260):
-                heading("Slice or volume: PNG, JPEG, TIFF, BMP, DICOM, NIfTI")
+                heading("PNG, JPEG, TIFF, BMP, NIfTI, DICOM; a series as many files or as a zip")
                 upload = gr.File(
-                    label="Slice or volume", show_label=False, height=92, elem_id="upload"
+                    label="Slice, volume or series",
+                    show_label=False,
+                    file_count="multiple",
+                    height=92,
+                    elem_id="upload",
                 )
-            with gr.Column(scale=3, min_width=240):
+            with gr.Column(scale=3, min_width=260):
                 heading("Direction")
                 direction = gr.Radio(
                     DIRECTIONS,
@@ -133,13 +148,21 @@ def create_app(weights: str = "weights") -> gr.Blocks:
                     container=False,
                     elem_id="direction",
                 )
-                translate = gr.Button("Translate", variant="primary", interactive=False)
+                with gr.Row(elem_id="work"):
+                    translate = gr.Button(
+                        "Translate", variant="primary", interactive=False, min_width=100
+                    )
+                    translate_all = gr.Button("All slices", visible=False, min_width=100)
+                    cancel = gr.Button("Cancel", variant="stop", visible=False, min_width=100)
             with gr.Column(scale=4, min_width=260):
                 heading("Examples, simulated")
                 with gr.Row(elem_id="examples"):
                     examples = [gr.Button(e.label, size="md", min_width=100) for e in EXAMPLES]
         message = gr.HTML(status(""), elem_id="status", apply_default_css=False)
-        slider = gr.Slider(1, 2, value=1, step=1, label="Slice", visible=False, elem_id="slice")
+        series = gr.Dropdown([], label="Series", visible=False, elem_id="series")
+        slider = gr.Slider(
+            1, 2, value=1, step=1, label="Slice", visible=False, buttons=[], elem_id="slice"
+        )
         viewer = gr.HTML(
             None,
             html_template=(VIEWER / "viewer.html").read_text("utf-8"),
@@ -147,37 +170,85 @@ def create_app(weights: str = "weights") -> gr.Blocks:
             apply_default_css=False,
             elem_id="viewer",
         )
+        heading("Save the synthetic images, labelled as such")
         with gr.Row(elem_id="downloads"):
-            save_png = gr.Button("Save PNG with label", size="md", interactive=False)
-            save_nifti = gr.Button("Save NIfTI (float)", size="md", interactive=False)
+            png = gr.Button("PNG of this slice", size="md", interactive=False)
+            saves = {
+                kind: gr.Button(
+                    label, size="md", interactive=False, visible=kind != "dicom", elem_id=kind
+                )
+                for label, kind in SAVES
+            }
+        saved = gr.HTML("", elem_id="saved", apply_default_css=False)
 
-        opened = [session, viewer, slider, save_png, save_nifti, direction, message, translate]
-        opened.append(upload)
-        guard = in_one_sentence
+        parts = {
+            "session": session,
+            "viewer": viewer,
+            "message": message,
+            "saved": saved,
+            "upload": upload,
+            "direction": direction,
+            "series": series,
+            "slider": slider,
+            "translate": translate,
+            "translate_all": translate_all,
+            "cancel": cancel,
+            "png": png,
+            **saves,
+            "file_to_save": file_to_save,
+        }
+        everything = list(parts.values())
+        in_step = [parts[name] for name in parts if name not in OF_OPENING]
 
-        @guard
-        def load(file: Any, to: str, request: gr.Request) -> list[Any]:
-            return show_opened(page.load(file, to, request.session_hash))
+        def on_page(updates: dict[str, Any]) -> dict[Any, Any]:
+            return {
+                parts[name]: update["value"] if name == "session" else gr.update(**update)
+                for name, update in updates.items()
+            }
 
-        @guard
-        def open_example(number: int, request: gr.Request) -> list[Any]:
-            return show_opened(page.open_example(number, request.session_hash))
+        @in_one_sentence
+        def load(files: Any, to: str, request: gr.Request) -> dict:
+            return on_page(after_opening(page.load(files, to, request.session_hash)))
 
-        @guard
-        def translate_slice(state: Any, to: str, position: int) -> list[Any]:
-            done = page.translate(state, to, position)
-            return [done.view, *[gr.Button(interactive=True)] * 2, done.status]
+        @in_one_sentence
+        def choose(state: Any, choice: int, to: str, request: gr.Request) -> dict:
+            opened = page.choose(state, choice, to, request.session_hash)
+            return on_page(after_opening(opened))
 
-        @guard
-        def nifti(state: Any, progress: Any = gr.Progress()) -> dict:  # noqa: B008
-            return page.save_nifti(state, lambda share: progress(share, desc="Translating"))
+        @in_one_sentence
+        def open_example(number: int, request: gr.Request) -> dict:
+            return on_page(after_opening(page.open_example(number, request.session_hash)))
 
-        @guard
+        @in_one_sentence
+        def translate_slice(state: Any, to: str, position: int) -> dict:
+            return on_page(after_step(state, page.translate(state, to, position)))
+
+        def translate_volume(state: Any, to: str, position: int) -> Iterator[dict]:
+            for step in in_steps(page.translate_all)(state, to, position):
+                yield on_page(after_step(state, step))
+
+        @in_one_sentence
+        def save_slice(state: Any, position: int, seen: str, request: gr.Request) -> dict:
+            step = page.save_slice(state, position, seen, request.session_hash)
+            return on_page(after_step(state, step, line="saved"))
+
+        def saver(kind: str) -> Callable:
+            def save(state: Any, position: int, seen: str, request: gr.Request) -> Iterator[dict]:
+                steps = in_steps(page.save_whole)
+                for step in steps(state, kind, position, seen, request.session_hash):
+                    yield on_page(after_step(state, step, line="saved"))
+
+            return save
+
+        @in_one_sentence
         def api(file: dict, to: str) -> dict:
             """Translate a brain MRI slice or volume into the other contrast and back.
 
+            Up to 4,194,304 voxels (64 slices of 256 x 256) in a file of up to 256 MB; larger ones
+            through the page or `python -m cyclegan.translate`.
+
             Args:
-                file: an image, DICOM or NIfTI file.
+                file: an image, DICOM or NIfTI file, or a zip with one DICOM series.
                 to: the wanted contrast, "T1" or "T2".
 
             Returns:
@@ -189,50 +260,72 @@ def create_app(weights: str = "weights") -> gr.Blocks:
             return page.answer(file, to)
 
         # First, or the button's handler takes the name.
-        gr.api(api, api_name="translate", concurrency_id="model", concurrency_limit=1)
-        # The raw file data, not Gradio's copy of it: `read_upload` checks and deletes the path.
+        gr.api(api, api_name="translate", concurrency_id="api", concurrency_limit=2)
+        # The raw file data, not Gradio's copy of it: `open_upload` checks and deletes the paths.
         upload.upload(
             lambda: gr.Button(interactive=False), None, translate, queue=False, **private
-        ).then(load, [upload, direction], opened, preprocess=False, **private)
+        ).then(
+            load,
+            [upload, direction],
+            everything,
+            preprocess=False,
+            show_progress_on=message,
+            concurrency_limit=2,
+            **private,
+        )
+        series.input(
+            choose, [session, series, direction], everything, show_progress_on=message, **on_model
+        )
         for number, button in enumerate(examples):
             button.click(
-                open_example, gr.State(number), opened, show_progress_on=message, **on_model
+                open_example, gr.State(number), everything, show_progress_on=message, **on_model
             )
         translate.click(
             translate_slice,
             [session, direction, slider],
-            [viewer, save_png, save_nifti, message],
+            in_step,
             show_progress_on=message,
             **on_model,
         )
+        translate_all.click(
+            translate_volume,
+            [session, direction, slider],
+            in_step,
+            show_progress="hidden",  # the steps show their own
+            **on_volume,
+        )
+        cancel.click(page.cancel, session, None, queue=False, **private)
         slider.input(
-            guard(page.show_slice),
+            in_one_sentence(page.show_slice),
             [session, slider],
             viewer,
             trigger_mode="always_last",
             show_progress="hidden",
             **on_model,
         )
-        save_png.click(
-            guard(page.save_png),
-            [session, slider, window],
-            file_to_save,
-            js=WITH_WINDOW,
-            **on_model,
-        ).success(None, file_to_save, file_to_save, js=SAVE_FILE, **private)
-        save_nifti.click(
-            nifti, session, file_to_save, show_progress_on=message, **on_model
-        ).success(None, file_to_save, file_to_save, js=SAVE_FILE, **private)
+        for button, save, where in (
+            (png, save_slice, on_model),
+            *((saves[kind], saver(kind), on_volume) for _, kind in SAVES),
+        ):
+            button.click(
+                save,
+                [session, slider, window],
+                in_step,
+                js=WITH_WINDOW,
+                show_progress="hidden",
+                **where,
+            ).success(None, file_to_save, file_to_save, js=SAVE_FILE, **private)
 
         def forget(request: gr.Request) -> None:
             page.forget(request.session_hash)
 
         app.unload(forget)
+    app.results = route(page.outbox)
     return app.queue(max_size=64)
 
 
-def launch_options() -> dict[str, Any]:
-    """Arguments of `Blocks.launch`: private, offline, quiet."""
+def launch_options(app: gr.Blocks) -> dict[str, Any]:
+    """Arguments of `app.launch` for an app of `create_app`: private, offline, quiet."""
     font = ["system-ui", "Segoe UI", "Helvetica Neue", "Arial", "sans-serif"]
     return {
         "theme": gr.themes.Base(
@@ -256,8 +349,13 @@ def launch_options() -> dict[str, Any]:
         "show_error": False,
         "ssr_mode": False,
         "share": False,
-        "max_file_size": "64mb",
-        "app_kwargs": {"docs_url": None, "redoc_url": None, "openapi_url": None},
+        "max_file_size": "256mb",  # 512 slices of 512x512 in 16 bit, half as large once zipped
+        "app_kwargs": {
+            "docs_url": None,
+            "redoc_url": None,
+            "openapi_url": None,
+            "routes": [app.results],
+        },
     }
 
 
@@ -276,7 +374,7 @@ def main() -> None:
         app = create_app(arguments.weights)
     except CheckpointError as error:
         parser.error(str(error))
-    app.launch(server_name=host, server_port=arguments.port, **launch_options())
+    app.launch(server_name=host, server_port=arguments.port, **launch_options(app))
 
 
 if __name__ == "__main__":

@@ -10,23 +10,27 @@ import html
 import json
 import shutil
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cyclegan import CONTRASTS, OTHER, answers
+from cyclegan import CONTRASTS, OTHER, answers, panels
 from cyclegan.examples import EXAMPLES, example_volume
+from cyclegan.outbox import Outbox
+from cyclegan.series import Selection, open_files
 from cyclegan.session import ReaderError, Session
+from cyclegan.turns import SharedModel
 from cyclegan.volume import ReadError, Volume, read_volume
 
 if TYPE_CHECKING:
+    from cyclegan.answers import Saved
     from cyclegan.translate import Translator
 
 
 class Opened(NamedTuple):
-    """A file was opened. `session` None: it was not, and only `status` changes on the page.
+    """A scan was opened. `session` None: it was not, and only `status` changes on the page.
 
-    `ready` says whether there is something to translate, this file or the one before.
+    `ready` says whether there is something to translate, this scan or the one before.
     """
 
     session: Session | None
@@ -36,11 +40,20 @@ class Opened(NamedTuple):
     ready: bool
 
 
-class Translated(NamedTuple):
-    """A slice was translated."""
+class Step(NamedTuple):
+    """How far a piece of work is.
 
-    view: dict
+    Attributes:
+        status: HTML for the line that tells how the work goes.
+        working: whether more is to come, and can be cancelled.
+        view: for the viewer; None leaves it as it is.
+        file: {"token", "name"} of a file that the browser can fetch now, or None.
+    """
+
     status: str
+    working: bool = False
+    view: dict | None = None
+    file: dict[str, str] | None = None
 
 
 class Page:
@@ -52,13 +65,14 @@ class Page:
     """
 
     def __init__(self, translator: Translator, uploads: str | Path):
-        self.translator = translator
+        self.model = SharedModel(translator)
         self.uploads = Path(uploads).resolve()
+        self.outbox = Outbox()
         # By browser tab, to forget a scan as soon as its tab closes.
         self._by_tab: weakref.WeakValueDictionary[str, Session] = weakref.WeakValueDictionary()
 
     def read_upload(self, file: Any) -> Volume:
-        """Read an uploaded file and delete it, whatever happens.
+        """Read one uploaded file and delete it, whatever happens.
 
         Args:
             file: Gradio's file data, {"path": ...} within the folder of uploads.
@@ -67,30 +81,33 @@ class Page:
             ReaderError: `file` is no upload.
             ReadError: it is no slice or volume.
         """
-        path = Path(str(file["path"])) if isinstance(file, dict) and file.get("path") else None
-        # The client names the path, so it must not reach outside the folder of uploads.
-        if path is None or path.resolve().parent.parent != self.uploads:
-            raise ReaderError("Upload one file: PNG, JPEG, TIFF, BMP, DICOM or NIfTI.")
-        try:
-            if not path.is_file():
-                raise ReaderError("The upload did not arrive; please send the file again.")
-            return read_volume(path)
-        finally:
-            shutil.rmtree(path.resolve().parent, ignore_errors=True)
+        return self._consume([file], lambda paths: read_volume(paths[0]))
 
-    def load(self, file: Any, to: str, tab: str) -> Opened:
-        """Open an upload; a bad file gets its sentence and changes nothing else."""
-        try:
-            volume = self.read_upload(file)
-        except (ReadError, ReaderError) as error:
-            message = status(str(error), role="alert")
-            return Opened(None, None, to, message, ready=tab in self._by_tab)
-        hint = ""
-        if volume.contrast_hint in CONTRASTS:
-            to = OTHER[volume.contrast_hint]
-            hint = f"The header suggests {volume.contrast_hint}. That is a hint, not proof."
-        text = f"{volume.name} is loaded. Check the direction, then press Translate."
-        return self._opened(Session(volume), to, status(text, hint), tab)
+    def open_upload(self, files: Any) -> Selection:
+        """Open everything that was uploaded together and delete the files, whatever happens.
+
+        Args:
+            files: list of Gradio's file data.
+
+        Raises:
+            ReaderError: something in `files` is no upload.
+            ReadError: there is no slice or volume in it.
+        """
+        return self._consume(files if isinstance(files, list) else [files], open_files)
+
+    def load(self, files: Any, to: str, tab: str) -> Opened:
+        """Open an upload; a bad one gets its sentence and changes nothing else."""
+        return self._open(lambda: self.open_upload(files), None, to, tab)
+
+    def choose(self, session: Session | None, choice: int, to: str, tab: str) -> Opened:
+        """Open another series of the same upload."""
+
+        def selection() -> Selection:
+            if session is None or session.selection is None:
+                raise ReaderError("The files are not held any more; please drop them in again.")
+            return session.selection
+
+        return self._open(selection, choice, to, tab)
 
     def open_example(self, number: int, tab: str) -> Opened:
         """Open example `number` and translate its middle slice."""
@@ -98,64 +115,179 @@ class Page:
         session.start(EXAMPLES[number].to)
         return self._opened(session, session.to, _done(session), tab)
 
-    def translate(self, session: Session | None, to: str, position: int) -> Translated:
+    def translate(self, session: Session | None, to: str, position: int) -> Step:
         """Translate the shown slice; the others follow when they are looked at."""
-        session = _require(session)
-        if to not in CONTRASTS:
-            raise ReaderError("Choose T1 → T2 or T2 → T1.")
-        index = _index(session, position)
-        session.result(self.translator, index, to)  # before `start`: a failure changes nothing
+        session, index = _require(session, to), _index(session, position)
+        session.result(self.model, index, to)  # before `start`: a failure changes nothing
         session.start(to)
-        return Translated(session.view(self.translator, index), _done(session))
+        return Step(_done(session), view=panels.view(session, self.model, index))
+
+    def translate_all(self, session: Session | None, to: str, position: int) -> Iterator[Step]:
+        """Translate the shown slice, then the others outwards from it, until done or cancelled."""
+        session, index = _require(session, to), _index(session, position)
+        answers.refuse_large(session.volume)
+        job = session.begin_job()
+        yield Step(_progress(session, to), working=True)
+        first = self.translate(session, to, position)
+        yield Step(_progress(session, to), working=True, view=first.view)
+        if (yield from self._whole(session, job, index)):
+            yield Step(_done(session, "all"))
 
     def show_slice(self, session: Session | None, position: int) -> dict:
         """Show another slice, in the direction that is on screen."""
         session = _require(session)
-        return session.view(self.translator, _index(session, position))
+        return panels.view(session, self.model, _index(session, position))
 
-    def save_png(self, session: Session | None, position: int, window: str) -> dict[str, str]:
+    def cancel(self, session: Session | None) -> None:
+        """Stop working on the whole volume; what is done stays done."""
+        if session is not None:
+            session.stop_job()
+
+    def save_slice(self, session: Session | None, position: int, window: str, tab: str) -> Step:
         """The shown synthetic slice as a labelled PNG; `window` is the viewer's, as JSON."""
         session = _require(session, translated=True)
-        shown = json.loads(window)
-        center, width = float(shown["center"]), float(shown["width"])
         index = _index(session, position)
-        return answers.png_file(session, self.translator, index, center, width)
+        return self._post(answers.png_file(session, self.model, index, _window(window)), tab)
 
-    def save_nifti(
-        self, session: Session | None, progress: Callable[[float], Any] = lambda share: None
-    ) -> dict[str, str]:
-        """All slices of the result as float32 NIfTI in the grid of the source."""
-        return answers.nifti_file(_require(session, translated=True), self.translator, progress)
+    def save_whole(
+        self, session: Session | None, kind: str, position: int, window: str, tab: str
+    ) -> Iterator[Step]:
+        """The whole result as a file, translating first what is not translated yet.
+
+        Args:
+            session: with a translation on screen.
+            kind: "nifti", "dicom" or "everything".
+            position: of the slider.
+            window: the viewer's for the translation, as JSON.
+            tab: who may fetch it.
+        """
+        session = _require(session, translated=True)
+        answers.refuse_large(session.volume)
+        if (yield from self._whole(session, session.begin_job(), _index(session, position))):
+            yield Step(status("Writing the file."), working=True)
+            saved = answers.WHOLE[kind](session, self.model, _window(window))
+            if session.volume is not None:
+                yield self._post(saved, tab)
 
     def answer(self, file: dict, to: str) -> dict[str, Any]:
         """The API: translate an uploaded file and bring it back."""
-        return answers.api_answer(self.read_upload(file), self.translator, to)
+        return answers.api_answer(self.read_upload(file), self.model, to)
 
     def forget(self, tab: str) -> None:
-        """A tab was closed: drop its scan now, not when its state expires."""
+        """A tab was closed: drop its scan and results now, not when they expire."""
+        self.outbox.drop(tab)
         session = self._by_tab.pop(tab, None)
         if session is not None:
             session.clear()
 
+    def _consume(self, files: list, read: Callable[[list[Path]], Any]) -> Any:
+        """Give the paths of uploaded files to `read`; they are gone afterwards."""
+        paths = [Path(str(f["path"])) for f in files if isinstance(f, dict) and f.get("path")]
+        # The client names the paths, so they must not reach outside the folder of uploads.
+        inside = [path for path in paths if path.resolve().parent.parent == self.uploads]
+        try:
+            if not files or len(inside) < len(files):
+                raise ReaderError("Upload a file: PNG, JPEG, TIFF, BMP, DICOM, NIfTI or a zip.")
+            if not all(path.is_file() for path in inside):
+                raise ReaderError("The upload did not arrive; please send the file again.")
+            return read(inside)
+        finally:
+            for path in inside:
+                shutil.rmtree(path.resolve().parent, ignore_errors=True)
+
+    def _open(
+        self, select: Callable[[], Selection], choice: int | None, to: str, tab: str
+    ) -> Opened:
+        try:
+            selection = select()
+            choice = selection.best if choice is None else choice
+            volume = selection.read(choice)
+        except (ReadError, ReaderError) as error:
+            message = status(str(error), role="alert")
+            return Opened(None, None, to, message, ready=tab in self._by_tab)
+        hints = []
+        if volume.contrast_hint in CONTRASTS:
+            to = OTHER[volume.contrast_hint]
+            hints.append(f"The header suggests {volume.contrast_hint}. That is a hint, not proof.")
+        if len(selection.choices) > 1:
+            hints.append(f"{len(selection.choices)} series were found; choose under Series.")
+        text = f"{volume.name} is loaded. Check the direction, then press Translate."
+        session = Session(volume, selection=selection, choice=choice)
+        return self._opened(session, to, status(text, *hints, *selection.notes), tab)
+
     def _opened(self, session: Session, to: str, message: str, tab: str) -> Opened:
+        shown = panels.view(session, self.model, session.middle)
+        before = self._by_tab.get(tab)
+        if before is not None:
+            before.clear()
         self._by_tab[tab] = session
-        view = session.view(self.translator, session.middle)
-        return Opened(session, view, to, message, ready=True)
+        return Opened(session, shown, to, message, ready=True)
+
+    def _whole(self, session: Session, job: int, near: int) -> Iterator[Step]:
+        """Translate what is missing; returns whether to go on. Silent when the scan is gone."""
+        to, slices = session.to, session.slices
+        try:
+            for batch in answers.batches(session.missing(to, near)):
+                yield Step(_progress(session, to), working=True)
+                if session.job == job:
+                    session.translate_slices(self.model, batch, to)
+                if session.job != job:
+                    done = slices - len(session.missing(to))
+                    yield Step(status(f"Stopped; {done} of {slices} slices are translated."))
+                    return False
+        except ReaderError:  # another file was opened, or the tab closed
+            return False
+        return session.volume is not None
+
+    def _post(self, saved: Saved, tab: str) -> Step:
+        parcel = saved.parcel
+        size = f"{max(len(parcel.data) / 1e6, 0.1):.1f} MB"
+        message = status(f"Saved {parcel.name}, {size}.", *_removal(saved.removed))
+        return Step(message, file={"token": self.outbox.put(parcel, tab), "name": parcel.name})
 
 
-def status(text: str, hint: str = "", role: str = "status") -> str:
+def status(text: str, *hints: str, role: str = "status") -> str:
     """HTML of the line under the controls; escaped, as it repeats what a file says of itself."""
-    second = f"<p>{html.escape(hint)}</p>" if hint else ""
-    return f'<p role="{role}">{html.escape(text)}</p>{second}'
+    more = "".join(f"<p>{html.escape(hint)}</p>" for hint in hints if hint)
+    return f'<p role="{role}">{html.escape(text)}</p>{more}'
 
 
-def _done(session: Session) -> str:
-    return status(f"{session.volume.name}: {OTHER[session.to]} → {session.to}.")
+def _progress(session: Session, to: str) -> str:
+    """HTML of the same line while a volume is worked on."""
+    total = session.slices
+    done = total - len(session.missing(to))
+    return (
+        f"<p>Translating: {done} of {total} slices "
+        f'<progress value="{done}" max="{total}" aria-label="Translated slices"></progress></p>'
+    )
 
 
-def _require(session: Session | None, translated: bool = False) -> Session:
-    if session is None or session.volume is None:
+def _removal(removed: Sequence[str]) -> Iterator[str]:
+    if removed:
+        yield "Not in the copy, though in the header of the source:"
+        yield from (f"– {words}" for words in removed)
+
+
+def _done(session: Session, what: str = "") -> str:
+    volume = session.held()
+    slices = f", {what} {len(volume.pixels)} slices" if what else ""
+    return status(f"{volume.name}: {OTHER[session.to]} → {session.to}{slices}.")
+
+
+def _window(window: str) -> tuple[float, float]:
+    """The viewer's window: (center, width) in shares of the grey range."""
+    shown = json.loads(window)
+    return float(shown["center"]), float(shown["width"])
+
+
+def _require(
+    session: Session | None, to: str | None = None, *, translated: bool = False
+) -> Session:
+    if session is None:
         raise ReaderError("Nothing is loaded any more; drop in a file or pick an example.")
+    session.held()
+    if to is not None and to not in CONTRASTS:
+        raise ReaderError("Choose T1 → T2 or T2 → T1.")
     if translated and session.to is None:
         raise ReaderError("There is no translation yet; press Translate first.")
     return session

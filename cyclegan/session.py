@@ -1,4 +1,4 @@
-"""What one reader's browser tab holds: a volume, its translated slices, and how they are shown.
+"""What one reader's browser tab holds: a volume and its translated slices.
 
 The page calls this; nothing here knows of Gradio. A `Session` lives in memory only and is forgotten
 with `clear`.
@@ -6,24 +6,27 @@ with `clear`.
 
 from __future__ import annotations
 
-import base64
 import itertools
+import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cyclegan import OTHER
+from cyclegan.translate import CycleResult
 
-if TYPE_CHECKING:  # torch and the file readers are slow to import, and the types suffice here
-    from cyclegan.translate import CycleResult, Prepared, Translator
+if TYPE_CHECKING:
+    from cyclegan.series import Selection
+    from cyclegan.translate import Prepared
+    from cyclegan.turns import SharedModel
     from cyclegan.volume import Volume
 
-CAVEAT = "Research demo, not for diagnosis: synthetic images can miss or invent findings."
-# A translated slice of 256x256 takes 0.8 MB: a hundred of them stay, the rest is computed again.
-CACHE_BYTES = 80_000_000
+LARGEST = 2**25  # voxels of a volume that is translated as a whole: 512 slices of 256x256
+# Translation and reconstruction of such a volume in float32; slices of larger ones are computed
+# again when they are looked at again.
+RESULT_BYTES = 2 * 4 * LARGEST
 
 _keys = itertools.count(1)
 
@@ -32,37 +35,37 @@ class ReaderError(ValueError):
     """Something the reader of the page can put right, in one sentence."""
 
 
-def encode_uint16(image: np.ndarray) -> str:
-    """Encode (H, W) real in [0, 1] as base64 of little-endian uint16, 65535 standing for 1.
-
-    Sixteen bits keep the depth that a narrow window shows; eight would band.
-    """
-    levels = np.rint(np.clip(image, 0, 1) * 65535).astype("<u2")
-    return base64.b64encode(levels.tobytes()).decode("ascii")
-
-
 @dataclass(eq=False)
 class Session:
-    """One opened file.
+    """One opened scan. Several threads may use it: one works through the volume, another scrolls.
 
     Attributes:
         volume: the scan as read; None once cleared.
+        selection: all that was dropped together with it; None for an example.
+        choice: which of `selection.choices` this is.
         to: the contrast of the result on screen, "T1" or "T2"; None before the first translation.
         key: grows with every opened file, so that the viewer can tell a late answer from a new one.
         run: grows with every press of Translate.
+        job: grows with every start and stop of work on the whole volume; who works compares it.
     """
 
     volume: Volume | None
+    selection: Selection | None = None
+    choice: int = 0
     to: str | None = None
     key: int = field(default_factory=lambda: next(_keys))
     run: int = 0
-    _results: OrderedDict[tuple[str, int], CycleResult] = field(default_factory=OrderedDict)
+    job: int = 0
+    _results: OrderedDict[tuple[str, int], tuple[np.ndarray, np.ndarray]] = field(
+        default_factory=OrderedDict
+    )
     _prepared: Prepared | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def slices(self) -> int:
         """Number of slices."""
-        return len(self.volume.pixels)
+        return len(self.held().pixels)
 
     @property
     def middle(self) -> int:
@@ -70,145 +73,89 @@ class Session:
         return self.slices // 2
 
     def start(self, to: str) -> None:
-        """From now on `view` shows the translation into `to`."""
+        """From now on the page shows the translation into `to`."""
         self.to = to
         self.run += 1
 
+    def begin_job(self) -> int:
+        """Begin work on the whole volume; it goes on while `job` is what this returns."""
+        with self._lock:
+            self.job += 1
+            return self.job
+
+    def stop_job(self) -> None:
+        """Let the work on the whole volume end after its present batch."""
+        self.begin_job()
+
     def clear(self) -> None:
-        """Forget the scan and everything made from it."""
-        self.volume = None
-        self._results.clear()
+        """Forget the scan and everything made from it, and stop working on it."""
+        self.stop_job()
+        with self._lock:
+            self.volume = self.selection = self._prepared = None
+            self._results.clear()
 
-    def prepared(self, translator: Translator) -> Prepared:
+    def prepared(self, model: SharedModel) -> Prepared:
         """Scale and framing of the whole volume, worked out once."""
-        if self._prepared is None:
-            self._prepared = translator.prepare(self.volume.pixels)
-        return self._prepared
+        prepared = self._prepared
+        if prepared is None:
+            prepared = self._prepared = model.prepare(self.held().pixels)
+        return prepared
 
-    def result(self, translator: Translator, index: int, to: str) -> CycleResult:
+    def result(self, model: SharedModel, index: int, to: str) -> CycleResult:
         """Translate slice `index` there and back, or return it from memory.
 
         Returns:
             .source, .translated, .reconstructed, each (H, W) float32 in [0, 1], scaled by the whole
             volume so that neighbouring slices match.
         """
-        if (to, index) in self._results:
-            self._results.move_to_end((to, index))
-            return self._results[to, index]
-        pixels = self.volume.pixels
-        result = translator.cycle(pixels[index], to=to, prepared=self.prepared(translator))
-        self._results[to, index] = result
-        room = max(1, CACHE_BYTES // (3 * result.source.nbytes))
-        while len(self._results) > room:
-            self._results.popitem(last=False)
+        pixels, prepared = self.held().pixels, self.prepared(model)
+        with self._lock:
+            kept = self._results.get((to, index))
+            if kept is not None:
+                self._results.move_to_end((to, index))
+        if kept is not None:
+            return CycleResult(prepared.scale.apply(pixels[index]), *kept)
+        result = model.cycle(pixels[index], to, prepared)
+        self._keep(to, index, result.translated, result.reconstructed)
         return result
 
-    def translated_volume(
-        self,
-        translator: Translator,
-        progress: Callable[[float], None] = lambda share: None,
-    ) -> np.ndarray:
-        """Translate every slice into the contrast on screen: (Z, H, W) float32 in [0, 1]."""
-        translated = np.empty(self.volume.pixels.shape, np.float32)
-        for index in range(self.slices):
-            translated[index] = self.result(translator, index, self.to).translated
-            progress((index + 1) / self.slices)
+    def translate_slices(self, model: SharedModel, indices: Sequence[int], to: str) -> None:
+        """Translate a batch of slices there and back in the background; `result` has them then."""
+        pixels, prepared = self.held().pixels[list(indices)], self.prepared(model)
+        result = model.cycle(pixels, to, prepared, in_background=True)
+        for index, *images in zip(indices, result.translated, result.reconstructed, strict=True):
+            self._keep(to, index, *(image.copy() for image in images))  # not a view of the batch
+
+    def missing(self, to: str, near: int = 0) -> list[int]:
+        """Slices not yet translated into `to`, the nearest to slice `near` first."""
+        with self._lock:
+            done = {index for contrast, index in self._results if contrast == to}
+        left = [index for index in range(self.slices) if index not in done]
+        return sorted(left, key=lambda index: abs(index - near))
+
+    def translated_volume(self, model: SharedModel) -> np.ndarray:
+        """Every slice in the contrast on screen: (Z, H, W) float32 in [0, 1]."""
+        translated = np.empty(self.held().pixels.shape, np.float32)
+        for index in range(len(translated)):
+            translated[index] = self.result(model, index, self.to).translated
         return translated
 
-    def view(self, translator: Translator, index: int) -> dict[str, Any]:
-        """Everything the viewer shows of slice `index`, as JSON (the form is in viewer.js).
+    def held(self) -> Volume:
+        """The volume, which another thread may take away at any time.
 
-        Before the first translation only the original is there. Images go as 16-bit values.
+        Raises:
+            ReaderError: it is gone.
         """
         volume = self.volume
-        row, column = volume.spacing[1:] if volume.spacing else (1.0, 1.0)
-        height, width = volume.pixels.shape[1:]
-        panels = (
-            self._original(self.prepared(translator).scale.apply(volume.pixels[index]))
-            if self.to is None
-            else self._panels(self.result(translator, index, self.to))
-        )
-        return {
-            "key": self.key,
-            "run": self.run,
-            "index": index,
-            "slices": self.slices,
-            "width": width,
-            "height": height,
-            "aspect": row / column,
-            "directions": list(volume.directions) if volume.directions else None,
-            "caption": self._caption(index),
-            "notes": " ".join(_sentence(note) for note in volume.notes),
-            "provenance": self._provenance(translator),
-            "panels": panels,
-        }
+        if volume is None:
+            raise ReaderError("Nothing is loaded any more; drop in a file or pick an example.")
+        return volume
 
-    def _original(self, source: np.ndarray, read_as: str = "") -> dict[str, Any]:
-        sub = f"as {read_as}" if read_as else ""
-        return {
-            "original": {
-                "title": "Original",
-                "sub": sub,
-                "note": _size(self.volume),
-                "alt": f"Original slice {sub}".strip(),
-                "data": encode_uint16(source),
-            }
-        }
-
-    def _panels(self, result: CycleResult) -> dict[str, Any]:
-        to, source = self.to, OTHER[self.to]
-        return {
-            **self._original(result.source, source),
-            "translated": {
-                "title": f"Synthetic {to}",
-                "sub": f"{source} → {to}",
-                "note": f"Made by the model, not acquired. The true {to} is unknown.",
-                "alt": f"Synthetic {to} made from the original",
-                "data": encode_uint16(result.translated),
-            },
-            "reconstructed": {
-                "title": "Cycle reconstruction",
-                "sub": f"{source} → {to} → {source}",
-                "note": f"The synthetic {to} translated back to {source}.",
-                "alt": f"Reconstruction of the original from the synthetic {to}",
-                "data": encode_uint16(result.reconstructed),
-            },
-            "difference": {
-                "title": "|Original − reconstruction|",
-                "sub": "share of the grey range",
-                "alt": "Map of the absolute difference between original and reconstruction; "
-                "cycle error, not translation error",
-            },
-        }
-
-    def _caption(self, index: int) -> str:
-        parts = [self.volume.name]
-        if self.slices > 1:
-            parts.append(f"slice {index + 1} of {self.slices}")
-        if self.volume.directions is None:
-            parts.append("orientation unknown")
-        return " · ".join(parts)
-
-    def _provenance(self, translator: Translator) -> str:
-        if self.to is None:
-            return ""
-        return f"Model {translator.version} · weights sha256 {translator.checksum[:16]}"
-
-
-def _size(volume: Volume) -> str:
-    """Matrix and, when known, pixel size: "256 × 256, 1.00 × 1.00 mm"."""
-    height, width = volume.pixels.shape[1:]
-    matrix = f"{width} × {height}"
-    if volume.spacing is None:
-        return f"{matrix} pixels, size unknown"
-    thickness, row, column = volume.spacing
-    size = f"{column:.2f} × {row:.2f} mm"
-    if len(volume.pixels) > 1:
-        size += f", slices {thickness:.2f} mm apart"
-    return f"{matrix} pixels of {size}"
-
-
-def _sentence(note: str) -> str:
-    """A note of the reader as a sentence: capital first, full stop last."""
-    text = note.strip().rstrip(".")
-    return f"{text[:1].upper()}{text[1:]}."
+    def _keep(self, to: str, index: int, *images: np.ndarray) -> None:
+        with self._lock:
+            if self.volume is None:  # cleared meanwhile: keep nothing
+                return
+            self._results[to, index] = images
+            room = max(1, RESULT_BYTES // sum(image.nbytes for image in images))
+            while len(self._results) > room:
+                self._results.popitem(last=False)

@@ -1,7 +1,12 @@
 """The page's handlers as plain functions, and its API over HTTP."""
 
 import base64
+import io
 import json
+import threading
+import time
+import zipfile
+from types import SimpleNamespace
 
 import gradio as gr
 import nibabel as nib
@@ -11,12 +16,18 @@ from browser.serve import serve, weights_folder
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
 
 import app
-from cyclegan import ReadError, Translator, answers
+from cyclegan import ReadError, Translator, answers, panels
+from cyclegan.controls import after_opening, after_step
 from cyclegan.examples import EXAMPLES, example_volume
+from cyclegan.outbox import Outbox, Parcel, route
 from cyclegan.page import Page
-from cyclegan.session import ReaderError, Session, encode_uint16
+from cyclegan.panels import encode_uint16
+from cyclegan.session import ReaderError, Session
+from cyclegan.turns import Turns
 from cyclegan.volume import Volume
 
 TAB = "one tab"
@@ -51,10 +62,19 @@ def volume_of(pixels, **known):
 
 def uploaded(tmp_path, name, content):
     """File data as Gradio hands it over, with the file where Gradio puts uploads."""
-    folder = tmp_path / "uploads" / "0123abcd"
+    folder = tmp_path / "uploads" / f"{abs(hash(content)):x}"
     folder.mkdir(parents=True)
     (folder / name).write_bytes(content)
     return {"path": str(folder / name)}
+
+
+def small_session():
+    """Six slices, fast to translate."""
+    return Session(volume_of(example_volume(2).pixels[9:15, ::4, ::4], name="small.nii"))
+
+
+def fetched(page, step):
+    return page.outbox.take(step.file["token"])
 
 
 def png_bytes(tmp_path, pixels):
@@ -79,7 +99,7 @@ def test_the_viewer_gets_sixteen_bits():
 
 def test_upload_is_shown_then_translated_and_the_file_is_gone(page, tmp_path):
     file = uploaded(tmp_path, "scan", png_bytes(tmp_path, head()))
-    opened = page.load(file, "T2", TAB)
+    opened = page.load([file], "T2", TAB)
     assert list(opened.view["panels"]) == ["original"]
     assert opened.view["key"] == opened.session.key
     assert len(np.unique(decoded(opened.view["panels"]["original"]))) > 256
@@ -90,15 +110,18 @@ def test_upload_is_shown_then_translated_and_the_file_is_gone(page, tmp_path):
         assert panels["translated"]["title"] == f"Synthetic {to}"
         assert panels["reconstructed"]["sub"] == f"{source} → {to} → {source}"
         assert not np.array_equal(decoded(panels["original"]), decoded(panels["translated"]))
-        assert page.translator.checksum[:16] in shown["provenance"]
+        assert page.model.translator.checksum[:16] in shown["provenance"]
 
 
 def test_a_bad_file_is_one_sentence_and_keeps_everything(page, tmp_path):
-    opened = page.load(uploaded(tmp_path, "<b>notes.txt", b"no image at all"), "T2", TAB)
+    opened = page.load([uploaded(tmp_path, "<b>notes.txt", b"no image at all")], "T2", TAB)
     assert opened.session is None
-    updates = app.show_opened(opened)
-    assert updates[:6] == [gr.skip()] * 6
-    assert updates[6] == opened.status
+    assert after_opening(opened) == {
+        "message": {"value": opened.status},
+        "saved": {"value": ""},
+        "translate": {"interactive": False},
+        "upload": {"value": None},
+    }
     assert not opened.ready  # there is nothing from before to translate either
     assert 'role="alert"' in opened.status
     assert "&lt;b&gt;notes.txt" in opened.status
@@ -120,13 +143,69 @@ def test_only_uploads_are_read(page, tmp_path):
     for file in ({"path": str(secret)}, {"path": str(climbing)}, str(secret), {}, None):
         with pytest.raises(ReaderError):
             page.read_upload(file)
+        with pytest.raises(ReaderError):
+            page.open_upload([uploaded(tmp_path, "good.png", b"x"), file])
+        assert not any((tmp_path / "uploads").rglob("*"))
+    with pytest.raises(ReaderError):
+        page.open_upload([])
     assert secret.is_file()
+
+
+def selection(*volumes, notes=(), best=0):
+    """What `open_files` returns, without files."""
+    return SimpleNamespace(
+        choices=tuple(f"series {number}" for number in range(len(volumes))),
+        notes=notes,
+        best=best,
+        read=lambda choice: volumes[choice],
+    )
+
+
+def test_of_several_series_the_best_is_opened_and_another_can_be_chosen(
+    page, tmp_path, monkeypatch
+):
+    first, second = (volume_of(head()[None], name=name) for name in ("first", "second"))
+    held = selection(first, second, notes=("notes.txt was left out.",), best=1)
+    monkeypatch.setattr("cyclegan.page.open_files", lambda paths: held)
+    opened = page.load([uploaded(tmp_path, "scans.zip", b"x")], "T2", TAB)
+    assert opened.session.volume is second
+    assert "2 series were found" in opened.status
+    assert "notes.txt was left out." in opened.status
+    assert after_opening(opened)["series"] == {
+        "choices": [("series 0", 0), ("series 1", 1)],
+        "value": 1,
+        "visible": True,
+    }
+    other = page.choose(opened.session, 0, "T2", TAB)
+    assert other.session.volume is first
+    assert other.session.key > opened.session.key
+    assert opened.session.volume is None  # only one is held
+    back = page.choose(other.session, 1, "T2", TAB)
+    assert back.session.volume is second
+    page.forget(TAB)
+    assert back.session.selection is None
+    assert "not held any more" in page.choose(back.session, 0, "T2", TAB).status
+
+
+def test_the_window_of_the_file_opens_the_original(page):
+    pixels = head()[None].astype(np.float32)
+    scale = page.model.prepare(pixels).scale
+    span = scale.high - scale.low
+
+    def opening(window):
+        return panels.view(Session(volume_of(pixels, window=window)), page.model, 0)["window"]
+
+    half = opening((scale.low + 0.3 * span, 0.5 * span))
+    assert half == pytest.approx({"center": 0.3, "width": 0.5})
+    assert opening(None) is None
+    for useless in ((scale.low - 2 * span, span), (scale.high + 2 * span, span), (0, 0), (0, -1)):
+        assert opening(useless) is None
 
 
 def test_the_header_presets_the_direction_as_a_hint(page, tmp_path, monkeypatch):
     hinted = volume_of(head()[None], contrast_hint="T2")
-    monkeypatch.setattr("cyclegan.page.read_volume", lambda path: hinted)
-    opened = page.load(uploaded(tmp_path, "scan.dcm", b"x"), "T2", TAB)
+    monkeypatch.setattr("cyclegan.page.open_files", lambda paths: selection(hinted))
+    opened = page.load([uploaded(tmp_path, "scan.dcm", b"x")], "T2", TAB)
     assert opened.to == "T1"
     assert "hint" in opened.status
     assert opened.session.to is None  # nothing is translated before the reader asks for it
@@ -151,31 +230,133 @@ def test_slices_of_a_volume_share_one_scale_and_are_kept(page):
     pixels = example_volume(2).pixels[8:12] * 300
     session = Session(volume_of(pixels, spacing=(4, 1, 1)))
     session.start("T2")
-    result = session.result(page.translator, 1, "T2")
-    assert session.result(page.translator, 1, "T2") is result
-    whole = page.translator.cycle(pixels, to="T2")
+    result = session.result(page.model, 1, "T2")
+    assert session.result(page.model, 1, "T2").translated is result.translated
+    whole = page.model.translator.cycle(pixels, to="T2")
     np.testing.assert_array_equal(result.source, whole.source[1])
     np.testing.assert_allclose(result.translated, whole.translated[1], atol=1e-3)
-    shares = []
-    stack = session.translated_volume(page.translator, shares.append)
-    np.testing.assert_allclose(stack, whole.translated, atol=1e-3)
-    assert shares == [0.25, 0.5, 0.75, 1.0]
+    session.translate_slices(page.model, [0, 2, 3], "T2")
+    assert session.missing("T2") == []
+    assert session.missing("T1", near=2) == [2, 1, 3, 0]
+    again = session.result(page.model, 3, "T2")
+    np.testing.assert_array_equal(again.source, whole.source[3])
+    np.testing.assert_allclose(again.reconstructed, whole.reconstructed[3], atol=1e-3)
+    np.testing.assert_allclose(session.translated_volume(page.model), whole.translated, atol=1e-3)
 
 
-def test_the_cache_of_slices_is_bounded(page, monkeypatch):
-    monkeypatch.setattr("cyclegan.session.CACHE_BYTES", 2 * 3 * 4 * 64 * 64)
-    session = Session(volume_of(example_volume(2).pixels[8:12, ::4, ::4]))
-    results = [session.result(page.translator, index, "T2") for index in range(4)]
-    assert session.result(page.translator, 3, "T2") is results[3]
-    assert session.result(page.translator, 0, "T2") is not results[0]
+def test_the_results_that_are_kept_are_bounded(page, monkeypatch):
+    monkeypatch.setattr("cyclegan.session.RESULT_BYTES", 2 * 2 * 4 * 64 * 64)
+    session = small_session()
+    results = [session.result(page.model, index, "T2") for index in range(4)]
+    assert session.result(page.model, 3, "T2").translated is results[3].translated
+    assert session.result(page.model, 0, "T2").translated is not results[0].translated
+
+
+def test_a_volume_is_translated_from_the_shown_slice_outwards(page):
+    session = small_session()
+    steps = list(page.translate_all(session, "T2", 3))
+    assert [step.view["index"] for step in steps if step.view] == [2]
+    assert steps[1].view  # at once
+    assert all(step.working for step in steps[:-1])
+    assert [f">Translating: {done} of 6" in steps[at].status for at, done in ((0, 0), (1, 1))]
+    assert not steps[-1].working
+    assert "all 6 slices" in steps[-1].status
+    assert session.missing("T2") == []
+    assert list(session._results)[:3] == [("T2", 2), ("T2", 1), ("T2", 3)]
+
+
+def test_cancelling_keeps_what_is_done(page):
+    session = small_session()
+    steps = page.translate_all(session, "T2", 1)
+    for _ in range(4):
+        assert next(steps).working
+    page.cancel(session)
+    last = list(steps)[-1]
+    assert not last.working
+    done = 6 - len(session.missing("T2"))
+    assert 0 < done < 6
+    assert f"Stopped; {done} of 6 slices" in last.status
+    finished = list(page.translate_all(session, "T2", 1))[-1]
+    assert "all 6 slices" in finished.status
+
+
+def test_another_file_ends_the_work_without_a_word(page):
+    session = page.open_example(2, TAB).session
+    steps = page.translate_all(session, "T2", 1)
+    for _ in range(3):
+        next(steps)
+    page.open_example(0, TAB)
+    assert session.volume is None
+    assert [step for step in steps if not step.working] == []
+
+
+def test_while_a_volume_is_worked_on_the_page_offers_cancel(page):
+    session = small_session()
+    steps = [after_step(session, step) for step in page.translate_all(session, "T2", 1)]
+    for update in steps[:-1]:
+        assert update["cancel"] == {"visible": True}
+        assert not update["translate_all"]["visible"]
+        assert not update["nifti"]["interactive"]
+    assert steps[-1]["cancel"] == {"visible": False}
+    assert steps[-1]["translate_all"] == {"value": "All 6 slices", "visible": True}
+    assert steps[-1]["nifti"] == {"interactive": True}
+    assert steps[-1]["dicom"]["visible"] is False  # the source was none
+
+
+def test_a_shown_slice_goes_before_a_volume_and_volumes_alternate():
+    turns, order, ready = Turns(), [], []
+
+    def work(name, in_background):
+        with turns.take(in_background=in_background):
+            order.append(name)
+
+    with turns.take():
+        for name, in_background in (("a", True), ("b", True), ("shown", False), ("c", True)):
+            thread = threading.Thread(target=work, args=(name, in_background))
+            thread.start()
+            ready.append(thread)
+            deadline = time.monotonic() + 10
+            while len(turns._waiting) < len(ready) and time.monotonic() < deadline:
+                time.sleep(0.001)
+    for thread in ready:
+        thread.join(10)
+    assert order == ["shown", "a", "b", "c"]
+
+
+def test_a_turn_is_handed_on_after_a_failure():
+    turns = Turns()
+    with pytest.raises(RuntimeError), turns.take():
+        raise RuntimeError
+    with turns.take():
+        pass
+
+
+def test_a_parcel_is_handed_out_once_and_expires():
+    outbox = Outbox(lifetime=60)
+    parcel = Parcel(b"bytes", "a.png", "image/png")
+    token = outbox.put(parcel, TAB)
+    assert len(token) > 40
+    assert outbox.take("another") is None
+    assert outbox.take(token) is parcel
+    assert outbox.take(token) is None
+    replaced, kept = outbox.put(parcel, TAB), outbox.put(parcel, TAB)
+    assert outbox.take(replaced) is None
+    outbox.drop(TAB)
+    assert outbox.take(kept) is None
+    brief = Outbox(lifetime=0.05)
+    token = brief.put(parcel, TAB)
+    deadline = time.monotonic() + 10
+    while brief._parcels and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert brief.take(token) is None
 
 
 def test_pixel_spacing_and_orientation_reach_the_viewer(page):
     known = Session(volume_of(head()[None], spacing=(5, 2, 1), directions=("R", "L", "A", "P")))
     unknown = Session(volume_of(head()[None]))
-    assert known.view(page.translator, 0)["aspect"] == 2
-    assert known.view(page.translator, 0)["directions"] == ["R", "L", "A", "P"]
-    shown = unknown.view(page.translator, 0)
+    assert panels.view(known, page.model, 0)["aspect"] == 2
+    assert panels.view(known, page.model, 0)["directions"] == ["R", "L", "A", "P"]
+    shown = panels.view(unknown, page.model, 0)
     assert shown["directions"] is None
     assert "orientation unknown" in shown["caption"]
 
@@ -183,25 +364,59 @@ def test_pixel_spacing_and_orientation_reach_the_viewer(page):
 def test_downloads(page, tmp_path):
     session = page.open_example(2, TAB).session
     window = json.dumps({"center": 0.4, "width": 0.5})
-    png = page.save_png(session, 13, window)
-    (tmp_path / "a.png").write_bytes(base64.b64decode(png["data"]))
-    with Image.open(tmp_path / "a.png") as image:
+    step = page.save_slice(session, 13, window, TAB)
+    png = fetched(page, step)
+    with Image.open(io.BytesIO(png.data)) as image:
         assert image.height > image.width >= 256  # the slice and the strip with the label
-        assert image.text["Weights-SHA256"] == page.translator.checksum
-    other = page.save_png(session, 13, json.dumps({"center": 0.8, "width": 0.1}))
-    assert other["data"] != png["data"]
+        assert image.text["Weights-SHA256"] == page.model.translator.checksum
+        assert image.text["Window"] == "center 0.400, width 0.500"
+    other = page.save_slice(session, 13, json.dumps({"center": 0.8, "width": 0.1}), TAB)
+    assert fetched(page, other).data != png.data
 
-    saved = page.save_nifti(session)
-    (tmp_path / "a.nii.gz").write_bytes(base64.b64decode(saved["data"]))
+
+def test_a_whole_volume_is_saved_in_the_grid_of_its_source(page, tmp_path):
+    session = small_session()
+    list(page.translate_all(session, "T2", 1))
+    full = json.dumps({"center": 0.5, "width": 1})
+    *before, last = page.save_whole(session, "nifti", 1, full, TAB)
+    assert all(step.working and step.file is None for step in before)
+    (tmp_path / "a.nii.gz").write_bytes(fetched(page, last).data)
     image = nib.load(tmp_path / "a.nii.gz")
     assert image.get_data_dtype() == np.float32
-    assert sorted(image.shape) == sorted(session.volume.pixels.shape)
+    np.testing.assert_array_equal(
+        image.get_fdata(dtype=np.float32).transpose(2, 1, 0),
+        session.translated_volume(page.model),
+    )
+    *_, last = page.save_whole(session, "everything", 1, full, TAB)
+    with zipfile.ZipFile(io.BytesIO(fetched(page, last).data)) as archive:
+        names = archive.namelist()
+    assert sum(name.endswith(".png") for name in names) == 6
+    assert any(name.endswith(".nii.gz") for name in names)
+    assert "small" not in " ".join(names)  # a file's name can be a patient's
+    with pytest.raises(ReaderError, match="no DICOM"):
+        list(page.save_whole(session, "dicom", 1, full, TAB))
 
 
-def test_too_large_for_one_answer_names_the_way_out(translator):
-    large = volume_of(np.zeros((65, 256, 256), np.float32), name="big.nii")
-    with pytest.raises(ReaderError, match=r"big\.nii: 65 × 256 × 256 .* cyclegan\.translate"):
-        answers.refuse_large(large)
+def test_saving_first_translates_what_is_missing_and_can_be_cancelled(page):
+    session = small_session()
+    page.translate(session, "T2", 1)
+    full = json.dumps({"center": 0.5, "width": 1})
+    steps = page.save_whole(session, "nifti", 1, full, TAB)
+    assert "1 of 6 slices" in next(steps).status
+    next(steps)
+    page.cancel(session)
+    last = list(steps)[-1]
+    assert "Stopped" in last.status
+    assert last.file is None
+
+
+@pytest.mark.parametrize(("most", "slices"), [(answers.LARGEST_ANSWER, 65), (answers.LARGEST, 513)])
+def test_too_large_names_the_way_out(most, slices):
+    pixels = np.broadcast_to(np.float32(0), (slices, 256, 256))
+    large = SimpleNamespace(pixels=pixels, name="big.nii")
+    with pytest.raises(ReaderError, match=rf"big\.nii: {slices} × 256 .*{most:,}.*cyclegan\.trans"):
+        answers.refuse_large(large, most)
+    answers.refuse_large(SimpleNamespace(pixels=pixels[1:]), most)
 
 
 def test_a_closed_tab_is_forgotten(page):
@@ -228,6 +443,20 @@ def test_failures_become_one_sentence_without_the_message(caplog):
     assert "RuntimeError in fails" in caplog.text
     with pytest.raises(gr.Error, match=r"scan\.txt: no image\."):
         app.in_one_sentence(refuses)()
+
+
+def test_a_failure_in_the_middle_of_a_volume_ends_it_with_a_sentence(caplog):
+    patient = "Doe"
+
+    def breaks():
+        yield app.Step("going on", working=True)
+        raise RuntimeError(patient)
+
+    *_, last = app.in_steps(breaks)()
+    assert not last.working
+    assert "fault of ours" in last.status
+    assert "RuntimeError in breaks" in caplog.text
+    assert "Doe" not in caplog.text
 
 
 @pytest.fixture(scope="module")
@@ -265,8 +494,22 @@ def test_api_refuses_another_contrast(client, tmp_path, to):
 
 def test_api_does_not_read_the_servers_files(client):
     own = {"path": app.__file__}
-    with pytest.raises(AppError, match="Upload one file"):
+    with pytest.raises(AppError, match="Upload a file"):
         client.predict(file=own, to="T2", api_name="/translate")
+
+
+def test_results_are_fetched_once_and_only_with_the_token():
+    outbox = Outbox()
+    token = outbox.put(Parcel(b"secret pixels", "a.nii.gz", "application/gzip"), TAB)
+    browser = TestClient(Starlette(routes=[route(outbox)]))
+    for bad in ("", "guess", "../app.py"):
+        assert browser.get(f"/results/{bad}").status_code == 404
+    assert browser.head(f"/results/{token}").status_code == 404  # a scanner's look uses nothing up
+    answer = browser.get(f"/results/{token}")
+    assert answer.content == b"secret pixels"
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["Content-Disposition"] == 'attachment; filename="a.nii.gz"'
+    assert browser.get(f"/results/{token}").status_code == 404
 
 
 def test_only_translate_is_offered(client):

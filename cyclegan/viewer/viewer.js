@@ -2,10 +2,10 @@
 // function that Gradio calls with `element` (this component's root), `props` (props.value is the last
 // answer of a handler) and `watch`.
 //
-// props.value: {key, index, slices, width, height, aspect, directions, caption, notes, provenance,
-//   panels: {original|translated|reconstructed: {title, sub, note, alt, data}}}, where data is
+// props.value: {key, index, slices, width, height, aspect, window, directions, caption, notes,
+//   provenance, panels: {original|translated|reconstructed: {title, sub, note, alt, data}}}, where data is
 //   base64 of little-endian uint16, row by row, 65535 standing for 1.0. A panel that is missing is
-//   shown empty. The error map is computed here from original and reconstruction.
+//   shown empty. window is {center, width} in shares of 1 to open with, or null. The error map is computed here from original and reconstruction.
 
 const root = element.querySelector(".viewer");
 const FULL = 65535;
@@ -27,7 +27,9 @@ let drawPending = false;
 
 function resetView() {
   view = { zoom: 1, x: 0, y: 0 };
-  windows = { source: { ...GREY }, target: { ...GREY }, map: { center: MAP_TOP / 2, width: MAP_TOP } };
+  // The file's own window belongs to the original's grey values; the synthetic image has all of its own.
+  const source = { ...((shown && shown.window) || GREY) };
+  windows = { source, target: { ...GREY }, map: { center: MAP_TOP / 2, width: MAP_TOP } };
 }
 
 const panels = [...root.querySelectorAll(".panel")].map((figure) => {
@@ -57,10 +59,10 @@ function accept(value) {
   if (!value || !value.panels) return;
   // An answer about a file that has been replaced meanwhile comes too late.
   if (shown && value.key < shown.key) return;
-  const isNew = !shown || value.key !== shown.key || value.run !== shown.run;
-  if (!shown || value.key !== shown.key) resetView();
-  else if (isNew) resetWindowsOfResult();
+  const before = shown;
   shown = value;
+  if (!before || value.key !== before.key) resetView();
+  else if (value.run !== before.run) resetWindowsOfResult();
   for (const panel of panels) {
     const given = value.panels[panel.name];
     panel.pixels = given && given.data ? decode(given.data) : null;

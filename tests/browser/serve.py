@@ -64,7 +64,7 @@ def serve(weights: Path, uploads: Path) -> Iterator[str]:
     page = create_app(str(weights))
     try:
         _, url, _ = page.launch(
-            server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **launch_options()
+            server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **launch_options(page)
         )
         yield url
     finally:

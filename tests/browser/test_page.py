@@ -1,12 +1,17 @@
 """The real page in Chromium: real files in, canvas pixels out."""
 
 import gc
+import io
 import time
+import zipfile
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from cyclegan.phantom import draw_slice, draw_volume
 from cyclegan.session import Session
@@ -49,6 +54,50 @@ def volume_file(tmp_path_factory):
     return path
 
 
+def write_series(folder, contrast, slices, person):
+    """An axial MR series as scanners send it: names in no order, a window, a patient."""
+    folder.mkdir()
+    study, series, frame = generate_uid(), generate_uid(), generate_uid()
+    levels = draw_volume(person, slices=slices, size=128)
+    for index, labels in enumerate(levels):
+        ds = Dataset()
+        ds.SOPClassUID, ds.SOPInstanceUID = MRImageStorage, generate_uid()
+        ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.FrameOfReferenceUID = study, series, frame
+        ds.PatientName, ds.PatientID, ds.PatientBirthDate = "Doe^Jane", "4711", "19700101"
+        ds.Modality, ds.SeriesDescription, ds.SeriesNumber = "MR", f"{contrast} axial", person
+        ds.ImageType, ds.InstanceNumber = ["ORIGINAL", "PRIMARY", "M"], index + 1
+        ds.Rows = ds.Columns = 128
+        ds.PixelSpacing, ds.SliceThickness = [2, 2], 4
+        ds.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+        ds.ImagePositionPatient = [-127, -127, 4 * index]
+        ds.WindowCenter, ds.WindowWidth = 300, 500
+        ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
+        ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 12, 11, 0
+        ds.PixelData = (simulated(contrast, labels) * 900).astype("<u2").tobytes()
+        ds.file_meta = FileMetaDataset()
+        ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        ds.save_as(folder / f"{(index * 7) % 11:02}", enforce_file_format=True)
+    return sorted(folder.iterdir())
+
+
+@pytest.fixture(scope="module")
+def series_files(tmp_path_factory):
+    return write_series(tmp_path_factory.mktemp("series") / "t1", "T1", slices=6, person=7)
+
+
+@pytest.fixture(scope="module")
+def two_series(tmp_path_factory, series_files):
+    """A zip with a longer and a shorter series, in one folder each."""
+    folder = tmp_path_factory.mktemp("zip")
+    path = folder / "study.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in series_files:
+            archive.write(file, f"long/{file.name}")
+        for file in write_series(folder / "t2", "T2", slices=3, person=8):
+            archive.write(file, f"short/{file.name}")
+    return path
+
+
 def statistics(page, name):
     page.wait_for_timeout(100)  # two animation frames
     return page.evaluate(STATISTICS, name)
@@ -64,12 +113,29 @@ def wait_until_translated(page, to):
     )
 
 
-def open_file(page, path):
+def open_file(page, *paths):
     before = key(page)
-    page.set_input_files("#upload input[type=file]", str(path))
+    page.set_input_files("#upload input[type=file]", [str(path) for path in paths])
+    wait_until_opened(page, before)
+
+
+def wait_until_opened(page, before):
     page.wait_for_function(
         "(before) => (document.querySelector('.viewer').dataset.key ?? null) !== before",
         arg=before,
+    )
+
+
+def save(page, button):
+    """Press a download button; the bytes and the name that arrive."""
+    with page.expect_download() as download:
+        page.get_by_role("button", name=button, exact=True).click()
+    return download.value.path().read_bytes(), download.value.suggested_filename
+
+
+def wait_for_status(page, text):
+    page.wait_for_function(
+        "(text) => document.querySelector('#status').innerText.includes(text)", arg=text
     )
 
 
@@ -197,19 +263,107 @@ def test_examples_take_one_click(page, name):
 
 
 def test_results_are_saved_without_a_file_on_the_server(page, uploads, tmp_path):
+    page.get_by_role("button", name="T2 with lesion").click()
+    wait_until_translated(page, "T1")
+    data, name = save(page, "PNG of this slice")
+    assert name == "synthetic_T1_slice1.png"
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.size[1] > image.size[0]
+        assert "not for diagnosis" in image.text["Caveat"]
+    data, name = save(page, "NIfTI")
+    assert name == "synthetic_T1.nii.gz"
+    (tmp_path / name).write_bytes(data)
+    assert nib.load(tmp_path / name).get_fdata().max() > 0
+    assert not page.get_by_role("button", name="DICOM", exact=True).is_visible()
+    assert page.get_by_role("button", name="All 1 slices").count() == 0
+    assert [path for path in uploads.rglob("*") if path.is_file()] == []
+
+
+def test_a_series_of_files_is_one_volume_and_comes_back_as_dicom(
+    page, uploads, series_files, tmp_path
+):
+    open_file(page, *series_files)
+    assert "slice 4 of 6" in page.inner_text(".viewer-caption")
+    assert page.inner_text("[data-panel=original] .edge-left") == "R"
+    assert not page.locator("#series").is_visible()
+    opening = page.inner_text("[data-panel=original] .corner-window")
+    assert opening != "W 1.00  L 0.50"  # the window of the file
+    page.locator("[data-panel=original] canvas").focus()
+    page.keyboard.press("w")
+    page.wait_for_timeout(100)
+    assert page.inner_text("[data-panel=original] .corner-window") != opening
+    page.get_by_role("button", name="Reset", exact=True).click()
+    page.wait_for_timeout(100)
+    assert page.inner_text("[data-panel=original] .corner-window") == opening
+
+    page.get_by_label("T1 → T2", exact=True).check()
+    page.get_by_role("button", name="All 6 slices").click()
+    wait_for_status(page, "T1 → T2, all 6 slices")
+    assert page.inner_text("[data-panel=translated] .corner-window") == "W 1.00  L 0.50"
+
+    data, name = save(page, "DICOM")
+    assert name == "synthetic_T2_dicom.zip"
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        derived = [pydicom.dcmread(io.BytesIO(archive.read(n))) for n in archive.namelist()]
+    sources = {ds.SOPInstanceUID: ds for ds in map(pydicom.dcmread, series_files)}
+    assert len(derived) == 6
+    for ds in derived:
+        source = sources[ds.SourceImageSequence[0].ReferencedSOPInstanceUID]
+        assert ds.ImagePositionPatient == source.ImagePositionPatient
+        assert ds.pixel_array.shape == (128, 128)
+        assert "Doe" not in str(ds)
+        assert "4711" not in str(ds)
+    page.wait_for_function("document.querySelector('#saved').innerText.includes('Patient')")
+
+    data, name = save(page, "NIfTI")
+    (tmp_path / name).write_bytes(data)
+    image = nib.load(tmp_path / name)
+    assert image.shape == (128, 128, 6)
+    assert sorted(image.header.get_zooms()) == [2, 2, 4]
+
+    data, name = save(page, "Everything (zip)")
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        names = archive.namelist()
+        readme = next(n for n in names if n.endswith("README.txt"))
+        assert "not for diagnosis" in archive.read(readme).decode()
+    assert [sum(n.endswith(end) for n in names) for end in (".png", ".nii.gz", ".dcm")] == [6, 1, 6]
+    assert [path for path in uploads.rglob("*") if path.is_file()] == []
+
+
+def test_of_a_zip_with_two_series_the_other_can_be_chosen(page, two_series):
+    open_file(page, two_series)
+    assert "of 6" in page.inner_text(".viewer-caption")
+    before = key(page)
+    page.get_by_label("Series", exact=True).click()
+    options = page.get_by_role("option")
+    assert options.count() == 2
+    options.filter(has_text="3 slices").click()
+    wait_until_opened(page, before)
+    assert "of 3" in page.inner_text(".viewer-caption")
+    assert page.get_by_label("T2 → T1", exact=True).is_checked()  # as its header suggests
+    page.get_by_role("button", name="All 3 slices").wait_for()
+
+
+def test_the_page_answers_while_a_volume_is_translated_and_cancel_keeps_what_is_done(page):
     page.get_by_role("button", name="T1 volume").click()
     wait_until_translated(page, "T2")
-    with page.expect_download() as download:
-        page.get_by_role("button", name="Save PNG with label").click()
-    download.value.save_as(tmp_path / "a.png")
-    assert download.value.suggested_filename == "synthetic_T2_slice13.png"
-    with Image.open(tmp_path / "a.png") as image:
-        assert image.size[1] > image.size[0]
-    with page.expect_download() as download:
-        page.get_by_role("button", name="Save NIfTI (float)").click()
-    download.value.save_as(tmp_path / "a.nii.gz")
-    assert nib.load(tmp_path / "a.nii.gz").get_fdata().max() > 0
-    assert [path for path in uploads.rglob("*") if path.is_file()] == []
+    page.get_by_role("button", name="All 24 slices").click()
+    page.wait_for_selector("#status progress")
+    page.locator("[data-panel=original] canvas").focus()
+    for _ in range(9):  # to a slice that the volume reaches last
+        page.keyboard.press("PageDown")
+    page.wait_for_function("document.querySelector('.viewer').dataset.index === '21'")
+    assert page.locator("#status progress").count() == 1  # still running
+    assert statistics(page, "translated")[1] > 3
+
+    page.get_by_role("button", name="Cancel").click()
+    wait_for_status(page, "Stopped")
+    done = int(page.inner_text("#status").split("Stopped; ")[1].split(" of 24")[0])
+    assert 2 <= done < 24
+    page.get_by_role("button", name="All 24 slices").click()
+    page.wait_for_selector("#status progress")
+    assert page.locator("#status progress").get_attribute("value") != "0"
+    wait_for_status(page, "all 24 slices")
 
 
 def test_closing_the_tab_forgets_the_scan(chromium, url, slice_file, tmp_path):

@@ -1,0 +1,145 @@
+"""What the page shows of a `Session`: one slice in four panels, with its captions."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cyclegan import OTHER
+
+if TYPE_CHECKING:
+    from cyclegan.preprocess import Scale
+    from cyclegan.session import Session
+    from cyclegan.translate import CycleResult
+    from cyclegan.turns import SharedModel
+    from cyclegan.volume import Volume
+
+# The limits of the viewer's window, in shares of the grey range (controls.js has the same).
+NARROWEST, WIDEST = 0.02, 2.0
+
+
+def encode_uint16(image: np.ndarray) -> str:
+    """Encode (H, W) real in [0, 1] as base64 of little-endian uint16, 65535 standing for 1.
+
+    Sixteen bits keep the depth that a narrow window shows; eight would band.
+    """
+    levels = np.rint(np.clip(image, 0, 1) * 65535).astype("<u2")
+    return base64.b64encode(levels.tobytes()).decode("ascii")
+
+
+def view(session: Session, model: SharedModel, index: int) -> dict[str, Any]:
+    """Everything the viewer shows of slice `index`, as JSON (the form is in viewer.js).
+
+    Before the first translation only the original is there. Images go as 16-bit values.
+    """
+    volume, scale, to = session.held(), session.prepared(model).scale, session.to
+    row, column = volume.spacing[1:] if volume.spacing else (1.0, 1.0)
+    height, width = volume.pixels.shape[1:]
+    window = _shown_window(volume, scale)
+    size = _size(volume) + ("; shown at the window stored in the file" if window else "")
+    panels = (
+        _original(scale.apply(volume.pixels[index]), size)
+        if to is None
+        else _panels(session.result(model, index, to), to, size)
+    )
+    return {
+        "key": session.key,
+        "run": session.run,
+        "index": index,
+        "slices": len(volume.pixels),
+        "width": width,
+        "height": height,
+        "aspect": row / column,
+        "window": window,
+        "directions": list(volume.directions) if volume.directions else None,
+        "caption": _caption(volume, index),
+        "notes": " ".join(_sentence(note) for note in volume.notes),
+        "provenance": ""
+        if to is None
+        else f"Model {model.translator.version} · weights sha256 {model.translator.checksum[:16]}",
+        "panels": panels,
+    }
+
+
+def _original(source: np.ndarray, size: str, read_as: str = "") -> dict[str, Any]:
+    sub = f"as {read_as}" if read_as else ""
+    return {
+        "original": {
+            "title": "Original",
+            "sub": sub,
+            "note": size,
+            "alt": f"Original slice {sub}".strip(),
+            "data": encode_uint16(source),
+        }
+    }
+
+
+def _panels(result: CycleResult, to: str, size: str) -> dict[str, Any]:
+    source = OTHER[to]
+    return {
+        **_original(result.source, size, source),
+        "translated": {
+            "title": f"Synthetic {to}",
+            "sub": f"{source} → {to}",
+            "note": f"Made by the model, not acquired. The true {to} is unknown.",
+            "alt": f"Synthetic {to} made from the original",
+            "data": encode_uint16(result.translated),
+        },
+        "reconstructed": {
+            "title": "Cycle reconstruction",
+            "sub": f"{source} → {to} → {source}",
+            "note": f"The synthetic {to} translated back to {source}.",
+            "alt": f"Reconstruction of the original from the synthetic {to}",
+            "data": encode_uint16(result.reconstructed),
+        },
+        "difference": {
+            "title": "|Original − reconstruction|",
+            "sub": "share of the grey range",
+            "alt": "Map of the absolute difference between original and reconstruction; "
+            "cycle error, not translation error",
+        },
+    }
+
+
+def _caption(volume: Volume, index: int) -> str:
+    parts = [volume.name]
+    if len(volume.pixels) > 1:
+        parts.append(f"slice {index + 1} of {len(volume.pixels)}")
+    if volume.directions is None:
+        parts.append("orientation unknown")
+    return " · ".join(parts)
+
+
+def _shown_window(volume: Volume, scale: Scale) -> dict[str, float] | None:
+    """The file's own window in shares of the grey range, as the viewer counts; None if useless."""
+    span = scale.high - scale.low
+    if volume.window is None or not span > 0:
+        return None
+    center, width = (volume.window[0] - scale.low) / span, volume.window[1] / span
+    if not (width > 0 and center + width / 2 > 0 and center - width / 2 < 1):
+        return None  # all black or all white
+    return {
+        "center": min(max(center, -0.5), 1.5),
+        "width": min(max(width, NARROWEST), WIDEST),
+    }
+
+
+def _size(volume: Volume) -> str:
+    """Matrix and, when known, pixel size: "256 × 256, 1.00 × 1.00 mm"."""
+    height, width = volume.pixels.shape[1:]
+    matrix = f"{width} × {height}"
+    if volume.spacing is None:
+        return f"{matrix} pixels, size unknown"
+    thickness, row, column = volume.spacing
+    size = f"{column:.2f} × {row:.2f} mm"
+    if len(volume.pixels) > 1:
+        size += f", slices {thickness:.2f} mm apart"
+    return f"{matrix} pixels of {size}"
+
+
+def _sentence(note: str) -> str:
+    """A note of the reader as a sentence: capital first, full stop last."""
+    text = note.strip().rstrip(".")
+    return f"{text[:1].upper()}{text[1:]}."

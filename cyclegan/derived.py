@@ -1,8 +1,8 @@
 """Derived DICOM: translated slices as MR images that overlay the images they were made from.
 
 Each slice becomes one MR Image Storage object (PS3.3 A.4), also where the source was multi-frame:
-every archive takes it. A source that does not say where its slices lie becomes Secondary Capture
-(A.8.1), since an MR image needs its place. The data set is built from a short list of attributes;
+every archive takes it. A source that does not say where its slices lie, or whose slices lie at
+uneven distances, becomes Secondary Capture (A.8.1), since an MR image needs its place. The data set is built from a short list of attributes;
 nothing else of the source's header gets into it.
 """
 
@@ -186,10 +186,12 @@ def _place(dataset: Dataset, common: Dataset, affine: np.ndarray) -> None:
 
 
 def _capture(dataset: Dataset, volume: Volume) -> None:
-    """Turn the data set into a Secondary Capture (PS3.3 C.8.6.1): nothing is known of its place."""
+    """Turn the data set into a Secondary Capture (PS3.3 C.8.6.1), for what no affine places."""
     dataset.SOPClassUID = SecondaryCaptureImageStorage
     dataset.ConversionType = "SYN"
-    dataset.PatientOrientation = ""
+    edges = volume.directions or ("", "", "", "")  # of slices at uneven distances they are known
+    feet_and_head = str.maketrans("IS", "FH")
+    dataset.PatientOrientation = [edges[i].translate(feet_and_head) for i in (1, 3) if edges[i]]
     if volume.spacing is not None:
         dataset.PixelSpacing = [_decimal(mm) for mm in volume.spacing[1:]]
 

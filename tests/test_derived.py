@@ -125,6 +125,17 @@ def multiple(tmp_path: Path, plane: str) -> Path:
     return saved(dataset, pattern(5, 40, 36), EnhancedMRImageStorage, tmp_path / FILE_NAME)
 
 
+def uneven(tmp_path: Path, plane: str) -> Path:
+    """An enhanced object with a gap before its last frame."""
+    dataset = pydicom.dcmread(multiple(tmp_path, plane))
+    place = dataset.PerFrameFunctionalGroupsSequence[-1].PlanePositionSequence[0]
+    normal = np.cross(PLANES[plane][:3], PLANES[plane][3:])
+    place.ImagePositionPatient = [round(v, 6) for v in (-60, 10, 20) + 30 * normal]
+    path = tmp_path / FILE_NAME
+    dataset.save_as(path)
+    return path
+
+
 def derive(path: Path, **options) -> tuple[list[bytes], list[str]]:
     """Derived objects of a "translation" that is the source itself, so that pixels can be found."""
     volume = read_volume(path)
@@ -332,6 +343,13 @@ def test_an_image_without_a_place_becomes_a_secondary_capture(tmp_path):
     np.testing.assert_array_equal(derived.pixel_array, pattern(40, 36))
 
 
+def test_slices_at_uneven_distances_get_no_made_up_place(tmp_path):
+    for data in derive(uneven(tmp_path, "coronal"))[0]:
+        derived = parsed(data)
+        assert "ImagePositionPatient" not in derived
+        assert derived.PatientOrientation == ["L", "F"]
+
+
 def test_a_source_that_was_not_dicom_is_refused(tmp_path):
     path = tmp_path / "slice.png"
     Image.fromarray(pattern(40, 36)).save(path)
@@ -365,14 +383,14 @@ def test_attributes_that_an_mr_image_must_have(tmp_path, keep_identity):
 
 @pytest.mark.skipif(not shutil.which("dciodvfy"), reason="needs dciodvfy (Debian: dicom3tools)")
 @pytest.mark.parametrize("keep_identity", [False, True])
-@pytest.mark.parametrize("source", [single, multiple, None])
+@pytest.mark.parametrize("source", [single, multiple, uneven, None])
 def test_the_validator_finds_no_error(tmp_path, source, keep_identity):
     path = source(tmp_path, "oblique") if source else Path(get_testdata_file("MR_small.dcm"))
     for data in derive(path, keep_identity=keep_identity)[0]:
         file = tmp_path / "derived.dcm"
         file.write_bytes(data)
         said = subprocess.run(["dciodvfy", "-new", file], capture_output=True, text=True).stderr
-        assert "MRImage" in said
+        assert ("SCImage" if source is uneven else "MRImage") in said
         errors = [line for line in said.splitlines() if line.startswith("Error")]
         # Synthetic Data came into the standard after the validator of 2022.
         assert [line for line in errors if "(0008,001c)" not in line] == []

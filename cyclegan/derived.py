@@ -2,8 +2,8 @@
 
 Each slice becomes one MR Image Storage object (PS3.3 A.4), also where the source was multi-frame:
 every archive takes it. A source that does not say where its slices lie, or whose slices lie at
-uneven distances, becomes Secondary Capture (A.8.1), since an MR image needs its place. The data set is built from a short list of attributes;
-nothing else of the source's header gets into it.
+uneven distances, becomes Secondary Capture (A.8.1), since an MR image needs its place. The data
+set is built from a short list of attributes; nothing else of the source's header gets into it.
 """
 
 from __future__ import annotations

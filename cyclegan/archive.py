@@ -117,12 +117,13 @@ def _inflated(
 ) -> bytes:
     """Content of an entry; counts what comes out, whatever the directory claims."""
     content = bytearray()
+    packed = min(entry.compress_size, archive.start_dir)  # what is packed lies before the list
     with archive.open(entry) as stream:
         while chunk := stream.read(_CHUNK):
             content += chunk
             if len(content) > budget:
                 raise _too_large(archive_name)
-            if len(content) > max(_RATIO_FROM, MAX_RATIO * entry.compress_size):
+            if len(content) > max(_RATIO_FROM, MAX_RATIO * packed):
                 raise ReadError(
                     f"{archive_name}: a file in the archive unpacks to more than {MAX_RATIO} times "
                     "its size, as no image does; nothing was read."

@@ -9,9 +9,8 @@ from typing import BinaryIO
 
 import numpy as np
 import pydicom
-from pydicom.pixels import iter_pixels
 
-from . import dicom_frames, dicom_values
+from . import dicom_decode, dicom_frames, dicom_values
 from .dicom_frames import Stack
 from .dicom_parse import parse, quiet
 from .geometry import turn_for_reading
@@ -162,7 +161,7 @@ def _images(
     """
     syntax, wanted, done = dataset.file_meta.TransferSyntaxUID, set(indices), 0
     try:
-        for index, stored in enumerate(iter_pixels(dataset, raw=True)):
+        for index, stored in enumerate(dicom_decode.frames(dataset)):
             if index in wanted:
                 yield index, dicom_values.physical(dataset, index, stored)
                 done += 1

@@ -90,7 +90,7 @@ def open_files(paths: Sequence[Path]) -> Selection:
         shown = ", ".join(names[:_NAMED]) + ", ..." * (len(names) > _NAMED)
         notes.append(f"{len(names)} file{'s' * (len(names) > 1)} left out ({reason}): {shown}.")
     if not choices:
-        if len(members) == 1 and not left_out:
+        if len(members) == 1 and not members[0].archive and not left_out:
             raise ReadError(notes[0])
         name = Path(paths[0]).name if paths else "the selection"
         why = " ".join(notes[:_NAMED]) or "Choose an MR image."
@@ -123,7 +123,7 @@ def _choices(
         try:
             kind = file_kind(member.data[:1024], member.name)
         except ReadError as error:
-            if len(members) == 1:
+            if len(members) == 1 and not member.archive:
                 notes.append(str(error))
             else:
                 left_out["no image that can be read"].append(member.name)

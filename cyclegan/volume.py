@@ -124,7 +124,7 @@ def read_volume(path: str | os.PathLike[str]) -> Volume:
             f"({'; '.join(selection.choices[:3])}{' ...' * (len(selection.choices) > 3)}); "
             "unpack it and choose one."
         )
-    return selection.read(0)
+    return replace(selection.read(0), name=path.name)
 
 
 def file_head(path: Path) -> bytes:

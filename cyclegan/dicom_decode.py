@@ -1,0 +1,123 @@
+"""Decompress DICOM pixels in a process of its own.
+
+GDCM ends its whole process on some damaged JPEG streams (an exception that nothing catches), and
+a page must outlive what is dropped on it. `frames` talks to a helper, this module run as a script,
+that is started for the first compressed object, kept for the next ones and replaced when it dies.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import pydicom
+from pydicom.pixels import iter_pixels
+
+# All that decoding needs (PS3.3 C.7.6.3); the rest, the patient's name too, stays here.
+_NEEDED = (
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "NumberOfFrames",
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "ExtendedOffsetTable",
+    "ExtendedOffsetTableLengths",
+    "PixelData",
+)
+_FRAME, _END, _FAILED = b"F", b"E", b"X"
+
+
+def frames(dataset: pydicom.Dataset) -> Iterator[np.ndarray]:
+    """Yield the stored values of each frame, (H, W), of a parsed object with pixel data.
+
+    Raises:
+        RuntimeError: a compressed frame could not be decoded.
+    """
+    if not dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+        yield from iter_pixels(dataset, raw=True)
+        return
+    small = pydicom.Dataset()
+    for keyword in _NEEDED:
+        if keyword in dataset:
+            small[keyword] = dataset[keyword]
+    small.file_meta = pydicom.dataset.FileMetaDataset()
+    small.file_meta.TransferSyntaxUID = dataset.file_meta.TransferSyntaxUID
+    buffer = io.BytesIO()
+    small.save_as(buffer)
+    yield from _helper.frames(buffer.getvalue())
+
+
+class _Helper:
+    """The helper process; one object at a time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen | None = None
+        self._owner = 0
+
+    def frames(self, data: bytes) -> Iterator[np.ndarray]:
+        with self._lock:
+            process = self._running()
+            done = False
+            try:
+                process.stdin.write(len(data).to_bytes(8, "big") + data)
+                process.stdin.flush()
+                while (mark := process.stdout.read(1)) == _FRAME:
+                    length = int.from_bytes(process.stdout.read(8), "big")
+                    yield np.load(io.BytesIO(process.stdout.read(length)), allow_pickle=False)
+                done = mark in (_END, _FAILED)
+                if mark != _END:
+                    raise RuntimeError("the decoder failed on this image")
+            finally:
+                if not done:  # it died, or the rest of its answer is not wanted any more
+                    process.kill()
+                    process.wait()
+
+    def _running(self) -> subprocess.Popen:
+        # After a fork the pipes are the parent's, so the child needs a helper of its own.
+        if self._owner != os.getpid() or self._process is None or self._process.poll() is not None:
+            self._owner = os.getpid()
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", __name__],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+            )
+        return self._process
+
+
+_helper = _Helper()
+
+
+def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
+    """Answer until the other side closes its end, as it does when it ends."""
+    while length := requests.read(8):
+        data = requests.read(int.from_bytes(length, "big"))
+        try:
+            for stored in iter_pixels(pydicom.dcmread(io.BytesIO(data), force=True), raw=True):
+                frame = io.BytesIO()
+                np.save(frame, stored, allow_pickle=False)
+                answers.write(_FRAME + frame.tell().to_bytes(8, "big") + frame.getvalue())
+            answers.write(_END)
+        except Exception:
+            answers.write(_FAILED)
+        answers.flush()
+
+
+if __name__ == "__main__":
+    # Decoders print; what they print must not get between the frames.
+    own = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    _serve(sys.stdin.buffer, own)

@@ -1,0 +1,265 @@
+"""Broken and hostile files: a sound image or a ReadError, within bounds of memory and time.
+
+Whole batches are read in a process of its own, so that a crash, a hang or an allocation beyond the
+cap shows up as such and nothing that other tests did hides it.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import random
+import struct
+import subprocess
+import sys
+import zipfile
+import zlib
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import tifffile
+from dicom_files import mr_image
+from intact_files import dicom_bytes, intact_files
+from PIL import Image
+from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+from cyclegan.volume import MAX_PIXELS, MAX_VOXELS, ReadError, read_volume
+
+FILES = intact_files()
+FAMILIES = sorted(FILES)
+CHECKSUMMED = ("png", "nii.gz", "zip")
+FLIPS = 24  # damaged copies of each family
+CPU_SECONDS = 5.0  # for one file; the largest volume that is read takes about two
+# The largest volume in float32, and a quarter of a gigabyte to decode it with.
+MEMORY_BYTES = 4 * MAX_VOXELS + 2**28
+
+WORKER = """
+import json, resource, sys, time
+from pathlib import Path
+import numpy as np
+from cyclegan import dicom, nifti, raster, tiff  # what they need is loaded before memory is capped
+from cyclegan.series import open_files
+from cyclegan.volume import ReadError, read_volume
+
+def opened(path):
+    selection = open_files([path])
+    return selection.read(selection.best)
+
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + int(sys.argv[2]),) * 2)
+for path in sorted(Path(sys.argv[1]).iterdir()):
+    if path.suffix == ".img":
+        continue
+    print(json.dumps([path.name]), flush=True)
+    for read in (read_volume, opened):
+        start = time.process_time()
+        try:
+            pixels = read(path).pixels
+            sound = pixels.dtype == np.float32 and pixels.ndim == 3 and pixels.min() < pixels.max()
+            outcome = "image" if sound and np.isfinite(pixels).all() else "unsound image"
+            del pixels
+        except ReadError as error:
+            outcome = "refused: " + str(error)
+        except BaseException as error:
+            outcome = f"{type(error).__name__}: {error}"
+        print(json.dumps([path.name, outcome, time.process_time() - start]), flush=True)
+"""
+
+
+def outcomes(folder: Path) -> dict[str, list[str]]:
+    """What reading gave, for every file in a folder; fails for what is neither image nor refusal.
+
+    Memory is bounded to `MEMORY_BYTES` above what importing the readers takes.
+    """
+    root = Path(__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", WORKER, str(folder), str(MEMORY_BYTES)],
+        capture_output=True,
+        text=True,
+        cwd=root,
+        timeout=300,
+        # Threads of libraries would each take address space.
+        env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+    )
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0, f"died at {lines[-1:]}: {done.stderr[-1000:]}"
+    found: dict[str, list[str]] = {}
+    for name, outcome, seconds in (line for line in lines if len(line) == 3):
+        assert outcome.startswith(("image", "refused: ")), f"{name}: {outcome}"
+        assert "\n" not in outcome
+        if outcome.startswith("refused: "):
+            assert name in outcome, outcome
+        assert seconds < CPU_SECONDS, f"{name}: {seconds:.1f} s"
+        found.setdefault(name, []).append(outcome)
+    assert found
+    return found
+
+
+def test_truncated_at_every_tenth(tmp_path):
+    for family, data in FILES.items():
+        for tenth in range(10):
+            (tmp_path / f"{tenth}.{family}").write_bytes(data[: len(data) * tenth // 10])
+    for name, found in outcomes(tmp_path).items():
+        assert not any(outcome == "image" for outcome in found), name
+
+
+def test_flipped_bits(tmp_path):
+    for family, intact in FILES.items():
+        rng = random.Random(family)
+        for number in range(FLIPS):
+            data = bytearray(intact)
+            for _ in range(rng.choice([1, 4, 16])):
+                # Half of the hits in the header, where they do most harm.
+                end = min(len(data), 1500) if rng.random() < 0.5 else len(data)
+                data[rng.randrange(end)] ^= 1 << rng.randrange(8)
+            (tmp_path / f"{number}.{family}").write_bytes(data)
+    found = outcomes(tmp_path)
+    assert len(found) == FLIPS * len(FILES)
+
+
+def test_flipped_bits_in_the_header_of_a_pair(tmp_path):
+    voxels = np.random.default_rng(0).integers(0, 4096, (36, 40, 2), dtype=np.int16)
+    for kind, name in ((nib.Nifti1Pair, "nifti"), (nib.AnalyzeImage, "analyze")):
+        nib.save(kind(voxels, None), tmp_path / f"{name}.img")
+        intact = (tmp_path / f"{name}.hdr").read_bytes()
+        rng = random.Random(name)
+        for number in range(FLIPS):
+            data = bytearray(intact)
+            for _ in range(rng.choice([1, 4, 16])):
+                data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+            (tmp_path / f"{name}{number}.hdr").write_bytes(data)
+            (tmp_path / f"{name}{number}.img").write_bytes((tmp_path / f"{name}.img").read_bytes())
+    assert outcomes(tmp_path)["nifti.hdr"][0] == "image"
+
+
+def test_magic_followed_by_rubbish(tmp_path):
+    for family, data in FILES.items():
+        rubbish = random.Random(family).randbytes(5000)
+        (tmp_path / f"magic.{family}").write_bytes(data[:16] + rubbish)
+        start = 132 if family.endswith(".dcm") else 64
+        (tmp_path / f"start.{family}").write_bytes(data[:start] + rubbish)
+    for name, found in outcomes(tmp_path).items():
+        if name.startswith("magic"):
+            assert "image" not in found
+
+
+@pytest.mark.parametrize("family", CHECKSUMMED)
+def test_checksummed_families_never_show_damaged_pixels(tmp_path, family):
+    path = tmp_path / f"whole.{family}"
+    path.write_bytes(FILES[family])
+    whole = read_volume(path).pixels
+    for at in range(40, len(FILES[family]) - 12, max(1, len(FILES[family]) // 60)):
+        data = bytearray(FILES[family])
+        data[at] ^= 0x10
+        path.write_bytes(bytes(data))
+        try:
+            pixels = read_volume(path).pixels
+        except ReadError:
+            continue
+        np.testing.assert_array_equal(pixels, whole)
+
+
+def zeros(count: int, wbits: int) -> bytes:
+    """`count` zero bytes, deflated; ends without a checksum, which no reader should get to."""
+    blocks = []
+    for bits in (wbits, -15):
+        packer = zlib.compressobj(9, wbits=bits)
+        blocks.append(packer.compress(bytes(2**20)) + packer.flush(zlib.Z_FULL_FLUSH))
+    return blocks[0] + (count // 2**20 - 1) * blocks[1]
+
+
+def nifti_header(shape: tuple[int, ...]) -> bytes:
+    header = nib.Nifti1Header()
+    header.set_data_dtype(np.int16)
+    header.set_data_shape(shape)
+    header["vox_offset"], header["magic"] = 352, b"n+1"
+    return header.binaryblock + bytes(4)
+
+
+def bombs() -> dict[str, tuple[bytes, str]]:
+    """Small files that claim or inflate to much, and the words they are refused with."""
+    found = {}
+    for shape in ((30000, 30000, 2), (1024, 1024, 1024), (32767, 32767, 32767)):
+        claim = nifti_header(shape)
+        found[f"{shape[0]}.nii"] = claim + bytes(2**12), "more than an MR image"
+        found[f"{shape[0]}.nii.gz"] = gzip.compress(claim + bytes(2**16)), "more than an MR image"
+    found["short.nii"] = nifti_header((512, 512, 512)) + bytes(2**12), "ends early"
+    found["short.nii.gz"] = gzip.compress(found["short.nii"][0]), "ends early"
+    found["many.nii"] = nifti_header((256, 256, 256, 99)) + bytes(2**12), "more than the 1 GiB"
+    largest = gzip.compress(nifti_header((512, 512, 512))) + 256 * gzip.compress(bytes(2**20))
+    found["empty.nii.gz"] = largest, "all pixels have the same value"
+    found["text.gz"] = zeros(2**28, 31), "no NIfTI"
+
+    for kind, extension in ((zipfile.ZIP_DEFLATED, "zip"), (zipfile.ZIP_LZMA, "lzma.zip")):
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", kind) as archive:
+            archive.writestr("slice.dcm", bytes(2**26))
+        words = "300 times" if extension == "zip" else "rare method"
+        found[f"one.{extension}"] = buffer.getvalue(), words
+    # The same 64 MiB many times over, listed again and again in the archive's directory.
+    found["overlapping.zip"] = overlapping_zip(20), "overlapping.zip"
+    nested = io.BytesIO()
+    with zipfile.ZipFile(nested, "w") as archive:
+        archive.writestr("inner.zip", FILES["zip"])
+    found["nested.zip"] = nested.getvalue(), "nothing in it"
+
+    dataset = mr_image(np.eye(40, dtype=np.uint16))
+    dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    data = dicom_bytes(dataset)
+    end = 132 + 12 + int.from_bytes(data[140:144], "little")  # PS3.10 table 7.1-1
+    found["deflated.dcm"] = data[:end] + zeros(2**29, -15), "deflated data set is larger"
+    for keyword, value in (("Rows", 60000), ("NumberOfFrames", 2_000_000)):
+        dataset = mr_image(np.eye(40, dtype=np.uint16))
+        dataset.Columns = 60000 if keyword == "Rows" else 40
+        setattr(dataset, keyword, value)
+        found[f"{keyword}.dcm"] = dicom_bytes(dataset), "more than an MR image"
+
+    side = int(MAX_PIXELS**0.5) + 1
+    picture = io.BytesIO()
+    Image.new("1", (side, side)).save(picture, "PNG")
+    found["side.png"] = picture.getvalue(), "more than an MR image"
+    found["strip.tif"] = tiff_bomb(), "strip.tif"
+    return found
+
+
+def overlapping_zip(times: int) -> bytes:
+    """One packed file that the directory lists many times, as the better known bombs do."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a", bytes(2**26))
+    data = buffer.getvalue()
+    start, end = data.index(b"PK\x01\x02"), data.index(b"PK\x05\x06")
+    tail = bytearray(data[end:])
+    tail[8:16] = struct.pack("<HHI", times, times, times * (end - start))
+    return data[:start] + times * data[start:end] + bytes(tail)
+
+
+def tiff_bomb() -> bytes:
+    """A strip that claims 64 x 64 bytes and holds a deflate stream of 128 MiB of zeros."""
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, np.eye(64, dtype=np.uint8), compression="zlib")
+    data, stream = bytearray(buffer.getvalue()), zeros(2**27, 15)
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        tags = file.pages[0].tags
+        places = [tags[name].valueoffset for name in ("StripOffsets", "StripByteCounts")]
+    for at, number in zip(places, (len(data), len(stream)), strict=True):
+        data[at : at + 4] = number.to_bytes(4, "little")
+    return bytes(data) + stream
+
+
+def test_bombs_are_refused_in_words(tmp_path):
+    expected = {}
+    for name, (data, words) in bombs().items():
+        assert len(data) < 2**20, name
+        (tmp_path / name).write_bytes(data)
+        expected[name] = words
+    found = outcomes(tmp_path)
+    assert found.keys() == expected.keys()
+    for name, words in expected.items():
+        for outcome in found[name]:
+            assert outcome.startswith("refused: "), name
+            assert words in outcome, outcome

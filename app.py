@@ -2,33 +2,30 @@
 
     python app.py [--host H] [--port P] [--weights W]
 
-Layout and events only. What an event does is in `cyclegan/page.py`, what a tab holds in
-`cyclegan/session.py`, what is drawn in `cyclegan/viewer/`.
+Layout and events only. What an event does is in `cyclegan/page.py`, which parts of the page change
+then in `cyclegan/controls.py`, what a tab holds in `cyclegan/session.py`, what is drawn in
+`cyclegan/viewer/`, and how the page is served in `serving.py`.
 """
 
 from __future__ import annotations
 
 import argparse
-import logging
 import os
-import traceback
 from collections.abc import Callable, Iterator
-from functools import wraps
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-from cyclegan import ReadError, Translator
+from cyclegan import Translator
 from cyclegan.checkpoint import CheckpointError
 from cyclegan.controls import OF_OPENING, after_opening, after_step
 from cyclegan.examples import EXAMPLES
 from cyclegan.outbox import route
-from cyclegan.page import Page, Step, status
-from cyclegan.session import ReaderError, Session
+from cyclegan.page import Page, status
+from cyclegan.session import Session
+from serving import VIEWER, in_one_sentence, in_steps, launch_options
 
-VIEWER = Path(__file__).parent / "cyclegan" / "viewer"
 DIRECTIONS = [("T1 → T2", "T2"), ("T2 → T1", "T1")]
 FORGET_AFTER_S = 3600
 INTRODUCTION = """<h1>T1 ↔ T2 brain MRI translation</h1>
@@ -48,51 +45,6 @@ SAVE_FILE = """(file) => {
 WITH_WINDOW = """(session, position, window) =>
   [session, position, document.querySelector("#viewer .viewer").dataset.window]"""
 SAVES = (("NIfTI", "nifti"), ("DICOM", "dicom"), ("Everything (zip)", "everything"))
-
-log = logging.getLogger("cyclegan.app")
-
-
-def in_one_sentence(handler: Callable) -> Callable:
-    """Turn any failure of an event handler into one sentence on the page.
-
-    Gradio then leaves all outputs, and so the previous result, as they are. The log gets type and
-    place of an unexpected error, not its message, which can hold a file's (a patient's) name.
-    """
-
-    @wraps(handler)
-    def guarded(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return handler(*args, **kwargs)
-        except (ReadError, ReaderError) as error:
-            raise gr.Error(str(error), print_exception=False) from None
-        except Exception as error:
-            where = "".join(traceback.format_tb(error.__traceback__))
-            log.error("%s in %s\n%s", type(error).__name__, handler.__name__, where)
-            sentence = "This failed through a fault of ours; please try again or with another file."
-            raise gr.Error(sentence, print_exception=False) from None
-
-    return guarded
-
-
-def in_steps(handler: Callable) -> Callable:
-    """The same for a handler that yields `Step`s: the sentence becomes its last step."""
-
-    @wraps(handler)
-    def guarded(*args: Any, **kwargs: Any) -> Iterator[Step]:
-        steps = handler(*args, **kwargs)
-
-        @in_one_sentence
-        @wraps(handler)
-        def following() -> Step | None:
-            return next(steps, None)
-
-        try:
-            while (step := following()) is not None:
-                yield step
-        except gr.Error as error:
-            yield Step(status(error.message, role="alert"))
-
-    return guarded
 
 
 def forget_expired(session: Session | None) -> None:
@@ -159,10 +111,22 @@ def create_app(weights: str = "weights") -> gr.Blocks:
                 with gr.Row(elem_id="examples"):
                     examples = [gr.Button(e.label, size="md", min_width=100) for e in EXAMPLES]
         message = gr.HTML(status(""), elem_id="status", apply_default_css=False)
-        series = gr.Dropdown([], label="Series", visible=False, elem_id="series")
-        slider = gr.Slider(
-            1, 2, value=1, step=1, label="Slice", visible=False, buttons=[], elem_id="slice"
-        )
+        with gr.Row(elem_id="where"):
+            series = gr.Dropdown(
+                [], label="Series", visible=False, scale=1, min_width=260, elem_id="series"
+            )
+            slider = gr.Slider(
+                minimum=1,
+                maximum=2,
+                value=1,
+                step=1,
+                label="Slice",
+                visible=False,
+                buttons=[],
+                scale=2,
+                min_width=260,
+                elem_id="slice",
+            )
         viewer = gr.HTML(
             None,
             html_template=(VIEWER / "viewer.html").read_text("utf-8"),
@@ -322,41 +286,6 @@ def create_app(weights: str = "weights") -> gr.Blocks:
         app.unload(forget)
     app.results = route(page.outbox)
     return app.queue(max_size=64)
-
-
-def launch_options(app: gr.Blocks) -> dict[str, Any]:
-    """Arguments of `app.launch` for an app of `create_app`: private, offline, quiet."""
-    font = ["system-ui", "Segoe UI", "Helvetica Neue", "Arial", "sans-serif"]
-    return {
-        "theme": gr.themes.Base(
-            primary_hue="sky",
-            neutral_hue="slate",
-            radius_size="sm",
-            font=font,
-            font_mono=["ui-monospace", "Menlo", "monospace"],
-        ).set(
-            button_primary_background_fill="*primary_700",
-            button_primary_background_fill_hover="*primary_800",
-            button_primary_text_color="white",
-            button_secondary_background_fill_dark="*neutral_700",
-            button_secondary_background_fill_hover_dark="*neutral_600",
-        ),
-        # Not as `css`: Gradio rewrites selectors there and drops container queries.
-        "head": f"<style>{(VIEWER / 'viewer.css').read_text('utf-8')}</style>",
-        "footer_links": [],
-        "run_history": False,
-        "enable_monitoring": False,
-        "show_error": False,
-        "ssr_mode": False,
-        "share": False,
-        "max_file_size": "256mb",  # 512 slices of 512x512 in 16 bit, half as large once zipped
-        "app_kwargs": {
-            "docs_url": None,
-            "redoc_url": None,
-            "openapi_url": None,
-            "routes": [app.results],
-        },
-    }
 
 
 def main() -> None:

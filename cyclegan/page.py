@@ -213,7 +213,9 @@ class Page:
             hints.append(f"{len(selection.choices)} series were found; choose under Series.")
         text = f"{volume.name} is loaded. Check the direction, then press Translate."
         session = Session(volume, selection=selection, choice=choice)
-        return self._opened(session, to, status(text, *hints, *selection.notes), tab)
+        return self._opened(
+            session, to, status(text, " ".join(hints), " ".join(selection.notes)), tab
+        )
 
     def _opened(self, session: Session, to: str, message: str, tab: str) -> Opened:
         shown = panels.view(session, self.model, session.middle)
@@ -264,7 +266,7 @@ def _progress(session: Session, to: str) -> str:
 
 def _removal(removed: Sequence[str]) -> Iterator[str]:
     if removed:
-        yield "Not in the copy, though in the header of the source:"
+        yield "Removed from the DICOM header:"
         yield from (f"– {words}" for words in removed)
 
 

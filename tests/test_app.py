@@ -20,11 +20,12 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 import app
+import serving
 from cyclegan import ReadError, Translator, answers, panels
 from cyclegan.controls import after_opening, after_step
 from cyclegan.examples import EXAMPLES, example_volume
 from cyclegan.outbox import Outbox, Parcel, route
-from cyclegan.page import Page
+from cyclegan.page import Page, Step
 from cyclegan.panels import encode_uint16
 from cyclegan.session import ReaderError, Session
 from cyclegan.turns import Turns
@@ -437,22 +438,22 @@ def test_failures_become_one_sentence_without_the_message(caplog):
         raise ReadError("scan.txt: no image.")
 
     with pytest.raises(gr.Error) as shown:
-        app.in_one_sentence(fails)()
+        serving.in_one_sentence(fails)()
     assert "fault of ours" in shown.value.message
     assert "Doe" not in shown.value.message + caplog.text
     assert "RuntimeError in fails" in caplog.text
     with pytest.raises(gr.Error, match=r"scan\.txt: no image\."):
-        app.in_one_sentence(refuses)()
+        serving.in_one_sentence(refuses)()
 
 
 def test_a_failure_in_the_middle_of_a_volume_ends_it_with_a_sentence(caplog):
     patient = "Doe"
 
     def breaks():
-        yield app.Step("going on", working=True)
+        yield Step("going on", working=True)
         raise RuntimeError(patient)
 
-    *_, last = app.in_steps(breaks)()
+    *_, last = serving.in_steps(breaks)()
     assert not last.working
     assert "fault of ours" in last.status
     assert "RuntimeError in breaks" in caplog.text

@@ -64,13 +64,13 @@ def write_series(folder, contrast, slices, person):
         ds.SOPClassUID, ds.SOPInstanceUID = MRImageStorage, generate_uid()
         ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.FrameOfReferenceUID = study, series, frame
         ds.PatientName, ds.PatientID, ds.PatientBirthDate = "Doe^Jane", "4711", "19700101"
-        ds.Modality, ds.SeriesDescription, ds.SeriesNumber = "MR", f"{contrast} axial", person
+        ds.Modality, ds.SeriesDescription, ds.SeriesNumber = "MR", f"{contrast} TSE", person
         ds.ImageType, ds.InstanceNumber = ["ORIGINAL", "PRIMARY", "M"], index + 1
         ds.Rows = ds.Columns = 128
         ds.PixelSpacing, ds.SliceThickness = [2, 2], 4
         ds.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
         ds.ImagePositionPatient = [-127, -127, 4 * index]
-        ds.WindowCenter, ds.WindowWidth = 300, 500
+        ds.WindowCenter, ds.WindowWidth = 400, 1000
         ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
         ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 12, 11, 0
         ds.PixelData = (simulated(contrast, labels) * 900).astype("<u2").tobytes()

@@ -19,7 +19,9 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from cyclegan import dicom_decode
 from cyclegan.dicom_parse import codestream_size
+from cyclegan.series import open_files
 from cyclegan.volume import ORIENTATION_UNKNOWN, ReadError, read_volume
 
 READERS = Path(__file__).parents[1] / "../shared/data/readers"
@@ -288,3 +290,99 @@ def test_implicit_little_endian(tmp_path, stored):
     dataset = mr_image(stored)
     dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
     np.testing.assert_array_equal(read_volume(saved(tmp_path, dataset)).pixels[0], stored)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_any_orientation_and_number_type_keeps_values_at_their_place(tmp_path, seed):
+    rng = np.random.default_rng(seed)
+    dtype = np.dtype(rng.choice(["uint8", "int8", "uint16", "int16", "uint32", "int32"]))
+    bits = min(8 * dtype.itemsize, 20)  # more is not exact in float32
+    low = -(2 ** (bits - 1)) if dtype.kind == "i" else 0
+    stack = rng.integers(low, low + 2**bits, (3, 34, 37)).astype(dtype)
+    rotation = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    along_row, along_column = rotation[:, 0], rotation[:, 1]
+    normal = np.cross(along_row, along_column)
+    origin, spacing, step = rng.uniform(-90, 90, 3), rng.uniform(0.4, 2, 2), rng.uniform(1, 6)
+    slope = 2.0 ** rng.integers(-2, 3)
+    datasets = []
+    for index, stored in enumerate(stack):
+        dataset = mr_image(
+            stored, (*along_row, *along_column), origin + index * step * normal, spacing
+        )
+        dataset.RescaleSlope, dataset.RescaleIntercept = slope, -3
+        datasets.append(dataset)
+    order = rng.permutation(3)
+    paths = [saved(tmp_path, datasets[k], f"IM{n}") for n, k in enumerate(order)]
+    volume = open_files(paths).read(0)
+    single = read_volume(paths[0])
+    for k, row, column in rng.integers(0, (3, 34, 37), (40, 3)):
+        # PS3.3 C.7.6.2.1.1: PixelSpacing is (between rows, between columns); LPS becomes RAS.
+        at = origin + k * step * normal
+        at = at + column * spacing[1] * along_row + row * spacing[0] * along_column
+        for read in [volume, single] if k == order[0] else [volume]:
+            place = np.linalg.solve(read.affine, [*(at * [-1, -1, 1]), 1])[:3]
+            np.testing.assert_allclose(place, np.rint(place), atol=2e-3)
+            i, j, z = np.rint(place).astype(int)
+            assert read.pixels[z, j, i] == float(stack[k, row, column]) * slope - 3
+
+
+def with_map(dataset: Dataset, **attributes) -> Dataset:
+    """Add a real-world value map; PS3.3 C.7.6.16.2.11."""
+    world = Dataset()
+    for keyword, value in attributes.items():
+        setattr(world, f"RealWorldValue{keyword}", value)
+    dataset.RealWorldValueMappingSequence = [world]
+    return dataset
+
+
+def test_a_linear_real_world_map_is_used_and_the_window_follows(tmp_path, stored):
+    dataset = with_map(mr_image(stored), Slope=0.5, Intercept=10.0)
+    dataset.RescaleSlope, dataset.RescaleIntercept = 2, 100
+    dataset.WindowCenter, dataset.WindowWidth = 2100, 400
+    volume = read_volume(saved(tmp_path, dataset))
+    np.testing.assert_array_equal(volume.pixels[0], stored * 0.5 + 10)
+    assert volume.window == (510.0, 100.0)  # stored 1000, 200 wide
+    assert volume.notes == ()
+
+
+def test_a_real_world_table_is_not_used_and_that_is_told(tmp_path, stored):
+    dataset = with_map(mr_image(stored), LUTData=[1.0, 2.0])
+    dataset.RescaleSlope, dataset.RescaleIntercept = 2, 100
+    volume = read_volume(saved(tmp_path, dataset))
+    np.testing.assert_array_equal(volume.pixels[0], stored * 2.0 + 100)
+    assert any("real-world value map" in note for note in volume.notes)
+
+
+@pytest.mark.parametrize("function", ["LINEAR", "LINEAR_EXACT", "SIGMOID"])
+def test_window_functions_give_center_and_width(tmp_path, stored, function):
+    dataset = mr_image(stored)
+    dataset.WindowCenter, dataset.WindowWidth = [600, 1], [400, 2]
+    dataset.VOILUTFunction = function
+    assert read_volume(saved(tmp_path, dataset)).window == (600.0, 400.0)
+
+
+def test_bits_above_the_stored_ones_are_not_values(tmp_path, stored):
+    dataset = mr_image(stored | np.uint16(0xA000))  # an overlay of old in the upper four
+    dataset.BitsStored, dataset.HighBit = 12, 11
+    np.testing.assert_array_equal(read_volume(saved(tmp_path, dataset)).pixels[0], stored)
+
+
+def test_an_enhanced_localizer_opens_its_largest_plane(tmp_path, stored):
+    frames = np.stack([stored, stored // 2, stored // 4])
+    dataset = enhanced(frames, [(0, 0, 0), (0, 0, 3), (0, 0, 6)])
+    plane = Dataset()
+    plane.ImageOrientationPatient = list(CORONAL)
+    dataset.PerFrameFunctionalGroupsSequence[2].PlaneOrientationSequence = [plane]
+    volume = read_volume(saved(tmp_path, dataset))
+    np.testing.assert_array_equal(volume.pixels, frames[:2])
+    assert any("2 of 3 images are shown" in note for note in volume.notes)
+
+
+def test_the_decoder_is_replaced_when_it_dies(tmp_path, stored):
+    dataset = mr_image(stored)
+    dataset.compress(RLELossless)
+    path = saved(tmp_path, dataset)
+    read_volume(path)
+    dicom_decode._helper._process.kill()
+    dicom_decode._helper._process.wait()
+    np.testing.assert_array_equal(read_volume(path).pixels[0], stored)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import itertools
+import subprocess
+import sys
 from pathlib import Path
 
 import nibabel as nib
@@ -185,7 +187,9 @@ def test_voxel_offsets_out_of_bounds(tmp_path, voxels, offset):
             read_volume(path)
 
 
-def test_useless_affine_leaves_orientation_unknown_and_spacing_as_the_header_has_it(tmp_path, voxels):
+def test_useless_affine_leaves_orientation_unknown_and_spacing_as_the_header_has_it(
+    tmp_path, voxels
+):
     image = nib.Nifti1Image(voxels, np.eye(4))
     data = bytearray(image.to_bytes())
     data[280:328] = np.zeros(12, "<f4").tobytes()  # srow_x, srow_y, srow_z
@@ -212,3 +216,66 @@ def test_real_volumes_lie_over_each_other():
         at = np.linalg.solve(other.affine, volume_centre)[:3] / other.pixels.shape[::-1]
         assert (at > 0.3).all()
         assert (at < 0.7).all()
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_any_affine_and_number_type_keeps_values_at_their_place(tmp_path, seed):
+    rng = np.random.default_rng(seed)
+    dtype = np.dtype(rng.choice(["uint8", "int16", "uint16", "int32", "float32", "float64"]))
+    values = rng.integers(0, 256, (34, 37, 40)).astype(dtype)
+    affine = np.eye(4)
+    affine[:3, :3] = np.linalg.qr(rng.normal(size=(3, 3)))[0] @ np.diag(rng.uniform(0.5, 3, 3))
+    affine[:3, 3] = rng.uniform(-90, 90, 3)
+    image = nib.Nifti1Image(values, affine)
+    image.set_qform(affine, code=int(seed % 2))  # sform alone, both, or qform alone
+    image.set_sform(None if seed % 4 == 3 else affine, code=0 if seed % 4 == 3 else 1)
+    path = tmp_path / ("scan.nii.gz" if seed % 3 else "scan.nii")
+    nib.save(image, path)
+    volume = read_volume(path)
+    np.testing.assert_allclose(nib.load(path).affine, affine, atol=1e-3)
+    for i, j, k in rng.integers(0, values.shape, (40, 3)):
+        place = np.linalg.solve(volume.affine, affine @ [i, j, k, 1])[:3]
+        np.testing.assert_allclose(place, np.rint(place), atol=2e-3)
+        column, row, plane = np.rint(place).astype(int)
+        assert volume.pixels[plane, row, column] == values[i, j, k]
+
+
+def test_sform_goes_before_qform_unless_it_is_broken(tmp_path, voxels):
+    image = nib.Nifti1Image(voxels, None)
+    image.set_qform(np.diag([-1.0, -1, 1, 1]), code=1)
+    image.set_sform(np.diag([-2.0, -2, 2, 1]), code=2)
+    path = tmp_path / "scan.nii"
+    path.write_bytes(image.to_bytes())
+    assert read_volume(path).spacing == (2, 2, 2)
+    data = bytearray(image.to_bytes())
+    data[280:328] = np.full(12, np.nan, "<f4").tobytes()  # srow_x, srow_y, srow_z
+    path.write_bytes(bytes(data))
+    assert read_volume(path).spacing == (1, 1, 1)
+    assert read_volume(path).directions == ("R", "L", "A", "P")
+
+
+def test_lengths_in_metres_become_millimetres(tmp_path, voxels):
+    image = nib.Nifti1Image(voxels, np.diag([-0.001, -0.001, 0.002, 1]))
+    image.header.set_xyzt_units("meter")
+    path = tmp_path / "scan.nii"
+    path.write_bytes(image.to_bytes())
+    np.testing.assert_allclose(read_volume(path).spacing, (2, 1, 1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["scan.nii", "scan.nii.gz"])
+def test_memory_stays_at_the_result_and_little_more(tmp_path, name):
+    slices = np.random.default_rng(0).integers(0, 4096, (192, 192, 160), dtype=np.int16)
+    nib.save(nib.Nifti1Image(slices, np.eye(4)), tmp_path / name)
+    code = """
+import resource, sys
+from cyclegan.volume import read_volume
+read_volume(sys.argv[1])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+size = read_volume(sys.argv[2]).pixels.nbytes
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / size)
+"""
+    saved(tmp_path, slices[:40, :40, :2], np.eye(4), "small.nii.gz")
+    command = [sys.executable, "-c", code, str(tmp_path / "small.nii.gz"), str(tmp_path / name)]
+    root = Path(__file__).parents[1]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root)
+    assert float(done.stdout) < 1.25

@@ -19,14 +19,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import Accelerator
+from safetensors.torch import load_model, save_model
 from tqdm import tqdm
 
 from cyclegan.checkpoint import load_weights
 from cyclegan.config import TrainConfig
 from cyclegan.data import SliceDataset
-from cyclegan.networks import GENERATORS
+from cyclegan.networks import GENERATORS, UNetGenerator
 from cyclegan.phantom import draw_slice
 from cyclegan.simulate import Simulator
+from cyclegan.stripping import new_masker, train_masker
 from cyclegan.tissues import TISSUES, read_label_maps
 from cyclegan.trainer import Trainer
 
@@ -94,6 +96,10 @@ def build(options: argparse.Namespace) -> Trainer:
         labels, tissues = read_label_maps(options.labelmaps)
         simulator = Simulator(labels, tissues, accelerator.device)
         say(f"{len(simulator)} label maps")
+    if dataset and simulator and config.strip_steps:
+        masker = _masker(Path(options.out) / "brain_masks.safetensors", simulator, config)
+        added = dataset.add_stripped(masker)
+        say(f"{len(added)} sources more by skull-stripping: {', '.join(added) or 'none'}")
     validate = _validator(Path(options.val)) if options.val else None
     trainer = Trainer(
         config,
@@ -109,6 +115,19 @@ def build(options: argparse.Namespace) -> Trainer:
         trainer.resume()
         say(f"resumed at step {trainer.step}")
     return trainer
+
+
+def _masker(path: Path, simulator: Simulator, config: TrainConfig) -> UNetGenerator:
+    """The network for brain masks; the one in `path`, so that a resumed run has the same data."""
+    if path.is_file():
+        masker = new_masker()
+        load_model(masker, path)
+        return masker.to(simulator.device).eval()
+    rng = torch.Generator().manual_seed(config.seed)
+    masker = train_masker(simulator, rng, config.strip_steps)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_model(masker, path)
+    return masker
 
 
 def _validator(pairs: Path):

@@ -36,6 +36,7 @@ class TrainConfig:
     conditional: bool = True  # discriminators know the data source
     lesions: float = 0.5
     stripped: float = 0.45
+    strip_steps: int = 700  # of the brain masks' network, for stripped copies; 0: no copies
     seed: int = 0
     log_every: int = 20
     sample_every: int = 500

@@ -10,9 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import nn
 
 from cyclegan import CONTRASTS
 from cyclegan.preprocess import Frame, head_mask, scale_intensity
+from cyclegan.stripping import brain_masks, is_head_in, strip_heads
 from cyclegan.volume import ReadError, read_volume
 
 # Folder names of the two contrasts, in the layouts that people already have.
@@ -101,6 +103,36 @@ class SliceDataset:
             names,
             skipped,
         )
+
+    def add_stripped(self, masker: nn.Module) -> list[str]:
+        """Add skull-stripped copies of the head-in sources, each copy as a source of its own.
+
+        Args:
+            masker: finds the brain; from `stripping.train_masker`.
+
+        Returns:
+            The names of the new sources.
+        """
+        brains = {c: brain_masks(masker, self.slices[c]) for c in CONTRASTS}
+        added = []
+        for source, name in enumerate(tuple(self.names)):
+            members = {c: np.flatnonzero(self.sources[c] == source) for c in CONTRASTS}
+            found = [
+                torch.cat([masks[c][members[c]] for c in CONTRASTS])
+                for masks in (self.masks, brains)
+            ]
+            if not is_head_in(*found):
+                continue
+            added.append(f"{name}, stripped")
+            self.names.append(added[-1])
+            for c in CONTRASTS:
+                at = members[c]
+                cut, masks = strip_heads(self.slices[c][at], self.masks[c][at], brains[c][at])
+                self.slices[c] = torch.cat([self.slices[c], cut])
+                self.masks[c] = torch.cat([self.masks[c], masks])
+                label = np.full(len(cut), len(self.names) - 1)
+                self.sources[c] = np.concatenate([self.sources[c], label])
+        return added
 
     def source_weights(self) -> np.ndarray:
         """Share of the batches for each source; the same for T1 and T2, so that no discriminator

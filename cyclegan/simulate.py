@@ -27,6 +27,7 @@ class SimulatedPair:
     t1_target: torch.Tensor
     t2_target: torch.Tensor
     lesion: torch.Tensor  # bool
+    brain: torch.Tensor  # bool: brain, cerebellum, brainstem and the fluid around them
 
 
 class Simulator:
@@ -100,7 +101,9 @@ class Simulator:
         if not degrade:
             amount = dict.fromkeys(amount, 0.0)
         grid = sampling_grid(draw, size, box[:, :2], half, **amount)
-        images, lesion = sample(torch.cat([signals, lesion], 1), grid).split([4, 1], 1)
+        brain = self._brain(index)
+        moved = sample(torch.cat([signals, lesion, brain], 1), grid)
+        images, lesion, brain = moved.split([4, 1, 1], 1)
         keep = sample(keep, grid, outside="border")  # there is noise beside the label map, too
         # Real voxels mix tissues; bilinear sampling does part of that, this the rest.
         sigma = torch.full((batch,), 0.45, device=self.device)
@@ -109,7 +112,7 @@ class Simulator:
         inputs = []
         for image in images[:, :2].split(1, 1):
             inputs.append(_degrade(image * keep, keep, draw) if degrade else _normalise(image))
-        return SimulatedPair(*inputs, t1_target, t2_target, lesion > 0.5)
+        return SimulatedPair(*inputs, t1_target, t2_target, lesion > 0.5, brain > 0.5)
 
     def _signals(
         self, index: torch.Tensor, draw: Draw, lesions: float, vary: bool
@@ -172,11 +175,14 @@ class Simulator:
             t2 = t2 * (suppressed * outer_gain(0.15, 0.7) + (1 - suppressed) * outer_gain(0.6, 1.3))
         return torch.cat([t1, t2, t1_target, t2_target], 1), lesion
 
+    def _brain(self, index: torch.Tensor) -> torch.Tensor:
+        """(B, 1, H, W) in [0, 1], the brain with a soft edge."""
+        inside = self.inside[index][:, None]
+        return blur(inside, torch.full((len(index),), 2.0, device=self.device))
+
     def _keep(self, index: torch.Tensor, is_stripped: torch.Tensor, draw: Draw) -> torch.Tensor:
         """1 where the image stays: everywhere, or inside a slightly sloppy brain mask."""
-        inside = self.inside[index][:, None]
-        edge = blur(inside, torch.full((draw.batch,), 2.0, device=self.device))
-        brain = (edge > view(draw.uniform(0.35, 0.7))).float()
+        brain = (self._brain(index) > view(draw.uniform(0.35, 0.7))).float()
         return torch.where(view(is_stripped).bool(), brain, torch.ones_like(brain))
 
 
@@ -196,7 +202,7 @@ def simulate_pair(
         clean: leave out noise, bias field, blur and variation of the sequence.
 
     Returns:
-        `SimulatedPair` with (S, S) numpy arrays: float32 in [0, 1], and a bool lesion mask.
+        `SimulatedPair` with (S, S) numpy arrays: float32 in [0, 1], and bool masks.
     """
     seed = torch.Generator().manual_seed(int(rng.integers(2**62)))
     simulator = Simulator(labels[None])
@@ -207,8 +213,9 @@ def simulate_pair(
     keep = torch.ones_like(mask)
     targets = [_normalise(blur(c, torch.tensor([0.45]))) for c in signals[:, 2:].split(1, 1)]
     inputs = targets if clean else [_degrade(c, keep, draw) for c in signals[:, :2].split(1, 1)]
+    brain = simulator._brain(simulator.indices.long())
     return SimulatedPair(
-        *(image[0, 0].numpy() for image in (*inputs, *targets)), (mask > 0.5)[0, 0].numpy()
+        *(image[0, 0].numpy() for image in (*inputs, *targets, mask > 0.5, brain > 0.5))
     )
 
 

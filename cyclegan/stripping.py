@@ -1,0 +1,159 @@
+"""Skull-stripped copies of head-in slices, so that both styles have all the people.
+
+The mask comes from a small network that has seen simulated heads only, of all sorts of contrast
+(the idea of SynthStrip, Hoopes et al. 2022). It is made anew for a run and thrown away after it:
+good enough to vary training data, not a brain extraction tool.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy import ndimage
+from torch import nn
+from tqdm import trange
+
+from cyclegan.networks import UNetGenerator
+from cyclegan.preprocess import Frame
+from cyclegan.simulate import Simulator
+
+SIZE = 128  # pixels; a brain's outline needs no more
+SMALLEST_BRAIN = 0.08  # of the frame: less is the tip of a lobe or a mistake
+LARGEST_BRAIN = 0.8  # of the head: more is a mask that has taken the scalp for brain
+CERTAIN = 0.9  # probability; the brain a little too small is better than with scalp
+NEAR = 0.05  # of the side, 13 pixels of 256: an outline this near to the brain runs along it
+ALONG_BRAIN = 0.18  # measured: up to 0.08 of the outline in head-in sources, from 0.22 otherwise
+STRIPPED_HIGH = 99.8  # percentile of the brain that becomes white, as in `preprocess.Scale`
+
+
+def new_masker() -> UNetGenerator:
+    """The untrained network: (B, 1, `SIZE`, `SIZE`) slices to brain probabilities."""
+    return UNetGenerator(channels=(16, 32, 64, 96))
+
+
+def train_masker(
+    simulator: Simulator, rng: torch.Generator, steps: int, batch: int = 8
+) -> UNetGenerator:
+    """Train `new_masker` on simulated heads.
+
+    Args:
+        simulator: draws heads with their brain masks.
+        rng: source of every random choice except the initial weights.
+        steps: 700 gave the masks that the shipped weights were trained with.
+        batch: images a step, half of them T1w and half T2w of the same heads.
+    """
+    masker = new_masker().to(simulator.device)
+    optimizer = torch.optim.Adam(masker.parameters(), lr=1e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, steps)
+    kind = torch.device(simulator.device).type
+    for _ in trange(steps, desc="brain masks", leave=False):
+        pair = simulator.draw(batch // 2, SIZE, rng, stripped=0.1)
+        given, brain = torch.cat([pair.t1, pair.t2]), torch.cat([pair.brain] * 2).float()
+        with torch.autocast(kind, torch.bfloat16):
+            found = masker(given)
+        found = found.float().clamp(1e-4, 1 - 1e-4)
+        overlap = 2 * (found * brain).sum((1, 2, 3)) + 1
+        dice = overlap / (found.sum((1, 2, 3)) + brain.sum((1, 2, 3)) + 1)
+        loss = F.binary_cross_entropy(found, brain) + (1 - dice).mean()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(masker.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+    return masker.eval()
+
+
+@torch.inference_mode()
+def brain_masks(masker: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """Brain masks of framed slices.
+
+    Args:
+        masker: from `train_masker`.
+        images: (N, 1, S, S) in [0, 1].
+
+    Returns:
+        (N, 1, S, S) bool on the CPU; one piece without holes.
+    """
+    device = next(masker.parameters()).device
+    masks = []
+    for chunk in images.split(32):
+        small = F.interpolate(
+            chunk.to(device).float(), size=(SIZE, SIZE), mode="bilinear", antialias=True
+        )
+        large = F.interpolate(masker(small), size=chunk.shape[-2:], mode="bilinear")
+        masks += [
+            _one_piece(_without_scalp(m > CERTAIN, image))
+            for m, image in zip(large[:, 0].cpu().numpy(), chunk[:, 0].float().numpy(), strict=True)
+        ]
+    return torch.from_numpy(np.stack(masks))[:, None]
+
+
+def is_head_in(heads: torch.Tensor, brains: torch.Tensor) -> bool:
+    """Whether slices, given their (N, 1, S, S) head and brain masks, show more than the brain.
+
+    Around a stripped brain, the outline of what is seen runs along the brain.
+    """
+    shares = []
+    for head, brain in zip(heads[:, 0].numpy(), brains[:, 0].numpy(), strict=True):
+        outline = head & ~ndimage.binary_erosion(head)
+        if brain.any() and outline.any():
+            away = ndimage.distance_transform_edt(~brain)[outline]
+            shares.append((away < NEAR * len(head)).mean())
+    return bool(shares) and float(np.mean(shares)) < ALONG_BRAIN
+
+
+def strip_heads(
+    images: torch.Tensor, heads: torch.Tensor, brains: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cut slices of one source and contrast to the brain, and window them again.
+
+    A slice is brightened as its own brain allows, but not more than the median slice, because
+    exports are windowed by volume.
+
+    Args:
+        images, heads, brains: (N, 1, S, S), the slices and their masks.
+
+    Returns:
+        The stripped slices (M, 1, S, S) float16 and their masks, of those N that show enough brain
+        and more than the brain.
+    """
+    share = brains.flatten(1).float().mean(1)
+    chosen = (share > SMALLEST_BRAIN) & (share < LARGEST_BRAIN * heads.flatten(1).float().mean(1))
+    images, brains = images[chosen], brains[chosen]
+    if len(images) == 0:
+        return images, brains
+    whites = torch.tensor(
+        [
+            np.percentile(image[brain].float().numpy(), STRIPPED_HIGH)
+            for image, brain in zip(images, brains, strict=True)
+        ]
+    )
+    whites = whites.clamp_min(whites.median().item())
+    cut = (images.float() * brains / whites[:, None, None, None]).clamp(0, 1)
+    framed = []
+    for pair in torch.cat([cut, brains.float()], 1):  # a brain fills the frame as its head did
+        frame = Frame.fit(pair[0].numpy(), images.shape[-1])
+        framed.append(frame.apply(pair.numpy()))
+    cut, brains = torch.stack(framed)[:, :, 0].split(1, 1)
+    return cut.half(), brains > 0.5
+
+
+def _without_scalp(mask: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """The mask without those parts of its rim that are brighter than anything in its interior."""
+    interior = ndimage.binary_erosion(mask, iterations=round(0.04 * len(mask)))
+    if not interior.any():
+        return mask
+    bright = mask & ~interior & (image > 1.05 * np.percentile(image[interior], 99))
+    return mask & ~ndimage.binary_dilation(bright, iterations=round(0.012 * len(mask)))
+
+
+def _one_piece(mask: np.ndarray) -> np.ndarray:
+    """The largest part of a mask without what hangs on by a thread, its holes filled."""
+    reach = round(0.02 * len(mask))
+    y, x = np.ogrid[-reach : reach + 1, -reach : reach + 1]
+    mask = ndimage.binary_opening(mask, y * y + x * x <= reach * reach)
+    parts, count = ndimage.label(mask)
+    if count > 1:
+        mask = parts == 1 + np.bincount(parts.ravel())[1:].argmax()
+    return ndimage.binary_fill_holes(mask)

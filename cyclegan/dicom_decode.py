@@ -106,7 +106,11 @@ def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
     while length := requests.read(8):
         data = requests.read(int.from_bytes(length, "big"))
         try:
-            for stored in iter_pixels(pydicom.dcmread(io.BytesIO(data), force=True), raw=True):
+            dataset = pydicom.dcmread(io.BytesIO(data), force=True)
+            # With numbers given, pydicom (3.0) decodes into arrays that it may write to, as it must
+            # where the sign of JPEG 2000 and JPEG-LS samples needs correction.
+            numbers = range(int(dataset.get("NumberOfFrames") or 1))
+            for stored in iter_pixels(dataset, indices=numbers, raw=True):
                 frame = io.BytesIO()
                 np.save(frame, stored, allow_pickle=False)
                 answers.write(_FRAME + frame.tell().to_bytes(8, "big") + frame.getvalue())

@@ -95,6 +95,11 @@ def test_every_syntax_of_the_same_slice_gives_the_same_volume(name):
     )
 
 
+def test_sign_that_the_codestream_gets_wrong_is_corrected():
+    volume = read_volume(get_testdata_file("J2K_pixelrep_mismatch.dcm"))
+    assert volume.pixels.min() == -2000  # what surrounds the field of view of this CT
+
+
 def test_syntax_without_decoder_is_named(tmp_path, stored):
     dataset = mr_image(stored)
     dataset.PixelData = pydicom.encaps.encapsulate([b"\0" * 64])

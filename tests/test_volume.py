@@ -7,7 +7,8 @@ import gzip
 import numpy as np
 import pydicom
 import pytest
-from intact_files import ENCODERS, intact_files, picture
+from dicom_files import mr_image
+from intact_files import ENCODERS, compressed, dicom_bytes, intact_files, picture
 
 from cyclegan.volume import ReadError, read_volume
 
@@ -32,6 +33,9 @@ def test_every_compressed_syntax_is_read_exactly(tmp_path, syntax):
     path.write_bytes(FILES[f"{syntax}.dcm"])
     assert pydicom.dcmread(path).file_meta.TransferSyntaxUID.is_compressed
     np.testing.assert_array_equal(read_volume(path).pixels[0], picture())
+    signed = picture().astype(np.int16) - 2000
+    path.write_bytes(compressed(dicom_bytes(mr_image(signed)), syntax))
+    np.testing.assert_array_equal(read_volume(path).pixels[0], signed)
 
 
 @pytest.mark.parametrize(

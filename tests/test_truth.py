@@ -1,0 +1,119 @@
+"""The real target image: where it lies, and what it says of the translation."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from cyclegan.metrics import slice_scores
+from cyclegan.truth import TruthError, match, true_error
+from cyclegan.volume import Volume, read_volume
+
+NIFTI = Path(__file__).parents[2] / "shared" / "data" / "readers" / "nifti"
+
+
+def volume_of(pixels, affine=None, name="scan.nii"):
+    return Volume(np.asarray(pixels, np.float32), None, affine, None, None, None, name)
+
+
+def field(affine, shape):
+    """A smooth function of the place in the patient, sampled on a grid: (Z, H, W) in [0, 1]."""
+    z, y, x = np.indices(shape)
+    world = np.tensordot(affine, np.stack([x, y, z, np.ones(shape)]), 1)[:3]
+    return 0.5 + 0.2 * np.sin(world[0] / 15) + 0.2 * np.cos(world[1] / 12 + world[2] / 20)
+
+
+def turned(angle, spacing, origin):
+    """An affine whose slices are turned by `angle` degrees about z."""
+    c, s = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+    affine = np.eye(4)
+    affine[:3, :3] = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]) * spacing
+    affine[:3, 3] = origin
+    return affine
+
+
+def test_two_grids_are_matched_by_their_place_in_the_patient():
+    here, there = turned(0, (1, 1, 4), (-30, -30, 0)), turned(20, (1.5, 0.8, 3), (-55, -60, -6))
+    source = volume_of(field(here, (5, 60, 60)), here)
+    truth = volume_of(100 * field(there, (12, 160, 80)), there, "real.nii")
+    matched = match(truth, source)
+    for index in range(5):
+        values, covered = matched.slice(index, (60, 60))
+        assert covered.mean() > 0.9
+        expected = matched.scale.apply(100 * source.pixels[index])
+        error = np.abs(values - expected)[ndimage.binary_erosion(covered, iterations=2)]
+        assert error.max() < 0.03  # between voxels, on a smooth field
+        assert (values[~covered] == 0).all()
+
+
+def test_a_part_that_was_not_measured_is_not_compared():
+    here, there = turned(0, (1, 1, 4), (0, 0, 0)), turned(0, (1, 1, 4), (30, 0, 0))
+    source, truth = volume_of(field(here, (3, 60, 60)), here), volume_of(field(there, (3, 60, 60)))
+    truth = volume_of(truth.pixels, there)
+    matched = match(truth, source)
+    assert any("50 %" in note for note in matched.notes)
+    _, covered = matched.slice(1, (60, 60))
+    assert covered[:, 31:].all()
+    assert not covered[:, :29].any()
+
+
+def test_the_same_grid_is_not_resampled():
+    affine = turned(5, (1, 1, 4), (0, 0, 0))
+    pixels = np.random.default_rng(0).random((2, 40, 40))
+    matched = match(volume_of(pixels, affine), volume_of(1 - pixels, affine.copy()))
+    values, covered = matched.slice(1, (40, 40))
+    np.testing.assert_array_equal(values, matched.scale.apply(pixels[1]))
+    assert covered.all()
+
+
+def test_without_geometry_only_the_same_matrix_will_do():
+    pixels = np.random.default_rng(0).random((1, 40, 40))
+    matched = match(volume_of(pixels), volume_of(pixels, np.eye(4)))
+    assert "pixel by pixel" in matched.notes[0]
+    with pytest.raises(TruthError, match=r"^real\.png: .*1 × 40 × 48.*1 × 40 × 40.*would work\.$"):
+        match(volume_of(np.ones((1, 40, 48)), name="real.png"), volume_of(pixels, np.eye(4)))
+
+
+def test_another_place_is_refused():
+    pixels = np.ones((2, 40, 40))
+    with pytest.raises(TruthError, match=r"^real\.nii: .*0 %.*same session would work\.$"):
+        match(
+            volume_of(pixels, turned(0, (1, 1, 1), (500, 0, 0)), "real.nii"),
+            volume_of(pixels, np.eye(4)),
+        )
+
+
+def test_the_scores_are_those_of_the_evaluation():
+    rows, columns = np.indices((64, 64)) - 32
+    head = np.hypot(rows, columns) < 25
+    truth = np.where(head, 0.5 + 0.3 * np.sin(columns / 4), 0)
+    source, translated = np.where(head, 0.8 - 0.5 * truth, 0), np.where(head, truth + 0.1, 0)
+    scores = true_error(translated, truth, source, np.ones((64, 64), bool))
+    expected = slice_scores(translated, truth, source)
+    assert scores == {name: expected[name] for name in ("ssim", "psnr", "mae")}
+    half = columns > 0
+    wrong_elsewhere = np.where(half, translated, 0)
+    mae = true_error(wrong_elsewhere, truth, source, half)["mae"]
+    assert mae == pytest.approx(0.1, abs=0.02)  # the mask reaches a little into the air
+    assert true_error(translated, truth, source, np.zeros((64, 64), bool)) is None
+
+
+@pytest.mark.skipif(not NIFTI.is_dir(), reason="the reader cases of ../shared/data are not here")
+def test_real_t1_and_t2_on_different_grids():
+    t1, t2 = (read_volume(NIFTI / f"openms04_{name}.nii.gz") for name in ("T1W", "T2W"))
+    assert t1.pixels.shape != t2.pixels.shape
+    matched = match(t2, t1)
+    depth, *shape = t1.pixels.shape
+    source = t1.pixels[depth // 2]
+    values, covered = matched.slice(depth // 2, tuple(shape))
+    assert covered.mean() > 0.5
+
+    def edges(image):
+        return ndimage.gaussian_gradient_magnitude(image, 1.5)[covered]
+
+    def agreement(shift):
+        moved = np.roll(values, shift, axis=1)
+        return np.corrcoef(edges(source / source.max()), edges(moved))[0, 1]
+
+    assert agreement(0) > max(agreement(-8), agreement(8)) + 0.1  # the heads lie on each other

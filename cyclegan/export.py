@@ -101,7 +101,7 @@ def nifti(
     """
     placed, affine = in_source_grid(np.asarray(pixels, dtype=np.float32), volume, slice_index)
     image = nib.Nifti1Image(placed, affine)
-    if volume.directions is None:  # form codes 0: spacing only, as in a source that had no more
+    if volume.directions is None or volume.affine is None:  # form codes 0: spacing only
         zooms = image.header.get_zooms()
         image = nib.Nifti1Image(image.dataobj, None)
         image.header.set_zooms(zooms)

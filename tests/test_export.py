@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -186,6 +187,16 @@ def test_nifti_of_an_image_without_geometry_says_so(tmp_path):
     result = loaded(nifti(volume.pixels, volume, description=LABEL))
     assert result.shape == (48, 64, 1)
     assert (result.header["sform_code"], result.header["qform_code"]) == (0, 0)
+
+
+def test_nifti_of_slices_at_uneven_distances_claims_no_place():
+    """Such a series has directions, but no affine says where its slices are."""
+    volume = read_volume(get_testdata_file("MR_small.dcm"))
+    volume = replace(volume, affine=None)
+    assert volume.directions is not None
+    result = loaded(nifti(volume.pixels, volume, description=LABEL))
+    assert int(result.header["sform_code"]) == int(result.header["qform_code"]) == 0
+    np.testing.assert_allclose(result.header.get_zooms(), volume.spacing[::-1])
 
 
 def test_nifti_of_a_nifti_without_form_codes_still_matches_it(tmp_path):

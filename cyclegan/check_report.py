@@ -17,9 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from cyclegan.check_data import read_framed
 from cyclegan.checkpoint import CheckpointError
-from cyclegan.checks import KINDS, LABELS, InputCheck, group
+from cyclegan.checks import INNER, KINDS, LABELS, InputCheck, frame_slice, group
+from cyclegan.preprocess import head_mask, scale_intensity
+from cyclegan.volume import ReadError, read_volume
 
 EDGES = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)  # of the confidence bins
 
@@ -30,6 +31,8 @@ def measure(check: InputCheck, folders: list[Path]) -> dict[str, Any]:
     Returns:
         "sources": "KIND source" -> {"slices": n, label: share of the slices, ...};
         "t1_or_t2": share of true T1 and T2 whose more probable of T1 and T2 is right;
+        "t1_or_t2_inner": the same over slices whose section of the head is at least `INNER` of the
+            source's largest, which are those that a volume is judged by;
         "false_alarms": share of true T1 and T2 that are labelled neither;
         "flagged": kind -> share of the slices of other kinds with the right label;
         "ece": expected calibration error (Naeini et al. 2015) over bins of confidence;
@@ -38,15 +41,19 @@ def measure(check: InputCheck, folders: list[Path]) -> dict[str, Any]:
     Raises:
         ValueError: no readable slice.
     """
-    truth, sources, found = [], [], []
+    truth, sources, found, areas = [], [], [], []
     for folder in folders:
         for kind in KINDS:
             for path in sorted((folder / kind).glob("*.*")):
-                framed = read_framed(path)
-                if len(framed):
-                    found.append(check.kind_probabilities(framed))
-                    truth += [kind] * len(framed)
-                    sources += [f"{kind} {path.stem.split('_')[0]}"] * len(framed)
+                try:
+                    slices = read_volume(path).pixels
+                except ReadError:
+                    continue
+                framed = np.concatenate([frame_slice(image) for image in slices])
+                found.append(check.kind_probabilities(framed))
+                areas += [head_mask(scale_intensity(image)).sum() for image in slices]
+                truth += [kind] * len(slices)
+                sources += [f"{kind} {path.stem.split('_')[0]}"] * len(slices)
     if not found:
         raise ValueError(
             f"{', '.join(str(f) for f in folders)}: no readable slice; expected folders named "
@@ -57,6 +64,8 @@ def measure(check: InputCheck, folders: list[Path]) -> dict[str, Any]:
     answers = np.array([KINDS[kind] for kind in truth])
     truth, sources = np.array(truth), np.array(sources)
     plain = np.isin(truth, ("T1", "T2"))
+    largest = {source: max(np.array(areas)[sources == source]) for source in np.unique(sources)}
+    inner = plain & (np.array(areas) >= INNER * np.array([largest[s] for s in sources]))
     preferred = np.array(LABELS)[probabilities[:, :2].argmax(1)]
     report: dict[str, Any] = {"sources": {}}
     for source in np.unique(sources):
@@ -65,6 +74,7 @@ def measure(check: InputCheck, folders: list[Path]) -> dict[str, Any]:
         report["sources"][str(source)] = {"slices": len(mine), **shares}
     if plain.any():
         report["t1_or_t2"] = float(np.mean(preferred[plain] == truth[plain]))
+        report["t1_or_t2_inner"] = float(np.mean(preferred[inner] == truth[inner]))
         report["false_alarms"] = float(np.mean(~np.isin(labels[plain], ("T1", "T2"))))
     report["flagged"] = {
         str(kind): float(np.mean((labels == answers)[truth == kind]))
@@ -103,6 +113,7 @@ def table(report: dict[str, Any]) -> str:
     lines.append("")
     if "t1_or_t2" in report:
         lines.append(f"T1 versus T2 right: {report['t1_or_t2']:.4f}")
+        lines.append(f"the same, larger sections of the head: {report['t1_or_t2_inner']:.4f}")
         lines.append(f"False alarms on true T1 and T2: {report['false_alarms']:.4f}")
     lines += [f"{kind} flagged: {share:.4f}" for kind, share in report["flagged"].items()]
     lines += [f"Expected calibration error: {report['ece']:.4f}", ""]

@@ -111,13 +111,17 @@ class InputCheck:
 
     Args:
         network: trained `CheckNetwork`.
-        config: as `export_check` writes it; `temperature` divides the logits (Guo et al. 2017).
+        config: as `export_check` writes it; `temperature` divides the logits (Guo et al. 2017),
+            `other_odds` is how much rarer other contrasts are among uploads than in training
+            (Saerens et al. 2002).
     """
 
     def __init__(self, network: nn.Module, config: dict[str, Any]):
         self.network = network.eval()
         self.config = config
         self.temperature = float(config["temperature"])
+        odds = float(config["other_odds"])
+        self.odds = torch.tensor([odds if KINDS[k] == "other" else 1.0 for k in KINDS]).double()
         self.checksum: str = config.get("sha256", "")
 
     @classmethod
@@ -189,7 +193,8 @@ class InputCheck:
         """
         images = torch.from_numpy(np.ascontiguousarray(framed, np.float32))[:, None]
         logits = self.network(images.to(memory_format=torch.channels_last))
-        return torch.softmax(logits.double() / self.temperature, 1).numpy()
+        logits = logits.double() / self.temperature + self.odds.log()
+        return torch.softmax(logits, 1).numpy()
 
 
 def frame_slice(image: np.ndarray) -> np.ndarray:
@@ -235,24 +240,31 @@ def summarise(kinds: np.ndarray, slices: tuple[int, ...]) -> Assessment:
 def _sentence(probabilities: dict[str, float], label: str, kind: str) -> str:
     share = f"{min(99, round(100 * probabilities[label]))} %"  # no check is ever 100 % sure
     if probabilities[label] < SURE:
-        ranked = sorted(probabilities, key=probabilities.get, reverse=True)
+        second = max((name for name in LABELS if name != label), key=probabilities.get)
         names = {"other": "another contrast"}
-        first, second = (names.get(name, name) for name in ranked[:2])
-        other_share = f"{round(100 * probabilities[ranked[1]])} %"
-        return f"Hard to tell: {first} ({share}) or {second} ({other_share}). Look for yourself."
+        other_share = f"{round(100 * probabilities[second])} %"
+        return (
+            f"Hard to tell: {names.get(label, label)} ({share}) or {names.get(second, second)} "
+            f"({other_share}). Look for yourself."
+        )
     if label == "other":
         return f"Looks like {WORDS[kind]} ({share} sure of another contrast than plain T1 or T2)."
     return f"Looks like {WORDS[kind]} ({share} sure)."
 
 
 def export_check(
-    folder: str | Path, network: CheckNetwork, temperature: float, training: dict[str, Any]
+    folder: str | Path,
+    network: CheckNetwork,
+    *,
+    temperature: float,
+    other_odds: float,
+    training: dict[str, Any],
 ) -> Path:
     """Write `checks.safetensors` (half precision) and `checks.json`, which `from_pretrained` reads.
 
     Args:
         folder: created when missing.
-        temperature: divides the logits.
+        temperature, other_odds: see `InputCheck`.
         training: what the network saw, for the record.
     """
     folder = Path(folder)
@@ -268,6 +280,7 @@ def export_check(
         "kinds": list(KINDS),
         "size": SIZE,
         "temperature": round(temperature, 4),
+        "other_odds": round(other_odds, 4),
         "sha256": file_sha256(folder / WEIGHTS),
         "training": training,
     }

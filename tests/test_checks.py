@@ -1,0 +1,214 @@
+"""The shipped input check knows what it was made for, and turns down what it was not."""
+
+import json
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+from scipy import ndimage
+
+from cyclegan.check_report import measure, reliability
+from cyclegan.checkpoint import CheckpointError
+from cyclegan.checks import CONFIG, LABELS, WEIGHTS, InputCheck, inner_slices
+from cyclegan.negatives import DRAWERS, draw_negative, text_page
+from cyclegan.phantom import draw_slice
+from cyclegan.simulate import simulate_pair
+from cyclegan.volume import read_volume
+
+ROOT = Path(__file__).parent.parent
+SHARED = ROOT.parent / "shared" / "data"
+PHOTOGRAPHS = ("astronaut", "brick", "camera", "cat", "coffee", "coins", "grass", "gravel",
+               "horse", "page", "rocket", "text")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def check() -> InputCheck:
+    return InputCheck.from_pretrained(ROOT / "weights")
+
+
+def phantom_pair(seed: int, level: float, stripped: bool = False):
+    labels = draw_slice(seed, level, stripped=stripped)
+    return simulate_pair(labels, np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize("stripped", [False, True])
+@pytest.mark.parametrize("seed", [3, 27])
+def test_phantom_contrasts_are_recognised(check, seed, stripped):
+    pair = phantom_pair(seed, 0.55, stripped)
+    for contrast, image, to in (("T1", pair.t1, "T2"), ("T2", pair.t2, "T1")):
+        assessment = check.assess(image)
+        assert assessment.label == contrast
+        assert contrast in assessment.sentence
+        assert assessment.to == to
+        assert assessment.contradicts(contrast)
+        assert not assessment.contradicts(to)
+
+
+def test_intensity_scale_and_type_do_not_matter(check):
+    image = phantom_pair(5, 0.5).t2
+    answers = [
+        check.assess(image).probabilities["T2"],
+        check.assess((image * 3000).astype(np.int16)).probabilities["T2"],
+        check.assess(image.astype(np.float64) * 1e-6).probabilities["T2"],
+    ]
+    assert min(answers) > 0.5
+    assert np.ptp(answers) < 0.02
+
+
+def test_probabilities_are_probabilities(check):
+    assessment = check.assess(phantom_pair(1, 0.5).t1)
+    assert tuple(assessment.probabilities) == LABELS
+    assert sum(assessment.probabilities.values()) == pytest.approx(1)
+    assert assessment.probabilities[assessment.label] == max(assessment.probabilities.values())
+
+
+def test_volume_is_judged_by_its_middle(check):
+    labels = [draw_slice(8, level) for level in np.linspace(0.3, 0.8, 5)]
+    pairs = [simulate_pair(each, np.random.default_rng(8)) for each in labels]
+    empty = np.zeros((6, 256, 256), np.float32)
+    volume = np.concatenate([empty, np.stack([p.t2 for p in pairs]), empty])
+    assessment = check.assess(volume)
+    assert assessment.label == "T2"
+    assert set(assessment.slices) <= set(range(6, 11))
+    assert len(assessment.slices) >= 3
+
+
+def test_inner_slices_of_an_empty_volume():
+    assert len(inner_slices(np.zeros((4, 32, 32), np.float32))) >= 1
+
+
+@pytest.mark.parametrize("contrast", ["t1", "t2"])
+def test_inverted_grey_values_are_neither(check, contrast):
+    image = getattr(phantom_pair(11, 0.55), contrast)
+    assert check.assess(1 - image).label not in ("T1", "T2")
+
+
+@pytest.mark.parametrize("contrast", ["t1", "t2"])
+def test_head_on_its_side_is_turned_down(check, contrast):
+    image = getattr(phantom_pair(12, 0.5), contrast)
+    assert check.assess(np.rot90(image)).label == "not a brain slice"
+
+
+def test_text_is_no_brain(check):
+    rng = np.random.default_rng(4242)
+    assert {check.assess(text_page(rng, 256)).label for _ in range(8)} == {"not a brain slice"}
+
+
+def test_noise_is_no_brain(check):
+    noise = np.random.default_rng(0).random((200, 240))
+    assert check.assess(noise).label == "not a brain slice"
+    smooth = ndimage.gaussian_filter(noise, 5)
+    assert check.assess(smooth).label == "not a brain slice"
+
+
+@pytest.mark.parametrize("name", PHOTOGRAPHS)
+def test_photographs_are_no_brain(check, name):
+    picture = getattr(skimage.data, name)()
+    grey = picture[..., :3].mean(-1) if picture.ndim == 3 else picture
+    assert check.assess(grey).label == "not a brain slice"
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((64, 64)),
+        np.full((3, 40, 50), 7, np.uint8),
+        np.full((32, 32), np.nan),
+        np.zeros((1, 1)),
+        np.eye(9, dtype=bool),
+    ],
+    ids=["zero", "constant volume", "no number", "one pixel", "tiny"],
+)
+def test_degenerate_input_gets_an_answer(check, image):
+    assessment = check.assess(image)
+    assert assessment.label in LABELS
+    assert all(np.isfinite(p) for p in assessment.probabilities.values())
+
+
+@pytest.mark.parametrize("shape", [(0, 4), (5,), (2, 3, 4, 5)])
+def test_no_slice_and_no_volume_is_refused(check, shape):
+    with pytest.raises(ValueError, match="expected"):
+        check.assess(np.zeros(shape))
+
+
+def test_fast_enough_for_every_upload(check):
+    """Under 15 ms of one core a slice."""
+    image = phantom_pair(2, 0.5).t1
+    check.assess(image)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        times = []
+        for _ in range(5):
+            start = time.process_time()
+            check.assess(image)
+            times.append(time.process_time() - start)
+    finally:
+        torch.set_num_threads(threads)
+    assert min(times) < 0.015
+
+
+def test_weights_are_small_and_match_their_record(check):
+    size = sum((ROOT / "weights" / name).stat().st_size for name in (CONFIG, WEIGHTS))
+    assert size <= 400_000
+    assert json.loads((ROOT / "weights" / CONFIG).read_text())["sha256"] == check.checksum
+
+
+def test_damaged_weights_are_refused(tmp_path):
+    for name in (CONFIG, WEIGHTS):
+        shutil.copy(ROOT / "weights" / name, tmp_path)
+    data = bytearray((tmp_path / WEIGHTS).read_bytes())
+    data[-1] ^= 1
+    (tmp_path / WEIGHTS).write_bytes(data)
+    with pytest.raises(CheckpointError, match="checksum"):
+        InputCheck.from_pretrained(tmp_path)
+    (tmp_path / CONFIG).write_text("{")
+    with pytest.raises(CheckpointError, match="not a JSON file"):
+        InputCheck.from_pretrained(tmp_path)
+    (tmp_path / CONFIG).unlink()
+    with pytest.raises(CheckpointError, match="missing"):
+        InputCheck.from_pretrained(tmp_path)
+
+
+def test_negatives_fill_their_range():
+    rng = np.random.default_rng(1)
+    for drawer in dict.fromkeys(DRAWERS):
+        picture = drawer(rng, 96)
+        assert picture.shape == (96, 96), drawer.__name__
+        assert picture.min() >= 0, drawer.__name__
+        assert picture.max() <= 1, drawer.__name__
+        assert picture.std() > 0.02, drawer.__name__
+    same = [draw_negative(np.random.default_rng(9)) for _ in range(2)]
+    np.testing.assert_array_equal(*same)
+
+
+def test_reliability_of_a_known_case():
+    report = reliability(np.array([0.6, 0.6, 0.97, 0.97]), np.array([True, False, True, True]))
+    assert report["ece"] == pytest.approx(0.5 * 0.1 + 0.5 * 0.03)
+    assert [row["slices"] for row in report["reliability"]] == [2, 2]
+
+
+@pytest.mark.skipif(not (SHARED / "val_other").is_dir(), reason="shared validation data absent")
+def test_measured_on_people_never_seen(check):
+    """Thresholds are the measured values less a small margin."""
+    report = measure(check, [SHARED / "val", SHARED / "val_other"])
+    assert report["t1_or_t2"] >= 0.975  # 0.9825; the rest are cuts of the vertex and skull base
+    assert report["t1_or_t2_inner"] >= 0.99  # 0.9951
+    assert report["false_alarms"] <= 0.05  # 0.0385
+    assert report["flagged"]["FLAIR"] >= 0.95  # 0.9762
+    assert report["flagged"]["T1POST"] >= 0.9  # 1.0000, one person
+    assert report["ece"] <= 0.075  # 0.0648
+    sure = [row for row in report["reliability"] if row["from"] >= 0.9]
+    assert sum(row["slices"] for row in sure) > 200
+    assert min(row["accuracy"] for row in sure) >= 0.98
+
+
+@pytest.mark.skipif(not (SHARED / "readers" / "nifti").is_dir(), reason="shared volumes absent")
+def test_head_in_volumes_are_recognised(check):
+    for path in sorted((SHARED / "readers" / "nifti").glob("*.nii.gz")):
+        expected = "T1" if "T1" in path.name.upper() else "T2"
+        assert check.assess(read_volume(path).pixels).label == expected, path.name

@@ -1,17 +1,34 @@
-"""What a run writes for people: CSV logs that survive a resume, and sheets of sample slices."""
+"""What a run writes for people: CSV logs that survive a resume, sheets of sample slices, settings.
+
+`report` reads all of it back.
+"""
 
 from __future__ import annotations
 
 import csv
+import dataclasses
+import json
+import os
+import platform
 import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 from torchvision.utils import save_image
 from tqdm import tqdm
 
-from cyclegan import CONTRASTS, OTHER
+from cyclegan import CONTRASTS, OTHER, __version__
+from cyclegan.config import TrainConfig
+
+LOG, VALIDATION, SAMPLES = "log.csv", "validation.csv", "samples"
+RUN, DATA, EVALUATION, REPORT = "run.json", "data.json", "evaluation.json", "report.html"
+MODEL = "this run"  # among the predictors of the final evaluation
+PACKAGES = ("torch", "accelerate", "numpy", "safetensors", "pydicom", "nibabel")
 
 
 class CsvLog:
@@ -72,3 +89,63 @@ def write_sample_sheet(
         rows += [samples[given], translated, generators[given](translated)]
     path.parent.mkdir(exist_ok=True)
     save_image(torch.cat(rows).cpu(), path, nrow=len(rows[0]))
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """What `write_json` wrote; None when there is no such file."""
+    return json.loads(path.read_text("utf-8")) if path.is_file() else None
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Write JSON for people and for `read_json`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", "utf-8")
+
+
+def record_run(out: Path, config: TrainConfig, accelerator: Any, arguments: Sequence[str]) -> None:
+    """Write `out/run.json`: settings, versions, hardware, and each start of the run.
+
+    Args:
+        out: folder of the run; created when missing.
+        config: the settings.
+        accelerator: Accelerate's, for device, precision and processes.
+        arguments: of the command line; absolute paths are cut to their last part, as the report may
+            be handed on and says nothing about the machine's folders.
+    """
+    before = read_json(out / RUN) or {"starts": []}
+    device = accelerator.device
+    cpu = f"{_processor()}, {os.cpu_count()} cores"
+    start = {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": " ".join(["train.py", *map(_without_folders, arguments)]),
+    }
+    record = {
+        "config": dataclasses.asdict(config),
+        "versions": {"cyclegan-t1t2": __version__, "python": platform.python_version()}
+        | {name: version(name) for name in PACKAGES},
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else cpu,
+        "processes": accelerator.num_processes,
+        "threads": torch.get_num_threads(),
+        "precision": accelerator.mixed_precision,
+        "system": platform.system(),
+        "starts": [*before["starts"], start],
+    }
+    write_json(out / RUN, record)
+
+
+def _without_folders(argument: str) -> str:
+    """`argument`, with an absolute path in it (also after "=") cut to its last part."""
+    option, equals, value = argument.rpartition("=")
+    if value.startswith(("/", "~", "\\")) or value[1:3] in (":\\", ":/"):
+        value = value.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
+    return f"{option}{equals}{value}"
+
+
+def _processor() -> str:
+    """The processor's name as the system gives it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

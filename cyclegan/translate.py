@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from huggingface_hub import snapshot_download
 from torch import nn
 
 from cyclegan import OTHER
-from cyclegan.checkpoint import CONFIG, WEIGHTS, CheckpointError, load_weights
+from cyclegan.checkpoint import load_weights
+from cyclegan.hub import weights_folder
 from cyclegan.preprocess import Frame, Scale, head_mask
 
 BATCH = 4  # slices of a volume at a time
@@ -66,25 +66,26 @@ class Translator:
 
     @classmethod
     def from_pretrained(
-        cls, source: str | Path = "weights", *, device: torch.device | str | None = None
+        cls,
+        source: str | Path = "weights",
+        *,
+        revision: str | None = None,
+        device: torch.device | str | None = None,
     ) -> Translator:
         """Load a weights folder, or a Hugging Face Hub repository such as "user/model".
 
         Args:
-            source: an existing folder is read; anything of the form "owner/name" is downloaded.
+            source: an existing folder is read; anything of the form "owner/name" is downloaded,
+                or found in huggingface_hub's cache.
+            revision: branch, tag or commit of the Hub repository.
             device: default: CUDA when there is one, else the CPU.
 
         Raises:
-            CheckpointError: missing, damaged or unfitting weights.
+            CheckpointError: missing, damaged or unfitting weights, or no way to the Hub.
         """
         if device is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        folder = Path(source)
-        if not folder.is_dir():
-            if str(source).count("/") != 1 or str(source).startswith((".", "/", "~")):
-                raise CheckpointError(f"{source}: no such weights folder")
-            folder = Path(snapshot_download(str(source), allow_patterns=[CONFIG, WEIGHTS]))
-        return cls(*load_weights(folder), device=device)
+        return cls(*load_weights(weights_folder(source, revision)), device=device)
 
     def prepare(self, image: np.ndarray) -> Prepared:
         """Scale and framing for a slice or a whole volume, (H, W) or (Z, H, W).

@@ -1,0 +1,206 @@
+"""Weights to and from the Hub, against a stand-in server on this machine; never the network."""
+
+import json
+
+import huggingface_hub
+import pytest
+import torch
+from hub_server import TOKEN, HubServer, Repository
+from huggingface_hub import ModelCard, constants
+
+from cyclegan import Translator, hub
+from cyclegan.checkpoint import CheckpointError
+from cyclegan.runlog import write_json
+
+REPO = "user/model"
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """The stand-in, with an empty cache, no token, and .ci's HF_HUB_OFFLINE lifted."""
+    server = HubServer()
+    monkeypatch.setattr(constants, "ENDPOINT", server.address)
+    monkeypatch.setattr(
+        constants,
+        "HUGGINGFACE_CO_URL_TEMPLATE",
+        server.address + "/{repo_id}/resolve/{revision}/{filename}",
+    )
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.delenv("HUGGING_FACE_HUB_TOKEN", raising=False)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)  # between its tries
+    huggingface_hub.close_session()  # it has looked at the offline flag
+    yield server
+    huggingface_hub.close_session()
+    server.stop()
+
+
+def publish(server, folder, **kind):
+    files = {p.name: p.read_bytes() for p in folder.iterdir()}
+    server.repositories[REPO] = Repository(files, **kind)
+    return server.repositories[REPO]
+
+
+def go_offline(monkeypatch):
+    huggingface_hub.close_session()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+
+
+def test_a_repository_loads_as_the_folder_it_came_from(server, export_tiny):
+    folder = export_tiny(32)
+    publish(server, folder)
+    here, there = Translator.from_pretrained(folder), Translator.from_pretrained(REPO)
+    assert there.checksum == here.checksum
+    state, expected = (t.generators["T2"].state_dict() for t in (there, here))
+    assert all(torch.equal(state[k], expected[k]) for k in expected)
+
+
+def test_a_revision_is_pinned_and_an_unknown_one_is_said(server, export_tiny):
+    repository = publish(server, export_tiny(32))
+    first = repository.commit
+    Translator.from_pretrained(REPO, revision=first)
+    repository.files["config.json"] = b"{}"  # somebody pushed nonsense since
+    assert Translator.from_pretrained(REPO, revision=first).size == 32  # from the cache
+    with pytest.raises(CheckpointError, match="unknown format"):
+        Translator.from_pretrained(REPO)
+    with pytest.raises(CheckpointError, match=r"user/model: .* no revision v9"):
+        Translator.from_pretrained(REPO, revision="v9")
+
+
+def test_the_cache_serves_offline(server, export_tiny, monkeypatch):
+    publish(server, export_tiny(32))
+    Translator.from_pretrained(REPO)
+    go_offline(monkeypatch)
+    before = len(server.requests)
+    assert Translator.from_pretrained(REPO).size == 32
+    assert len(server.requests) == before
+    with pytest.raises(CheckpointError, match=r"user/other: .* the Hub cannot be reached"):
+        Translator.from_pretrained("user/other")
+
+
+def test_the_input_check_comes_along_where_there_is_one(server, export_tiny):
+    folder = export_tiny(32)
+    (folder / "checks.json").write_text("{}")
+    (folder / "training.csv").write_text("not needed to translate")
+    publish(server, folder)
+    found = {p.name for p in hub.weights_folder(REPO).iterdir()}
+    assert found == {"config.json", "model.safetensors", "checks.json"}
+
+
+def test_an_unreachable_hub_is_one_sentence(server, monkeypatch):
+    server.stop()
+    with pytest.raises(CheckpointError, match="the Hub cannot be reached; check the network") as e:
+        hub.weights_folder(REPO)
+    assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "sentence"),
+    [
+        (None, "no such repository on the Hub; if it is private, log in"),
+        ({"private": True}, "no such repository on the Hub; if it is private, log in"),
+        ({"gated": True}, "access must be granted first"),
+    ],
+)
+def test_closed_doors_are_said(server, export_tiny, kind, sentence):
+    if kind is not None:
+        publish(server, export_tiny(32), **kind)
+    with pytest.raises(CheckpointError, match=sentence) as caught:
+        hub.weights_folder(REPO)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_missing_file_is_named(server, export_tiny, name):
+    del publish(server, export_tiny(32)).files[name]
+    with pytest.raises(CheckpointError, match=f"user/model: the repository holds no {name}"):
+        hub.weights_folder(REPO)
+
+
+def test_what_is_neither_folder_nor_repository_is_said(export_tiny, tmp_path):
+    for name in (tmp_path / "none", "a/b/c", "./weights2"):
+        with pytest.raises(CheckpointError, match="no such weights folder"):
+            hub.weights_folder(name)
+    with pytest.raises(CheckpointError, match='which reads "user/model"'):
+        hub.weights_folder("user name/mo del")
+    with pytest.raises(CheckpointError, match="a folder has no revision main"):
+        hub.weights_folder(export_tiny(32), "main")
+
+
+# The way up
+
+
+@pytest.fixture
+def run(export_tiny, tmp_path):
+    """A finished run with scores, as training leaves it."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    export_tiny(32).rename(folder / "weights")
+    config = json.loads((folder / "weights/config.json").read_text())
+    config["training"] = {"steps": 2, "minutes": 0.1, "sources": ["mine/ixi"]}
+    write_json(folder / "weights/config.json", config)
+    scores = {
+        to: {"mean": {"ssim": s, "psnr": p}} for to, s, p in (("T2", 0.61, 15.4), ("T1", 0.66, 16))
+    }
+    evaluation = {"slices": 7, "sources": {"a": 7}, "predictors": {"this run": scores}}
+    write_json(folder / "evaluation.json", evaluation)
+    (folder / "report.html").write_text("<p>report")
+    (folder / "state.safetensors").write_bytes(b"not for others")
+    return folder
+
+
+def test_push_uploads_weights_card_and_report_and_loads_again(server, run, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    hub.prepare_push(REPO)
+    assert server.repositories[REPO].private
+    assert hub.push(REPO, run, hub.model_card(run, REPO)) == f"{server.address}/{REPO}"
+    files = server.repositories[REPO].files
+    assert set(files) == {"config.json", "model.safetensors", "README.md", "report.html"}
+    assert Translator.from_pretrained(REPO).size == 32  # with the token: it is private
+    metadata = ModelCard(files["README.md"].decode()).data
+    assert (metadata.license, metadata.pipeline_tag) == ("other", "image-to-image")
+    assert metadata.library_name == "pytorch"
+    assert "mri" in metadata.tags
+    found = {(r.dataset_config, r.metric_type): r.metric_value for r in metadata.eval_results}
+    assert found == {
+        ("T1-to-T2", "ssim"): 0.61,
+        ("T1-to-T2", "psnr"): 15.4,
+        ("T2-to-T1", "ssim"): 0.66,
+        ("T2-to-T1", "psnr"): 16,
+    }
+
+
+def test_a_card_without_pairs_claims_no_score(run):
+    (run / "evaluation.json").unlink()
+    card = hub.model_card(run, REPO, license="mit")
+    assert card.data.eval_results is None
+    assert card.data.license == "mit"
+    assert "Not judged" in card.text
+
+
+def test_no_token_and_no_rights_are_said_before_training(server, monkeypatch):
+    with pytest.raises(CheckpointError, match="no Hub token on this machine"):
+        hub.prepare_push(REPO)
+    monkeypatch.setenv("HF_TOKEN", "hf_expired")
+    with pytest.raises(CheckpointError, match="the Hub refuses"):
+        hub.prepare_push(REPO)
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    for existing in (False, True):
+        if existing:
+            server.repositories["else/model"] = Repository()
+        with pytest.raises(CheckpointError, match="else/model: the Hub refuses") as caught:
+            hub.prepare_push("else/model")
+        assert "\n" not in str(caught.value)
+    assert list(server.repositories) == ["else/model"]
+    server.stop()
+    with pytest.raises(CheckpointError, match=r"check the name, .* and the network"):
+        hub.prepare_push(REPO)
+
+
+def test_a_failed_upload_says_where_the_weights_are(server, run, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    with pytest.raises(CheckpointError, match=r"the upload failed .* the weights are in"):
+        hub.push("else/model", run, hub.model_card(run, "else/model"))
+    assert (run / "weights/README.md").is_file()

@@ -18,19 +18,29 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from cyclegan import Translator
+from cyclegan.calibration import Calibration
 from cyclegan.checkpoint import CheckpointError
-from cyclegan.controls import OF_OPENING, after_opening, after_step
+from cyclegan.checks import InputCheck
+from cyclegan.controls import (
+    OF_OPENING,
+    after_direction,
+    after_opening,
+    after_step,
+    after_switch,
+    after_truth,
+)
 from cyclegan.examples import EXAMPLES
 from cyclegan.outbox import route
 from cyclegan.page import Page, status
 from cyclegan.session import Session
-from serving import VIEWER, in_one_sentence, in_steps, launch_options
+from serving import VIEWER, in_one_sentence, in_steps, launch_options, one_by_one
 
 DIRECTIONS = [("T1 → T2", "T2"), ("T2 → T1", "T1")]
 FORGET_AFTER_S = 3600
 INTRODUCTION = """<h1>T1 ↔ T2 brain MRI translation</h1>
 <p>Drop in an axial brain slice, volume or series and compare it with its synthetic counterpart and
 the cycle back. Files are read in memory and deleted at once.</p>"""
+SCRIPTS = ("viewer", "findings", "controls")  # one function body; the last one starts it
 JOBS_AT_ONCE = 8  # whole volumes; they take turns batch by batch, and a slice goes before them
 
 # Gradio's own download button needs a file on the server; this fetches from the outbox in memory.
@@ -59,8 +69,14 @@ def create_app(weights: str = "weights") -> gr.Blocks:
     Raises:
         CheckpointError: no usable weights there.
     """
-    page = Page(Translator.from_pretrained(weights), uploads=get_upload_folder())
-    scripts = "\n".join((VIEWER / name).read_text("utf-8") for name in ("viewer.js", "controls.js"))
+    translator = Translator.from_pretrained(weights)
+    try:
+        check = InputCheck.from_pretrained(weights)
+    except CheckpointError as error:  # one's own weights may have none; the page says so
+        check = str(error)
+    calibration = Calibration.from_pretrained(weights, translator.checksum)
+    page = Page(translator, get_upload_folder(), check, calibration)
+    scripts = "\n".join((VIEWER / f"{name}.js").read_text("utf-8") for name in SCRIPTS)
     private = {"api_visibility": "private"}
     # The model's own turns decide who is next; this only bounds how many threads wait for one.
     on_model = {**private, "concurrency_id": "model", "concurrency_limit": 4}
@@ -111,6 +127,9 @@ def create_app(weights: str = "weights") -> gr.Blocks:
                 with gr.Row(elem_id="examples"):
                     examples = [gr.Button(e.label, size="md", min_width=100) for e in EXAMPLES]
         message = gr.HTML(status(""), elem_id="status", apply_default_css=False)
+        with gr.Row(elem_id="input-check"):
+            notice = gr.HTML("", elem_id="notice", apply_default_css=False)
+            switch = gr.Button("", visible=False, size="md", min_width=160, elem_id="switch")
         with gr.Row(elem_id="where"):
             series = gr.Dropdown(
                 [], label="Series", visible=False, scale=1, min_width=260, elem_id="series"
@@ -134,6 +153,20 @@ def create_app(weights: str = "weights") -> gr.Blocks:
             apply_default_css=False,
             elem_id="viewer",
         )
+        with gr.Accordion("I have the real T2", open=False, elem_id="truth") as truth_area:
+            heading(
+                "Drop in the acquired image of the contrast to translate to; it is laid over the "
+                "scan by the position in both headers, else pixel by pixel, and compared"
+            )
+            truth_upload = gr.File(
+                label="Real image",
+                show_label=False,
+                file_count="multiple",
+                height=92,
+                elem_id="truth-upload",
+            )
+            truth_message = gr.HTML("", elem_id="truth-status", apply_default_css=False)
+            drop_truth = gr.Button("Remove the real image", visible=False, size="md")
         heading("Save the synthetic images, labelled as such")
         with gr.Row(elem_id="downloads"):
             png = gr.Button("PNG of this slice", size="md", interactive=False)
@@ -150,6 +183,12 @@ def create_app(weights: str = "weights") -> gr.Blocks:
             "viewer": viewer,
             "message": message,
             "saved": saved,
+            "notice": notice,
+            "switch": switch,
+            "truth_area": truth_area,
+            "truth_upload": truth_upload,
+            "truth_message": truth_message,
+            "drop_truth": drop_truth,
             "upload": upload,
             "direction": direction,
             "series": series,
@@ -184,6 +223,22 @@ def create_app(weights: str = "weights") -> gr.Blocks:
             return on_page(after_opening(page.open_example(number, request.session_hash)))
 
         @in_one_sentence
+        def choose_direction(state: Any, to: str) -> dict:
+            return on_page(after_direction(state, to))
+
+        @in_one_sentence
+        def switch_direction(state: Any, position: int) -> dict:
+            return on_page(after_switch(state, *page.switch(state, position)))
+
+        @in_one_sentence
+        def load_truth(state: Any, files: Any, to: str) -> dict:
+            return on_page(after_truth(state, page.load_truth(state, files, to)))
+
+        @in_one_sentence
+        def remove_truth(state: Any) -> dict:
+            return on_page(after_truth(state, page.drop_truth(state)))
+
+        @in_one_sentence
         def translate_slice(state: Any, to: str, position: int) -> dict:
             return on_page(after_step(state, page.translate(state, to, position)))
 
@@ -205,7 +260,7 @@ def create_app(weights: str = "weights") -> gr.Blocks:
             return save
 
         @in_one_sentence
-        def api(file: dict, to: str) -> dict:
+        def api(file: dict, to: str, truth: dict | None = None) -> dict:
             """Translate a brain MRI slice or volume into the other contrast and back.
 
             Up to 4,194,304 voxels (64 slices of 256 x 256) in a file of up to 256 MB; larger ones
@@ -214,14 +269,31 @@ def create_app(weights: str = "weights") -> gr.Blocks:
             Args:
                 file: an image, DICOM or NIfTI file, or a zip with one DICOM series.
                 to: the wanted contrast, "T1" or "T2".
+                truth: optionally the real image of that contrast, to measure the true error with.
 
             Returns:
                 name, to, shape [slices, rows, columns], spacing in mm or null, directions, notes;
                 source, translated and reconstructed, each base64 of little-endian float32 in
                 [0, 1] of that shape; cycle_error (mean absolute; it is not the translation's
-                error); version and checksum (sha256) of the model; caveat.
+                error); input_check (text, warns, label, probabilities); slices, for each slice its
+                numbers with their expected ranges, true_error (ssim, psnr, mae) or null, and a
+                report as text; uncertainty, a map like source, or null, and uncertainty_help, what
+                it is worth; version and checksum (sha256) of the model; caveat.
             """
-            return page.answer(file, to)
+            return page.answer(file, to, truth)
+
+        def then_look_again(event: Any) -> None:
+            # Each runs, and ends at once when another slice is on screen by then.
+            event.then(
+                one_by_one(page.look_again),
+                session,
+                viewer,
+                trigger_mode="multiple",
+                show_progress="hidden",
+                concurrency_id="look",
+                concurrency_limit=4,
+                **private,
+            )
 
         # First, or the button's handler takes the name.
         gr.api(api, api_name="translate", concurrency_id="api", concurrency_limit=2)
@@ -241,31 +313,66 @@ def create_app(weights: str = "weights") -> gr.Blocks:
             choose, [session, series, direction], everything, show_progress_on=message, **on_model
         )
         for number, button in enumerate(examples):
-            button.click(
-                open_example, gr.State(number), everything, show_progress_on=message, **on_model
+            then_look_again(
+                button.click(
+                    open_example, gr.State(number), everything, show_progress_on=message, **on_model
+                )
             )
-        translate.click(
-            translate_slice,
-            [session, direction, slider],
-            in_step,
-            show_progress_on=message,
-            **on_model,
+        direction.input(
+            choose_direction, [session, direction], everything, show_progress="hidden", **private
         )
-        translate_all.click(
-            translate_volume,
-            [session, direction, slider],
-            in_step,
-            show_progress="hidden",  # the steps show their own
-            **on_volume,
+        then_look_again(
+            switch.click(
+                switch_direction,
+                [session, slider],
+                everything,
+                show_progress_on=message,
+                **on_model,
+            )
+        )
+        then_look_again(
+            truth_upload.upload(
+                load_truth,
+                [session, truth_upload, direction],
+                everything,
+                preprocess=False,
+                show_progress_on=truth_message,
+                **on_model,
+            )
+        )
+        then_look_again(
+            drop_truth.click(
+                remove_truth, session, everything, show_progress_on=truth_message, **on_model
+            )
+        )
+        then_look_again(
+            translate.click(
+                translate_slice,
+                [session, direction, slider],
+                in_step,
+                show_progress_on=message,
+                **on_model,
+            )
+        )
+        then_look_again(
+            translate_all.click(
+                translate_volume,
+                [session, direction, slider],
+                in_step,
+                show_progress="hidden",  # the steps show their own
+                **on_volume,
+            )
         )
         cancel.click(page.cancel, session, None, queue=False, **private)
-        slider.input(
-            in_one_sentence(page.show_slice),
-            [session, slider],
-            viewer,
-            trigger_mode="always_last",
-            show_progress="hidden",
-            **on_model,
+        then_look_again(
+            slider.input(
+                in_one_sentence(page.show_slice),
+                [session, slider],
+                viewer,
+                trigger_mode="always_last",
+                show_progress="hidden",
+                **on_model,
+            )
         )
         for button, save, where in (
             (png, save_slice, on_model),

@@ -42,21 +42,31 @@ def in_one_sentence(handler: Callable) -> Callable:
     return guarded
 
 
+def one_by_one(handler: Callable) -> Callable:
+    """The same for a handler that yields its answers."""
+
+    @wraps(handler)
+    def guarded(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        answers = handler(*args, **kwargs)
+
+        @in_one_sentence
+        @wraps(handler)
+        def following() -> Any:
+            return next(answers, None)
+
+        while (answer := following()) is not None:
+            yield answer
+
+    return guarded
+
+
 def in_steps(handler: Callable) -> Callable:
     """The same for a handler that yields `Step`s: the sentence becomes its last step."""
 
     @wraps(handler)
     def guarded(*args: Any, **kwargs: Any) -> Iterator[Step]:
-        steps = handler(*args, **kwargs)
-
-        @in_one_sentence
-        @wraps(handler)
-        def following() -> Step | None:
-            return next(steps, None)
-
         try:
-            while (step := following()) is not None:
-                yield step
+            yield from one_by_one(handler)(*args, **kwargs)
         except gr.Error as error:
             yield Step(status(error.message, role="alert"))
 

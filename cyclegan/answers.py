@@ -12,14 +12,19 @@ import numpy as np
 from cyclegan import CONTRASTS
 from cyclegan.derived import derived_dicom
 from cyclegan.export import labelled_png, nifti, result_zip
+from cyclegan.findings import slice_findings, slice_true_error
 from cyclegan.outbox import Parcel
 from cyclegan.panels import NARROWEST, WIDEST
 from cyclegan.provenance import CAVEAT, provenance, synthetic_label
+from cyclegan.report import NOT_A_DEVICE, report
 from cyclegan.session import LARGEST, ReaderError, Session
+from cyclegan.truth import TruthError, match
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cyclegan.calibration import Calibration
+    from cyclegan.translate import CycleResult
     from cyclegan.turns import SharedModel
     from cyclegan.volume import Volume
 
@@ -119,18 +124,31 @@ def everything_file(session: Session, model: SharedModel, window: tuple[float, f
 WHOLE = {"nifti": nifti_file, "dicom": dicom_file, "everything": everything_file}
 
 
-def api_answer(volume: Volume, model: SharedModel, to: str) -> dict[str, Any]:
-    """Translate `volume` to the contrast `to` and back, as JSON; the API's help lists the fields.
+def api_answer(
+    session: Session,
+    model: SharedModel,
+    to: str,
+    calibration: Calibration,
+    real: Volume | None = None,
+) -> dict[str, Any]:
+    """Translate to the contrast `to` and back, as JSON; the API's help lists the fields.
 
     Raises:
-        ReaderError: `to` is not "T1" or "T2", or more than `LARGEST_ANSWER` voxels.
+        ReaderError: `to` is not "T1" or "T2", more than `LARGEST_ANSWER` voxels, or a `real` image
+            that cannot be laid over the source.
     """
     if to not in CONTRASTS:
         raise ReaderError('`to` must be "T1" or "T2".')
+    volume = session.held()
     refuse_large(volume, LARGEST_ANSWER)
-    session = Session(volume)
+    if real is not None:
+        try:
+            session.set_truth(match(real, volume), to)
+        except TruthError as error:
+            raise ReaderError(str(error)) from None
     for batch in batches(session.missing(to)):
         session.translate_slices(model, batch, to)
+    session.start(to)
     results = [session.result(model, index, to) for index in range(session.slices)]
     source, translated, reconstructed = (
         np.stack([getattr(result, name) for result in results])
@@ -147,9 +165,46 @@ def api_answer(volume: Volume, model: SharedModel, to: str) -> dict[str, Any]:
         "translated": encode_float32(translated),
         "reconstructed": encode_float32(reconstructed),
         "cycle_error": float(np.abs(source - reconstructed).mean()),
+        **_trust(session, model, calibration, results),
         "version": model.translator.version,
         "checksum": model.translator.checksum,
-        "caveat": CAVEAT,
+        "caveat": f"{CAVEAT} {NOT_A_DEVICE}",
+    }
+
+
+def _trust(
+    session: Session, model: SharedModel, calibration: Calibration, results: list[CycleResult]
+) -> dict[str, Any]:
+    """How far to trust each slice: input check, numbers, uncertainty map, true error, reports."""
+    to, prepared = session.to, session.prepared(model)
+    said, check, truth = session.notice(to), session.check, session.truth_for(to)
+    slices, maps = [], []
+    for index, result in enumerate(results):
+        *_, (numbers, uncertainty) = slice_findings(
+            model.translate, result, prepared, to, calibration
+        )
+        readings = calibration.readings(to, numbers)
+        true = slice_true_error(truth, result, index)
+        slices.append(
+            {
+                "numbers": readings,
+                "true_error": true,
+                "report": report(session, model, calibration, index, readings, true),
+            }
+        )
+        maps.append(np.zeros_like(result.source) if uncertainty is None else uncertainty)
+    shown = calibration.map_name(to) is not None
+    return {
+        "input_check": {
+            "text": said.text,
+            "warns": said.warns,
+            "label": check and check.label,
+            "probabilities": check and check.probabilities,
+        },
+        "slices": slices,
+        "uncertainty": encode_float32(np.stack(maps)) if shown else None,
+        "uncertainty_help": calibration.map_words(to),
+        "expected_ranges_missing": calibration.missing or None,
     }
 
 

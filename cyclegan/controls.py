@@ -5,7 +5,10 @@ Updates are {part: {property: value}}; `app.py` knows which component a part is.
 
 from __future__ import annotations
 
+import html
 from typing import TYPE_CHECKING, Any
+
+from cyclegan import OTHER
 
 if TYPE_CHECKING:
     from cyclegan.page import Opened, Step
@@ -13,7 +16,7 @@ if TYPE_CHECKING:
 
 Updates = dict[str, dict[str, Any]]
 # Parts that only opening a scan changes.
-OF_OPENING = ("session", "upload", "direction", "series", "slider")
+OF_OPENING = ("session", "upload", "series", "slider")
 
 
 def after_opening(opened: Opened) -> Updates:
@@ -33,6 +36,9 @@ def after_opening(opened: Opened) -> Updates:
         "session": {"value": session},
         "viewer": {"value": opened.view},
         "direction": {"value": opened.to},
+        **after_direction(session, opened.to),
+        "truth_message": {"value": ""},
+        "drop_truth": {"visible": False},
         "series": {
             "choices": [(label, number) for number, label in enumerate(choices)],
             "value": session.choice if choices else None,
@@ -45,6 +51,41 @@ def after_opening(opened: Opened) -> Updates:
         },
         **_buttons(session, working=False),
     }
+
+
+def after_direction(session: Session | None, to: str) -> Updates:
+    """For a direction that was chosen: what the input looks like beside it."""
+    updates: Updates = {"truth_area": {"label": f"I have the real {to}"}}
+    if session is None or session.volume is None:
+        return updates
+    said = session.notice(to)
+    other = said.switch_to
+    return updates | {
+        "notice": {
+            "value": f'<p role="{"alert" if said.warns else "status"}">{html.escape(said.text)}</p>'
+        },
+        "switch": {
+            "visible": other is not None,
+            "value": f"Switch to {OTHER[other]} → {other}" if other else "",
+        },
+    }
+
+
+def after_switch(session: Session | None, to: str, step: Step | None) -> Updates:
+    """For the other direction, chosen with one click."""
+    updates = {"direction": {"value": to}} | after_direction(session, to)
+    return updates | (after_step(session, step) if step else {})
+
+
+def after_truth(session: Session | None, step: Step) -> Updates:
+    """For a real image that was laid over the scan, or taken away, or that did not fit."""
+    held = session is not None and session.has_truth
+    updates: Updates = {
+        "truth_message": {"value": step.status},
+        "truth_upload": {"value": None},
+        "drop_truth": {"visible": held},
+    }
+    return updates | ({} if step.view is None else {"viewer": {"value": step.view}})
 
 
 def after_step(session: Session | None, step: Step, line: str = "message") -> Updates:

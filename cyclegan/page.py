@@ -15,15 +15,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cyclegan import CONTRASTS, OTHER, answers, panels
+from cyclegan.calibration import Calibration
 from cyclegan.examples import EXAMPLES, example_volume
+from cyclegan.findings import second_look
+from cyclegan.notice import preset
 from cyclegan.outbox import Outbox
 from cyclegan.series import Selection, open_files
 from cyclegan.session import ReaderError, Session
+from cyclegan.truth import TruthError, match
 from cyclegan.turns import SharedModel
 from cyclegan.volume import ReadError, Volume, read_volume
 
 if TYPE_CHECKING:
     from cyclegan.answers import Saved
+    from cyclegan.checks import Assessment, InputCheck
     from cyclegan.translate import Translator
 
 
@@ -62,10 +67,20 @@ class Page:
     Args:
         translator: makes the translations.
         uploads: the folder that uploads arrive in, one subfolder each.
+        check: says what an input looks like; None, or why there is none.
+        calibration: what is known of the model from validation.
     """
 
-    def __init__(self, translator: Translator, uploads: str | Path):
+    def __init__(
+        self,
+        translator: Translator,
+        uploads: str | Path,
+        check: InputCheck | str | None = None,
+        calibration: Calibration | None = None,
+    ):
         self.model = SharedModel(translator)
+        self.check = check
+        self.calibration = calibration or Calibration(None, "No expected ranges are known.")
         self.uploads = Path(uploads).resolve()
         self.outbox = Outbox()
         # By browser tab, to forget a scan as soon as its tab closes.
@@ -111,7 +126,7 @@ class Page:
 
     def open_example(self, number: int, tab: str) -> Opened:
         """Open example `number` and translate its middle slice."""
-        session = Session(example_volume(number))
+        session = self._session(example_volume(number))
         session.start(EXAMPLES[number].to)
         return self._opened(session, session.to, _done(session), tab)
 
@@ -120,7 +135,52 @@ class Page:
         session, index = _require(session, to), _index(session, position)
         session.result(self.model, index, to)  # before `start`: a failure changes nothing
         session.start(to)
-        return Step(_done(session), view=panels.view(session, self.model, index))
+        return Step(_done(session), view=self._shown(session, index))
+
+    def switch(self, session: Session | None, position: int) -> tuple[str, Step | None]:
+        """Turn to the direction that the input looks like; what was translated is so anew.
+
+        Returns:
+            The contrast to translate to from now on, and the translation, if there was one.
+        """
+        session = _require(session)
+        to = preset(session.check, session.volume.contrast_hint, session.to or "T2")
+        return to, None if session.to in (None, to) else self.translate(session, to, position)
+
+    def look_again(self, session: Session | None) -> Iterator[dict]:
+        """Numbers and maps of the slice on screen, for the viewer; they take longer."""
+        if session is not None and session.volume is not None:
+            yield from second_look(session, self.model, self.calibration)
+
+    def load_truth(self, session: Session | None, files: Any, to: str) -> Step:
+        """Lay the real image of the contrast `to` over the scan.
+
+        Raises:
+            ReaderError: nothing is loaded, or the two grids cannot be matched.
+            ReadError: the files are no image.
+        """
+        selection = self.open_upload(files)
+        session = _require(session, to)
+        volume = selection.read(selection.best)
+        try:
+            truth = match(volume, session.volume)
+        except TruthError as error:
+            raise ReaderError(str(error)) from None
+        session.set_truth(truth, to)
+        hints = []
+        looks = self._assess(volume)[0]
+        if looks is not None and looks.label != to:
+            hints.append(f"It should be a {to}. {looks.sentence}")
+        if len(selection.choices) > 1:
+            hints.append(f"The first of {len(selection.choices)} series was taken.")
+        text = f"Real {to}: {volume.name}, {'; '.join(truth.notes)}."
+        return Step(status(text, *hints), view=self._view_again(session))
+
+    def drop_truth(self, session: Session | None) -> Step:
+        """Forget the real image."""
+        session = _require(session)
+        session.set_truth(None, "")
+        return Step(status(""), view=self._view_again(session))
 
     def translate_all(self, session: Session | None, to: str, position: int) -> Iterator[Step]:
         """Translate the shown slice, then the others outwards from it, until done or cancelled."""
@@ -136,7 +196,7 @@ class Page:
     def show_slice(self, session: Session | None, position: int) -> dict:
         """Show another slice, in the direction that is on screen."""
         session = _require(session)
-        return panels.view(session, self.model, _index(session, position))
+        return self._shown(session, _index(session, position))
 
     def cancel(self, session: Session | None) -> None:
         """Stop working on the whole volume; what is done stays done."""
@@ -169,9 +229,11 @@ class Page:
             if session.volume is not None:
                 yield self._post(saved, tab)
 
-    def answer(self, file: dict, to: str) -> dict[str, Any]:
-        """The API: translate an uploaded file and bring it back."""
-        return answers.api_answer(self.read_upload(file), self.model, to)
+    def answer(self, file: dict, to: str, truth: dict | None = None) -> dict[str, Any]:
+        """The API: translate an uploaded file, bring it back, and say how far to trust it."""
+        session = self._session(self.read_upload(file))
+        real = None if truth is None else self.read_upload(truth)
+        return answers.api_answer(session, self.model, to, self.calibration, real)
 
     def forget(self, tab: str) -> None:
         """A tab was closed: drop its scan and results now, not when they expire."""
@@ -205,20 +267,34 @@ class Page:
         except (ReadError, ReaderError) as error:
             message = status(str(error), role="alert")
             return Opened(None, None, to, message, ready=tab in self._by_tab)
-        hints = []
-        if volume.contrast_hint in CONTRASTS:
-            to = OTHER[volume.contrast_hint]
-            hints.append(f"The header suggests {volume.contrast_hint}. That is a hint, not proof.")
+        hint = ""
         if len(selection.choices) > 1:
-            hints.append(f"{len(selection.choices)} series were found; choose under Series.")
+            hint = f"{len(selection.choices)} series were found; choose under Series."
         text = f"{volume.name} is loaded. Check the direction, then press Translate."
-        session = Session(volume, selection=selection, choice=choice)
-        return self._opened(
-            session, to, status(text, " ".join(hints), " ".join(selection.notes)), tab
-        )
+        session = self._session(volume, selection=selection, choice=choice)
+        to = preset(session.check, volume.contrast_hint, to)
+        return self._opened(session, to, status(text, hint, " ".join(selection.notes)), tab)
+
+    def _session(self, volume: Volume, **opened: Any) -> Session:
+        check, unchecked = self._assess(volume)
+        return Session(volume, check=check, unchecked=unchecked, **opened)
+
+    def _assess(self, volume: Volume) -> tuple[Assessment | None, str]:
+        """What the pixels look like, or why that is not known."""
+        if self.check is None or isinstance(self.check, str):
+            return None, self.check or ""
+        return self.check.assess(volume.pixels), ""
+
+    def _shown(self, session: Session, index: int) -> dict:
+        session.shown = index
+        return panels.view(session, self.model, index)
+
+    def _view_again(self, session: Session) -> dict | None:
+        """The shown slice, with or without its truth; None before the first translation."""
+        return None if session.to is None else panels.view(session, self.model, session.shown)
 
     def _opened(self, session: Session, to: str, message: str, tab: str) -> Opened:
-        shown = panels.view(session, self.model, session.middle)
+        shown = self._shown(session, session.middle)
         before = self._by_tab.get(tab)
         if before is not None:
             before.clear()

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from cyclegan.preprocess import Scale
     from cyclegan.session import Session
     from cyclegan.translate import CycleResult
+    from cyclegan.truth import Truth
     from cyclegan.turns import SharedModel
     from cyclegan.volume import Volume
 
@@ -39,11 +40,11 @@ def view(session: Session, model: SharedModel, index: int) -> dict[str, Any]:
     height, width = volume.pixels.shape[1:]
     window = _shown_window(volume, scale)
     size = _size(volume) + ("; shown at the window stored in the file" if window else "")
-    panels = (
-        _original(scale.apply(volume.pixels[index]), size)
-        if to is None
-        else _panels(session.result(model, index, to), to, size)
-    )
+    panels = _original(scale.apply(volume.pixels[index]), size)
+    if to is not None:
+        result = session.result(model, index, to)
+        truth = session.truth_for(to)
+        panels = _panels(result, to, size, truth) | _truth_panels(truth, result, to, index)
     return {
         "key": session.key,
         "run": session.run,
@@ -59,6 +60,7 @@ def view(session: Session, model: SharedModel, index: int) -> dict[str, Any]:
         "provenance": ""
         if to is None
         else f"Model {model.translator.version} · weights sha256 {model.translator.checksum[:16]}",
+        "saw": _saw(model.translator.config),
         "panels": panels,
     }
 
@@ -76,14 +78,15 @@ def _original(source: np.ndarray, size: str, read_as: str = "") -> dict[str, Any
     }
 
 
-def _panels(result: CycleResult, to: str, size: str) -> dict[str, Any]:
+def _panels(result: CycleResult, to: str, size: str, truth: Truth | None) -> dict[str, Any]:
     source = OTHER[to]
+    unknown = f" The true {to} is unknown." if truth is None else ""
     return {
         **_original(result.source, size, source),
         "translated": {
             "title": f"Synthetic {to}",
             "sub": f"{source} → {to}",
-            "note": f"Made by the model, not acquired. The true {to} is unknown.",
+            "note": f"Made by the model, not acquired.{unknown}",
             "alt": f"Synthetic {to} made from the original",
             "data": encode_uint16(result.translated),
         },
@@ -101,6 +104,36 @@ def _panels(result: CycleResult, to: str, size: str) -> dict[str, Any]:
             "cycle error, not translation error",
         },
     }
+
+
+def _truth_panels(truth: Truth | None, result: CycleResult, to: str, index: int) -> dict[str, Any]:
+    if truth is None:
+        return {}
+    real, covered = truth.slice(index, result.source.shape)
+    # Zero error, half grey in 16 bits, where the truth has not been measured.
+    difference = np.where(covered, result.translated - real, 0)
+    return {
+        "truth": {
+            "title": f"Real {to}",
+            "sub": "acquired, for comparison",
+            "note": f"{truth.volume.name}: {'; '.join(truth.notes)}.",
+            "alt": f"The real {to} slice",
+            "data": encode_uint16(real),
+        },
+        "trueDifference": {
+            "title": f"True error: synthetic − real {to}",
+            "sub": "share of the grey range",
+            "alt": f"Map of the signed difference between synthetic and real {to}",
+            "data": encode_uint16((difference + 1) / 2),
+        },
+    }
+
+
+def _saw(config: dict[str, Any]) -> str:
+    """What the model saw in training, as its config tells."""
+    sources = (config.get("training") or {}).get("sources") or []
+    names = ", ".join(sorted({str(source).rsplit("/", 1)[-1] for source in sources}))
+    return f"axial slices of these sources: {names}" if names else "not recorded in these weights"
 
 
 def _caption(volume: Volume, index: int) -> str:

@@ -15,11 +15,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cyclegan.notice import Notice, notice
+from cyclegan.provenance import Provenance, provenance
 from cyclegan.translate import CycleResult
 
 if TYPE_CHECKING:
+    from cyclegan.checks import Assessment
     from cyclegan.series import Selection
     from cyclegan.translate import Prepared
+    from cyclegan.truth import Truth
     from cyclegan.turns import SharedModel
     from cyclegan.volume import Volume
 
@@ -27,6 +31,7 @@ LARGEST = 2**25  # voxels of a volume that is translated as a whole: 512 slices 
 # Translation and reconstruction of such a volume in float32; slices of larger ones are computed
 # again when they are looked at again.
 RESULT_BYTES = 2 * 4 * LARGEST
+FINDINGS_BYTES = 2**25  # of uncertainty maps: 64 of 256x256
 
 _keys = itertools.count(1)
 
@@ -43,7 +48,9 @@ class Session:
         volume: the scan as read; None once cleared.
         selection: all that was dropped together with it; None for an example.
         choice: which of `selection.choices` this is.
+        check: what the pixels look like; None without an input check, for the reason `unchecked`.
         to: the contrast of the result on screen, "T1" or "T2"; None before the first translation.
+        shown: index of the slice on screen.
         key: grows with every opened file, so that the viewer can tell a late answer from a new one.
         run: grows with every press of Translate.
         job: grows with every start and stop of work on the whole volume; who works compares it.
@@ -52,14 +59,22 @@ class Session:
     volume: Volume | None
     selection: Selection | None = None
     choice: int = 0
+    check: Assessment | None = None
+    unchecked: str = ""
     to: str | None = None
+    shown: int = 0
     key: int = field(default_factory=lambda: next(_keys))
     run: int = 0
     job: int = 0
     _results: OrderedDict[tuple[str, int], tuple[np.ndarray, np.ndarray]] = field(
         default_factory=OrderedDict
     )
+    _findings: OrderedDict[tuple[str, int], tuple[dict[str, float], np.ndarray | None]] = field(
+        default_factory=OrderedDict
+    )
     _prepared: Prepared | None = None
+    _truth: tuple[Truth, str] | None = None
+    _provenance: dict[str, Provenance] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -91,8 +106,57 @@ class Session:
         """Forget the scan and everything made from it, and stop working on it."""
         self.stop_job()
         with self._lock:
-            self.volume = self.selection = self._prepared = None
+            self.volume = self.selection = self.check = self._prepared = self._truth = None
             self._results.clear()
+            self._findings.clear()
+            self._provenance.clear()
+
+    def notice(self, to: str) -> Notice:
+        """What the input looks like beside a translation into `to`."""
+        return notice(self.check, self.held().contrast_hint, to, self.unchecked)
+
+    def set_truth(self, truth: Truth | None, to: str) -> None:
+        """Compare translations into `to` with `truth`; None: with nothing any more."""
+        with self._lock:
+            if self.volume is not None:
+                self._truth = truth and (truth, to)
+
+    def truth_for(self, to: str | None) -> Truth | None:
+        """The real image of the contrast `to`, if the reader gave one."""
+        held = self._truth
+        return held[0] if held is not None and held[1] == to else None
+
+    @property
+    def has_truth(self) -> bool:
+        """Whether the reader gave a real image."""
+        return self._truth is not None
+
+    def provenance(self, model: SharedModel) -> Provenance:
+        """Of the result on screen; the pixels' checksum is worked out once."""
+        to = self.to
+        if to not in self._provenance:
+            self._provenance[to] = provenance(self.held(), model.translator, to)
+        return self._provenance[to]
+
+    def kept_findings(
+        self, index: int, to: str
+    ) -> tuple[dict[str, float], np.ndarray | None] | None:
+        """What `keep_findings` was given for this slice, if it is still there."""
+        with self._lock:
+            return self._findings.get((to, index))
+
+    def keep_findings(
+        self, index: int, to: str, numbers: dict[str, float], uncertainty: np.ndarray | None
+    ) -> None:
+        """Remember the numbers and the map, (H, W), of a slice."""
+        with self._lock:
+            if self.volume is None:  # cleared meanwhile: keep nothing
+                return
+            uncertainty = None if uncertainty is None else uncertainty.astype(np.float32)
+            self._findings[to, index] = numbers, uncertainty
+            room = max(1, FINDINGS_BYTES // (4 * self.volume.pixels[0].size))
+            while len(self._findings) > room:
+                self._findings.popitem(last=False)
 
     def prepared(self, model: SharedModel) -> Prepared:
         """Scale and framing of the whole volume, worked out once."""

@@ -67,3 +67,8 @@ class SharedModel:
         """As `Translator.cycle`, after waiting for a turn. Pass a few slices at a time."""
         with self.turns.take(in_background=in_background):
             return self.translator.cycle(pixels, to=to, prepared=prepared)
+
+    def translate(self, image: np.ndarray, to: str, *, prepared: Prepared) -> np.ndarray:
+        """As `Translator.translate` for one slice, after waiting for a turn."""
+        with self.turns.take():
+            return self.translator.translate(image, to, prepared=prepared)

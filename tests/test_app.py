@@ -208,7 +208,7 @@ def test_the_header_presets_the_direction_as_a_hint(page, tmp_path, monkeypatch)
     monkeypatch.setattr("cyclegan.page.open_files", lambda paths: selection(hinted))
     opened = page.load([uploaded(tmp_path, "scan.dcm", b"x")], "T2", TAB)
     assert opened.to == "T1"
-    assert "hint" in opened.status
+    assert "header suggests T2" in opened.session.notice("T1").text
     assert opened.session.to is None  # nothing is translated before the reader asks for it
 
 

@@ -33,9 +33,10 @@ function panBy(panel, dx, dy) {
 
 function windowBy(panel, widen, raise) {
   const target = windows[panel.group];
-  if (panel.group === "map") {
-    const top = Math.min(Math.max(target.width + (widen + raise) / 2, 0.02), 1);
-    windows.map = { center: top / 2, width: top }; // an error map starts at zero
+  if (LUTS[panel.group]) {
+    const width = Math.min(Math.max(target.width + (widen + raise) / 2, 0.02), 1);
+    target.width = width;
+    if (panel.group !== "signed") target.center = width / 2; // an error map starts at zero
   } else {
     target.width = Math.min(Math.max(target.width + widen, 0.02), 2);
     target.center = Math.min(Math.max(target.center + raise, -0.5), 1.5);

@@ -1,16 +1,21 @@
-// The linked viewer: data and drawing. Together with controls.js it runs once, as the body of a
-// function that Gradio calls with `element` (this component's root), `props` (props.value is the last
+// The linked viewer: data and drawing. Together with findings.js and controls.js it runs once, as the
+// body of a function that Gradio calls with `element` (this component's root), `props` (props.value is the last
 // answer of a handler) and `watch`.
 //
 // props.value: {key, index, slices, width, height, aspect, window, directions, caption, notes,
-//   provenance, panels: {original|translated|reconstructed: {title, sub, note, alt, data}}}, where data is
-//   base64 of little-endian uint16, row by row, 65535 standing for 1.0. A panel that is missing is
-//   shown empty. window is {center, width} in shares of 1 to open with, or null. The error map is computed here from original and reconstruction.
+//   provenance, saw, panels: {original|translated|reconstructed|truth|trueDifference: {title, sub, note,
+//   alt, data}}}, where data is base64 of little-endian uint16, row by row, 65535 standing for 1.0 (in
+//   trueDifference 0 stands for -1 and 65535 for 1). A panel that is missing is shown empty. window is
+//   {center, width} in shares of 1 to open with, or null. The cycle error is computed here from original
+//   and reconstruction.
+// A second answer adds to the slice on screen, in findings.js.
 
 const root = element.querySelector(".viewer");
 const FULL = 65535;
 const GREY = { center: 0.5, width: 1 };
 const MAP_TOP = 0.25; // default top of the colour bar: a quarter of the grey range
+const UNCERTAINTY_TOP = 0.15;
+const SIGNED_TOP = 0.5; // of the colours to either side of zero
 const ZOOM_LIMITS = [0.5, 20];
 // Inferno's anchors (matplotlib): perceptually even, black where there is no error.
 const INFERNO = [
@@ -24,20 +29,37 @@ let cursor = null; // [x, y] in image pixels, shared by all panels
 let tool = "window";
 let windows = null; // one per contrast: original and reconstruction must look through the same
 let drawPending = false;
+let found = null; // the second answer for the slice on screen, once it is there
+let map = "cycle"; // what the fourth panel shows, or "uncertainty"
 
 function resetView() {
   view = { zoom: 1, x: 0, y: 0 };
   // The file's own window belongs to the original's grey values; the synthetic image has all of its own.
   const source = { ...((shown && shown.window) || GREY) };
-  windows = { source, target: { ...GREY }, map: { center: MAP_TOP / 2, width: MAP_TOP } };
+  windows = {
+    source,
+    target: { ...GREY },
+    map: { center: MAP_TOP / 2, width: MAP_TOP },
+    uncertainty: { center: UNCERTAINTY_TOP / 2, width: UNCERTAINTY_TOP },
+    signed: { center: 0, width: 2 * SIGNED_TOP },
+  };
 }
+
+const GROUPS = {
+  translated: () => "target",
+  truth: () => "target",
+  trueDifference: () => "signed",
+  difference: () => (map === "uncertainty" ? "uncertainty" : "map"),
+};
 
 const panels = [...root.querySelectorAll(".panel")].map((figure) => {
   const name = figure.dataset.panel;
   return {
     name,
     figure,
-    group: { translated: "target", difference: "map" }[name] || "source",
+    get group() {
+      return GROUPS[name] ? GROUPS[name]() : "source";
+    },
     canvas: figure.querySelector("canvas"),
     image: document.createElement("canvas"), // native matrix, one canvas pixel per image pixel
     pixels: null,
@@ -56,6 +78,7 @@ function decode(base64) {
 }
 
 function accept(value) {
+  if (value && value.findings) return acceptFindings(value);
   if (!value || !value.panels) return;
   // An answer about a file that has been replaced meanwhile comes too late.
   if (shown && value.key < shown.key) return;
@@ -68,10 +91,9 @@ function accept(value) {
     panel.pixels = given && given.data ? decode(given.data) : null;
     describe(panel, given);
   }
-  const { original, reconstructed, difference } = Object.fromEntries(panels.map((p) => [p.name, p]));
-  if (original.pixels && reconstructed.pixels) {
-    difference.pixels = original.pixels.map((v, i) => Math.abs(v - reconstructed.pixels[i]));
-  }
+  found = null;
+  showMap();
+  showFindings();
   const edges = value.directions || ["", "", "", ""];
   for (const panel of panels) {
     ["left", "right", "top", "bottom"].forEach((side, i) => {
@@ -82,6 +104,7 @@ function accept(value) {
   root.querySelector(".viewer-caption").textContent = value.caption;
   root.querySelector(".viewer-notes").textContent = value.notes;
   root.querySelector(".viewer-provenance").textContent = value.provenance;
+  root.querySelector(".viewer-saw").textContent = value.saw;
   root.dataset.index = value.index;
   root.dataset.key = value.key;
   draw();
@@ -99,7 +122,7 @@ function describe(panel, given) {
   panel.figure.querySelector("h3").textContent = given ? given.title : panel.emptyTitle;
   panel.figure.querySelector(".panel-sub").textContent = given ? given.sub : "";
   panel.canvas.setAttribute("aria-label", given ? given.alt : panel.emptyLabel);
-  if (panel.name !== "difference") {
+  if (!panel.name.endsWith("ifference")) {
     panel.figure.querySelector("figcaption").textContent = given ? given.note : "";
   }
 }
@@ -125,6 +148,12 @@ function colour(t) {
 }
 
 const MAP_LUT = Array.from({ length: 256 }, (_, i) => colour(i / 255));
+// Blue, black, orange: signs differ in hue, and no error is black as on the other map.
+const SIGNED_LUT = Array.from({ length: 256 }, (_, i) => {
+  const t = (i - 127.5) / 127.5;
+  return (t < 0 ? [90, 170, 255] : [255, 160, 50]).map((c) => c * Math.min(1, Math.abs(t) * 1.1));
+});
+const LUTS = { map: MAP_LUT, uncertainty: MAP_LUT, signed: SIGNED_LUT };
 
 function paint(panel) {
   const { width, height } = shown;
@@ -133,12 +162,14 @@ function paint(panel) {
   panel.image.height = height;
   const context = panel.image.getContext("2d");
   const out = context.createImageData(width, height);
-  const low = (center - range / 2) * FULL;
-  const scale = 255 / (range * FULL);
+  const signed = panel.group === "signed";
+  const low = signed ? ((center - range / 2 + 1) / 2) * FULL : (center - range / 2) * FULL;
+  const scale = 255 / (range * FULL) * (signed ? 2 : 1);
+  const lut = LUTS[panel.group];
   for (let i = 0, o = 0; i < panel.pixels.length; i++, o += 4) {
     const level = Math.min(Math.max((panel.pixels[i] - low) * scale, 0), 255);
-    if (panel.group === "map") {
-      const rgb = MAP_LUT[Math.round(level)];
+    if (lut) {
+      const rgb = lut[Math.round(level)];
       out.data[o] = rgb[0];
       out.data[o + 1] = rgb[1];
       out.data[o + 2] = rgb[2];
@@ -205,27 +236,36 @@ function label(panel) {
   if (panel.pixels && cursor) {
     const [x, y] = cursor.map(Math.floor);
     if (x >= 0 && y >= 0 && x < shown.width && y < shown.height) {
-      value = (panel.pixels[y * shown.width + x] / FULL).toFixed(3);
+      const share = panel.pixels[y * shown.width + x] / FULL;
+      value = (panel.group === "signed" ? 2 * share - 1 : share).toFixed(3);
     }
   }
   panel.figure.querySelector(".corner-value").textContent = value;
 }
 
 function labelColourBar() {
-  const { center, width } = windows.map;
+  const { center, width } = windows[map === "uncertainty" ? "uncertainty" : "map"];
   const low = center - width / 2;
-  const ticks = root.querySelectorAll(".colour-ticks span");
-  [low, low + width / 2, low + width].forEach((v, i) => {
-    ticks[i].textContent = String(Number(v.toFixed(3)));
-  });
+  write(".colour-ticks span", [low, low + width / 2, low + width]);
   root.querySelector(".colour-bar").setAttribute(
     "aria-label",
     "Colour bar: black is " + low.toFixed(2) + ", light yellow " + (low + width).toFixed(2) +
       " of the grey range"
   );
+  const top = windows.signed.width / 2;
+  write(".signed-ticks span", [-top, 0, top]);
+}
+
+function write(selector, numbers) {
+  const ticks = root.querySelectorAll(selector);
+  numbers.forEach((v, i) => (ticks[i].textContent = String(Number(v.toFixed(3))).replace("-", "−")));
 }
 
 root.querySelector(".colour-ramp").style.background =
   "linear-gradient(to right, " + INFERNO.map((c) => "rgb(" + c.join(",") + ")").join(", ") + ")";
+root.querySelector(".signed-ramp").style.background =
+  "linear-gradient(to right, " +
+  [0, 64, 127, 191, 255].map((i) => "rgb(" + SIGNED_LUT[i].map(Math.round).join(",") + ")").join(", ") +
+  ")";
 
 resetView();

@@ -389,7 +389,7 @@ def test_closing_the_tab_forgets_the_scan(chromium, url, slice_file, tmp_path):
 @pytest.mark.parametrize(("width", "columns"), [(1400, 4), (900, 2), (390, 1)])
 def test_panels_wrap_and_nothing_is_cut_off(page, width, columns):
     page.set_viewport_size({"width": width, "height": 800})
-    boxes = [panel.bounding_box() for panel in page.locator(".panel").all()]
+    boxes = [panel.bounding_box() for panel in page.locator(".viewer-panels .panel").all()]
     assert len({round(box["x"]) for box in boxes}) == columns
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
@@ -397,7 +397,7 @@ def test_panels_wrap_and_nothing_is_cut_off(page, width, columns):
 def test_panels_are_described_to_assistive_technology(page, slice_file):
     open_file(page, slice_file)
     translate(page, "T2")
-    labels = [c.get_attribute("aria-label") for c in page.locator(".panel canvas").all()]
+    labels = [c.get_attribute("aria-label") for c in page.locator(".viewer-panels canvas").all()]
     assert labels == [
         "Original slice as T1",
         "Synthetic T2 made from the original",
@@ -405,4 +405,4 @@ def test_panels_are_described_to_assistive_technology(page, slice_file):
         "Map of the absolute difference between original and reconstruction; "
         "cycle error, not translation error",
     ]
-    assert page.locator(".panel canvas[tabindex='0']").count() == 4
+    assert page.locator(".viewer-panels canvas[tabindex='0']").count() == 4

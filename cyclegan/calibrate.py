@@ -1,0 +1,221 @@
+"""Measure what the numbers and maps of `trust` are worth, on pairs of people not trained on.
+
+    python -m cyclegan.calibrate --pairs DIR --weights weights
+
+DIR holds T1/ and T2/ with equal file names. Writes trust.json into the weights folder: the expected
+range of each number, how well each number ranks slices and each map ranks pixels by their true
+error. It holds the checksum of the model, as it is worth nothing for another one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import spearmanr
+from tqdm import tqdm
+
+from cyclegan import OTHER, trust
+from cyclegan.calibration import BASELINE, FILE, FORMAT, MEASURES, NEEDED
+from cyclegan.metrics import head_mask, ssim
+from cyclegan.pairs import Pair, load_pairs, to_unit
+from cyclegan.translate import Translator
+
+EXPECTED = (10, 90)  # percentiles of a number over validation slices
+ALIKE = 0.02  # maps whose rank correlations differ by less are alike: the simplest is shown
+SIMULATED = ("sim",)  # how the names of simulated pairs begin; real people decide
+
+
+def measure_slice(translator: Translator, pair: Pair, to: str) -> dict[str, Any]:
+    """Everything that is measured of one pair, translated into `to`.
+
+    Returns:
+        `name`, `person`, `to`, the true `ssim`, `numbers` (those of `MEASURES` and each entry of
+        `trust.STRUCTURE` by its name) and `maps` (Spearman's correlation of each map of
+        `trust.error_maps`, and of `BASELINE`, with the absolute error in the head).
+    """
+    image, truth = pair.images[OTHER[to]], to_unit(pair.images[to])
+    prepared = translator.prepare(image)
+    result = translator.cycle(image, to, prepared=prepared)
+    frame, translate = prepared.frame, translator.translate
+    others = list(trust.translate_variants(translate, result.source, to, frame))
+    again = trust.reconstruct_disturbed(translate, result.translated, to, frame)
+    head = head_mask(to_unit(image), truth)
+    error = np.abs(result.translated - truth)[head]
+    maps = trust.error_maps(result, others) | {BASELINE: result.translated}
+    numbers = trust.cycle_numbers(result, again)
+    numbers |= trust.mean_spread(result.source, result.translated, others)
+    for name in trust.STRUCTURE:
+        numbers[name] = trust.structure(name, result)["structure"]
+    return {
+        "name": pair.name,
+        "person": pair.source,
+        "to": to,
+        "ssim": ssim(result.translated, truth, head),
+        "numbers": numbers,
+        "maps": {name: _spearman(map_[head], error) for name, map_ in maps.items()},
+    }
+
+
+def summarise(slices: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Sum up `measure_slice` of many pairs in both directions.
+
+    Each person counts the same, however many slices there are: correlations are means over people,
+    of the means over slices for maps and of Spearman's correlation over slices for numbers. The
+    number's sign is turned so that a positive rank is the right one.
+
+    Returns:
+        `structure`, the measure that ranks best over both directions; `people`; `slices`, how many
+        pairs; and `directions[to]` with `expected`, `ranks`, `maps` and `map`, the best one if it
+        reaches `NEEDED`, else None.
+    """
+    people = sorted({each["person"] for each in slices})
+    directions = {}
+    for to in OTHER:
+        groups = [[s for s in slices if s["to"] == to and s["person"] == p] for p in people]
+        ranks, expected = {}, {}
+        for name in groups[0][0]["numbers"]:
+            sign = 1 if name not in MEASURES or MEASURES[name].higher_is_better else -1
+            values = [[s["numbers"][name] for s in group] for group in groups]
+            true = [[s["ssim"] for s in group] for group in groups]
+            ranks[name] = _mean(
+                _spearman(sign * np.array(v), t) for v, t in zip(values, true, strict=True)
+            )
+            # As many draws from each person, evenly through their slices.
+            drawn = [np.percentile(v, np.arange(101)) for v in values]
+            expected[name] = [_round(x) for x in np.percentile(np.concatenate(drawn), EXPECTED)]
+        maps = {
+            name: _mean(np.mean([s["maps"][name] for s in group]) for group in groups)
+            for name in groups[0][0]["maps"]
+        }
+        directions[to] = {
+            "expected": expected,
+            "ranks": ranks,
+            "maps": maps,
+            "map": _choose_map(maps),
+        }
+    chosen = max(
+        trust.STRUCTURE, key=lambda name: sum(d["ranks"][name] for d in directions.values())
+    )
+    for direction in directions.values():
+        for part in ("expected", "ranks"):
+            direction[part]["structure"] = direction[part][chosen]
+    return {
+        "structure": chosen,
+        "people": people,
+        "slices": len(slices) // len(OTHER),
+        "directions": directions,
+    }
+
+
+def _choose_map(maps: dict[str, float]) -> str | None:
+    """The simplest of the maps that rank best, as `error_maps` has the simple ones first."""
+    eligible = {name: rank for name, rank in maps.items() if name != BASELINE}
+    best = max(eligible.values())
+    if best < NEEDED:
+        return None
+    return next(name for name, rank in eligible.items() if rank >= max(best - ALIKE, NEEDED))
+
+
+def calibrate(
+    pairs: str | Path, translator: Translator, every: int = 1, leave_out: Sequence[str] = SIMULATED
+) -> dict[str, Any]:
+    """Measure all pairs of a folder: the content of trust.json.
+
+    Args:
+        pairs: folder with T1/ and T2/.
+        every: take each n-th pair only.
+        leave_out: beginnings of file names to leave out.
+
+    Raises:
+        PairsError: the folder is not laid out as that, or nothing is left.
+    """
+    loaded, _ = load_pairs(pairs, every)
+    loaded = [pair for pair in loaded if not pair.name.startswith(tuple(leave_out))] or loaded
+    measured = [
+        _rounded(measure_slice(translator, pair, to))
+        for pair in tqdm(loaded, leave=False, disable=None)
+        for to in OTHER
+    ]
+    head = {"format": FORMAT, "version": translator.version, "sha256": translator.checksum}
+    return head | {"every": every} | summarise(measured) | {"measured": measured}
+
+
+def format_table(record: dict[str, Any]) -> str:
+    """The ranges and correlations of trust.json as text for people."""
+    lines = [f"{record['slices']} slices of {', '.join(record['people'])}"]
+    for to, source in OTHER.items():
+        direction = record["directions"][to]
+        lines += ["", f"{source} → {to}", f"  {'number':<50} expected         ranks slices"]
+        for name, (low, high) in direction["expected"].items():
+            rank = direction["ranks"][name]
+            lines.append(f"  {name:<50} {low:.4f} to {high:.4f} {rank:7.2f}")
+        lines.append(f"  {'map':<50} ranks pixels")
+        maps = sorted(direction["maps"].items(), key=lambda item: -item[1])
+        lines += [f"  {name:<50} {rank:7.3f}" for name, rank in maps]
+        lines.append(f"  shown: {direction['map'] or f'none reaches {NEEDED}'}")
+    return "\n".join([*lines, "", f"structure agreement: {record['structure']}"])
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m cyclegan.calibrate", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--pairs", required=True, metavar="DIR", help="holds T1/ and T2/")
+    parser.add_argument("--weights", default="weights", metavar="W", help="folder; gets trust.json")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="take each N-th pair")
+    parser.add_argument(
+        "--leave-out",
+        nargs="*",
+        default=SIMULATED,
+        metavar="PREFIX",
+        help="leave out files whose names begin so (default: sim, simulated pairs)",
+    )
+    options = parser.parse_args(arguments)
+    if options.every < 1:
+        parser.error(f"--every {options.every}: 1 or more would work")
+    try:
+        translator = Translator.from_pretrained(options.weights)
+        record = calibrate(options.pairs, translator, options.every, options.leave_out)
+        (Path(options.weights) / FILE).write_text(_as_text(record), "utf-8")
+    except (OSError, ValueError) as error:
+        sys.exit(str(error))
+    print(format_table(record))
+
+
+def _as_text(record: dict[str, Any]) -> str:
+    """JSON with each measured slice on a line of its own."""
+    measured = record["measured"]
+    text = json.dumps({**record, "measured": []}, indent=1, ensure_ascii=False)
+    lines = ",\n".join(f"  {json.dumps(each)}" for each in measured)
+    return text.replace('"measured": []', f'"measured": [\n{lines}\n ]') + "\n"
+
+
+def _spearman(values: Sequence[float], true: Sequence[float]) -> float:
+    """0 where nothing can be ranked: fewer than three slices, or all alike."""
+    if len(values) < 3 or np.ptp(values) == 0 or np.ptp(true) == 0:
+        return 0.0
+    return float(spearmanr(values, true).statistic)
+
+
+def _mean(values: Iterable[float]) -> float:
+    return _round(float(np.mean(list(values))))
+
+
+def _round(value: float) -> float:
+    return round(float(value), 5)
+
+
+def _rounded(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: _rounded(value) for key, value in node.items()}
+    return _round(node) if isinstance(node, float) else node
+
+
+if __name__ == "__main__":
+    main()

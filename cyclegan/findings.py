@@ -1,0 +1,128 @@
+"""The second look at a shown slice: numbers, the uncertainty map and, when known, the true error.
+
+The page shows the translation first; this follows, and stops as soon as another slice is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cyclegan import trust
+from cyclegan.panels import encode_uint16
+from cyclegan.report import report, true_words
+from cyclegan.truth import true_error
+
+if TYPE_CHECKING:
+    from cyclegan.calibration import Calibration
+    from cyclegan.session import Session
+    from cyclegan.translate import CycleResult, Prepared
+    from cyclegan.truth import Truth
+    from cyclegan.turns import SharedModel
+
+
+def slice_findings(
+    translate: trust.Translate,
+    result: CycleResult,
+    prepared: Prepared,
+    to: str,
+    calibration: Calibration,
+) -> Iterator[tuple[dict[str, float], np.ndarray | None]]:
+    """Work out the numbers of one slice, step by step; the last step has all of them.
+
+    Args:
+        translate: as `Translator.translate`; called once, and five times more for a map.
+        result: (H, W) each.
+        prepared: how its volume goes to the network.
+        to: the contrast of the translation.
+        calibration: says which map and which numbers are worth it.
+
+    Yields:
+        Numbers by the names of `calibration.MEASURES`, and the uncertainty map, (H, W) float in
+        shares of the grey range, or None. The first step comes before the first run of the
+        network.
+    """
+    numbers = trust.structure(calibration.structure, result)
+    yield numbers, None
+    if not numbers:  # no head
+        return
+    frame = prepared.frame
+    again = trust.reconstruct_disturbed(translate, result.translated, to, frame)
+    numbers = trust.cycle_numbers(result, again) | numbers
+    yield numbers, None
+    shown_map = calibration.map_name(to)
+    if shown_map is None and not calibration.score_is_kept(to):
+        return
+    others = []
+    for other in trust.translate_variants(translate, result.source, to, frame):
+        others.append(other)
+        yield numbers, None
+    numbers |= trust.mean_spread(result.source, result.translated, others)
+    yield numbers, shown_map and trust.error_maps(result, others)[shown_map]
+
+
+def second_look(
+    session: Session, model: SharedModel, calibration: Calibration
+) -> Iterator[dict[str, Any]]:
+    """What the viewer adds to the slice on screen, as JSON (the form is in viewer.js).
+
+    Yields twice at most: the numbers, then the map. Nothing more once another slice, direction or
+    scan is on screen.
+    """
+    index, to, run = session.shown, session.to, session.run
+    if to is None:
+        return
+
+    def is_on_screen() -> bool:
+        seen = (session.volume is not None, session.shown, session.to, session.run)
+        return seen == (True, index, to, run)
+
+    def answer(numbers: dict[str, float], uncertainty: np.ndarray | None) -> dict[str, Any]:
+        readings = calibration.readings(to, numbers)
+        truth = session.truth_for(to)
+        true = slice_true_error(truth, session.result(model, index, to), index)
+        map_name = calibration.map_name(to)
+        return {
+            "key": session.key,
+            "run": run,
+            "index": index,
+            "findings": {
+                "readings": readings,
+                "missing": calibration.missing,
+                "structure": calibration.structure.capitalize(),
+                "mapWords": calibration.map_words(to),
+                "mapRank": map_name and calibration.map_rank(to, map_name),
+                "uncertainty": None if uncertainty is None else encode_uint16(uncertainty),
+                "trueError": true,
+                "trueWords": true_words(true) if truth else "",
+            },
+            "report": report(session, model, calibration, index, readings, true),
+        }
+
+    numbers, uncertainty = session.kept_findings(index, to) or ({}, None)
+    if not numbers:
+        result, prepared = session.result(model, index, to), session.prepared(model)
+        shown = False
+        steps = slice_findings(model.translate, result, prepared, to, calibration)
+        for step in steps:
+            if not is_on_screen():
+                return
+            numbers, uncertainty = step
+            if not shown and "cycle_error" in numbers and calibration.map_name(to):
+                yield answer(numbers, None)  # the map takes longer
+                shown = True
+        session.keep_findings(index, to, numbers, uncertainty)
+    if is_on_screen():
+        yield answer(numbers, uncertainty)
+
+
+def slice_true_error(
+    truth: Truth | None, result: CycleResult, index: int
+) -> dict[str, float] | None:
+    """`truth.true_error` of slice `index`; None without a truth, or where it has no head."""
+    if truth is None:
+        return None
+    real, covered = truth.slice(index, result.source.shape)
+    return true_error(result.translated, real, result.source, covered)

@@ -1,0 +1,68 @@
+"""What the page says of the input: does it look like what the chosen direction wants?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cyclegan import OTHER
+
+if TYPE_CHECKING:
+    from cyclegan.checks import Assessment
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A line above the panels; it warns and never blocks.
+
+    Attributes:
+        text: plain sentences.
+        warns: whether something speaks against the translation.
+        switch_to: the contrast to translate to instead, or None.
+    """
+
+    text: str
+    warns: bool
+    switch_to: str | None = None
+
+
+def notice(check: Assessment | None, hint: str | None, to: str, missing: str = "") -> Notice:
+    """Put the input check, the header and the chosen direction side by side.
+
+    Args:
+        check: of the pixels; None when the weights have no input check.
+        hint: "T1" or "T2" as the header suggests, or None.
+        to: the contrast to translate to.
+        missing: why there is no check.
+    """
+    source = OTHER[to]
+    header = f"The header suggests {hint}." if hint else ""
+    chosen = f"The chosen direction is {source} → {to}."
+    if check is None:
+        words = f"Not checked: {missing or 'these weights have no input check'}."
+        if hint == to:
+            return Notice(_joined(words, header, chosen), True, OTHER[hint])
+        return Notice(_joined(words, header), True)
+    if check.to is None:
+        what = "an image" if check.label == "not a brain slice" else "another contrast"
+        words = (
+            f"The model knows axial T1 and T2 only: of {what} that is neither it makes a picture "
+            "that may look plausible and means nothing."
+        )
+        return Notice(_joined(check.sentence, words, header), True)
+    differs = hint is not None and hint != check.label
+    header = f"{header[:-1]}: look for yourself." if differs else ""
+    if check.contradicts(to):
+        return Notice(_joined(check.sentence, header, chosen), True, check.to)
+    return Notice(_joined(check.sentence, header), differs)
+
+
+def preset(check: Assessment | None, hint: str | None, to: str) -> str:
+    """The direction to open with: by the pixels, else by the header, else as it was."""
+    if check is not None and check.to is not None:
+        return check.to
+    return OTHER.get(hint, to)
+
+
+def _joined(*sentences: str) -> str:
+    return " ".join(sentence for sentence in sentences if sentence)

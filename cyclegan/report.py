@@ -1,0 +1,69 @@
+"""The report of one slice as text, for the clipboard: provenance, numbers, notices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from cyclegan import OTHER
+from cyclegan.provenance import CAVEAT
+
+if TYPE_CHECKING:
+    from cyclegan.calibration import Calibration
+    from cyclegan.session import Session
+    from cyclegan.turns import SharedModel
+
+NOT_A_DEVICE = "Not a medical device; not cleared or approved by any regulator."
+
+
+def report(
+    session: Session,
+    model: SharedModel,
+    calibration: Calibration,
+    index: int,
+    readings: Sequence[dict[str, Any]],
+    true: dict[str, float] | None,
+) -> str:
+    """Everything the page says of slice `index` and of how it was made.
+
+    Args:
+        session: with a translation on screen.
+        model: that made it.
+        calibration: of the model.
+        index: of the slice.
+        readings: as `Calibration.readings` returns them.
+        true: as `truth.true_error` returns it, or None.
+    """
+    volume, to = session.held(), session.to
+    lines = [
+        f"Synthetic {to} from {OTHER[to]}: {volume.name}, slice {index + 1} of {session.slices}",
+        CAVEAT,
+        NOT_A_DEVICE,
+        "",
+        f"Input check: {session.notice(to).text}",
+        *(f"Note: {note}" for note in volume.notes),
+        "",
+        *(f"{reading['title']}: {reading['text']}{_worth(reading)}" for reading in readings),
+        "Cycle error is not translation error.",
+    ]
+    if calibration.missing:
+        lines.append(calibration.missing)
+    lines.append(calibration.map_words(to))
+    truth = session.truth_for(to)
+    if truth is not None:
+        lines += ["", f"True error against {truth.volume.name} ({'; '.join(truth.notes)}):"]
+        lines.append(true_words(true))
+    source = session.provenance(model)
+    return "\n".join([*lines, "", *(f"{name}: {value}" for name, value in source.lines().items())])
+
+
+def true_words(true: dict[str, float] | None) -> str:
+    """The true error in words; None: it cannot be told in this slice."""
+    if true is None:
+        return "The real image does not cover the head in this slice."
+    return f"SSIM {true['ssim']:.3f}, PSNR {true['psnr']:.1f} dB, MAE {true['mae']:.3f} in the head"
+
+
+def _worth(reading: dict[str, Any]) -> str:
+    rank = reading["rank"]
+    return "" if rank is None else f" (ranks validation slices by true SSIM: {rank:.2f})"

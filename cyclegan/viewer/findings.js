@@ -1,0 +1,159 @@
+// What the second answer adds to the slice on screen: numbers with their expected ranges, the
+// uncertainty map, the true error and the report. Joined behind viewer.js into one function body.
+//
+// props.value: {key, run, index, report, findings: {readings: [{name, title, value, expected, rank, weak,
+//   unusual, text}], missing, structure, mapWords, mapRank, uncertainty, trueError, trueWords}}; uncertainty is
+//   an image as in viewer.js, or null: not there yet when mapRank says that there is one.
+
+const CYCLE_WORDS = root.querySelector(".map-words").innerHTML;
+const mapSwitch = root.querySelector(".map-switch");
+
+function panelNamed(name) {
+  return panels.find((panel) => panel.name === name);
+}
+
+function acceptFindings(value) {
+  // For a slice that is not on screen any more it comes too late.
+  if (!shown || ["key", "run", "index"].some((part) => value[part] !== shown[part])) return;
+  found = { ...value.findings, report: value.report };
+  if (found.uncertainty) found.pixels = decode(found.uncertainty);
+  showMap();
+  showFindings();
+  draw();
+}
+
+// The fourth panel: cycle error, computed here, or the uncertainty map.
+function showMap() {
+  const panel = panelNamed("difference");
+  const given = shown.panels.difference;
+  const [original, reconstructed] = [panelNamed("original").pixels, panelNamed("reconstructed").pixels];
+  if (found) mapSwitch.hidden = found.mapRank === null;
+  if (!given) mapSwitch.hidden = true;
+  if (mapSwitch.hidden) map = "cycle";
+  const words = root.querySelector(".map-words");
+  if (map === "uncertainty" && given) {
+    panel.pixels = found ? found.pixels || null : null;
+    panel.figure.querySelector("h3").textContent = "Uncertainty";
+    panel.figure.querySelector(".panel-sub").textContent = found
+      ? "rank correlation with the true error " + found.mapRank.toFixed(2)
+      : "";
+    panel.figure.querySelector(".panel-empty").textContent = "Being computed";
+    panel.canvas.setAttribute("aria-label", "Map of the uncertainty of the synthetic image");
+    words.textContent = found ? found.mapWords : "";
+  } else {
+    panel.pixels =
+      given && original && reconstructed
+        ? original.map((v, i) => Math.abs(v - reconstructed[i]))
+        : null;
+    describe(panel, given);
+    panel.figure.querySelector(".panel-empty").textContent = "Appears after Translate";
+    words.innerHTML = CYCLE_WORDS;
+    if (found && found.mapRank === null) {
+      words.append(" " + found.mapWords);
+    }
+  }
+  panel.figure.classList.toggle("filled", Boolean(panel.pixels));
+  for (const button of mapSwitch.querySelectorAll("button")) {
+    button.setAttribute("aria-pressed", String(button.dataset.map === map));
+  }
+}
+
+function showFindings() {
+  const section = root.querySelector(".viewer-findings");
+  section.hidden = !shown.panels.translated;
+  section.classList.toggle("pending", !found);
+  section.querySelector("button").disabled = !found;
+  section.querySelector("button").textContent = "Copy report";
+  section.querySelector(".findings-words").textContent = found ? found.missing : "Being measured";
+  if (found) {
+    section.querySelector("ul").replaceChildren(...found.readings.map(reading));
+    root.querySelector(".viewer-structure").textContent = found.structure;
+    root.querySelector(".viewer-map-words").textContent = found.mapWords;
+  }
+  root.dataset.found = found ? (found.mapRank === null || found.pixels ? "all" : "numbers") : "";
+
+  root.querySelector(".viewer-truth").hidden = !shown.panels.truth;
+  const numbers = root.querySelector(".truth-numbers");
+  const error = found && found.trueError;
+  if (error) {
+    const entries = [["SSIM", error.ssim.toFixed(3)], ["PSNR", error.psnr.toFixed(1) + " dB"],
+      ["MAE", error.mae.toFixed(3)]];
+    numbers.replaceChildren(...entries.map(([name, value]) => {
+      const entry = element("div");
+      entry.append(element("dt", name), element("dd", value));
+      return entry;
+    }));
+  } else {
+    numbers.textContent = found ? found.trueWords : "Being measured";
+  }
+
+  function element(tag, text = "") {
+    const made = document.createElement(tag);
+    made.textContent = text;
+    return made;
+  }
+}
+
+// One number: where it lies beside its expected range, and in words.
+function reading({ name, title, value, expected, rank, weak, unusual, text }) {
+  const item = document.createElement("li");
+  item.dataset.name = name;
+  item.classList.toggle("unusual", unusual);
+  const head = document.createElement("strong");
+  head.textContent = title;
+  item.append(head);
+  if (expected) {
+    const [low, high] = expected;
+    const rim = (high - low) / 2;
+    const [from, to] = [Math.min(low, value) - rim, Math.max(high, value) + rim];
+    const share = (v) => ((v - from) / (to - from)) * 100 + "%";
+    const gauge = document.createElement("div");
+    gauge.className = "gauge";
+    gauge.setAttribute("aria-hidden", "true"); // the words say the same
+    const band = document.createElement("i");
+    band.style.left = share(low);
+    band.style.right = "calc(100% - " + share(high) + ")";
+    const dot = document.createElement("b");
+    dot.style.left = share(value);
+    gauge.append(band, dot);
+    item.append(gauge);
+  }
+  const words = document.createElement("span");
+  words.textContent = text;
+  item.append(words);
+  if (rank !== null) {
+    const worth = document.createElement("small");
+    worth.textContent =
+      "ranks slices by their true error: " + rank.toFixed(2).replace("-", "−") +
+      (weak ? ", so it says little" : "");
+    item.append(worth);
+  }
+  return item;
+}
+
+async function copyReport() {
+  const button = root.querySelector("[data-do=copyReport]");
+  const text = found.report;
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    // Without TLS there is no clipboard but this one.
+    const area = document.createElement("textarea");
+    area.value = text;
+    root.append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
+  button.textContent = "Copied";
+}
+
+mapSwitch.addEventListener("click", (event) => {
+  const button = event.target.closest("button");
+  if (!button) return;
+  map = button.dataset.map;
+  showMap();
+  draw();
+});
+
+root.querySelector("[data-do=copyReport]").addEventListener("click", copyReport);

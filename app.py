@@ -30,6 +30,7 @@ from cyclegan.controls import (
     after_truth,
 )
 from cyclegan.examples import EXAMPLES
+from cyclegan.hub import weights_folder
 from cyclegan.outbox import route
 from cyclegan.page import Page, status
 from cyclegan.session import Session
@@ -64,17 +65,18 @@ def forget_expired(session: Session | None) -> None:
 
 
 def create_app(weights: str = "weights") -> gr.Blocks:
-    """Build the page around the weights in the folder `weights`.
+    """Build the page around the weights in the folder, or Hub repository, `weights`.
 
     Raises:
         CheckpointError: no usable weights there.
     """
-    translator = Translator.from_pretrained(weights)
+    folder = weights_folder(weights)
+    translator = Translator.from_pretrained(folder)
     try:
-        check = InputCheck.from_pretrained(weights)
+        check = InputCheck.from_pretrained(folder)
     except CheckpointError as error:  # one's own weights may have none; the page says so
         check = str(error)
-    calibration = Calibration.from_pretrained(weights, translator.checksum)
+    calibration = Calibration.from_pretrained(folder, translator.checksum)
     page = Page(translator, get_upload_folder(), check, calibration)
     scripts = "\n".join((VIEWER / f"{name}.js").read_text("utf-8") for name in SCRIPTS)
     private = {"api_visibility": "private"}

@@ -1,0 +1,110 @@
+"""Numbers and maps of one slice, on images where the answer is known."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from cyclegan import trust
+from cyclegan.preprocess import Frame
+from cyclegan.translate import CycleResult
+
+
+def anatomy(seed=0, size=96):
+    """(H, W) in [0, 1]: texture in a disc, air around."""
+    texture = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=(size, size)), 2)
+    rows, columns = np.indices((size, size)) - size / 2
+    return np.where(np.hypot(rows, columns) < 0.4 * size, np.clip(0.5 + 2 * texture, 0.2, 0.8), 0)
+
+
+def cycle(source, translated, reconstructed=None):
+    return CycleResult(source, translated, source if reconstructed is None else reconstructed)
+
+
+def test_the_disturbance_is_eight_bits_and_slight_noise():
+    ramp = np.tile(np.linspace(0.1, 0.9, 300, dtype=np.float32), (300, 1))
+    disturbed = trust.disturbed(ramp)
+    assert disturbed.dtype == np.float32
+    assert (disturbed - ramp).std() == pytest.approx(trust.NOISE, rel=0.05)
+    np.testing.assert_array_equal(disturbed, trust.disturbed(ramp))
+    assert trust.disturbed(np.ones((50, 50))).max() <= 1
+
+
+def test_a_cycle_that_hides_the_source_in_invisible_detail_is_found():
+    source = anatomy()
+    frame = Frame.fit(source, 96)
+    hidden = 0.5 * (source > 0) + source / 1000  # looks flat, holds everything
+
+    def read_hidden(image, to, *, prepared):
+        return np.clip((image - 0.5) * 1000, 0, 1)
+
+    def honest(image, to, *, prepared):
+        return np.clip(1 - image, 0, 1) * (source > 0)
+
+    robust = {}
+    for name, translated, back in (("hidden", hidden, read_hidden), ("honest", 1 - source, honest)):
+        result = cycle(source, translated, back(translated, "T1", prepared=None) * (source > 0))
+        again = trust.reconstruct_disturbed(back, translated, "T2", frame) * (source > 0)
+        numbers = trust.cycle_numbers(result, again)
+        assert numbers["cycle_error"] < 0.02  # the plain cycle is perfect for both
+        robust[name] = numbers["cycle_robustness"]
+    assert robust["honest"] > 0.95
+    assert robust["hidden"] < 0.5
+
+
+def test_cycle_numbers_without_a_head_are_none():
+    air = np.zeros((64, 64))
+    assert trust.cycle_numbers(cycle(air, air), air) == {}
+    assert trust.structure(next(iter(trust.STRUCTURE)), cycle(air, air)) == {}
+
+
+@pytest.mark.parametrize("name", list(trust.STRUCTURE))
+def test_structure_agreement_falls_when_anatomy_moves(name):
+    source = anatomy()
+    translated = np.where(source > 0, 1 - source, 0)
+    values = [
+        trust.structure(name, cycle(source, np.roll(translated, shift, axis=1)))["structure"]
+        for shift in (0, 2, 6)
+    ]
+    assert values[0] > values[1] > values[2] - 0.02
+    assert values[0] > values[2] + 0.05
+
+
+def test_variants_are_brought_back_onto_the_same_pixels():
+    source = anatomy().astype(np.float32)
+    source[:, 60:] *= 0.5  # left and right differ
+    frame = Frame.fit(source, 64)
+
+    def through_the_grid(image, to, *, prepared):
+        """A network that changes nothing, with all the resampling of the real one."""
+        return prepared.frame.restore(prepared.frame.apply(image[np.newaxis]))[0]
+
+    mirrored, darker, brighter, wider, smoothed = trust.translate_variants(
+        through_the_grid, source, "T2", frame
+    )
+    inside = ndimage.binary_erosion(source > 0, iterations=3)
+    plain = through_the_grid(source, "T2", prepared=trust.Prepared(trust.UNIT, frame))
+    np.testing.assert_allclose(mirrored, plain, atol=0.1)
+    assert np.abs(mirrored - plain)[inside].mean() < 0.01
+    assert np.abs(wider - plain)[inside].mean() < 0.02
+    assert (darker > plain + 0.01)[inside].mean() > 0.9  # the power 0.7 raises the midtones
+    assert (brighter < plain - 0.01)[inside].mean() > 0.9
+    assert np.std(smoothed[inside]) < np.std(plain[inside])
+
+
+def test_maps_are_high_where_the_variants_disagree():
+    source = anatomy()
+    translated = np.where(source > 0, 0.6, 0)
+    others = [translated.copy() for _ in range(5)]
+    region = (slice(40, 50), slice(40, 50))
+    for number, other in enumerate(others):
+        other[region] += 0.05 * (number - 2)
+    maps = trust.error_maps(cycle(source, translated), others)
+    for name, map_ in maps.items():
+        assert map_.shape == source.shape, name
+        assert (map_ >= 0).all(), name
+    spread = maps["spread over five variants"]
+    assert spread[region].min() > 0.05
+    assert spread[:35].max() == 0
+    assert maps["cycle error"].max() == 0
+    mean = trust.mean_spread(source, translated, others)["spread"]
+    assert mean == pytest.approx(spread[source > 0].mean(), rel=0.1)

@@ -40,8 +40,8 @@ def slice_findings(
         calibration: says which map and which numbers are worth it.
 
     Yields:
-        Numbers by the names of `calibration.MEASURES`, and the uncertainty map, (H, W) float in
-        shares of the grey range, or None. The first step comes before the first run of the
+        Numbers by the names of `calibration.MEASURES`, and the uncertainty map, (H, W) float32
+        in shares of the grey range, or None. The first step comes before the first run of the
         network.
     """
     numbers = trust.structure(calibration.structure, result)
@@ -60,7 +60,8 @@ def slice_findings(
         others.append(other)
         yield numbers, None
     numbers |= trust.mean_spread(result.source, result.translated, others)
-    yield numbers, shown_map and trust.error_maps(result, others)[shown_map]
+    chosen = shown_map and trust.error_maps(result, others)[shown_map].astype(np.float32)
+    yield numbers, chosen
 
 
 def second_look(

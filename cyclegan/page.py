@@ -153,26 +153,21 @@ class Page:
             yield from second_look(session, self.model, self.calibration)
 
     def load_truth(self, session: Session | None, files: Any, to: str) -> Step:
-        """Lay the real image of the contrast `to` over the scan.
-
-        Raises:
-            ReaderError: nothing is loaded, or the two grids cannot be matched.
-            ReadError: the files are no image.
-        """
-        selection = self.open_upload(files)
-        session = _require(session, to)
-        volume = selection.read(selection.best)
+        """Lay the real image of the contrast `to` over the scan; one that doesn't fit gets its
+        sentence and changes nothing else."""
         try:
-            truth = match(volume, session.volume)
-        except TruthError as error:
-            raise ReaderError(str(error)) from None
+            selection = self.open_upload(files)
+            volume = selection.read(selection.best)
+            truth = match(volume, _require(session, to).volume)
+        except (ReadError, ReaderError, TruthError) as error:
+            return Step(status(str(error), role="alert"))
         session.set_truth(truth, to)
         hints = []
-        looks = self._assess(volume)[0]
+        looks, _ = self._assess(volume)
         if looks is not None and looks.label != to:
             hints.append(f"It should be a {to}. {looks.sentence}")
         if len(selection.choices) > 1:
-            hints.append(f"The first of {len(selection.choices)} series was taken.")
+            hints.append(f"The largest of {len(selection.choices)} series was taken.")
         text = f"Real {to}: {volume.name}, {'; '.join(truth.notes)}."
         return Step(status(text, *hints), view=self._view_again(session))
 

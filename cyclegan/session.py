@@ -148,11 +148,10 @@ class Session:
     def keep_findings(
         self, index: int, to: str, numbers: dict[str, float], uncertainty: np.ndarray | None
     ) -> None:
-        """Remember the numbers and the map, (H, W), of a slice."""
+        """Remember the numbers and the map, (H, W) float32, of a slice."""
         with self._lock:
             if self.volume is None:  # cleared meanwhile: keep nothing
                 return
-            uncertainty = None if uncertainty is None else uncertainty.astype(np.float32)
             self._findings[to, index] = numbers, uncertainty
             room = max(1, FINDINGS_BYTES // (4 * self.volume.pixels[0].size))
             while len(self._findings) > room:

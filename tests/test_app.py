@@ -22,8 +22,12 @@ from starlette.testclient import TestClient
 import app
 import serving
 from cyclegan import ReadError, Translator, answers, panels
-from cyclegan.controls import after_opening, after_step
+from cyclegan.calibration import Calibration
+from cyclegan.checkpoint import CheckpointError
+from cyclegan.checks import LABELS, Assessment, InputCheck
+from cyclegan.controls import after_direction, after_opening, after_step, after_switch, after_truth
 from cyclegan.examples import EXAMPLES, example_volume
+from cyclegan.notice import notice, preset
 from cyclegan.outbox import Outbox, Parcel, route
 from cyclegan.page import Page, Step
 from cyclegan.panels import encode_uint16
@@ -47,6 +51,42 @@ def translator(weights):
 @pytest.fixture
 def page(translator, tmp_path):
     return Page(translator, tmp_path / "uploads")
+
+
+class Looks:
+    """An input check that always sees the same."""
+
+    def __init__(self, label):
+        self.label = label
+
+    def assess(self, image):
+        return assessment(self.label)
+
+
+def assessment(label, sure=0.98):
+    rest = (1 - sure) / (len(LABELS) - 1)
+    probabilities = {each: sure if each == label else rest for each in LABELS}
+    return Assessment(label, probabilities, "", f"Looks like {label}.", (0,))
+
+
+@pytest.fixture
+def calibrated(translator, tmp_path, weights):
+    """A page that knows a map for T2 and none for T1, whatever the shipped weights know."""
+    names = ("cycle_error", "cycle_robustness", "structure", "spread")
+    direction = {
+        "expected": {name: [0.9, 0.95] for name in names},
+        "ranks": dict.fromkeys(names, 0.5),
+        "maps": {"spread over five variants": 0.4, "brightness of the translation": 0.1},
+        "map": "spread over five variants",
+    }
+    without = {**direction, "map": None, "ranks": dict.fromkeys(names, 0.1)}
+    record = {
+        "structure": "normalised mutual information",
+        "people": ["anna"],
+        "slices": 12,
+        "directions": {"T2": direction, "T1": without},
+    }
+    return Page(translator, tmp_path / "uploads", Looks("T1"), Calibration(record))
 
 
 def volume_of(pixels, **known):
@@ -210,6 +250,180 @@ def test_the_header_presets_the_direction_as_a_hint(page, tmp_path, monkeypatch)
     assert opened.to == "T1"
     assert "header suggests T2" in opened.session.notice("T1").text
     assert opened.session.to is None  # nothing is translated before the reader asks for it
+
+
+@pytest.mark.parametrize(
+    ("label", "hint", "to", "warns", "switch_to", "words"),
+    [
+        ("T1", None, "T2", False, None, "Looks like T1"),
+        ("T1", "T1", "T2", False, None, "Looks like T1"),
+        ("T1", "T2", "T2", True, None, "The header suggests T2"),
+        ("T1", None, "T1", True, "T2", "The chosen direction is T2 → T1"),
+        ("T2", "T1", "T2", True, "T1", "The header suggests T1"),
+        ("other", "T1", "T2", True, None, "means nothing"),
+        ("not a brain slice", None, "T1", True, None, "means nothing"),
+        (None, None, "T2", True, None, "Not checked"),
+        (None, "T2", "T2", True, "T1", "The header suggests T2"),
+    ],
+)
+def test_the_notice_says_what_speaks_against_the_direction(
+    label, hint, to, warns, switch_to, words
+):
+    said = notice(label and assessment(label), hint, to)
+    assert (said.warns, said.switch_to) == (warns, switch_to)
+    assert words in said.text
+    assert label is None or assessment(label).sentence in said.text
+
+
+def test_the_direction_is_preset_by_the_pixels_before_the_header(translator, tmp_path, monkeypatch):
+    page = Page(translator, tmp_path / "uploads", Looks("T1"))
+    hinted = volume_of(head()[None], contrast_hint="T2")
+    monkeypatch.setattr("cyclegan.page.open_files", lambda paths: selection(hinted))
+    opened = page.load([uploaded(tmp_path, "scan.dcm", b"x")], "T1", TAB)
+    assert opened.to == "T2"
+    updates = after_opening(opened)
+    assert updates["direction"] == {"value": "T2"}
+    assert "alert" in updates["notice"]["value"]  # the header disagrees
+    assert updates["switch"]["visible"] is False
+    assert preset(assessment("other"), "T2", "T2") == "T1"
+    assert preset(None, None, "T1") == "T1"
+
+
+def test_one_click_turns_the_direction_and_the_translation(calibrated):
+    session = calibrated._session(small_session().volume)
+    assert calibrated.switch(session, 1) == ("T2", None)  # nothing to translate anew
+    calibrated.translate(session, "T1", 3)
+    wrong = after_direction(session, "T1")
+    assert wrong["switch"] == {"visible": True, "value": "Switch to T1 → T2"}
+    assert wrong["truth_area"]["label"] == "I have the real T1"
+    updates = after_switch(session, *calibrated.switch(session, 3))
+    assert updates["direction"] == {"value": "T2"}
+    assert updates["switch"]["visible"] is False
+    assert updates["viewer"]["value"]["panels"]["translated"]["title"] == "Synthetic T2"
+    assert updates["viewer"]["value"]["index"] == 2
+
+
+def test_numbers_come_first_then_the_map_and_both_are_kept(calibrated, monkeypatch):
+    session = calibrated.open_example(0, TAB).session
+    first, last = calibrated.look_again(session)
+    assert first["findings"]["uncertainty"] is None
+    assert [r["title"] for r in first["findings"]["readings"]] == [
+        "Cycle error",
+        "Cycle robustness",
+        "Structure agreement",
+    ]
+    assert last["findings"]["mapRank"] == 0.4
+    values = np.frombuffer(base64.b64decode(last["findings"]["uncertainty"]), "<u2")
+    assert values.size == 256 * 256
+    assert values.max() > 0
+    assert last["findings"]["readings"][-1]["title"] == "Mean uncertainty"
+    assert (last["key"], last["index"], last["run"]) == (session.key, 0, session.run)
+
+    monkeypatch.setattr("cyclegan.findings.slice_findings", None)  # not worked out again
+    assert list(calibrated.look_again(session)) == [last]
+
+
+def test_where_no_map_is_worth_it_the_page_says_so(calibrated):
+    session = calibrated.open_example(1, TAB).session
+    (answer,) = calibrated.look_again(session)
+    assert answer["findings"]["uncertainty"] is None
+    assert answer["findings"]["mapRank"] is None
+    assert answer["findings"]["mapWords"].startswith("No uncertainty map for T2 → T1")
+    assert all(reading["weak"] for reading in answer["findings"]["readings"])
+    assert "Mean uncertainty" not in answer["report"]
+
+
+def test_looking_again_stops_when_another_slice_is_shown(calibrated):
+    session = calibrated._session(small_session().volume)
+    assert list(calibrated.look_again(session)) == []  # nothing is translated yet
+    calibrated.translate(session, "T2", 1)
+    answers = calibrated.look_again(session)
+    assert next(answers)["index"] == 0
+    calibrated.show_slice(session, 4)
+    assert list(answers) == []
+    assert [answer["index"] for answer in calibrated.look_again(session)] == [3, 3]
+    answers = calibrated.look_again(session)
+    session.clear()
+    assert list(answers) == []
+    assert list(calibrated.look_again(None)) == []
+
+
+def test_the_truth_is_compared_in_its_own_direction_only(calibrated, tmp_path):
+    session = calibrated.open_example(0, TAB).session
+    real = png_bytes(tmp_path, (np.sqrt(example_volume(0).pixels[0]) * 60_000).astype(np.uint16))
+    step = calibrated.load_truth(session, [uploaded(tmp_path, "real.png", real)], "T2")
+    assert not any((tmp_path / "uploads").rglob("*"))
+    assert "real.png, compared pixel by pixel" in step.status
+    assert "It should be a T2. Looks like T1." in step.status
+    assert after_truth(session, step)["drop_truth"] == {"visible": True}
+    shown = step.view["panels"]
+    assert shown["truth"]["title"] == "Real T2"
+    assert "unknown" not in shown["translated"]["note"]
+    signed = decoded(shown["trueDifference"]) / 65535 * 2 - 1
+    expected = (decoded(shown["translated"]).astype(float) - decoded(shown["truth"])) / 65535
+    np.testing.assert_allclose(signed, expected, atol=1e-4)
+
+    *_, answer = calibrated.look_again(session)
+    true = answer["findings"]["trueError"]
+    head_error = np.abs(expected[decoded(shown["truth"]) > 6000]).mean()
+    assert true["mae"] == pytest.approx(head_error, rel=0.3)
+    assert -1 <= true["ssim"] < 0.9
+    assert f"SSIM {true['ssim']:.3f}" in answer["report"]
+
+    other = calibrated.translate(session, "T1", 1)
+    assert "truth" not in other.view["panels"]
+    *_, answer = calibrated.look_again(session)
+    assert answer["findings"]["trueError"] is None
+    calibrated.translate(session, "T2", 1)
+    assert "truth" not in calibrated.drop_truth(session).view["panels"]
+    assert not session.has_truth
+
+
+def test_a_truth_that_cannot_be_matched_is_one_sentence(calibrated, tmp_path):
+    session = calibrated.open_example(0, TAB).session
+    small = uploaded(tmp_path, "real.png", png_bytes(tmp_path, head()[::2, ::2]))
+    step = calibrated.load_truth(session, [small], "T2")
+    assert 'role="alert">real.png: its matrix is 1 × 128 × 128' in step.status
+    assert after_truth(session, step)["truth_upload"] == {"value": None}  # for the next file
+    nothing = calibrated.load_truth(None, [uploaded(tmp_path, "real.png", b"x")], "T2")
+    assert 'role="alert"' in nothing.status
+    assert after_truth(None, nothing)["drop_truth"] == {"visible": False}
+    assert not session.has_truth
+    assert not any((tmp_path / "uploads").rglob("*"))
+
+
+def test_the_report_holds_everything(calibrated):
+    session = calibrated.open_example(0, TAB).session
+    *_, answer = calibrated.look_again(session)
+    text = answer["report"]
+    for words in (
+        "Synthetic T2 from T1: Simulated T1 (phantom), slice 1 of 1",
+        "not for diagnosis",
+        "not cleared or approved",
+        "Looks like T1.",
+        "simulated from a drawn head",
+        "Cycle error is not translation error",
+        calibrated.model.translator.checksum,
+        "Source-SHA256",
+        "Rank correlation with the true error 0.40",
+        *(reading["text"] for reading in answer["findings"]["readings"]),
+    ):
+        assert words in text
+
+
+def test_weights_without_check_and_calibration_still_serve(export_tiny, monkeypatch, tmp_path):
+    weights = export_tiny(64)
+    with pytest.raises(CheckpointError):
+        InputCheck.from_pretrained(weights)
+    made = []
+    monkeypatch.setattr(app, "Page", lambda *args: made.append(Page(*args)) or made[0])
+    app.create_app(str(weights))
+    session = made[0].open_example(0, TAB).session
+    assert "Not checked" in session.notice("T2").text
+    assert "checks.json is missing" in session.notice("T2").text
+    (answer,) = made[0].look_again(session)
+    assert "trust.json is missing" in answer["findings"]["missing"]
+    assert answer["findings"]["readings"][0]["text"].replace(".", "").isdigit()
 
 
 @pytest.mark.parametrize("number", range(len(EXAMPLES)))
@@ -482,6 +696,23 @@ def test_api_translates_and_leaves_nothing(client, translator, tmp_path):
     expected = translator.translate(head().astype(np.float32)[None], to="T2")
     received = np.frombuffer(base64.b64decode(answer["translated"]), "<f4").reshape(1, 256, 256)
     np.testing.assert_allclose(received, expected, atol=1e-3)
+    assert answer["input_check"]["text"]
+    (only,) = answer["slices"]
+    assert {"cycle_error", "cycle_robustness"} <= {each["name"] for each in only["numbers"]}
+    assert only["true_error"] is None
+    assert answer["uncertainty_help"] in only["report"]
+    assert not [path for path in client.uploads.rglob("*") if path.is_file()]
+
+
+def test_api_measures_against_the_truth(client, tmp_path):
+    (tmp_path / "scan.png").write_bytes(png_bytes(tmp_path, head()))
+    real = (np.sqrt(example_volume(0).pixels[0]) * 250).astype(np.uint8)
+    (tmp_path / "real.png").write_bytes(png_bytes(tmp_path, real))
+    files = {name: handle_file(str(tmp_path / f"{name}.png")) for name in ("scan", "real")}
+    answer = client.predict(file=files["scan"], to="T2", truth=files["real"], api_name="/translate")
+    (only,) = answer["slices"]
+    assert 0 < only["true_error"]["mae"] < 1
+    assert "real.png" in only["report"]
     assert not [path for path in client.uploads.rglob("*") if path.is_file()]
 
 

@@ -2,21 +2,28 @@
 
 import gc
 import io
+import json
 import time
 import zipfile
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+import skimage.data
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
+from scipy import ndimage
 
 from cyclegan.phantom import draw_slice, draw_volume
 from cyclegan.session import Session
 from cyclegan.simulate import simulate_pair
 
+ROOT = Path(__file__).parents[2]
+SHARED = ROOT.parent / "shared" / "data"
+CALIBRATION = json.loads((ROOT / "weights" / "trust.json").read_text("utf-8"))
 # Grey values that are drawn: mean and spread of a panel's red channel.
 STATISTICS = """(name) => {
   const canvas = document.querySelector(`[data-panel=${name}] canvas`);
@@ -167,6 +174,152 @@ def test_a_slice_is_translated_both_ways(page, url, uploads, slice_file):
     outside = [r for r in page.requests if not r.startswith((url.rstrip("/"), "blob:", "data:"))]
     assert outside == []
     assert [path for path in uploads.rglob("*") if path.is_file()] == []
+
+
+def say(page, words):
+    """Wait until the notice says `words`; the notice."""
+    page.wait_for_function(
+        "(words) => document.querySelector('#notice').innerText.includes(words)", arg=words
+    )
+    return page.locator("#notice p")
+
+
+def png(folder, name, pixels):
+    path = folder / name
+    Image.fromarray(np.asarray(pixels)).save(path)
+    return path
+
+
+def as_bytes(image):
+    return (np.clip(image, 0, 1) * 255).astype(np.uint8)
+
+
+def test_the_wrong_direction_is_noticed_and_switched_with_one_click(page, slice_file):
+    open_file(page, slice_file)
+    assert page.get_by_label("T1 → T2", exact=True).is_checked()
+    assert say(page, "Looks like T1").get_attribute("role") == "status"
+    assert not page.locator("#switch").is_visible()
+    translate(page, "T1")  # it warns and does not block
+    assert say(page, "The chosen direction is T2 → T1").get_attribute("role") == "alert"
+    page.get_by_role("button", name="Switch to T1 → T2").click()
+    wait_until_translated(page, "T2")
+    assert page.get_by_label("T1 → T2", exact=True).is_checked()
+    assert page.locator("#notice p").get_attribute("role") == "status"
+    assert not page.locator("#switch").is_visible()
+
+
+@pytest.mark.parametrize("kind", ["FLAIR", "photograph", "rotated head"])
+def test_what_the_model_does_not_know_is_noticed(page, tmp_path, kind):
+    if kind == "photograph":
+        pixels = skimage.data.camera()
+    elif kind == "rotated head":
+        pixels = as_bytes(ndimage.rotate(simulated("T2", draw_slice(5, level=0.5)), 90, order=1))
+    else:
+        found = sorted((SHARED / "val_other" / "FLAIR").glob("*.png"))
+        if not found:
+            pytest.skip("the FLAIR slices of ../shared/data are not here")
+        with Image.open(found[len(found) // 2]) as image:
+            pixels = np.asarray(image.convert("L"))
+    open_file(page, png(tmp_path, "upload.png", pixels))
+    assert say(page, "means nothing").get_attribute("role") == "alert"
+    assert not page.locator("#switch").is_visible()
+    translate(page, "T2")  # it warns and does not block
+    assert page.locator("#notice p").get_attribute("role") == "alert"
+
+
+def test_a_blank_image_is_refused_in_one_sentence(page, tmp_path):
+    blank = png(tmp_path, "blank.png", np.full((128, 128), 90, np.uint8))
+    page.set_input_files("#upload input[type=file]", str(blank))
+    alert = page.wait_for_selector("#status [role=alert]")
+    assert "blank.png" in alert.inner_text()
+
+
+def test_numbers_follow_the_translation_and_the_report_is_copied(page):
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Simulated T1").click()
+    wait_until_translated(page, "T2")
+    page.wait_for_selector(".viewer[data-found=all]")
+    titles = page.locator(".viewer-findings li strong").all_inner_texts()
+    assert titles[:3] == ["Cycle error", "Cycle robustness", "Structure agreement"]
+    assert "this slice" in page.inner_text(".viewer-findings li[data-name=structure]")
+
+    page.get_by_role("button", name="Copy report").click()
+    page.get_by_role("button", name="Copied").wait_for()
+    report = page.evaluate("navigator.clipboard.readText()")
+    for words in ("Synthetic T2 from T1", "Cycle robustness: typical", "Weights-SHA256", "Looks"):
+        assert words in report
+    page.get_by_text("What this shows, and what it does not").click()
+    meaning = page.inner_text(".viewer-meaning")
+    assert "not cleared or approved" in meaning
+    assert "never the same slice in both" in meaning
+
+
+def test_a_map_is_offered_where_one_is_worth_it_and_else_the_page_says_why(page):
+    known = {}
+    for example, to in (("Simulated T1", "T2"), ("Simulated T2", "T1")):
+        page.get_by_role("button", name=example).click()
+        wait_until_translated(page, to)
+        page.wait_for_selector(".viewer[data-found=all]")
+        known[to] = CALIBRATION["directions"][to]["map"]
+        button = page.get_by_role("button", name="Uncertainty", exact=True)
+        if known[to] is None:
+            assert not button.is_visible()
+            assert "No uncertainty map" in page.inner_text(".map-words")
+            assert "not translation error" in page.inner_text(".map-words")
+            continue
+        cycle = statistics(page, "difference")
+        button.click()
+        seen = statistics(page, "difference")
+        assert seen != cycle
+        assert seen[1] > 1
+        worth = f"{CALIBRATION['directions'][to]['maps'][known[to]]:.2f}"
+        assert worth in page.inner_text("[data-panel=difference] .panel-sub")
+        page.get_by_role("button", name="Cycle error", exact=True).click()
+        assert statistics(page, "difference") == cycle
+
+
+def test_numbers_belong_to_the_slice_on_screen(page, volume_file):
+    open_file(page, volume_file)
+    translate(page, "T1")
+    page.wait_for_selector(".viewer[data-found=all]")
+    first = page.inner_text(".viewer-findings ul")
+    page.locator("[data-panel=original] canvas").focus()
+    page.keyboard.press("ArrowDown")
+    page.wait_for_selector(".viewer[data-index='3'][data-found=all]")
+    assert page.inner_text(".viewer-findings ul") != first
+    page.keyboard.press("ArrowUp")
+    page.wait_for_selector(".viewer[data-index='2'][data-found=all]")
+    assert page.inner_text(".viewer-findings ul") == first
+
+
+def test_the_true_error_appears_when_the_truth_is_dropped_in(page, uploads, slice_file, tmp_path):
+    open_file(page, slice_file)
+    translate(page, "T2")
+    page.wait_for_selector(".viewer[data-found=all]")
+    assert not page.locator(".viewer-truth").is_visible()
+    page.get_by_text("I have the real T2").click()
+
+    wrong = png(tmp_path, "wrong.png", np.eye(100, dtype=np.uint8) * 255)
+    page.set_input_files("#truth-upload input[type=file]", str(wrong))
+    page.get_by_text("wrong.png: its matrix is 1 × 100 × 100").wait_for()
+    assert not page.locator(".viewer-truth").is_visible()
+
+    real = png(tmp_path, "real.png", as_bytes(simulated("T2", draw_slice(5, level=0.5))))
+    page.set_input_files("#truth-upload input[type=file]", str(real))
+    page.wait_for_selector("[data-panel=truth].filled")
+    page.wait_for_selector(".truth-numbers dd")
+    values = page.locator(".truth-numbers dd").all_inner_texts()
+    assert 0 < float(values[0]) < 1
+    assert values[1].endswith(" dB")
+    assert statistics(page, "truth")[1] > 3
+    assert statistics(page, "trueDifference")[1] > 1
+    assert "True error" in page.inner_text("[data-panel=trueDifference] h3")
+    assert [path for path in uploads.rglob("*") if path.is_file()] == []
+    translate(page, "T1")
+    assert not page.locator(".viewer-truth").is_visible()  # it is the truth of T2
+    translate(page, "T2")
+    page.get_by_role("button", name="Remove the real image").click()
+    page.locator(".viewer-truth").wait_for(state="hidden")
 
 
 def test_dragging_changes_the_window_and_double_click_resets(page, slice_file):

@@ -3,7 +3,10 @@
     python train.py --labelmaps phantom --out RUN --steps 50           # no data at all
     python train.py --data DIR --out RUN --minutes 60                  # unpaired real slices only
     python train.py --labelmaps DIR --data DIR DIR --val PAIRS --out RUN --minutes 180
+    python train.py ... --track tensorboard --push-to-hub USER/MODEL
     accelerate launch train.py ...                                     # many GPUs or machines
+
+RUN/report.html shows the data, the curves, sample sheets and scores; open it while the run goes on.
 
 DIR of --data holds two folders of images or volumes: T1/ T2/, trainA/ trainB/, or
 Tr1/TrainT1/ Tr2/TrainT2/. With --labelmaps the generators first learn from simulated pairs.
@@ -19,19 +22,26 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.tracking import get_available_trackers
 from safetensors.torch import load_model, save_model
 from tqdm import tqdm
 
 from cyclegan.checkpoint import load_weights
 from cyclegan.config import TrainConfig
 from cyclegan.data import SliceDataset
+from cyclegan.hub import model_card, prepare_push, push
+from cyclegan.inventory import take_inventory
 from cyclegan.networks import GENERATORS, UNetGenerator
 from cyclegan.phantom import draw_slice
+from cyclegan.run_evaluation import final_evaluation, make_validation
+from cyclegan.run_report import write_report
+from cyclegan.runlog import DATA, record_run, write_json
 from cyclegan.simulate import Simulator
 from cyclegan.stripping import new_masker, train_masker
 from cyclegan.tissues import TISSUES, read_label_maps
 from cyclegan.trainer import Trainer
 
+TRACKERS = ("tensorboard", "trackio", "wandb")
 PHANTOMS = 120  # label maps drawn for --labelmaps phantom; each takes about 75 ms on one core
 
 
@@ -48,6 +58,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--init", metavar="WEIGHTS", help="start from these generators")
     parser.add_argument("--resume", action="store_true", help="continue RUN")
+    parser.add_argument("--track", choices=TRACKERS, help="log there, too; default: CSV files only")
+    parser.add_argument("--push-to-hub", metavar="USER/MODEL", help="upload weights and report")
+    parser.add_argument("--license", default="other", metavar="ID", help="of the pushed weights; "
+                        "default: other")  # fmt: skip
     parser.add_argument("--precision", choices=("no", "bf16"), default=None, help="default: bf16 "
                         "where the hardware has it")  # fmt: skip
     for field in dataclasses.fields(TrainConfig):
@@ -62,6 +76,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         about = f"default: {field.default}; why: cyclegan/config.py"
         parser.add_argument(f"--{field.name.replace('_', '-')}", help=about, **option)
     options = parser.parse_args(arguments)
+    options.command = sys.argv[1:] if arguments is None else arguments  # for the record
     if not options.data and not options.labelmaps:
         parser.error("give --data, --labelmaps, or both")
     if options.steps is None and options.minutes is None:
@@ -74,8 +89,18 @@ def build(options: argparse.Namespace) -> Trainer:
     names = {f.name for f in dataclasses.fields(TrainConfig)}
     config = TrainConfig(**{k: v for k, v in vars(options).items() if k in names})
     precision = options.precision or ("bf16" if _bfloat16_is_fast() else "no")
-    accelerator = Accelerator(mixed_precision=precision, cpu=not torch.cuda.is_available())
+    if options.track and options.track not in [t.value for t in get_available_trackers()]:
+        raise ValueError(f"--track {options.track}: not installed; pip install {options.track}")
+    accelerator = Accelerator(
+        mixed_precision=precision,
+        cpu=not torch.cuda.is_available(),
+        log_with=options.track,
+        project_dir=options.out,
+    )
     say = accelerator.print
+    if options.push_to_hub and accelerator.is_main_process:
+        prepare_push(options.push_to_hub)
+    validate = make_validation(Path(options.val)) if options.val else None
 
     dataset = None
     if options.data:
@@ -100,7 +125,11 @@ def build(options: argparse.Namespace) -> Trainer:
         masker = _masker(Path(options.out) / "brain_masks.safetensors", simulator, config)
         added = dataset.add_stripped(masker)
         say(f"{len(added)} sources more by skull-stripping: {', '.join(added) or 'none'}")
-    validate = _validator(Path(options.val)) if options.val else None
+    if accelerator.is_main_process:
+        _record(options, config, accelerator, dataset, simulator)
+    if options.track:
+        settings = {k: v for k, v in vars(config).items() if isinstance(v, int | float | str)}
+        accelerator.init_trackers(Path(options.out).resolve().name, settings)
     trainer = Trainer(
         config,
         options.out,
@@ -108,6 +137,7 @@ def build(options: argparse.Namespace) -> Trainer:
         simulator=simulator,
         accelerator=accelerator,
         validate=validate,
+        report=lambda: _report(options.out),
     )
     if options.init and not options.resume:
         trainer.start_from(load_weights(options.init)[0])
@@ -130,24 +160,50 @@ def _masker(path: Path, simulator: Simulator, config: TrainConfig) -> UNetGenera
     return masker
 
 
-def _validator(pairs: Path):
-    """A function that scores generators on paired slices, every third one for speed."""
-    from cyclegan.evaluate import evaluate
-    from cyclegan.translate import Translator
+def _record(
+    options: argparse.Namespace,
+    config: TrainConfig,
+    accelerator: Accelerator,
+    dataset: SliceDataset | None,
+    simulator: Simulator | None,
+) -> None:
+    """Write down for the report what only the start of a run knows."""
+    out = Path(options.out)
+    record_run(out, config, accelerator, options.command)
+    if options.resume and (out / DATA).is_file():
+        return  # the same data as before
+    data = take_inventory(
+        options.data,
+        options.val,
+        out,
+        dataset.skipped if dataset else (),
+        lambda files: tqdm(files, desc="looking", leave=False, disable=None),
+    )
+    if simulator is not None:
+        phantom = options.labelmaps == "phantom"
+        origin = "random heads drawn from code" if phantom else Path(options.labelmaps).name
+        data["simulated"] = {"maps": len(simulator), "origin": origin}
+    write_json(out / DATA, data)
 
-    def validate(generators: dict, config: dict) -> dict[str, float]:
-        translator = Translator(
-            generators, {"size": config["size"], "version": "training", "sha256": ""}
-        )
-        scores = evaluate(pairs, {"model": translator.translate}, every=3)["predictors"]["model"]
-        flat = {}
-        for to in ("T2", "T1"):
-            flat[f"{to} ssim"] = scores[to]["mean"]["ssim"]
-            flat[f"{to} psnr"] = scores[to]["mean"]["psnr"]
-            flat |= {f"{to} ssim {k}": v["ssim"] for k, v in scores[to]["sources"].items()}
-        return flat
 
-    return validate
+def _report(out: str) -> None:
+    """Rebuild the report; whatever goes wrong with it must not end a run of hours."""
+    try:
+        write_report(out)
+    except Exception as error:
+        print(f"train.py: no report this time ({error})", file=sys.stderr)
+
+
+def _finish(options: argparse.Namespace, weights: Path) -> None:
+    """Judge the weights, and write and push what others will read."""
+    if options.val:
+        final_evaluation(options.val, weights.parent)
+    _report(options.out)
+    print(f"weights written to {weights}")
+    print(f"report: {weights.parent / 'report.html'}")
+    if options.push_to_hub:
+        card = model_card(weights.parent, options.push_to_hub, options.license)
+        print(f"pushed to {push(options.push_to_hub, weights.parent, card)}")
 
 
 def _bfloat16_is_fast() -> bool:
@@ -159,15 +215,18 @@ def _bfloat16_is_fast() -> bool:
 
 def main(arguments: list[str] | None = None) -> int:
     try:
-        trainer = build(parse(arguments))
+        options = parse(arguments)
+        trainer = build(options)
         weights = trainer.fit()
+        if trainer.accelerator.is_main_process:
+            _finish(options, weights)
+        trainer.accelerator.end_training()
     except (ValueError, FloatingPointError) as error:  # DataError and CheckpointError, too
         print(f"train.py: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("train.py: stopped; continue with --resume from the last checkpoint", file=sys.stderr)
         return 130
-    trainer.accelerator.print(f"weights written to {weights}")
     return 0
 
 

@@ -46,6 +46,7 @@ class Trainer:
         simulator: simulated pairs, or None; one of the two is needed.
         accelerator: device, precision and processes.
         validate: called with the EMA generators and `weights_config()`; returns numbers to log.
+        report: called whenever validation is due, after it.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Trainer:
         simulator: Simulator | None = None,
         accelerator: Accelerator | None = None,
         validate: Validate | None = None,
+        report: Callable[[], object] | None = None,
     ):
         if dataset is None and simulator is None:
             raise ValueError("nothing to train on: give real slices, label maps, or both")
@@ -64,7 +66,8 @@ class Trainer:
             raise ValueError("no budget: give steps, minutes, or both")
         self.config, self.out = config, Path(out)
         self.out.mkdir(parents=True, exist_ok=True)
-        self.dataset, self.simulator, self.validate = dataset, simulator, validate
+        self.dataset, self.simulator = dataset, simulator
+        self.validate, self.report = validate, report
         self.accelerator = accelerator or Accelerator(cpu=not torch.cuda.is_available())
         torch.manual_seed(config.seed)  # the same initial weights in every process
         self.rng = torch.Generator().manual_seed(config.seed + self.accelerator.process_index)
@@ -114,8 +117,8 @@ class Trainer:
                     self.write_samples()
                 if self._is_due(self.config.save_every):
                     self.save()
-                if main and self.validate and self._is_due(self.config.validate_every):
-                    self._append(self.validation, self.validate(self.ema, self.weights_config()))
+                if main and self._is_due(self.config.validate_every):
+                    self._validate()
         if main:
             self.write_samples()
         self.save()
@@ -307,8 +310,16 @@ class Trainer:
     def _is_due(self, interval: int) -> bool:
         return self.step % interval == 0
 
+    def _validate(self) -> None:
+        if self.validate:
+            self._append(self.validation, self.validate(self.ema, self.weights_config()))
+        if self.report:
+            self.report()
+
     def _append(self, log: CsvLog, values: dict[str, float]) -> None:
         log.append({"step": self.step, "minutes": round(self.seconds / 60, 2), **values})
+        named = {f"{log.path.stem}/{k.replace(' ', '_')}": v for k, v in values.items()}
+        self.accelerator.log(named, step=self.step)  # to the trackers, when there are any
 
     def _fixed_samples(self) -> dict[str, torch.Tensor]:
         """Slices of both contrasts for the sample sheets, the same for the whole run."""

@@ -1,0 +1,103 @@
+"""Curves and histograms of a run's report, as SVG that takes the page's text colour."""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from cyclegan.inventory import BINS
+
+# Names of files and folders are not formulas, whatever dollar signs they hold.
+_plain_text = matplotlib.rc_context({"text.parse_math": False})
+
+POINTS = 400  # of one curve; a screen shows no more
+COLOURS = ("#3b82d6", "#d9822b", "#2f9e6e", "#9a6dd7", "#c2556b", "#7d8a2e")  # on white and black
+TEXT = "#010203"  # stands for the page's text colour until `_as_svg` puts it there
+
+
+@_plain_text
+def curves(
+    label: str, series: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, smooth: bool
+) -> str:
+    """Curves over the training step.
+
+    Args:
+        label: says to a screen reader what the chart shows.
+        series: legend -> (steps, values); a legend of "" is not drawn.
+        smooth: draw the running mean over a fiftieth of the rows, and the rows faintly behind it.
+
+    Returns:
+        An <svg> element.
+    """
+    figure, axis = _figure()
+    for colour, (name, (steps, values)) in zip(_cycle(), series.items(), strict=False):
+        every = max(1, len(steps) // POINTS)
+        window = len(steps) // 50 if smooth else 1
+        if window > 1:
+            axis.plot(steps[::every], values[::every], color=colour, alpha=0.3, linewidth=0.8)
+            steps, values = (
+                steps[window - 1 :],
+                np.convolve(values, np.ones(window) / window, "valid"),
+            )
+        marker = "o" if len(steps) < 30 else None
+        axis.plot(
+            steps[::every], values[::every], color=colour, marker=marker, markersize=3, label=name
+        )
+    axis.set_xlabel("step", color=TEXT)
+    if any(series):
+        axis.legend(fontsize=8, frameon=False, labelcolor=TEXT)
+    summary = "; ".join(
+        f"{name or 'values'} from {values[0]:.3g} to {values[-1]:.3g}"
+        for name, (_, values) in series.items()
+    )
+    return _as_svg(figure, f"{label}: {summary}")
+
+
+@_plain_text
+def histograms(label: str, shares: Mapping[str, Sequence[float]]) -> str:
+    """Step histograms of intensities in [0, 1]: contrast -> share of the pixels in each bin."""
+    figure, axis = _figure(height=1.5)
+    for colour, (name, values) in zip(_cycle(), shares.items(), strict=False):
+        axis.stairs(values, np.linspace(0, 1, BINS + 1), color=colour, linewidth=1.4, label=name)
+    axis.set_yticks([])
+    axis.set_xlabel("intensity, black to white", color=TEXT)
+    axis.legend(fontsize=8, frameon=False, labelcolor=TEXT)
+    means = "; ".join(
+        f"mean of {name} {np.dot(values, (np.arange(BINS) + 0.5) / BINS):.2f}"
+        for name, values in shares.items()
+    )
+    return _as_svg(figure, f"{label}: {means}")
+
+
+def _figure(height: float = 2.2):
+    figure = Figure(figsize=(4.2, height), layout="constrained")
+    axis = figure.subplots()
+    axis.patch.set_visible(False)
+    axis.grid(alpha=0.25, linewidth=0.5)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.spines[["left", "bottom"]].set_color(TEXT)
+    axis.tick_params(colors=TEXT, labelsize=8)
+    return figure, axis
+
+
+def _cycle() -> list[str]:
+    return list(COLOURS) * 10
+
+
+def _as_svg(figure: Figure, label: str) -> str:
+    """An <svg> element with text as text, no ids that several charts would share, and a label."""
+    written = io.StringIO()
+    # The label salts the ids of clip paths and markers, so that charts in one page do not mix them.
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": label}):
+        figure.savefig(written, format="svg", transparent=True, metadata={"Date": None})
+    svg = written.getvalue()
+    svg = svg[svg.index("<svg") :].replace(TEXT, "currentColor")
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r' id="[a-z0-9.]*_\d+"', "", svg)
+    return svg.replace("<svg", f'<svg role="img" aria-label="{html.escape(label)}"', 1)

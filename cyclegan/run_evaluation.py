@@ -1,0 +1,100 @@
+"""Validation while a run goes on, and the final evaluation with its worst cases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from PIL import Image
+from torch import nn
+
+from cyclegan import OTHER
+from cyclegan.evaluate import BASELINES, Predictor, evaluate
+from cyclegan.metrics import slice_scores
+from cyclegan.pairs import load_pairs, to_unit
+from cyclegan.runlog import EVALUATION, MODEL, write_json
+from cyclegan.translate import Translator
+
+EVERY = 3  # pair that validation takes while training runs
+WORST = 6  # cases that are drawn
+LARGEST_ERROR = 0.5  # white in the error maps, as in `evaluate.draw_figure`
+
+
+def make_validation(pairs: Path) -> Callable[[dict[str, nn.Module], dict[str, Any]], dict]:
+    """A function that scores generators on every `EVERY`-th pair, as `Trainer` calls it.
+
+    It takes generators (wanted contrast -> network) and `Trainer.weights_config()`, and returns
+    "T2 ssim", "T2 psnr", "T2 ssim SOURCE" and the same for T1.
+
+    Raises:
+        PairsError: no usable pairs; now, and not at the first validation hours later.
+    """
+    load_pairs(pairs, EVERY)
+
+    def validate(generators: dict[str, nn.Module], config: dict[str, Any]) -> dict[str, float]:
+        device = next(generators["T2"].parameters()).device
+        identity = {"size": config["size"], "version": "training", "sha256": ""}
+        translator = Translator(generators, identity, device=device)
+        predictors = {MODEL: translator.translate}
+        scores = evaluate(pairs, predictors, every=EVERY)["predictors"][MODEL]
+        flat = {}
+        for to in OTHER:
+            flat[f"{to} ssim"] = scores[to]["mean"]["ssim"]
+            flat[f"{to} psnr"] = scores[to]["mean"]["psnr"]
+            flat |= {f"{to} ssim {k}": v["ssim"] for k, v in scores[to]["sources"].items()}
+        return flat
+
+    return validate
+
+
+def final_evaluation(pairs: str | Path, out: Path) -> dict[str, Any]:
+    """Score `out/weights` and the baselines on all pairs, and draw the worst cases.
+
+    Args:
+        pairs: as `evaluate` takes it.
+        out: folder of the run; `evaluation.json` and `worst/` are written into it.
+
+    Returns:
+        What `evaluate` returns, with `worst`: dicts of `name`, `to`, `ssim` and `image`, a PNG file
+        below `out` with source, translation, truth and error side by side.
+
+    Raises:
+        CheckpointError, PairsError: as `Translator.from_pretrained` and `evaluate`.
+    """
+    translate = Translator.from_pretrained(out / "weights").translate
+    result = evaluate(pairs, BASELINES | {MODEL: translate})
+    result["pairs"] = Path(pairs).resolve().name  # not where it lies on this machine
+    result["worst"] = _worst(pairs, translate, out)
+    write_json(out / EVALUATION, result)
+    return result
+
+
+def _worst(pairs: str | Path, translate: Predictor, out: Path) -> list[dict[str, Any]]:
+    """The `WORST` translations by SSIM inside the head; half of them for each direction."""
+    loaded, _ = load_pairs(pairs)
+    cases = []
+    for to, contrast in OTHER.items():
+        scored = []
+        for pair in loaded:
+            source, truth = to_unit(pair.images[contrast]), to_unit(pair.images[to])
+            predicted = translate(pair.images[contrast], to)
+            scored.append((slice_scores(predicted, truth, source)["ssim"], pair.name))
+        by_name = {pair.name: pair for pair in loaded}
+        for ssim, name in sorted(scored)[: WORST // 2]:
+            image = f"worst/{len(cases)}.png"
+            (out / "worst").mkdir(exist_ok=True)
+            pair = by_name[name]
+            source, truth = to_unit(pair.images[contrast]), to_unit(pair.images[to])
+            _panels(source, translate(pair.images[contrast], to), truth).save(out / image)
+            cases.append({"name": name, "to": to, "ssim": ssim, "image": image})
+    return cases
+
+
+def _panels(source: np.ndarray, predicted: np.ndarray, truth: np.ndarray) -> Image.Image:
+    """Source, translation, truth and |error| in one row; (H, W) in [0, 1] each."""
+    grey = np.clip(np.hstack([source, predicted, truth]), 0, 1)[..., None].repeat(3, axis=2)
+    error = colormaps["magma"](np.abs(predicted - truth) / LARGEST_ERROR)[..., :3]
+    return Image.fromarray((255 * np.hstack([grey, error])).round().astype(np.uint8))

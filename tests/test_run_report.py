@@ -1,0 +1,256 @@
+"""The report of a run: what is in it, that it asks for nothing, and that names stay names."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import train
+from cyclegan import run_report
+from cyclegan.inventory import take_inventory
+from cyclegan.phantom import draw_slice
+from cyclegan.run_charts import curves
+from cyclegan.run_report import ReportError, write_report
+from cyclegan.runlog import _without_folders
+from cyclegan.simulate import simulate_pair
+
+TINY = ["--size", "32", "--start-size", "32", "--batch", "1", "--steps", "2", "--precision", "no"]
+TINY += ["--log-every", "1", "--sample-every", "1", "--validate-every", "1", "--strip-steps", "0"]
+TAG = "<script>alert(1)<"  # a file name on most systems
+
+
+def save(path, image):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray((255 * image).round().astype(np.uint8)).save(path)
+
+
+@pytest.fixture(scope="module")
+def heads():
+    """Four simulated heads, T1 and T2, 128 x 128."""
+    labels = [draw_slice(seed, level=0.55, size=128) for seed in range(4)]
+    return [simulate_pair(m, np.random.default_rng(7)) for m in labels]
+
+
+@pytest.fixture(scope="module")
+def folders(heads, tmp_path_factory):
+    """Training data, and pairs: one a copy of it, one a smaller copy, one of another person."""
+    root = tmp_path_factory.mktemp("data")
+    for i, head in enumerate(heads[:3]):
+        for contrast in ("T1", "T2"):
+            save(root / f"mine/{contrast}/{TAG}_{i}.png", getattr(head, contrast.lower()))
+    (root / "mine/T1/broken.png").write_bytes(b"not a picture")
+    for contrast in ("T1", "T2"):
+        save(root / f"pairs/{contrast}/copy_0.png", getattr(heads[0], contrast.lower()))
+        save(root / f"pairs/{contrast}/other_0.png", getattr(heads[3], contrast.lower()))
+        small = Image.open(root / f"mine/{contrast}/{TAG}_1.png").resize((100, 100))
+        small.save(root / f"pairs/{contrast}/small_0.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def run(folders, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "a<b>run"
+    arguments = [
+        "--data",
+        str(folders / "mine"),
+        "--val",
+        str(folders / "pairs"),
+        "--out",
+        str(out),
+    ]
+    assert train.main([*arguments, *TINY]) == 0
+    return out
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and text."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.text = [], ""
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_data(self, data):
+        self.text += f" {data}"
+
+    def every(self, name):
+        return [attributes for tag, attributes in self.tags if tag == name]
+
+
+@pytest.fixture(scope="module")
+def page(run):
+    return Page((run / "report.html").read_text("utf-8"))
+
+
+def test_the_report_asks_for_nothing_from_outside(page):
+    assert page.every("img")
+    for tag, attributes in page.tags:
+        assert tag not in ("link", "iframe", "object")
+        for name in ("src", "href", "xlink:href", "srcset", "action"):
+            assert re.match(r"data:|#|$", attributes.get(name) or ""), (tag, attributes)
+    assert len(page.every("script")) == 1
+    (policy,) = [m for m in page.every("meta") if m.get("http-equiv")]
+    assert policy["content"].startswith("default-src 'none'")
+
+
+def test_names_stay_names(page):
+    assert f"mine/T1/{TAG}_1.png" in page.text
+    assert "Training report: a<b>run" in page.text
+    assert "alert(1)" not in [a.get("alt") for a in page.every("img")]
+
+
+def test_every_picture_and_chart_says_what_it_shows(page):
+    assert all(image.get("alt") for image in page.every("img"))
+    charts = page.every("svg")
+    assert charts
+    assert all(c["role"] == "img" and c["aria-label"] for c in charts)
+    assert [t for t, _ in page.tags if re.fullmatch("h[1-6]", t)][:2] == ["h1", "h2"]
+    ids = [a["id"] for _, a in page.tags if "id" in a]
+    assert {a["href"][1:] for a in page.every("a")} <= set(ids)
+
+
+def test_data_curves_samples_scores_and_settings_are_there(run, page):
+    assert len([i for i in page.every("img") if "data-sheet" in i]) == 2
+    assert page.every("input")[0]["max"] == "1"
+    scores = json.loads((run / "evaluation.json").read_text())
+    ssim = scores["predictors"]["this run"]["T2"]["mean"]["ssim"]
+    assert f"{ssim:.3f}" in page.text
+    assert len(scores["worst"]) == 6
+    assert {"cycle", "loss_D", "structure"} <= set(page.text.split())
+    labels = " ".join(c["aria-label"] for c in page.every("svg"))
+    assert "SSIM by source, T1 → T2" in labels
+    assert f"Intensities of mine/{TAG.split('_')[0]}" in labels
+    assert "weight_cycle" in page.text
+    assert "1 files could not be used" in page.text
+
+
+def test_the_command_is_recorded_without_this_machine_s_folders(run, folders, page):
+    text = (run / "report.html").read_text("utf-8")
+    assert str(folders) not in text
+    assert str(run.parent) not in text
+    assert "train.py --data mine --val pairs --out a<b>run --size 32" in page.text
+
+
+@pytest.mark.parametrize(
+    ("argument", "recorded"),
+    [
+        ("/home/x/data/", "data"),
+        ("--data=/home/x/data", "--data=data"),
+        ("../data", "../data"),
+        ("~/data", "data"),
+        ("C:\\Users\\x\\data", "data"),
+        ("user/model", "user/model"),
+    ],
+)
+def test_absolute_paths_are_cut(argument, recorded):
+    assert _without_folders(argument) == recorded
+
+
+def test_copies_between_training_and_pairs_are_leaks(run, page):
+    data = json.loads((run / "data.json").read_text())
+    leaks = {leak["pair"]: leak for leak in data["leaks"]}
+    assert set(leaks) == {f"pairs/{c}/{n}_0.png" for c in ("T1", "T2") for n in ("copy", "small")}
+    assert leaks["pairs/T1/copy_0.png"]["same_bytes"]
+    assert leaks["pairs/T1/small_0.png"]["training"] == f"mine/T1/{TAG}_1.png"
+    assert not leaks["pairs/T1/small_0.png"]["same_bytes"]
+    assert sum(group["leak"] for group in data["copies"]) == 2
+    assert "Leak: 4 slices" in page.text
+
+
+def test_clean_data_raises_no_alarm(heads, tmp_path):
+    for i, head in enumerate(heads):
+        folder = "pairs" if i == 3 else "mine"
+        save(tmp_path / folder / "T1" / f"x_{i}.png", head.t1)
+        save(tmp_path / folder / "T2" / f"x_{i}.png", head.t2)
+    found = take_inventory([tmp_path / "mine"], tmp_path / "pairs", tmp_path / "run")
+    assert found["counts"] == {"copies": 0, "leaks": 0}
+    by_contrast = {s["contrast"]: s for s in found["sources"] if not s["judged"]}
+    assert by_contrast["T1"]["files"] == by_contrast["T1"]["slices"] == 3
+    assert by_contrast["T1"]["matrices"] == {"128 x 128": 3}
+    assert sum(by_contrast["T2"]["histogram"]) == pytest.approx(1, abs=1e-3)
+    assert Image.open(tmp_path / "run" / by_contrast["T1"]["examples"]).size == (3 * 96, 96)
+
+
+def test_a_picture_in_both_contrast_folders_is_said(heads, tmp_path):
+    for contrast in ("T1", "T2"):
+        save(tmp_path / "mine" / contrast / "a.png", heads[0].t1)
+    (copy,) = take_inventory([tmp_path / "mine"], None, tmp_path / "run")["copies"]
+    assert copy["contrasts"]
+    assert not copy["leak"]
+
+
+def test_rebuilding_from_disk_gives_the_same_page(run, capsys):
+    before = (run / "report.html").read_bytes()
+    (run / "report.html").unlink()
+    assert run_report.main([str(run)]) == 0
+    assert (run / "report.html").read_bytes() == before
+    assert str(run / "report.html") in capsys.readouterr().out
+
+
+def test_a_young_run_and_no_run_are_said(tmp_path, capsys):
+    (tmp_path / "log.csv").write_text("step,minutes,pairs\n")
+    text = write_report(tmp_path).read_text("utf-8")
+    assert "Nothing logged yet" in text
+    assert "No sample sheet yet" in text
+    with pytest.raises(ReportError, match="not the folder of a run"):
+        write_report(tmp_path / "none")
+    assert run_report.main([str(tmp_path / "none")]) == 1
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_log_with_unfinished_and_infinite_cells_is_drawn(tmp_path):
+    (tmp_path / "log.csv").write_text("step,minutes,pairs,cycle\n1,0.1,0.5,\n2,0.2,inf,0.4\n3,0.")
+    labels = [c["aria-label"] for c in Page(write_report(tmp_path).read_text()).every("svg")]
+    assert labels == ["Loss pairs: values from 0.5 to 0.5", "Loss cycle: values from 0.4 to 0.4"]
+
+
+def test_dollar_signs_in_names_are_not_formulas():
+    assert "$x^$" in curves("a", {"$x^$": ([1, 2], [0.1, 0.2])}, smooth=False)
+
+
+def test_a_report_that_cannot_be_written_does_not_end_the_run(tmp_path, monkeypatch, capsys):
+    def disk_full(run):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(train, "write_report", disk_full)
+    monkeypatch.setattr(train, "PHANTOMS", 2)
+    arguments = ["--labelmaps", "phantom", "--out", str(tmp_path / "run")]
+    assert train.main([*arguments, *TINY]) == 0
+    assert "no report this time" in capsys.readouterr().err
+
+
+def test_tensorboard_gets_the_curves(tmp_path, monkeypatch):
+    accumulator = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator", reason="needs tensorboard"
+    )
+    monkeypatch.setattr(train, "PHANTOMS", 2)
+    arguments = ["--labelmaps", "phantom", "--out", str(tmp_path / "run"), "--track", "tensorboard"]
+    assert train.main([*arguments, *TINY]) == 0
+    (events,) = (tmp_path / "run/run").glob("events.out.tfevents.*")
+    found = accumulator.EventAccumulator(str(events)).Reload()
+    assert [e.step for e in found.Scalars("log/pairs")] == [1, 2]
+
+
+def test_a_tracker_that_is_not_installed_is_one_sentence(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(train, "get_available_trackers", list)
+    arguments = ["--labelmaps", "phantom", "--out", str(tmp_path), "--track", "wandb"]
+    assert train.main([*arguments, *TINY]) == 1
+    assert capsys.readouterr().err == (
+        "train.py: --track wandb: not installed; pip install wandb\n"
+    )
+
+
+def test_missing_pairs_and_token_are_said_before_training(folders, tmp_path, monkeypatch, capsys):
+    arguments = ["--data", str(folders / "mine"), "--out", str(tmp_path / "run"), *TINY]
+    assert train.main([*arguments, "--val", str(folders / "none")]) == 1
+    assert "none: no folder T1/" in capsys.readouterr().err
+    monkeypatch.setattr("cyclegan.hub.get_token", lambda: None)
+    assert train.main([*arguments, "--push-to-hub", "user/model"]) == 1
+    assert "no Hub token on this machine" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

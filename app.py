@@ -2,9 +2,9 @@
 
     python app.py [--host H] [--port P] [--weights W]
 
-Layout and events only. What an event does is in `cyclegan/page.py`, which parts of the page change
-then in `cyclegan/controls.py`, what a tab holds in `cyclegan/session.py`, what is drawn in
-`cyclegan/viewer/`, and how the page is served in `serving.py`.
+Events only. Where the parts are is in `layout.py`, what an event does in `cyclegan/page.py`, which
+parts change then in `cyclegan/controls.py`, what a tab holds in `cyclegan/session.py`, what is
+drawn in `cyclegan/viewer/`, and how the page is served in `serving.py`.
 """
 
 from __future__ import annotations
@@ -29,19 +29,14 @@ from cyclegan.controls import (
     after_switch,
     after_truth,
 )
-from cyclegan.examples import EXAMPLES
 from cyclegan.hub import weights_folder
 from cyclegan.outbox import route
-from cyclegan.page import Page, status
+from cyclegan.page import Page
 from cyclegan.session import Session
-from serving import VIEWER, in_one_sentence, in_steps, launch_options, one_by_one
+from layout import SAVES, lay_out
+from serving import in_one_sentence, in_steps, launch_options, one_by_one
 
-DIRECTIONS = [("T1 → T2", "T2"), ("T2 → T1", "T1")]
 FORGET_AFTER_S = 3600
-INTRODUCTION = """<h1>T1 ↔ T2 brain MRI translation</h1>
-<p>Drop in an axial brain slice, volume or series and compare it with its synthetic counterpart and
-the cycle back. Files are read in memory and deleted at once.</p>"""
-SCRIPTS = ("viewer", "findings", "controls")  # one function body; the last one starts it
 JOBS_AT_ONCE = 8  # whole volumes; they take turns batch by batch, and a slice goes before them
 
 # Gradio's own download button needs a file on the server; this fetches from the outbox in memory.
@@ -55,7 +50,6 @@ SAVE_FILE = """(file) => {
 }"""
 WITH_WINDOW = """(session, position, window) =>
   [session, position, document.querySelector("#viewer .viewer").dataset.window]"""
-SAVES = (("NIfTI", "nifti"), ("DICOM", "dicom"), ("Everything (zip)", "everything"))
 
 
 def forget_expired(session: Session | None) -> None:
@@ -78,14 +72,10 @@ def create_app(weights: str = "weights") -> gr.Blocks:
         check = str(error)
     calibration = Calibration.from_pretrained(folder, translator.checksum)
     page = Page(translator, get_upload_folder(), check, calibration)
-    scripts = "\n".join((VIEWER / f"{name}.js").read_text("utf-8") for name in SCRIPTS)
     private = {"api_visibility": "private"}
     # The model's own turns decide who is next; this only bounds how many threads wait for one.
     on_model = {**private, "concurrency_id": "model", "concurrency_limit": 4}
     on_volume = {**private, "concurrency_id": "volume", "concurrency_limit": JOBS_AT_ONCE}
-
-    def heading(text: str) -> None:
-        gr.HTML(f"<p>{text}</p>", elem_classes="heading", apply_default_css=False)
 
     with gr.Blocks(
         fill_width=True,
@@ -97,111 +87,8 @@ def create_app(weights: str = "weights") -> gr.Blocks:
         file_to_save = gr.JSON(visible=False)
         window = gr.Textbox(visible=False)
 
-        gr.HTML(INTRODUCTION, elem_id="masthead", apply_default_css=False)
-        with gr.Row(elem_id="controls"):
-            with gr.Column(scale=5, min_width=260):
-                heading("PNG, JPEG, TIFF, BMP, NIfTI, DICOM; a series as many files or as a zip")
-                upload = gr.File(
-                    label="Slice, volume or series",
-                    show_label=False,
-                    file_count="multiple",
-                    height=92,
-                    elem_id="upload",
-                )
-            with gr.Column(scale=3, min_width=260):
-                heading("Direction")
-                direction = gr.Radio(
-                    DIRECTIONS,
-                    value="T2",
-                    label="Direction",
-                    show_label=False,
-                    container=False,
-                    elem_id="direction",
-                )
-                with gr.Row(elem_id="work"):
-                    translate = gr.Button(
-                        "Translate", variant="primary", interactive=False, min_width=100
-                    )
-                    translate_all = gr.Button("All slices", visible=False, min_width=100)
-                    cancel = gr.Button("Cancel", variant="stop", visible=False, min_width=100)
-            with gr.Column(scale=4, min_width=260):
-                heading("Examples, simulated")
-                with gr.Row(elem_id="examples"):
-                    examples = [gr.Button(e.label, size="md", min_width=100) for e in EXAMPLES]
-        message = gr.HTML(status(""), elem_id="status", apply_default_css=False)
-        with gr.Row(elem_id="input-check"):
-            notice = gr.HTML("", elem_id="notice", apply_default_css=False)
-            switch = gr.Button("", visible=False, size="md", min_width=160, elem_id="switch")
-        with gr.Row(elem_id="where"):
-            series = gr.Dropdown(
-                [], label="Series", visible=False, scale=1, min_width=260, elem_id="series"
-            )
-            slider = gr.Slider(
-                minimum=1,
-                maximum=2,
-                value=1,
-                step=1,
-                label="Slice",
-                visible=False,
-                buttons=[],
-                scale=2,
-                min_width=260,
-                elem_id="slice",
-            )
-        viewer = gr.HTML(
-            None,
-            html_template=(VIEWER / "viewer.html").read_text("utf-8"),
-            js_on_load=scripts,
-            apply_default_css=False,
-            elem_id="viewer",
-        )
-        with gr.Accordion("I have the real T2", open=False, elem_id="truth") as truth_area:
-            heading(
-                "Drop in the acquired image of the contrast to translate to; it is laid over the "
-                "scan by the position in both headers, else pixel by pixel, and compared"
-            )
-            truth_upload = gr.File(
-                label="Real image",
-                show_label=False,
-                file_count="multiple",
-                height=92,
-                elem_id="truth-upload",
-            )
-            truth_message = gr.HTML("", elem_id="truth-status", apply_default_css=False)
-            drop_truth = gr.Button("Remove the real image", visible=False, size="md")
-        heading("Save the synthetic images, labelled as such")
-        with gr.Row(elem_id="downloads"):
-            png = gr.Button("PNG of this slice", size="md", interactive=False)
-            saves = {
-                kind: gr.Button(
-                    label, size="md", interactive=False, visible=kind != "dicom", elem_id=kind
-                )
-                for label, kind in SAVES
-            }
-        saved = gr.HTML("", elem_id="saved", apply_default_css=False)
-
-        parts = {
-            "session": session,
-            "viewer": viewer,
-            "message": message,
-            "saved": saved,
-            "notice": notice,
-            "switch": switch,
-            "truth_area": truth_area,
-            "truth_upload": truth_upload,
-            "truth_message": truth_message,
-            "drop_truth": drop_truth,
-            "upload": upload,
-            "direction": direction,
-            "series": series,
-            "slider": slider,
-            "translate": translate,
-            "translate_all": translate_all,
-            "cancel": cancel,
-            "png": png,
-            **saves,
-            "file_to_save": file_to_save,
-        }
+        placed, examples = lay_out()
+        parts = {"session": session, "file_to_save": file_to_save, **placed}
         everything = list(parts.values())
         in_step = [parts[name] for name in parts if name not in OF_OPENING]
 
@@ -289,7 +176,7 @@ def create_app(weights: str = "weights") -> gr.Blocks:
             event.then(
                 one_by_one(page.look_again),
                 session,
-                viewer,
+                parts["viewer"],
                 trigger_mode="multiple",
                 show_progress="hidden",
                 concurrency_id="look",
@@ -299,90 +186,106 @@ def create_app(weights: str = "weights") -> gr.Blocks:
 
         # First, or the button's handler takes the name.
         gr.api(api, api_name="translate", concurrency_id="api", concurrency_limit=2)
-        # The raw file data, not Gradio's copy of it: `open_upload` checks and deletes the paths.
-        upload.upload(
-            lambda: gr.Button(interactive=False), None, translate, queue=False, **private
+        # The raw file data, not Gradio's copy of it: `Uploads` checks and deletes the paths.
+        parts["upload"].upload(
+            lambda: gr.Button(interactive=False), None, parts["translate"], queue=False, **private
         ).then(
             load,
-            [upload, direction],
+            [parts["upload"], parts["direction"]],
             everything,
             preprocess=False,
-            show_progress_on=message,
+            show_progress_on=parts["message"],
             concurrency_limit=2,
             **private,
         )
-        series.input(
-            choose, [session, series, direction], everything, show_progress_on=message, **on_model
+        parts["series"].input(
+            choose,
+            [session, parts["series"], parts["direction"]],
+            everything,
+            show_progress_on=parts["message"],
+            **on_model,
         )
         for number, button in enumerate(examples):
             then_look_again(
                 button.click(
-                    open_example, gr.State(number), everything, show_progress_on=message, **on_model
+                    open_example,
+                    gr.State(number),
+                    everything,
+                    show_progress_on=parts["message"],
+                    **on_model,
                 )
             )
-        direction.input(
-            choose_direction, [session, direction], everything, show_progress="hidden", **private
+        parts["direction"].input(
+            choose_direction,
+            [session, parts["direction"]],
+            everything,
+            show_progress="hidden",
+            **private,
         )
         then_look_again(
-            switch.click(
+            parts["switch"].click(
                 switch_direction,
-                [session, slider],
+                [session, parts["slider"]],
                 everything,
-                show_progress_on=message,
+                show_progress_on=parts["message"],
                 **on_model,
             )
         )
         then_look_again(
-            truth_upload.upload(
+            parts["truth_upload"].upload(
                 load_truth,
-                [session, truth_upload, direction],
+                [session, parts["truth_upload"], parts["direction"]],
                 everything,
                 preprocess=False,
-                show_progress_on=truth_message,
+                show_progress_on=parts["truth_message"],
                 **on_model,
             )
         )
         then_look_again(
-            drop_truth.click(
-                remove_truth, session, everything, show_progress_on=truth_message, **on_model
+            parts["drop_truth"].click(
+                remove_truth,
+                session,
+                everything,
+                show_progress_on=parts["truth_message"],
+                **on_model,
             )
         )
         then_look_again(
-            translate.click(
+            parts["translate"].click(
                 translate_slice,
-                [session, direction, slider],
+                [session, parts["direction"], parts["slider"]],
                 in_step,
-                show_progress_on=message,
+                show_progress_on=parts["message"],
                 **on_model,
             )
         )
         then_look_again(
-            translate_all.click(
+            parts["translate_all"].click(
                 translate_volume,
-                [session, direction, slider],
+                [session, parts["direction"], parts["slider"]],
                 in_step,
                 show_progress="hidden",  # the steps show their own
                 **on_volume,
             )
         )
-        cancel.click(page.cancel, session, None, queue=False, **private)
+        parts["cancel"].click(page.cancel, session, None, queue=False, **private)
         then_look_again(
-            slider.input(
+            parts["slider"].input(
                 in_one_sentence(page.show_slice),
-                [session, slider],
-                viewer,
+                [session, parts["slider"]],
+                parts["viewer"],
                 trigger_mode="always_last",
                 show_progress="hidden",
                 **on_model,
             )
         )
         for button, save, where in (
-            (png, save_slice, on_model),
-            *((saves[kind], saver(kind), on_volume) for _, kind in SAVES),
+            (parts["png"], save_slice, on_model),
+            *((parts[kind], saver(kind), on_volume) for _, kind in SAVES),
         ):
             button.click(
                 save,
-                [session, slider, window],
+                [session, parts["slider"], window],
                 in_step,
                 js=WITH_WINDOW,
                 show_progress="hidden",

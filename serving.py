@@ -6,16 +6,15 @@ import logging
 import traceback
 from collections.abc import Callable, Iterator
 from functools import wraps
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from cyclegan import ReadError
-from cyclegan.page import Step, status
+from cyclegan.page import Step
 from cyclegan.session import ReaderError
-
-VIEWER = Path(__file__).parent / "cyclegan" / "viewer"
+from cyclegan.status import status
+from layout import VIEWER
 
 log = logging.getLogger("cyclegan.app")
 

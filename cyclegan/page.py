@@ -6,30 +6,31 @@
 
 from __future__ import annotations
 
-import html
 import json
-import shutil
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cyclegan import CONTRASTS, OTHER, answers, panels
+from cyclegan import CONTRASTS, answers, panels
 from cyclegan.calibration import Calibration
 from cyclegan.examples import EXAMPLES, example_volume
 from cyclegan.findings import second_look
 from cyclegan.notice import preset
 from cyclegan.outbox import Outbox
-from cyclegan.series import Selection, open_files
 from cyclegan.session import ReaderError, Session
+from cyclegan.status import done_line, progress, removal, status
 from cyclegan.truth import TruthError, match
 from cyclegan.turns import SharedModel
-from cyclegan.volume import ReadError, Volume, read_volume
+from cyclegan.uploads import Uploads
+from cyclegan.volume import ReadError
 
 if TYPE_CHECKING:
     from cyclegan.answers import Saved
     from cyclegan.checks import Assessment, InputCheck
+    from cyclegan.series import Selection
     from cyclegan.translate import Translator
+    from cyclegan.volume import Volume
 
 
 class Opened(NamedTuple):
@@ -81,38 +82,14 @@ class Page:
         self.model = SharedModel(translator)
         self.check = check
         self.calibration = calibration or Calibration(None, "No expected ranges are known.")
-        self.uploads = Path(uploads).resolve()
+        self.uploads = Uploads(uploads)
         self.outbox = Outbox()
         # By browser tab, to forget a scan as soon as its tab closes.
         self._by_tab: weakref.WeakValueDictionary[str, Session] = weakref.WeakValueDictionary()
 
-    def read_upload(self, file: Any) -> Volume:
-        """Read one uploaded file and delete it, whatever happens.
-
-        Args:
-            file: Gradio's file data, {"path": ...} within the folder of uploads.
-
-        Raises:
-            ReaderError: `file` is no upload.
-            ReadError: it is no slice or volume.
-        """
-        return self._consume([file], lambda paths: read_volume(paths[0]))
-
-    def open_upload(self, files: Any) -> Selection:
-        """Open everything that was uploaded together and delete the files, whatever happens.
-
-        Args:
-            files: list of Gradio's file data.
-
-        Raises:
-            ReaderError: something in `files` is no upload.
-            ReadError: there is no slice or volume in it.
-        """
-        return self._consume(files if isinstance(files, list) else [files], open_files)
-
     def load(self, files: Any, to: str, tab: str) -> Opened:
         """Open an upload; a bad one gets its sentence and changes nothing else."""
-        return self._open(lambda: self.open_upload(files), None, to, tab)
+        return self._open(lambda: self.uploads.open(files), None, to, tab)
 
     def choose(self, session: Session | None, choice: int, to: str, tab: str) -> Opened:
         """Open another series of the same upload."""
@@ -128,14 +105,14 @@ class Page:
         """Open example `number` and translate its middle slice."""
         session = self._session(example_volume(number))
         session.start(EXAMPLES[number].to)
-        return self._opened(session, session.to, _done(session), tab)
+        return self._opened(session, session.to, done_line(session), tab)
 
     def translate(self, session: Session | None, to: str, position: int) -> Step:
         """Translate the shown slice; the others follow when they are looked at."""
         session, index = _require(session, to), _index(session, position)
         session.result(self.model, index, to)  # before `start`: a failure changes nothing
         session.start(to)
-        return Step(_done(session), view=self._shown(session, index))
+        return Step(done_line(session), view=self._shown(session, index))
 
     def switch(self, session: Session | None, position: int) -> tuple[str, Step | None]:
         """Turn to the direction that the input looks like; what was translated is so anew.
@@ -156,7 +133,7 @@ class Page:
         """Lay the real image of the contrast `to` over the scan; one that doesn't fit gets its
         sentence and changes nothing else."""
         try:
-            selection = self.open_upload(files)
+            selection = self.uploads.open(files)
             volume = selection.read(selection.best)
             truth = match(volume, _require(session, to).volume)
         except (ReadError, ReaderError, TruthError) as error:
@@ -182,11 +159,11 @@ class Page:
         session, index = _require(session, to), _index(session, position)
         answers.refuse_large(session.volume)
         job = session.begin_job()
-        yield Step(_progress(session, to), working=True)
+        yield Step(progress(session, to), working=True)
         first = self.translate(session, to, position)
-        yield Step(_progress(session, to), working=True, view=first.view)
+        yield Step(progress(session, to), working=True, view=first.view)
         if (yield from self._whole(session, job, index)):
-            yield Step(_done(session, "all"))
+            yield Step(done_line(session, "all"))
 
     def show_slice(self, session: Session | None, position: int) -> dict:
         """Show another slice, in the direction that is on screen."""
@@ -226,8 +203,8 @@ class Page:
 
     def answer(self, file: dict, to: str, truth: dict | None = None) -> dict[str, Any]:
         """The API: translate an uploaded file, bring it back, and say how far to trust it."""
-        session = self._session(self.read_upload(file))
-        real = None if truth is None else self.read_upload(truth)
+        session = self._session(self.uploads.read(file))
+        real = None if truth is None else self.uploads.read(truth)
         return answers.api_answer(session, self.model, to, self.calibration, real)
 
     def forget(self, tab: str) -> None:
@@ -236,21 +213,6 @@ class Page:
         session = self._by_tab.pop(tab, None)
         if session is not None:
             session.clear()
-
-    def _consume(self, files: list, read: Callable[[list[Path]], Any]) -> Any:
-        """Give the paths of uploaded files to `read`; they are gone afterwards."""
-        paths = [Path(str(f["path"])) for f in files if isinstance(f, dict) and f.get("path")]
-        # The client names the paths, so they must not reach outside the folder of uploads.
-        inside = [path for path in paths if path.resolve().parent.parent == self.uploads]
-        try:
-            if not files or len(inside) < len(files):
-                raise ReaderError("Upload a file: PNG, JPEG, TIFF, BMP, DICOM, NIfTI or a zip.")
-            if not all(path.is_file() for path in inside):
-                raise ReaderError("The upload did not arrive; please send the file again.")
-            return read(inside)
-        finally:
-            for path in inside:
-                shutil.rmtree(path.resolve().parent, ignore_errors=True)
 
     def _open(
         self, select: Callable[[], Selection], choice: int | None, to: str, tab: str
@@ -301,7 +263,7 @@ class Page:
         to, slices = session.to, session.slices
         try:
             for batch in answers.batches(session.missing(to, near)):
-                yield Step(_progress(session, to), working=True)
+                yield Step(progress(session, to), working=True)
                 if session.job == job:
                     session.translate_slices(self.model, batch, to)
                 if session.job != job:
@@ -315,36 +277,8 @@ class Page:
     def _post(self, saved: Saved, tab: str) -> Step:
         parcel = saved.parcel
         size = f"{max(len(parcel.data) / 1e6, 0.1):.1f} MB"
-        message = status(f"Saved {parcel.name}, {size}.", *_removal(saved.removed))
+        message = status(f"Saved {parcel.name}, {size}.", *removal(saved.removed))
         return Step(message, file={"token": self.outbox.put(parcel, tab), "name": parcel.name})
-
-
-def status(text: str, *hints: str, role: str = "status") -> str:
-    """HTML of the line under the controls; escaped, as it repeats what a file says of itself."""
-    more = "".join(f"<p>{html.escape(hint)}</p>" for hint in hints if hint)
-    return f'<p role="{role}">{html.escape(text)}</p>{more}'
-
-
-def _progress(session: Session, to: str) -> str:
-    """HTML of the same line while a volume is worked on."""
-    total = session.slices
-    done = total - len(session.missing(to))
-    return (
-        f"<p>Translating: {done} of {total} slices "
-        f'<progress value="{done}" max="{total}" aria-label="Translated slices"></progress></p>'
-    )
-
-
-def _removal(removed: Sequence[str]) -> Iterator[str]:
-    if removed:
-        yield "Removed from the DICOM header:"
-        yield from (f"– {words}" for words in removed)
-
-
-def _done(session: Session, what: str = "") -> str:
-    volume = session.held()
-    slices = f", {what} {len(volume.pixels)} slices" if what else ""
-    return status(f"{volume.name}: {OTHER[session.to]} → {session.to}{slices}.")
 
 
 def _window(window: str) -> tuple[float, float]:

@@ -183,12 +183,12 @@ def test_only_uploads_are_read(page, tmp_path):
     climbing = tmp_path / "uploads" / "x" / ".." / ".." / "secret.png"
     for file in ({"path": str(secret)}, {"path": str(climbing)}, str(secret), {}, None):
         with pytest.raises(ReaderError):
-            page.read_upload(file)
+            page.uploads.read(file)
         with pytest.raises(ReaderError):
-            page.open_upload([uploaded(tmp_path, "good.png", b"x"), file])
+            page.uploads.open([uploaded(tmp_path, "good.png", b"x"), file])
         assert not any((tmp_path / "uploads").rglob("*"))
     with pytest.raises(ReaderError):
-        page.open_upload([])
+        page.uploads.open([])
     assert secret.is_file()
 
 
@@ -207,7 +207,7 @@ def test_of_several_series_the_best_is_opened_and_another_can_be_chosen(
 ):
     first, second = (volume_of(head()[None], name=name) for name in ("first", "second"))
     held = selection(first, second, notes=("notes.txt was left out.",), best=1)
-    monkeypatch.setattr("cyclegan.page.open_files", lambda paths: held)
+    monkeypatch.setattr("cyclegan.uploads.open_files", lambda paths: held)
     opened = page.load([uploaded(tmp_path, "scans.zip", b"x")], "T2", TAB)
     assert opened.session.volume is second
     assert "2 series were found" in opened.status
@@ -245,7 +245,7 @@ def test_the_window_of_the_file_opens_the_original(page):
 
 def test_the_header_presets_the_direction_as_a_hint(page, tmp_path, monkeypatch):
     hinted = volume_of(head()[None], contrast_hint="T2")
-    monkeypatch.setattr("cyclegan.page.open_files", lambda paths: selection(hinted))
+    monkeypatch.setattr("cyclegan.uploads.open_files", lambda paths: selection(hinted))
     opened = page.load([uploaded(tmp_path, "scan.dcm", b"x")], "T2", TAB)
     assert opened.to == "T1"
     assert "header suggests T2" in opened.session.notice("T1").text
@@ -278,7 +278,7 @@ def test_the_notice_says_what_speaks_against_the_direction(
 def test_the_direction_is_preset_by_the_pixels_before_the_header(translator, tmp_path, monkeypatch):
     page = Page(translator, tmp_path / "uploads", Looks("T1"))
     hinted = volume_of(head()[None], contrast_hint="T2")
-    monkeypatch.setattr("cyclegan.page.open_files", lambda paths: selection(hinted))
+    monkeypatch.setattr("cyclegan.uploads.open_files", lambda paths: selection(hinted))
     opened = page.load([uploaded(tmp_path, "scan.dcm", b"x")], "T1", TAB)
     assert opened.to == "T2"
     updates = after_opening(opened)

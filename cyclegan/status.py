@@ -1,0 +1,42 @@
+"""The line that tells how the work goes, as HTML."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from cyclegan import OTHER
+
+if TYPE_CHECKING:
+    from cyclegan.session import Session
+
+
+def status(text: str, *hints: str, role: str = "status") -> str:
+    """A sentence and hints below it; escaped, as it repeats what a file says of itself."""
+    more = "".join(f"<p>{html.escape(hint)}</p>" for hint in hints if hint)
+    return f'<p role="{role}">{html.escape(text)}</p>{more}'
+
+
+def progress(session: Session, to: str) -> str:
+    """While a volume is translated into `to`: how many slices are done."""
+    total = session.slices
+    done = total - len(session.missing(to))
+    return (
+        f"<p>Translating: {done} of {total} slices "
+        f'<progress value="{done}" max="{total}" aria-label="Translated slices"></progress></p>'
+    )
+
+
+def done_line(session: Session, what: str = "") -> str:
+    """After a translation; `what` is "all" when that of all slices is done."""
+    volume = session.held()
+    slices = f", {what} {len(volume.pixels)} slices" if what else ""
+    return status(f"{volume.name}: {OTHER[session.to]} → {session.to}{slices}.")
+
+
+def removal(removed: Sequence[str]) -> Iterator[str]:
+    """Hints on what of the DICOM header a saved file leaves out."""
+    if removed:
+        yield "Removed from the DICOM header:"
+        yield from (f"– {words}" for words in removed)

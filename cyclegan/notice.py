@@ -44,10 +44,9 @@ def notice(check: Assessment | None, hint: str | None, to: str, missing: str = "
             return Notice(_joined(words, header, chosen), True, OTHER[hint])
         return Notice(_joined(words, header), True)
     if check.to is None:
-        what = "an image" if check.label == "not a brain slice" else "another contrast"
         words = (
-            f"The model knows axial T1 and T2 only: of {what} that is neither it makes a picture "
-            "that may look plausible and means nothing."
+            "The model knows axial T1 and T2 only; of anything else it makes a picture that may "
+            "look plausible and means nothing."
         )
         return Notice(_joined(check.sentence, words, header), True)
     differs = hint is not None and hint != check.label

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import weakref
 from collections.abc import Callable, Iterator
@@ -127,7 +128,9 @@ class Page:
     def look_again(self, session: Session | None) -> Iterator[dict]:
         """Numbers and maps of the slice on screen, for the viewer; they take longer."""
         if session is not None and session.volume is not None:
-            yield from second_look(session, self.model, self.calibration)
+            # Another file may be opened meanwhile; then nobody waits for this one's numbers.
+            with contextlib.suppress(ReaderError):
+                yield from second_look(session, self.model, self.calibration)
 
     def load_truth(self, session: Session | None, files: Any, to: str) -> Step:
         """Lay the real image of the contrast `to` over the scan; one that doesn't fit gets its

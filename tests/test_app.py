@@ -348,6 +348,12 @@ def test_looking_again_stops_when_another_slice_is_shown(calibrated):
     assert list(calibrated.look_again(None)) == []
 
 
+def test_a_scan_that_goes_away_while_it_is_looked_at_is_no_failure(calibrated, monkeypatch):
+    session = calibrated.open_example(0, TAB).session
+    monkeypatch.setattr(calibrated.calibration, "readings", lambda to, numbers: session.clear())
+    assert list(calibrated.look_again(session)) == []
+
+
 def test_the_truth_is_compared_in_its_own_direction_only(calibrated, tmp_path):
     session = calibrated.open_example(0, TAB).session
     real = png_bytes(tmp_path, (np.sqrt(example_volume(0).pixels[0]) * 60_000).astype(np.uint16))

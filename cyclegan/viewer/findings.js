@@ -124,7 +124,7 @@ function reading({ name, title, value, expected, rank, weak, unusual, text }) {
   if (rank !== null) {
     const worth = document.createElement("small");
     worth.textContent =
-      "ranks slices by their true error: " + rank.toFixed(2).replace("-", "−") +
+      "ranks slices by their true SSIM: " + rank.toFixed(2).replace("-", "−") +
       (weak ? ", so it says little" : "");
     item.append(worth);
   }

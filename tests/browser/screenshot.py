@@ -31,7 +31,7 @@ def main() -> None:
     ):
         browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_ARGUMENTS)
         page = browser.new_page(
-            viewport={"width": 1440, "height": 900},
+            viewport={"width": 1440, "height": 1080},
             color_scheme="dark" if arguments.dark else "light",
         )
         page.set_default_timeout(120_000)  # drawing the volume takes a while on a busy machine
@@ -39,6 +39,7 @@ def main() -> None:
         page.wait_for_selector(".viewer[data-ready]")
         page.get_by_role("button", name=arguments.example, exact=True).click()
         page.wait_for_selector("[data-panel=translated].filled")
+        page.wait_for_selector(".viewer[data-found=all]")
         page.mouse.move(5, 5)
         page.wait_for_timeout(1500)  # Gradio's status fades
         page.screenshot(path=arguments.out)

@@ -51,7 +51,7 @@ def curves(
         )
     axis.set_xlabel("step", color=TEXT)
     if any(series):
-        axis.legend(fontsize=8, frameon=False, labelcolor=TEXT)
+        _legend(figure)
     summary = "; ".join(
         f"{name or 'values'} from {values[0]:.3g} to {values[-1]:.3g}"
         for name, (_, values) in series.items()
@@ -67,7 +67,7 @@ def histograms(label: str, shares: Mapping[str, Sequence[float]]) -> str:
         axis.stairs(values, np.linspace(0, 1, BINS + 1), color=colour, linewidth=1.4, label=name)
     axis.set_yticks([])
     axis.set_xlabel("intensity, black to white", color=TEXT)
-    axis.legend(fontsize=8, frameon=False, labelcolor=TEXT)
+    _legend(figure)
     means = "; ".join(
         f"mean of {name} {np.dot(values, (np.arange(BINS) + 0.5) / BINS):.2f}"
         for name, values in shares.items()
@@ -84,6 +84,12 @@ def _figure(height: float = 2.2):
     axis.spines[["left", "bottom"]].set_color(TEXT)
     axis.tick_params(colors=TEXT, labelsize=8)
     return figure, axis
+
+
+def _legend(figure: Figure) -> None:
+    """Above the axes, where it hides no curve."""
+    style = {"fontsize": 8, "frameon": False, "labelcolor": TEXT, "handlelength": 1.2}
+    figure.legend(loc="outside upper left", ncols=3, **style)
 
 
 def _cycle() -> list[str]:

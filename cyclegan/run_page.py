@@ -22,10 +22,14 @@ nav a { display: inline-block; margin: 0 1rem .4rem 0; }
   gap: 1.5rem; }
 .grid h3 { margin-top: 0; } .grid p { margin: .2rem 0; font-size: .9rem; }
 figure { margin: 0 0 1rem; } figcaption { font-size: .9rem; overflow-wrap: anywhere; }
+[hidden] { display: none !important; }
 img, svg { max-width: 100%; height: auto; display: block; }
 img { background: #000; border-radius: .25rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .9rem; }
+.wide { min-width: 56rem; }
+.pairs { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(26rem, 100%), 1fr));
+  gap: 0 1.5rem; }
 caption { text-align: left; padding: .3rem 0; }
 th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align: left;
   vertical-align: top; overflow-wrap: break-word; }
@@ -80,13 +84,15 @@ the training data: hand it on only where the data may go.</p>
 <p>{{ text }}</p>{% endfor %}</div>{% endif %}
 
 <h2 id="data">Data as found</h2>
-{% if data.simulated %}<p>Simulated pairs are drawn from {{ data.simulated.maps }} label maps
+{% if data.simulated %}<p>Simulated pairs are drawn from
+{{ data.simulated.maps | counted("label map") }}
 ({{ data.simulated.origin }}).</p>{% endif %}
 {% if data.sources %}
-<div class="scroll"><table>
-<caption>Sources: a folder, and the beginning of the file names. Sizes and spacings are counted over
-the files that were looked at for this report, at most {{ looked_at }} of a source and contrast;
-spacing is rows x columns x slices in mm.</caption>
+<p>A source is a folder and the beginning of the file names. Sizes and spacings are counted over the
+files that were looked at for this report, at most {{ looked_at }} of a source and contrast; spacing
+is rows x columns x slices.</p>
+<div class="scroll" tabindex="0"><table class="wide">
+<caption>Sources</caption>
 <thead><tr><th scope="col">source</th><th scope="col">contrast</th><th scope="col">used for</th>
 <th scope="col" class="number">files</th><th scope="col" class="number">slices</th>
 <th scope="col">matrix</th><th scope="col">spacing, mm</th></tr></thead>
@@ -109,22 +115,25 @@ the window instead of the contrast.</p>
 <h3>Examples</h3>
 <p>Look for what does not belong: another contrast, a head upside down or mirrored, another plane,
 burnt-in text.</p>
-{% for s in data.sources if s.examples %}<figure>
+<div class="pairs">{% for s in data.sources if s.examples %}<figure>
 <img src="{{ s.examples | picture }}" alt="Example slices of {{ s.source }}, {{ s.contrast }}">
-<figcaption>{{ s.source }}, {{ s.contrast }}</figcaption></figure>{% endfor %}
+<figcaption>{{ s.source }}, {{ s.contrast }}</figcaption></figure>{% endfor %}</div>
 
 <h3>Left out, copied, leaked</h3>
-{% if data.skipped %}<details><summary>{{ data.skipped | length }} files could not be used</summary>
-<ul>{% for text in data.skipped %}<li>{{ text }}</li>{% endfor %}</ul></details>
+{% if data.skipped %}<details><summary>{{ data.skipped | length | counted("file") }}
+could not be used</summary><ul>
+{% for text in data.skipped %}<li>{{ text }}</li>{% endfor %}</ul></details>
 {% else %}<p>Every file could be read.</p>{% endif %}
-{% if data.copies %}<details><summary>{{ data.counts.copies }} groups of files with the same
-content</summary><ul>{% for group in data.copies %}<li>{{ group.files | join(", ") }}
+{% if data.copies %}<details><summary>{{ data.counts.copies | counted("group") }}
+of files with the same content</summary><ul>
+{% for group in data.copies %}<li>{{ group.files | join(", ") }}
 {%- if group.leak %}: <strong>training and judging</strong>{% endif %}
 {%- if group.contrasts %}: <strong>as T1 and as T2</strong>{% endif %}</li>
 {% endfor %}</ul></details>
 {% else %}<p>No two files are the same.</p>{% endif %}
-{% if data.leaks %}<details open><summary>{{ data.counts.leaks }} slices to judge by look like
-training slices</summary><ul>{% for leak in data.leaks %}<li>{{ leak.pair }} and
+{% if data.leaks %}<details open><summary>{{ data.counts.leaks | counted("slice") }}
+to judge by, too like training slices</summary><ul>
+{% for leak in data.leaks %}<li>{{ leak.pair }} and
 {{ leak.training }}:
 {{ "the same file" if leak.same_bytes else "likeness %.4f" | format(leak.likeness) }}</li>
 {% endfor %}</ul></details>
@@ -168,7 +177,7 @@ between is what to look out for.</p>
 {{ evaluation.sources | length }} sources, inside the head. What the run made must beat the two
 baselines; SSIM and gradient correlation count structure, PSNR and mean absolute error grey values.
 </p>
-{% for to, given in directions %}<div class="scroll"><table>
+{% for to, given in directions %}<div class="scroll" tabindex="0"><table>
 <caption>{{ given }} → {{ to }}</caption>
 <thead><tr><th scope="col">translation</th><th scope="col" class="number">SSIM</th>
 <th scope="col" class="number">95 % interval</th><th scope="col" class="number">PSNR, dB</th>
@@ -190,8 +199,9 @@ baselines; SSIM and gradient correlation count structure, PSNR and mean absolute
 {% if l.lesions %}<p>Of {{ l.lesions }} lesions in T1 → T2, {{ "%.0f" | format(100 * l.kept) }} %
 kept at least half of their contrast, {{ "%.0f" | format(100 * l.lost) }} % were lost and
 {{ "%.0f" | format(100 * l.inverted) }} % inverted.</p>{% endif %}
-{% if evaluation.skipped %}<details><summary>{{ evaluation.skipped | length }} files left
-out</summary><ul>{% for text in evaluation.skipped %}<li>{{ text }}</li>{% endfor %}</ul></details>
+{% if evaluation.skipped %}<details><summary>{{ evaluation.skipped | length | counted("file") }}
+left out</summary><ul>
+{% for text in evaluation.skipped %}<li>{{ text }}</li>{% endfor %}</ul></details>
 {% endif %}
 <h3>Worst cases</h3>
 <p>The lowest SSIM in each direction: where a reader would be misled first.</p>
@@ -207,7 +217,7 @@ out</summary><ul>{% for text in evaluation.skipped %}<li>{{ text }}</li>{% endfo
 <h2 id="settings">Settings and environment</h2>
 {% if run %}
 {% for start in run.starts %}<pre>{{ start.time }}  {{ start.command }}</pre>{% endfor %}
-<div class="scroll"><table><caption>Environment</caption><tbody>
+<div class="scroll" tabindex="0"><table><caption>Environment</caption><tbody>
 <tr><th scope="row">device</th><td>{{ run.device }}</td></tr>
 <tr><th scope="row">processes, threads of each</th>
 <td>{{ run.processes }}, {{ run.threads }}</td></tr>
@@ -215,8 +225,9 @@ out</summary><ul>{% for text in evaluation.skipped %}<li>{{ text }}</li>{% endfo
 <tr><th scope="row">system</th><td>{{ run.system }}</td></tr>
 {% for name, number in run.versions.items() %}<tr><th scope="row">{{ name }}</th>
 <td>{{ number }}</td></tr>{% endfor %}</tbody></table></div>
-<details><summary>All settings (reasons: cyclegan/config.py)</summary><div class="scroll"><table>
-<tbody>{% for name, value in run.config.items() %}<tr><th scope="row">{{ name }}</th>
+<details><summary>All settings (reasons: cyclegan/config.py)</summary>
+<div class="scroll" tabindex="0"><table><tbody>{% for name, value in run.config.items() %}
+<tr><th scope="row">{{ name }}</th>
 <td>{{ value }}</td></tr>{% endfor %}</tbody></table></div></details>
 {% else %}<p>This run left no record of its settings.</p>{% endif %}
 </main>

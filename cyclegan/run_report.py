@@ -85,6 +85,7 @@ def write_report(run: str | Path) -> Path:
     environment = Environment(autoescape=True, undefined=StrictUndefined)
     environment.filters["picture"] = lambda name: _data_uri(run / name)
     environment.filters["most"] = _most
+    environment.filters["counted"] = _counted
     log, validation = _read_rows(run / LOG), _read_rows(run / VALIDATION)
     data = _with_defaults(read_json(run / DATA))
     evaluation = read_json(run / EVALUATION)
@@ -237,14 +238,15 @@ def _warnings(data: dict, log: list[dict], evaluation: dict | None) -> list[str]
     if shared or data["leaks"]:
         count = max(shared, data["counts"]["leaks"])
         warnings.append(
-            f"Leak: {count} slices of the pairs are in the training folders, too. The scores below "
-            "are too good. Remove these people from one of the two."
+            f"Leak: {_counted(count, 'slice')} of the pairs in the training folders, too. The "
+            "scores below are too good. Remove these people from one of the two."
         )
     both = sum(group["contrasts"] for group in data["copies"])
     if both:
-        warnings.append(f"{both} files lie in the T1 and in the T2 folder with the same content.")
+        warnings.append(f"{_counted(both, 'picture')} both in the T1 and in the T2 folder.")
     if data["skipped"]:
-        warnings.append(f"{len(data['skipped'])} files were left out; see Data for the reasons.")
+        left_out = _counted(len(data["skipped"]), "file")
+        warnings.append(f"{left_out} left out; see Data for the reasons.")
     if evaluation:
         for to, given in OTHER.items():
             scores = {n: s[to]["mean"]["ssim"] for n, s in evaluation["predictors"].items()}
@@ -266,6 +268,10 @@ def _most(counts: dict[str, int]) -> str:
         return items[0][0]
     text = ", ".join(f"{value} ({count})" for value, count in items[:3])
     return text + (f" and {len(items) - 3} more" if len(items) > 3 else "")
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" + ("s" if count != 1 else "")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -8,6 +8,8 @@ import torch
 from hub_server import TOKEN, HubServer, Repository
 from huggingface_hub import ModelCard, constants
 
+import train
+from app import create_app
 from cyclegan import Translator, hub
 from cyclegan.checkpoint import CheckpointError
 from cyclegan.runlog import write_json
@@ -204,3 +206,25 @@ def test_a_failed_upload_says_where_the_weights_are(server, run, monkeypatch):
     with pytest.raises(CheckpointError, match=r"the upload failed .* the weights are in"):
         hub.push("else/model", run, hub.model_card(run, "else/model"))
     assert (run / "weights/README.md").is_file()
+
+
+# The commands
+
+
+def test_the_page_opens_on_a_repository(server, export_tiny):
+    publish(server, export_tiny(32))
+    assert create_app(REPO).fns
+    assert f"HEAD /{REPO}/resolve/main/config.json" in server.requests
+
+
+def test_training_ends_with_a_push(server, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.setattr(train, "PHANTOMS", 2)
+    arguments = ["--labelmaps", "phantom", "--out", str(tmp_path / "run"), "--steps", "2"]
+    arguments += ["--size", "32", "--start-size", "32", "--batch", "1", "--precision", "no"]
+    assert train.main([*arguments, "--push-to-hub", REPO, "--license", "cc-by-4.0"]) == 0
+    assert f"pushed to {server.address}/{REPO}" in capsys.readouterr().out
+    files = server.repositories[REPO].files
+    assert ModelCard(files["README.md"].decode()).data.license == "cc-by-4.0"
+    assert b"Training report" in files["report.html"]
+    assert Translator.from_pretrained(REPO).size == 32

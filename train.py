@@ -29,7 +29,7 @@ from tqdm import tqdm
 from cyclegan.checkpoint import load_weights
 from cyclegan.config import TrainConfig
 from cyclegan.data import SliceDataset
-from cyclegan.hub import model_card, prepare_push, push
+from cyclegan.hub import model_card, prepare_push, push, weights_folder
 from cyclegan.inventory import take_inventory
 from cyclegan.networks import GENERATORS, UNetGenerator
 from cyclegan.phantom import draw_slice
@@ -56,7 +56,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--val", metavar="PAIRS", help="paired slices to judge by, never trained on"
     )
-    parser.add_argument("--init", metavar="WEIGHTS", help="start from these generators")
+    parser.add_argument("--init", metavar="WEIGHTS", help="start from this folder or Hub model")
     parser.add_argument("--resume", action="store_true", help="continue RUN")
     parser.add_argument("--track", choices=TRACKERS, help="log there, too; default: CSV files only")
     parser.add_argument("--push-to-hub", metavar="USER/MODEL", help="upload weights and report")
@@ -140,7 +140,7 @@ def build(options: argparse.Namespace) -> Trainer:
         report=lambda: _report(options.out),
     )
     if options.init and not options.resume:
-        trainer.start_from(load_weights(options.init)[0])
+        trainer.start_from(load_weights(weights_folder(options.init))[0])
     if options.resume:
         trainer.resume()
         say(f"resumed at step {trainer.step}")

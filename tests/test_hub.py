@@ -228,3 +228,5 @@ def test_training_ends_with_a_push(server, tmp_path, monkeypatch, capsys):
     assert ModelCard(files["README.md"].decode()).data.license == "cc-by-4.0"
     assert b"Training report" in files["report.html"]
     assert Translator.from_pretrained(REPO).size == 32
+    arguments[3] = str(tmp_path / "second")
+    assert train.main([*arguments, "--init", REPO]) == 0

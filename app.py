@@ -2,9 +2,9 @@
 
     python app.py [--host H] [--port P] [--weights W]
 
-Events only. Where the parts are is in `layout.py`, what an event does in `cyclegan/page.py`, which
-parts change then in `cyclegan/controls.py`, what a tab holds in `cyclegan/session.py`, what is
-drawn in `cyclegan/viewer/`, and how the page is served in `serving.py`.
+Layout and events only, as the one file that knows Gradio. What an event does is in
+`cyclegan/web/page.py`, which parts change then in `cyclegan/web/controls.py`, what a tab holds in
+`cyclegan/web/session.py`, and what is drawn in `cyclegan/viewer/`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -21,7 +23,9 @@ from cyclegan import Translator
 from cyclegan.calibration import Calibration
 from cyclegan.checkpoint import CheckpointError
 from cyclegan.checks import InputCheck
-from cyclegan.controls import (
+from cyclegan.hub import weights_folder
+from cyclegan.web import failures
+from cyclegan.web.controls import (
     OF_OPENING,
     after_direction,
     after_opening,
@@ -29,13 +33,19 @@ from cyclegan.controls import (
     after_switch,
     after_truth,
 )
-from cyclegan.hub import weights_folder
-from cyclegan.outbox import route
-from cyclegan.page import Page
-from cyclegan.session import Session
-from layout import SAVES, lay_out
-from serving import in_one_sentence, in_steps, launch_options, one_by_one
+from cyclegan.web.examples import EXAMPLES
+from cyclegan.web.outbox import route
+from cyclegan.web.page import Page
+from cyclegan.web.session import Session
+from cyclegan.web.status import status
 
+VIEWER = Path(__file__).parent / "cyclegan" / "viewer"
+SCRIPTS = ("viewer", "findings", "controls")  # one function body; the last one starts it
+DIRECTIONS = [("T1 → T2", "T2"), ("T2 → T1", "T1")]
+SAVES = (("NIfTI", "nifti"), ("DICOM", "dicom"), ("Everything (zip)", "everything"))
+INTRODUCTION = """<h1>T1 ↔ T2 brain MRI translation</h1>
+<p>Drop in an axial brain slice, volume or series and compare it with its synthetic counterpart and
+the cycle back. Files are read in memory and deleted at once.</p>"""
 FORGET_AFTER_S = 3600
 JOBS_AT_ONCE = 8  # whole volumes; they take turns batch by batch, and a slice goes before them
 
@@ -50,6 +60,129 @@ SAVE_FILE = """(file) => {
 }"""
 WITH_WINDOW = """(session, position, window) =>
   [session, position, document.querySelector("#viewer .viewer").dataset.window]"""
+
+
+in_one_sentence = partial(failures.in_one_sentence, error=gr.Error)
+one_by_one = partial(failures.one_by_one, error=gr.Error)
+in_steps = partial(failures.in_steps, error=gr.Error)
+
+
+def lay_out() -> tuple[dict[str, Any], list[gr.Button]]:
+    """Put the parts on the page, inside `gr.Blocks`.
+
+    Returns:
+        The parts by the names that `cyclegan.web.controls` uses, and the buttons of the examples.
+    """
+    scripts = "\n".join((VIEWER / f"{name}.js").read_text("utf-8") for name in SCRIPTS)
+
+    gr.HTML(INTRODUCTION, elem_id="masthead", apply_default_css=False)
+    with gr.Row(elem_id="controls"):
+        with gr.Column(scale=5, min_width=260):
+            heading("PNG, JPEG, TIFF, BMP, NIfTI, DICOM; a series as many files or as a zip")
+            upload = gr.File(
+                label="Slice, volume or series",
+                show_label=False,
+                file_count="multiple",
+                height=92,
+                elem_id="upload",
+            )
+        with gr.Column(scale=3, min_width=260):
+            heading("Direction")
+            direction = gr.Radio(
+                DIRECTIONS,
+                value="T2",
+                label="Direction",
+                show_label=False,
+                container=False,
+                elem_id="direction",
+            )
+            with gr.Row(elem_id="work"):
+                translate = gr.Button(
+                    "Translate", variant="primary", interactive=False, min_width=100
+                )
+                translate_all = gr.Button("All slices", visible=False, min_width=100)
+                cancel = gr.Button("Cancel", variant="stop", visible=False, min_width=100)
+        with gr.Column(scale=4, min_width=260):
+            heading("Examples, simulated")
+            with gr.Row(elem_id="examples"):
+                examples = [gr.Button(e.label, size="md", min_width=100) for e in EXAMPLES]
+    message = gr.HTML(status(""), elem_id="status", apply_default_css=False)
+    with gr.Row(elem_id="input-check"):
+        notice = gr.HTML("", elem_id="notice", apply_default_css=False)
+        switch = gr.Button("", visible=False, size="md", min_width=160, elem_id="switch")
+    with gr.Row(elem_id="where"):
+        series = gr.Dropdown(
+            [], label="Series", visible=False, scale=1, min_width=260, elem_id="series"
+        )
+        slider = gr.Slider(
+            minimum=1,
+            maximum=2,
+            value=1,
+            step=1,
+            label="Slice",
+            visible=False,
+            buttons=[],
+            scale=2,
+            min_width=260,
+            elem_id="slice",
+        )
+    viewer = gr.HTML(
+        None,
+        html_template=(VIEWER / "viewer.html").read_text("utf-8"),
+        js_on_load=scripts,
+        apply_default_css=False,
+        elem_id="viewer",
+    )
+    with gr.Accordion("I have the real T2", open=False, elem_id="truth") as truth_area:
+        heading(
+            "Drop in the acquired image of the contrast to translate to; it is laid over the "
+            "scan by the position in both headers, else pixel by pixel, and compared"
+        )
+        truth_upload = gr.File(
+            label="Real image",
+            show_label=False,
+            file_count="multiple",
+            height=92,
+            elem_id="truth-upload",
+        )
+        truth_message = gr.HTML("", elem_id="truth-status", apply_default_css=False)
+        drop_truth = gr.Button("Remove the real image", visible=False, size="md")
+    heading("Save the synthetic images, labelled as such")
+    with gr.Row(elem_id="downloads"):
+        png = gr.Button("PNG of this slice", size="md", interactive=False)
+        saves = {
+            kind: gr.Button(
+                label, size="md", interactive=False, visible=kind != "dicom", elem_id=kind
+            )
+            for label, kind in SAVES
+        }
+    saved = gr.HTML("", elem_id="saved", apply_default_css=False)
+
+    return {
+        "viewer": viewer,
+        "message": message,
+        "saved": saved,
+        "notice": notice,
+        "switch": switch,
+        "truth_area": truth_area,
+        "truth_upload": truth_upload,
+        "truth_message": truth_message,
+        "drop_truth": drop_truth,
+        "upload": upload,
+        "direction": direction,
+        "series": series,
+        "slider": slider,
+        "translate": translate,
+        "translate_all": translate_all,
+        "cancel": cancel,
+        "png": png,
+        **saves,
+    }, examples
+
+
+def heading(text: str) -> None:
+    """A line in small print above a group of parts."""
+    gr.HTML(f"<p>{text}</p>", elem_classes="heading", apply_default_css=False)
 
 
 def forget_expired(session: Session | None) -> None:
@@ -298,6 +431,41 @@ def create_app(weights: str = "weights") -> gr.Blocks:
         app.unload(forget)
     app.results = route(page.outbox)
     return app.queue(max_size=64)
+
+
+def launch_options(app: gr.Blocks) -> dict[str, Any]:
+    """Arguments of `app.launch` for an app of `create_app`: private, offline, quiet."""
+    font = ["system-ui", "Segoe UI", "Helvetica Neue", "Arial", "sans-serif"]
+    return {
+        "theme": gr.themes.Base(
+            primary_hue="sky",
+            neutral_hue="slate",
+            radius_size="sm",
+            font=font,
+            font_mono=["ui-monospace", "Menlo", "monospace"],
+        ).set(
+            button_primary_background_fill="*primary_700",
+            button_primary_background_fill_hover="*primary_800",
+            button_primary_text_color="white",
+            button_secondary_background_fill_dark="*neutral_700",
+            button_secondary_background_fill_hover_dark="*neutral_600",
+        ),
+        # Not as `css`: Gradio rewrites selectors there and drops container queries.
+        "head": f"<style>{(VIEWER / 'viewer.css').read_text('utf-8')}</style>",
+        "footer_links": [],
+        "run_history": False,
+        "enable_monitoring": False,
+        "show_error": False,
+        "ssr_mode": False,
+        "share": False,
+        "max_file_size": "256mb",  # 512 slices of 512x512 in 16 bit, half as large once zipped
+        "app_kwargs": {
+            "docs_url": None,
+            "redoc_url": None,
+            "openapi_url": None,
+            "routes": [app.results],
+        },
+    }
 
 
 def main() -> None:

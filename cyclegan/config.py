@@ -22,13 +22,13 @@ class TrainConfig:
     lr: float = 1e-4  # Adam, generators; falls linearly to zero over the last half
     lr_discriminator: float = 3e-4  # faster: they start from nothing (Heusel et al. 2017)
     lr_warmup: float = 5e-4  # 1e-3 sent the outputs to black within 50 steps
-    weight_gan: float = 0.25  # of the least-squares GAN loss: more of it invents texture
+    weight_gan: float = 0.15  # of the least-squares GAN loss: more of it invents texture
     weight_cycle: float = 3.0  # of L1 + half of (1 - SSIM); the paper has 10, of L1 alone
     weight_identity: float = 0.0  # the paper's 5 holds a U-Net at copying, and costs a third
     weight_structure: float = 1.0  # normalised gradient field between source and translation
     weight_intensity: float = 10.0  # tissue brightness of the source, see losses.py
     weight_pairs: float = 6.0  # L1 + half of (1 - SSIM) on simulated pairs, beside the GAN losses
-    weight_lesions: float = 4.0  # the same on real slices with implanted lesions
+    weight_lesions: float = 8.0  # the same on real slices with implanted lesions
     anchor_batch: int = 2  # simulated pairs kept in every batch once real slices come in
     disturb: bool = True  # what generators are given comes from a scanner of its own
     pool: int = 50  # the paper's history of generated images

@@ -23,10 +23,10 @@ from pydicom.uid import (
 )
 from pydicom.valuerep import format_number_as_ds
 
-from cyclegan import dicom_frames
 from cyclegan.deidentify import code_item, copied, patient_and_study, removed
 from cyclegan.placement import in_source_grid
 from cyclegan.provenance import SOFTWARE, Provenance, synthetic_label
+from cyclegan.reading import dicom_frames
 from cyclegan.volume import Volume
 
 # Stored value of a 1.0. Fourteen bits, where scanners store twelve; and whole numbers without a

@@ -63,7 +63,7 @@ def implant_lesions(
     shape = (lesion * (1 + 0.2 * draw.field(size, 40)) * 0.9).clamp(0, 1)
     strength = draw.uniform(0, 1)
     darker = view(0.05 + 0.3 * strength + 0.05 * draw.uniform(0, 1)) * shape
-    brighter = view(0.3 + 0.3 * strength + 0.25 * draw.uniform(0, 1)) * shape
+    brighter = view(0.45 + 0.3 * strength + 0.2 * draw.uniform(0, 1)) * shape
     darker, brighter = torch.maximum(darker, 0.6 * core), torch.maximum(brighter, 0.9 * core)
 
     def as_t1(images: torch.Tensor) -> torch.Tensor:

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pydicom
 
-from . import dicom, nifti
-from .archive import Member, members_of
-from .dicom_frames import Frame, Stack, frames_of, stacks
-from .dicom_parse import parse, quiet
-from .geometry import plane_of
-from .volume import (
+from cyclegan.reading import dicom, nifti
+from cyclegan.reading.archive import Member, members_of
+from cyclegan.reading.dicom_frames import Frame, Stack, frames_of, stacks
+from cyclegan.reading.dicom_parse import parse, quiet
+from cyclegan.reading.geometry import plane_of
+from cyclegan.volume import (
     ReadError,
     Volume,
     checked,

@@ -108,8 +108,8 @@ def strip_heads(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Cut slices of one source and contrast to the brain, and window them again.
 
-    A slice is brightened as its own brain allows, but not more than the median slice, because
-    exports are windowed by volume.
+    White is the fluid of those slices that show most of it, because exports are windowed by volume;
+    a slice of its own would come out too bright.
 
     Args:
         images, heads, brains: (N, 1, S, S), the slices and their masks.
@@ -129,7 +129,7 @@ def strip_heads(
             for image, brain in zip(images, brains, strict=True)
         ]
     )
-    whites = whites.clamp_min(whites.median().item())
+    whites = whites.clamp_min(whites.quantile(0.9).item())
     cut = (images.float() * brains / whites[:, None, None, None]).clamp(0, 1)
     framed = []
     for pair in torch.cat([cut, brains.float()], 1):  # a brain fills the frame as its head did

@@ -115,7 +115,7 @@ def read_volume(path: str | os.PathLike[str]) -> Volume:
                 return decoded(stream, path.name, image=pixels if image else None)
         except OSError as error:
             raise ReadError(f"{path.name}: it cannot be opened ({error.strerror}).") from error
-    from .series import open_files
+    from cyclegan.series import open_files
 
     selection = open_files([path])
     if len(selection.choices) > 1:
@@ -168,7 +168,7 @@ def decoded(stream: BinaryIO, name: str, *, image: BinaryIO | None = None, **whi
     if kind == "NIfTI" and image is not None:
         which["image"] = image
     with damage_refused(name, kind):
-        reader = import_module(f"{__package__}.{_READERS[kind]}")
+        reader = import_module(f"{__package__}.reading.{_READERS[kind]}")
         return checked(reader.read(stream, name, **which))
 
 

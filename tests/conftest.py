@@ -1,8 +1,10 @@
 """What tests of several rooms share."""
 
+import os
 from pathlib import Path
 
 import pytest
+from browser.serve import CHROMIUM_ARGUMENTS, find_chromium
 
 from cyclegan.checkpoint import export_weights
 from cyclegan.networks import UNetGenerator
@@ -24,3 +26,19 @@ def export_tiny(tmp_path):
         )
 
     return export
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """One browser for all tests; in CI they must run."""
+    path = find_chromium()
+    if path is None:
+        reason = "no Chromium found (Debian: apt install chromium)"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_ARGUMENTS)
+        yield browser
+        browser.close()

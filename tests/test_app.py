@@ -20,20 +20,26 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 import app
-import serving
-from cyclegan import ReadError, Translator, answers, panels
+from cyclegan import ReadError, Translator
 from cyclegan.calibration import Calibration
 from cyclegan.checkpoint import CheckpointError
 from cyclegan.checks import LABELS, Assessment, InputCheck
-from cyclegan.controls import after_direction, after_opening, after_step, after_switch, after_truth
-from cyclegan.examples import EXAMPLES, example_volume
-from cyclegan.notice import notice, preset
-from cyclegan.outbox import Outbox, Parcel, route
-from cyclegan.page import Page, Step
-from cyclegan.panels import encode_uint16
-from cyclegan.session import ReaderError, Session
-from cyclegan.turns import Turns
 from cyclegan.volume import Volume
+from cyclegan.web import answers, panels
+from cyclegan.web.controls import (
+    after_direction,
+    after_opening,
+    after_step,
+    after_switch,
+    after_truth,
+)
+from cyclegan.web.examples import EXAMPLES, example_volume
+from cyclegan.web.notice import notice, preset
+from cyclegan.web.outbox import Outbox, Parcel, route
+from cyclegan.web.page import Page, Step
+from cyclegan.web.panels import encode_uint16
+from cyclegan.web.session import ReaderError, Session
+from cyclegan.web.turns import Turns
 
 TAB = "one tab"
 
@@ -207,7 +213,7 @@ def test_of_several_series_the_best_is_opened_and_another_can_be_chosen(
 ):
     first, second = (volume_of(head()[None], name=name) for name in ("first", "second"))
     held = selection(first, second, notes=("notes.txt was left out.",), best=1)
-    monkeypatch.setattr("cyclegan.uploads.open_files", lambda paths: held)
+    monkeypatch.setattr("cyclegan.web.uploads.open_files", lambda paths: held)
     opened = page.load([uploaded(tmp_path, "scans.zip", b"x")], "T2", TAB)
     assert opened.session.volume is second
     assert "2 series were found" in opened.status
@@ -245,7 +251,7 @@ def test_the_window_of_the_file_opens_the_original(page):
 
 def test_the_header_presets_the_direction_as_a_hint(page, tmp_path, monkeypatch):
     hinted = volume_of(head()[None], contrast_hint="T2")
-    monkeypatch.setattr("cyclegan.uploads.open_files", lambda paths: selection(hinted))
+    monkeypatch.setattr("cyclegan.web.uploads.open_files", lambda paths: selection(hinted))
     opened = page.load([uploaded(tmp_path, "scan.dcm", b"x")], "T2", TAB)
     assert opened.to == "T1"
     assert "header suggests T2" in opened.session.notice("T1").text
@@ -278,7 +284,7 @@ def test_the_notice_says_what_speaks_against_the_direction(
 def test_the_direction_is_preset_by_the_pixels_before_the_header(translator, tmp_path, monkeypatch):
     page = Page(translator, tmp_path / "uploads", Looks("T1"))
     hinted = volume_of(head()[None], contrast_hint="T2")
-    monkeypatch.setattr("cyclegan.uploads.open_files", lambda paths: selection(hinted))
+    monkeypatch.setattr("cyclegan.web.uploads.open_files", lambda paths: selection(hinted))
     opened = page.load([uploaded(tmp_path, "scan.dcm", b"x")], "T1", TAB)
     assert opened.to == "T2"
     updates = after_opening(opened)
@@ -319,7 +325,7 @@ def test_numbers_come_first_then_the_map_and_both_are_kept(calibrated, monkeypat
     assert last["findings"]["readings"][-1]["title"] == "Mean uncertainty"
     assert (last["key"], last["index"], last["run"]) == (session.key, 0, session.run)
 
-    monkeypatch.setattr("cyclegan.findings.slice_findings", None)  # not worked out again
+    monkeypatch.setattr("cyclegan.web.findings.slice_findings", None)  # not worked out again
     assert list(calibrated.look_again(session)) == [last]
 
 
@@ -466,7 +472,7 @@ def test_slices_of_a_volume_share_one_scale_and_are_kept(page):
 
 
 def test_the_results_that_are_kept_are_bounded(page, monkeypatch):
-    monkeypatch.setattr("cyclegan.session.RESULT_BYTES", 2 * 2 * 4 * 64 * 64)
+    monkeypatch.setattr("cyclegan.web.session.RESULT_BYTES", 2 * 2 * 4 * 64 * 64)
     session = small_session()
     results = [session.result(page.model, index, "T2") for index in range(4)]
     assert session.result(page.model, 3, "T2").translated is results[3].translated
@@ -658,12 +664,12 @@ def test_failures_become_one_sentence_without_the_message(caplog):
         raise ReadError("scan.txt: no image.")
 
     with pytest.raises(gr.Error) as shown:
-        serving.in_one_sentence(fails)()
+        app.in_one_sentence(fails)()
     assert "fault of ours" in shown.value.message
     assert "Doe" not in shown.value.message + caplog.text
     assert "RuntimeError in fails" in caplog.text
     with pytest.raises(gr.Error, match=r"scan\.txt: no image\."):
-        serving.in_one_sentence(refuses)()
+        app.in_one_sentence(refuses)()
 
 
 def test_a_failure_in_the_middle_of_a_volume_ends_it_with_a_sentence(caplog):
@@ -673,7 +679,7 @@ def test_a_failure_in_the_middle_of_a_volume_ends_it_with_a_sentence(caplog):
         yield Step("going on", working=True)
         raise RuntimeError(patient)
 
-    *_, last = serving.in_steps(breaks)()
+    *_, last = app.in_steps(breaks)()
     assert not last.working
     assert "fault of ours" in last.status
     assert "RuntimeError in breaks" in caplog.text

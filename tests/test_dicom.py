@@ -19,8 +19,8 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from cyclegan import dicom_decode
-from cyclegan.dicom_parse import codestream_size
+from cyclegan.reading import dicom_decode
+from cyclegan.reading.dicom_parse import codestream_size
 from cyclegan.series import open_files
 from cyclegan.volume import ORIENTATION_UNKNOWN, ReadError, read_volume
 
@@ -257,7 +257,7 @@ def test_deflated_data_set_is_read_and_a_bomb_is_not(tmp_path, stored, monkeypat
     dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
     path = saved(tmp_path, dataset)
     np.testing.assert_array_equal(read_volume(path).pixels[0], stored)
-    monkeypatch.setattr("cyclegan.dicom_parse.MAX_INFLATED_BYTES", 2**16)
+    monkeypatch.setattr("cyclegan.reading.dicom_parse.MAX_INFLATED_BYTES", 2**16)
     head = path.read_bytes()
     meta_end = 132 + 12 + int.from_bytes(head[140:144], "little")  # PS3.10 table 7.1-1
     packer = zlib.compressobj(9, wbits=-15)

@@ -4,7 +4,7 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from cyclegan.header_contrast import contrast_from_header
+from cyclegan.reading.header_contrast import contrast_from_header
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,8 @@ WORKER = """
 import json, resource, sys, time
 from pathlib import Path
 import numpy as np
-from cyclegan import dicom, nifti, raster, tiff  # what they need is loaded before memory is capped
+from cyclegan.reading import tiff  # what they need is loaded before memory is capped
+from cyclegan.reading import dicom, nifti, raster
 from cyclegan.series import open_files
 from cyclegan.volume import ReadError, read_volume
 

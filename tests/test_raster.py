@@ -258,9 +258,8 @@ def test_images_without_content_are_refused(tmp_path, values, reason):
 
 
 def test_torch_is_not_imported_for_ordinary_files():
-    code = (
-        "import sys, cyclegan.volume, cyclegan.raster, cyclegan.tiff; print('torch' in sys.modules)"
-    )
+    modules = "cyclegan.volume, cyclegan.reading.raster, cyclegan.reading.tiff"
+    code = f"import sys, {modules}; print('torch' in sys.modules)"
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )

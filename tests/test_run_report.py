@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from html.parser import HTMLParser
 
 import numpy as np
@@ -257,14 +256,8 @@ def test_missing_pairs_and_token_are_said_before_training(folders, tmp_path, mon
     assert not (tmp_path / "run").exists()
 
 
-def test_the_slider_shows_one_sheet_at_a_time_and_fits_a_phone(run):
-    sync_api = pytest.importorskip("playwright.sync_api")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        pytest.skip("no Chromium found (Debian: apt install chromium)")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 390, "height": 800})
+def test_the_slider_shows_one_sheet_at_a_time_and_fits_a_phone(run, chromium):
+    with chromium.new_page(viewport={"width": 390, "height": 800}) as page:
         asked, errors = [], []
         page.on("request", lambda request: asked.append(request.url))
         page.on("pageerror", lambda error: errors.append(error))
@@ -278,4 +271,3 @@ def test_the_slider_shows_one_sheet_at_a_time_and_fits_a_phone(run):
         assert page.evaluate("[...document.images].every(i => i.hidden || i.naturalWidth > 0)")
         assert [url for url in asked if not url.startswith("data:")] == asked[:1]
         assert errors == []
-        browser.close()

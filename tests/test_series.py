@@ -245,20 +245,20 @@ def test_an_archive_is_inflated_no_further_than_its_caps(tmp_path, monkeypatch):
         open_files([bomb])
     noise = random.Random(0).randbytes(2**16)
     many = zipped(tmp_path, {f"{n}": noise for n in range(8)}, "many.zip")
-    monkeypatch.setattr("cyclegan.archive.MAX_FILE_BYTES", 2**18)
+    monkeypatch.setattr("cyclegan.reading.archive.MAX_FILE_BYTES", 2**18)
     with pytest.raises(ReadError, match=r"many\.zip: together the files have more than"):
         open_files([many])
-    monkeypatch.setattr("cyclegan.archive.MAX_ENTRIES", 7)
+    monkeypatch.setattr("cyclegan.reading.archive.MAX_ENTRIES", 7)
     with pytest.raises(ReadError, match=r"many\.zip: the archive holds 8 files"):
         open_files([many])
-    monkeypatch.setattr("cyclegan.archive.MAX_DIRECTORY_BYTES", 100)
+    monkeypatch.setattr("cyclegan.reading.archive.MAX_DIRECTORY_BYTES", 100)
     with pytest.raises(ReadError, match=r"many\.zip: the archive lists too many files"):
         open_files([many])
 
 
 def test_files_together_are_bounded_too(tmp_path, stack, monkeypatch):
     paths = shuffled(tmp_path, axial_series(stack))
-    monkeypatch.setattr("cyclegan.archive.MAX_FILE_BYTES", 3 * paths[0].stat().st_size)
+    monkeypatch.setattr("cyclegan.reading.archive.MAX_FILE_BYTES", 3 * paths[0].stat().st_size)
     with pytest.raises(ReadError, match="together the files have more than"):
         open_files(paths)
 

@@ -1,9 +1,7 @@
 """One server and one browser for all browser tests."""
 
-import os
-
 import pytest
-from serve import CHROMIUM_ARGUMENTS, find_chromium, serve, weights_folder
+from serve import serve, weights_folder
 
 
 @pytest.fixture(scope="session")
@@ -15,21 +13,6 @@ def uploads(tmp_path_factory):
 def url(tmp_path_factory, uploads):
     with serve(weights_folder(tmp_path_factory.mktemp("weights")), uploads) as address:
         yield address
-
-
-@pytest.fixture(scope="session")
-def chromium():
-    path = find_chromium()
-    if path is None:
-        reason = "no Chromium found (Debian: apt install chromium)"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

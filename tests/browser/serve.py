@@ -59,8 +59,7 @@ def serve(weights: Path, uploads: Path) -> Iterator[str]:
     """
     os.environ["GRADIO_TEMP_DIR"] = str(uploads)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    from app import create_app
-    from serving import launch_options
+    from app import create_app, launch_options
 
     page = create_app(str(weights))
     try:

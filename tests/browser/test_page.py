@@ -18,8 +18,8 @@ from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 from scipy import ndimage
 
 from cyclegan.phantom import draw_slice, draw_volume
-from cyclegan.session import Session
 from cyclegan.simulate import simulate_pair
+from cyclegan.web.session import Session
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared" / "data"

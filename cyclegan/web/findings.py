@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cyclegan import trust
-from cyclegan.panels import encode_uint16
-from cyclegan.report import report, true_words
 from cyclegan.truth import true_error
+from cyclegan.web.panels import encode_uint16
+from cyclegan.web.report import report, true_words
 
 if TYPE_CHECKING:
     from cyclegan.calibration import Calibration
-    from cyclegan.session import Session
     from cyclegan.translate import CycleResult, Prepared
     from cyclegan.truth import Truth
-    from cyclegan.turns import SharedModel
+    from cyclegan.web.session import Session
+    from cyclegan.web.turns import SharedModel
 
 
 def slice_findings(

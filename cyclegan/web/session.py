@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cyclegan.notice import Notice, notice
 from cyclegan.provenance import Provenance, provenance
 from cyclegan.translate import CycleResult
+from cyclegan.web.notice import Notice, notice
 
 if TYPE_CHECKING:
     from cyclegan.checks import Assessment
     from cyclegan.series import Selection
     from cyclegan.translate import Prepared
     from cyclegan.truth import Truth
-    from cyclegan.turns import SharedModel
     from cyclegan.volume import Volume
+    from cyclegan.web.turns import SharedModel
 
 LARGEST = 2**25  # voxels of a volume that is translated as a whole: 512 slices of 256x256
 # Translation and reconstruction of such a volume in float32; slices of larger ones are computed

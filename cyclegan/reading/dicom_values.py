@@ -7,7 +7,7 @@ import pydicom
 from pydicom.multival import MultiValue
 from pydicom.pixels import apply_modality_lut
 
-from .dicom_frames import attribute, items
+from cyclegan.reading.dicom_frames import attribute, items
 
 _IGNORED_MAP = "The file's real-world value map is not one linear function; it is not applied."
 

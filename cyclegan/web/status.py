@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from cyclegan import OTHER
 
 if TYPE_CHECKING:
-    from cyclegan.session import Session
+    from cyclegan.web.session import Session
 
 
 def status(text: str, *hints: str, role: str = "status") -> str:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from cyclegan.series import Selection, open_files
-from cyclegan.session import ReaderError
 from cyclegan.volume import Volume, read_volume
+from cyclegan.web.session import ReaderError
 
 
 class Uploads:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pydicom
 
-from .geometry import is_usable
+from cyclegan.reading.geometry import is_usable
 
 MAX_UNEVEN = 0.05  # of the slice distance; scanners round positions, a missing slice is off by 1
 _SAME_PLANE = 2e-3  # largest difference of direction cosines; scanners round them to 4 digits

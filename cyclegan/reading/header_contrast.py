@@ -6,7 +6,7 @@ import re
 
 import pydicom
 
-from .dicom_frames import attribute
+from cyclegan.reading.dicom_frames import attribute
 
 # Names of contrasts and techniques that contain or accompany "T1" or "T2" without being them.
 _OTHER = re.compile(

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from cyclegan import OTHER
 
 if TYPE_CHECKING:
-    from cyclegan.page import Opened, Step
-    from cyclegan.session import Session
+    from cyclegan.web.page import Opened, Step
+    from cyclegan.web.session import Session
 
 Updates = dict[str, dict[str, Any]]
 # Parts that only opening a scan changes.

@@ -8,7 +8,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from .volume import MAX_FILE_BYTES, ZIP_MAGIC, ReadError, damage_refused, file_head
+from cyclegan.volume import MAX_FILE_BYTES, ZIP_MAGIC, ReadError, damage_refused, file_head
 
 MAX_ENTRIES = 10_000
 MAX_DIRECTORY_BYTES = 4 * 2**20  # of an archive's list of entries, before it is parsed

@@ -13,25 +13,26 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cyclegan import CONTRASTS, answers, panels
+from cyclegan import CONTRASTS
 from cyclegan.calibration import Calibration
-from cyclegan.examples import EXAMPLES, example_volume
-from cyclegan.findings import second_look
-from cyclegan.notice import preset
-from cyclegan.outbox import Outbox
-from cyclegan.session import ReaderError, Session
-from cyclegan.status import done_line, progress, removal, status
 from cyclegan.truth import TruthError, match
-from cyclegan.turns import SharedModel
-from cyclegan.uploads import Uploads
 from cyclegan.volume import ReadError
+from cyclegan.web import answers, panels
+from cyclegan.web.examples import EXAMPLES, example_volume
+from cyclegan.web.findings import second_look
+from cyclegan.web.notice import preset
+from cyclegan.web.outbox import Outbox
+from cyclegan.web.session import ReaderError, Session
+from cyclegan.web.status import done_line, progress, removal, status
+from cyclegan.web.turns import SharedModel
+from cyclegan.web.uploads import Uploads
 
 if TYPE_CHECKING:
-    from cyclegan.answers import Saved
     from cyclegan.checks import Assessment, InputCheck
     from cyclegan.series import Selection
     from cyclegan.translate import Translator
     from cyclegan.volume import Volume
+    from cyclegan.web.answers import Saved
 
 
 class Opened(NamedTuple):

@@ -11,11 +11,11 @@ from cyclegan import OTHER
 
 if TYPE_CHECKING:
     from cyclegan.preprocess import Scale
-    from cyclegan.session import Session
     from cyclegan.translate import CycleResult
     from cyclegan.truth import Truth
-    from cyclegan.turns import SharedModel
     from cyclegan.volume import Volume
+    from cyclegan.web.session import Session
+    from cyclegan.web.turns import SharedModel
 
 # The limits of the viewer's window, in shares of the grey range (controls.js has the same).
 NARROWEST, WIDEST = 0.02, 2.0

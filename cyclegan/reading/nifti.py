@@ -18,8 +18,8 @@ import nibabel as nib
 import numpy as np
 from nibabel.orientations import io_orientation
 
-from .geometry import is_usable, spacing_of, turn_for_reading
-from .volume import (
+from cyclegan.reading.geometry import is_usable, spacing_of, turn_for_reading
+from cyclegan.volume import (
     MAX_FILE_BYTES,
     MIN_SIDE,
     ORIENTATION_UNKNOWN,

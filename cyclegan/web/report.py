@@ -10,8 +10,8 @@ from cyclegan.provenance import CAVEAT
 
 if TYPE_CHECKING:
     from cyclegan.calibration import Calibration
-    from cyclegan.session import Session
-    from cyclegan.turns import SharedModel
+    from cyclegan.web.session import Session
+    from cyclegan.web.turns import SharedModel
 
 NOT_A_DEVICE = "Not a medical device; not cleared or approved by any regulator."
 

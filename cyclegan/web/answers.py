@@ -12,21 +12,21 @@ import numpy as np
 from cyclegan import CONTRASTS
 from cyclegan.derived import derived_dicom
 from cyclegan.export import labelled_png, nifti, result_zip
-from cyclegan.findings import slice_findings, slice_true_error
-from cyclegan.outbox import Parcel
-from cyclegan.panels import NARROWEST, WIDEST
 from cyclegan.provenance import CAVEAT, provenance, synthetic_label
-from cyclegan.report import NOT_A_DEVICE, report
-from cyclegan.session import LARGEST, ReaderError, Session
 from cyclegan.truth import TruthError, match
+from cyclegan.web.findings import slice_findings, slice_true_error
+from cyclegan.web.outbox import Parcel
+from cyclegan.web.panels import NARROWEST, WIDEST
+from cyclegan.web.report import NOT_A_DEVICE, report
+from cyclegan.web.session import LARGEST, ReaderError, Session
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cyclegan.calibration import Calibration
     from cyclegan.translate import CycleResult
-    from cyclegan.turns import SharedModel
     from cyclegan.volume import Volume
+    from cyclegan.web.turns import SharedModel
 
 # Of a volume between two turns of the model. On a CPU four are no faster per slice than two
 # (362 and 338 ms on two busy cores), and a reader who scrolls waits for at most one batch.

@@ -1,0 +1,1 @@
+"""What the page does, without Gradio: plain values in, plain values out; `app.py` wires it."""

@@ -23,7 +23,8 @@ class TrainConfig:
     lr_discriminator: float = 3e-4  # faster: they start from nothing (Heusel et al. 2017)
     lr_warmup: float = 5e-4  # 1e-3 sent the outputs to black within 50 steps
     weight_gan: float = 0.15  # of the least-squares GAN loss: more of it invents texture
-    weight_cycle: float = 3.0  # of L1 + half of (1 - SSIM); the paper has 10, of L1 alone
+    weight_cycle: float = 3.0  # of L1; the paper's 10, but warmed-up generators keep the anatomy
+    weight_cycle_ssim: float = 1.5  # of 1 - SSIM: sharp where L1 is content with a blur
     weight_identity: float = 0.0  # the paper's 5 holds a U-Net at copying, and costs a third
     weight_structure: float = 1.0  # normalised gradient field between source and translation
     weight_intensity: float = 10.0  # tissue brightness of the source, see losses.py

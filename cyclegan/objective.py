@@ -87,6 +87,7 @@ class Objective:
         weights = {
             "loss_G": config.weight_gan,
             "cycle": config.weight_cycle,
+            "cycle_ssim": config.weight_cycle_ssim,
             "structure": config.weight_structure,
             "intensity": config.weight_intensity,
             "idt": config.weight_identity,
@@ -107,7 +108,9 @@ class Objective:
             reconstructed = self._generate(OTHER[c], self._disturb(fake[c], mask)) * mask
             score = self._judge(c, fake[c], source)
             add("loss_G", losses.lsgan(score, fake[c], real=True))
-            add("cycle", losses.unlikeness(reconstructed, given))
+            add("cycle", losses.l1(reconstructed, given))
+            if config.weight_cycle_ssim:
+                add("cycle_ssim", losses.ssim_loss(reconstructed, given))
             add("structure", losses.gradient_field(given, fake[c]))
             if config.weight_intensity:
                 add("intensity", losses.intensity_distribution(fake[c], real[c].images))

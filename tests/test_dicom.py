@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import zlib
 from pathlib import Path
 
@@ -390,4 +391,17 @@ def test_the_decoder_is_replaced_when_it_dies(tmp_path, stored):
     read_volume(path)
     dicom_decode._helper._process.kill()
     dicom_decode._helper._process.wait()
+    np.testing.assert_array_equal(read_volume(path).pixels[0], stored)
+
+
+def test_a_decoder_that_never_answers_is_given_up(tmp_path, stored, monkeypatch):
+    dataset = mr_image(stored)
+    dataset.compress(RLELossless)
+    path = saved(tmp_path, dataset)
+    read_volume(path)
+    monkeypatch.setattr(dicom_decode, "FRAME_LIMIT_S", 0.3)
+    dicom_decode._helper._process.send_signal(signal.SIGSTOP)
+    with pytest.raises(ReadError, match="damaged"):
+        read_volume(path)
+    monkeypatch.undo()
     np.testing.assert_array_equal(read_volume(path).pixels[0], stored)

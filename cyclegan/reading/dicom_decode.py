@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -36,6 +37,7 @@ _NEEDED = (
     "PixelData",
 )
 _FRAME, _END, _FAILED = b"F", b"E", b"X"
+FRAME_LIMIT_S = 30.0  # a frame takes milliseconds; a damaged one may never end
 
 
 def frames(dataset: pydicom.Dataset) -> Iterator[np.ndarray]:
@@ -71,11 +73,15 @@ class _Helper:
             process = self._running()
             done = False
             try:
-                process.stdin.write(len(data).to_bytes(8, "big") + data)
-                process.stdin.flush()
-                while (mark := process.stdout.read(1)) == _FRAME:
+                with _time_limit(process):
+                    process.stdin.write(len(data).to_bytes(8, "big") + data)
+                    process.stdin.flush()
+                    mark = process.stdout.read(1)
+                while mark == _FRAME:
                     length = int.from_bytes(process.stdout.read(8), "big")
                     yield np.load(io.BytesIO(process.stdout.read(length)), allow_pickle=False)
+                    with _time_limit(process):
+                        mark = process.stdout.read(1)
                 done = mark in (_END, _FAILED)
                 if mark != _END:
                     raise RuntimeError("the decoder failed on this image")
@@ -96,6 +102,18 @@ class _Helper:
                 env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
             )
         return self._process
+
+
+@contextmanager
+def _time_limit(process: subprocess.Popen) -> Iterator[None]:
+    """End the helper if it takes longer; who waits for its answer then reads nothing."""
+    timer = threading.Timer(FRAME_LIMIT_S, process.kill)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 _helper = _Helper()

@@ -76,7 +76,7 @@ class SliceDataset:
         Raises:
             DataError: a missing folder, an unknown layout, or a contrast without a readable image.
         """
-        files = [item for folder in folders for item in _find_files(Path(folder))]
+        files = [item for folder in folders for item in find_files(Path(folder))]
         stacks: dict[str, list[torch.Tensor]] = {c: [] for c in CONTRASTS}
         labels: dict[str, list[str]] = {c: [] for c in CONTRASTS}
         skipped = []
@@ -226,7 +226,7 @@ class ImagePool:
         self.images, self.labels = list(state.get("images", [])), list(state.get("labels", []))
 
 
-def _find_files(folder: Path) -> list[tuple[str, str, Path]]:
+def find_files(folder: Path) -> list[tuple[str, str, Path]]:
     """(contrast, source, path) of every file in a training folder, sorted."""
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")

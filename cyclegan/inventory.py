@@ -17,7 +17,7 @@ from PIL import Image
 from scipy import ndimage
 
 from cyclegan import CONTRASTS
-from cyclegan.data import _find_files
+from cyclegan.data import find_files
 from cyclegan.preprocess import Frame, head_mask, scale_intensity
 from cyclegan.volume import ReadError, read_volume
 
@@ -86,7 +86,7 @@ def take_inventory(
     found = [
         (contrast, source, path, False)
         for folder in folders
-        for contrast, source, path in _find_files(Path(folder))
+        for contrast, source, path in find_files(Path(folder))
     ]
     if pairs is not None:
         found += _pair_files(Path(pairs))
@@ -118,7 +118,7 @@ def take_inventory(
 
 
 def _pair_files(pairs: Path) -> list[tuple[str, str, Path, bool]]:
-    """Files of a pairs folder, as `_find_files` lists those of a training folder."""
+    """Files of a pairs folder, as `find_files` lists those of a training folder."""
     return [
         (contrast, f"{pairs.resolve().name}/{path.stem.rsplit('_', 1)[0]}", path, True)
         for contrast in CONTRASTS

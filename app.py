@@ -18,6 +18,7 @@ from typing import Any
 
 import gradio as gr
 from gradio.utils import get_upload_folder
+from starlette.middleware import Middleware
 
 from cyclegan import Translator
 from cyclegan.calibration import Calibration
@@ -34,6 +35,7 @@ from cyclegan.web.controls import (
     after_truth,
 )
 from cyclegan.web.examples import EXAMPLES
+from cyclegan.web.headers import SecurityHeaders
 from cyclegan.web.outbox import route
 from cyclegan.web.page import Page
 from cyclegan.web.session import Session
@@ -464,6 +466,7 @@ def launch_options(app: gr.Blocks) -> dict[str, Any]:
             "redoc_url": None,
             "openapi_url": None,
             "routes": [app.results],
+            "middleware": [Middleware(SecurityHeaders)],
         },
     }
 

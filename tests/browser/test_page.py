@@ -152,6 +152,26 @@ def translate(page, to):
     wait_until_translated(page, to)
 
 
+def test_the_browser_is_held_to_this_origin_and_nothing_of_the_page_breaks(chromium, url):
+    context = chromium.new_context(viewport={"width": 1400, "height": 900})
+    page, complaints = context.new_page(), []
+    page.on("console", lambda line: complaints.append(line.text))
+    answer = page.goto(url)
+    policy = answer.headers["content-security-policy"]
+    assert "connect-src 'self'" in policy
+    assert "https://huggingface.co" in policy.split("frame-ancestors")[1]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["referrer-policy"] == "no-referrer"
+    page.wait_for_selector(".viewer[data-ready]")
+    page.get_by_role("button", name="Simulated T1", exact=True).click()
+    page.wait_for_selector("[data-panel=translated].filled", timeout=60_000)
+    assert [text for text in complaints if "Content Security Policy" in text] == []
+    sent = page.evaluate("fetch('https://example.org').then(() => 'sent', () => 'refused')")
+    assert sent == "refused"
+    assert any("Content Security Policy" in text for text in complaints)  # that was the reason
+    context.close()
+
+
 def test_a_slice_is_translated_both_ways(page, url, uploads, slice_file):
     open_file(page, slice_file)
     assert "orientation unknown" in page.inner_text(".viewer-caption")

@@ -69,6 +69,41 @@ def export_weights(
     return folder
 
 
+def read_checked(
+    folder: Path, names: tuple[str, str], expected: int, remedy: str
+) -> tuple[dict[str, Any], bytes]:
+    """Read a config and the weights whose checksum it holds.
+
+    Args:
+        folder: where both are.
+        names: of the config and of the weights file.
+        expected: format number of the config.
+        remedy: what to say when one is missing, after a semicolon.
+
+    Raises:
+        CheckpointError: missing or damaged files, another format, or a checksum that does not
+            match.
+    """
+    config_path, weights_path = (folder / name for name in names)
+    try:
+        config = json.loads(config_path.read_text())
+        data = weights_path.read_bytes()
+    except FileNotFoundError as error:
+        missing = Path(error.filename).name
+        raise CheckpointError(f"{folder}: {missing} is missing; {remedy}") from None
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise CheckpointError(f"{config_path}: not a JSON file") from None
+    if not isinstance(config, dict) or config.get("format") != expected:
+        raise CheckpointError(f"{config_path}: unknown format; expected format {expected}")
+    checksum = hashlib.sha256(data).hexdigest()
+    if checksum != config.get("sha256"):
+        raise CheckpointError(
+            f"{weights_path}: checksum {checksum[:12]} does not match the config; the file is "
+            "damaged or belongs to another config, copy both files again"
+        )
+    return config, data
+
+
 def load_weights(folder: str | Path) -> tuple[dict[str, nn.Module], dict[str, Any]]:
     """Read a weights folder: (wanted contrast -> generator in float32, config).
 
@@ -77,24 +112,8 @@ def load_weights(folder: str | Path) -> tuple[dict[str, nn.Module], dict[str, An
             does not fit the weights.
     """
     folder = Path(folder)
-    try:
-        config = json.loads((folder / CONFIG).read_text())
-        data = (folder / WEIGHTS).read_bytes()
-    except FileNotFoundError as error:
-        missing = Path(error.filename).name
-        raise CheckpointError(
-            f"{folder}: {missing} is missing; a weights folder holds {CONFIG} and {WEIGHTS}"
-        ) from None
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        raise CheckpointError(f"{folder / CONFIG}: not a JSON file") from None
-    if not isinstance(config, dict) or config.get("format") != FORMAT:
-        raise CheckpointError(f"{folder / CONFIG}: unknown format; expected format {FORMAT}")
-    checksum = hashlib.sha256(data).hexdigest()
-    if checksum != config.get("sha256"):
-        raise CheckpointError(
-            f"{folder / WEIGHTS}: checksum {checksum[:12]} does not match the config; the file is "
-            "damaged or belongs to another config, copy both files again"
-        )
+    remedy = f"a weights folder holds {CONFIG} and {WEIGHTS}"
+    config, data = read_checked(folder, (CONFIG, WEIGHTS), FORMAT, remedy)
     try:
         tensors = load(data)
         generators = {}

@@ -7,7 +7,6 @@ A small classifier that warns and never blocks. Its weights lie beside the gener
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from scipy import ndimage
 from torch import nn
 
 from cyclegan import OTHER
-from cyclegan.checkpoint import CheckpointError, file_sha256
+from cyclegan.checkpoint import CheckpointError, file_sha256, read_checked
 from cyclegan.preprocess import Frame, head_mask, scale_intensity
 
 CONFIG, WEIGHTS = "checks.json", "checks.safetensors"
@@ -133,23 +132,8 @@ class InputCheck:
                 that does not fit the weights.
         """
         folder = Path(folder)
-        try:
-            config = json.loads((folder / CONFIG).read_text())
-            data = (folder / WEIGHTS).read_bytes()
-        except FileNotFoundError as error:
-            missing = Path(error.filename).name
-            raise CheckpointError(
-                f"{folder}: {missing} is missing; python -m cyclegan.check_training makes it"
-            ) from None
-        except (json.JSONDecodeError, UnicodeDecodeError):
-            raise CheckpointError(f"{folder / CONFIG}: not a JSON file") from None
-        if not isinstance(config, dict) or config.get("format") != FORMAT:
-            raise CheckpointError(f"{folder / CONFIG}: unknown format; expected format {FORMAT}")
-        if hashlib.sha256(data).hexdigest() != config.get("sha256"):
-            raise CheckpointError(
-                f"{folder / WEIGHTS}: its checksum does not match {CONFIG}; the file is damaged or "
-                "belongs to another config, copy both files again"
-            )
+        remedy = "python -m cyclegan.check_training makes it"
+        config, data = read_checked(folder, (CONFIG, WEIGHTS), FORMAT, remedy)
         try:
             if config["kinds"] != list(KINDS):
                 raise KeyError(f"kinds {config['kinds']}")

@@ -96,7 +96,7 @@ def frames_of(dataset: pydicom.Dataset, source: int = 0) -> list[Frame]:
     uids = str(dataset.get("SOPClassUID") or ""), str(dataset.get("SOPInstanceUID") or "")
     series = {
         "series": str(dataset.get("SeriesInstanceUID") or ""),
-        "number": _number(dataset.get("SeriesNumber")),
+        "number": number_of(dataset.get("SeriesNumber")),
         # Each multi-frame object is a stack of its own.
         "object": uids[1] or source if total > 1 or enhanced else None,
         "matrix": (int(dataset.Rows), int(dataset.Columns)),
@@ -116,9 +116,9 @@ def frames_of(dataset: pydicom.Dataset, source: int = 0) -> list[Frame]:
             **series,
             "stack": str(content["StackID"] or ""),
             "pixel": tuple(np.round(spacing[1:], 4)) if spacing else None,
-            "echo": _number(echo if echo is not None else dataset.get("EchoTime")),
+            "echo": number_of(echo if echo is not None else dataset.get("EchoTime")),
             "kind": tuple(
-                map(str, _values(kind if kind is not None else dataset.get("ImageType")))
+                map(str, values_of(kind if kind is not None else dataset.get("ImageType")))
             ),
         }
         rank = (
@@ -139,7 +139,7 @@ def frames_of(dataset: pydicom.Dataset, source: int = 0) -> list[Frame]:
                 cosines=cosines,
                 spacing=spacing,
                 traits=traits,
-                rank=tuple(_number(value) or 0.0 for value in rank),
+                rank=tuple(number_of(value) or 0.0 for value in rank),
             )
         )
     return frames
@@ -247,11 +247,13 @@ def _spacing(dataset: pydicom.Dataset, index: int) -> tuple[float, float, float]
     return spacing if all(np.isfinite(spacing)) and min(spacing) > 0 else None
 
 
-def _values(element) -> list:
+def values_of(element) -> list:
+    """The values of an attribute that may have none, one or several."""
     return [] if element is None else [element] if isinstance(element, str) else list(element)
 
 
-def _number(value) -> float | None:
+def number_of(value) -> float | None:
+    """A number, or None where the header holds something else."""
     try:
         return float(value)
     except (TypeError, ValueError):

@@ -6,7 +6,7 @@ import re
 
 import pydicom
 
-from cyclegan.reading.dicom_frames import attribute
+from cyclegan.reading.dicom_frames import attribute, number_of, values_of
 
 # Names of contrasts and techniques that contain or accompany "T1" or "T2" without being them.
 _OTHER = re.compile(
@@ -29,11 +29,11 @@ def contrast_from_header(dataset: pydicom.Dataset, frame: int = 0) -> str | None
     """
     keywords = ("SeriesDescription", "ProtocolName", "SequenceName", "PulseSequenceName")
     kind = attribute(dataset, frame, "MRImageFrameTypeSequence", "FrameType")
-    kind = _values(kind if kind is not None else dataset.get("ImageType"))
+    kind = values_of(kind if kind is not None else dataset.get("ImageType"))
     names = [dataset.get(keyword) or "" for keyword in keywords]
     text = " ".join(map(str, [*names, *kind])).lower()
     text = text.replace("_", " ")
-    technique = {str(part) for part in _values(dataset.get("ScanningSequence"))}
+    technique = {str(part) for part in values_of(dataset.get("ScanningSequence"))}
     if (
         _NOT_MAGNITUDE.intersection(kind)
         or _OTHER.search(text)
@@ -61,13 +61,13 @@ def _contrast_from_times(dataset: pydicom.Dataset, frame: int, technique: set[st
 
     The bounds enclose what brain protocols use at 1.5 and 3 T, and leave gaps where they overlap.
     """
-    echo = _milliseconds(
+    echo = number_of(
         attribute(dataset, frame, "MREchoSequence", "EffectiveEchoTime") or dataset.get("EchoTime")
     )
-    repetition = _milliseconds(
+    repetition = number_of(
         attribute(dataset, frame, "MRTimingAndRelatedParametersSequence", "RepetitionTime")
     )
-    inversion = _milliseconds(
+    inversion = number_of(
         attribute(dataset, frame, "MRModifierSequence", "InversionTimes")
         or dataset.get("InversionTime")
     )
@@ -82,14 +82,3 @@ def _contrast_from_times(dataset: pydicom.Dataset, frame: int, technique: set[st
     if technique == {"SE"} and 250 <= repetition <= 1000 and echo <= 25:
         return "T1"
     return "neither" if repetition >= 2000 and technique == {"SE"} and echo <= 40 else None
-
-
-def _values(element) -> list:
-    return [] if element is None else [element] if isinstance(element, str) else list(element)
-
-
-def _milliseconds(value) -> float | None:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return None

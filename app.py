@@ -306,9 +306,13 @@ def create_app(weights: str = "weights") -> gr.Blocks:
             """
             return page.answer(file, to, truth)
 
-        def then_look_again(event: Any) -> None:
-            # Each runs, and ends at once when another slice is on screen by then.
-            event.then(
+        def react(
+            listen: Callable, handler: Callable, inputs: Any, outputs: Any, **options: Any
+        ) -> None:
+            """Answer an event that changes the slice on screen, then look at that slice again."""
+            options = {"show_progress_on": parts["message"], **on_model, **options}
+            # Each look runs, and ends at once when another slice is on screen by then.
+            listen(handler, inputs, outputs, **options).then(
                 one_by_one(page.look_again),
                 session,
                 parts["viewer"],
@@ -340,16 +344,6 @@ def create_app(weights: str = "weights") -> gr.Blocks:
             show_progress_on=parts["message"],
             **on_model,
         )
-        for number, button in enumerate(examples):
-            then_look_again(
-                button.click(
-                    open_example,
-                    gr.State(number),
-                    everything,
-                    show_progress_on=parts["message"],
-                    **on_model,
-                )
-            )
         parts["direction"].input(
             choose_direction,
             [session, parts["direction"]],
@@ -357,62 +351,44 @@ def create_app(weights: str = "weights") -> gr.Blocks:
             show_progress="hidden",
             **private,
         )
-        then_look_again(
-            parts["switch"].click(
-                switch_direction,
-                [session, parts["slider"]],
-                everything,
-                show_progress_on=parts["message"],
-                **on_model,
-            )
+        wanted = [session, parts["direction"], parts["slider"]]
+        for number, button in enumerate(examples):
+            react(button.click, open_example, gr.State(number), everything)
+        react(parts["switch"].click, switch_direction, [session, parts["slider"]], everything)
+        react(
+            parts["truth_upload"].upload,
+            load_truth,
+            [session, parts["truth_upload"], parts["direction"]],
+            everything,
+            preprocess=False,
+            show_progress_on=parts["truth_message"],
         )
-        then_look_again(
-            parts["truth_upload"].upload(
-                load_truth,
-                [session, parts["truth_upload"], parts["direction"]],
-                everything,
-                preprocess=False,
-                show_progress_on=parts["truth_message"],
-                **on_model,
-            )
+        react(
+            parts["drop_truth"].click,
+            remove_truth,
+            session,
+            everything,
+            show_progress_on=parts["truth_message"],
         )
-        then_look_again(
-            parts["drop_truth"].click(
-                remove_truth,
-                session,
-                everything,
-                show_progress_on=parts["truth_message"],
-                **on_model,
-            )
-        )
-        then_look_again(
-            parts["translate"].click(
-                translate_slice,
-                [session, parts["direction"], parts["slider"]],
-                in_step,
-                show_progress_on=parts["message"],
-                **on_model,
-            )
-        )
-        then_look_again(
-            parts["translate_all"].click(
-                translate_volume,
-                [session, parts["direction"], parts["slider"]],
-                in_step,
-                show_progress="hidden",  # the steps show their own
-                **on_volume,
-            )
+        react(parts["translate"].click, translate_slice, wanted, in_step)
+        react(
+            parts["translate_all"].click,
+            translate_volume,
+            wanted,
+            in_step,
+            show_progress="hidden",  # the steps show their own
+            show_progress_on=None,
+            **on_volume,
         )
         parts["cancel"].click(page.cancel, session, None, queue=False, **private)
-        then_look_again(
-            parts["slider"].input(
-                in_one_sentence(page.show_slice),
-                [session, parts["slider"]],
-                parts["viewer"],
-                trigger_mode="always_last",
-                show_progress="hidden",
-                **on_model,
-            )
+        react(
+            parts["slider"].input,
+            in_one_sentence(page.show_slice),
+            [session, parts["slider"]],
+            parts["viewer"],
+            trigger_mode="always_last",
+            show_progress="hidden",
+            show_progress_on=None,
         )
         for button, save, where in (
             (parts["png"], save_slice, on_model),

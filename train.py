@@ -153,6 +153,7 @@ def _masker(path: Path, simulator: Simulator, config: TrainConfig) -> UNetGenera
         masker = new_masker()
         load_model(masker, path)
         return masker.to(simulator.device).eval()
+    torch.manual_seed(config.seed)  # its initial weights
     rng = torch.Generator().manual_seed(config.seed)
     masker = train_masker(simulator, rng, config.strip_steps)
     path.parent.mkdir(parents=True, exist_ok=True)

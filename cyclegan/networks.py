@@ -118,7 +118,9 @@ class UNetGenerator(nn.Module):
         ):
             h = stage(F.interpolate(up(h), scale_factor=2, mode="nearest") + skip)
         h = F.silu(F.pixel_shuffle(self.unfold(F.silu(h)), 2))  # (B, 8, H, W)
-        out = torch.sigmoid(self.head(torch.cat([h, 2 * x - 1], dim=1)))
+        # In float32 whatever the rest runs in: bfloat16 has 128 grey values from 0.5 to 1.
+        with torch.autocast(x.device.type, enabled=False):
+            out = torch.sigmoid(self.head(torch.cat([h.float(), 2 * x.float() - 1], dim=1)))
         return out[..., :height, :width]
 
 

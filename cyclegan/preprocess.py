@@ -82,12 +82,23 @@ def head_mask(image: np.ndarray) -> np.ndarray:
         (H, W) bool; specks smaller than 2 % of the largest part are dropped.
     """
     sigma = max(image.shape) * SMOOTHING
-    mask = ndimage.binary_fill_holes(ndimage.gaussian_filter(image, sigma) > FOREGROUND)
+    mask = _fill_holes(ndimage.gaussian_filter(image, sigma) > FOREGROUND)
     parts, count = ndimage.label(mask)
     if count > 1:
         sizes = np.bincount(parts.ravel())[1:]
         mask = np.isin(parts, 1 + np.flatnonzero(sizes >= 0.02 * sizes.max()))
     return mask
+
+
+def _fill_holes(mask: np.ndarray) -> np.ndarray:
+    """As `scipy.ndimage.binary_fill_holes`, which dilates step by step and took most of the time
+    of a head mask: here a hole is a gap that does not reach the border."""
+    gaps, count = ndimage.label(~mask)
+    outside = np.zeros(count + 1, bool)
+    for border in (gaps[0], gaps[-1], gaps[:, 0], gaps[:, -1]):
+        outside[border] = True
+    outside[0] = False  # the mask itself
+    return ~outside[gaps]
 
 
 @dataclass(frozen=True)

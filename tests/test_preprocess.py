@@ -117,3 +117,12 @@ def test_head_mask_fills_dark_holes_and_drops_specks():
     mask = head_mask(image)
     assert mask[65, 65]
     assert not mask[4, 4]
+
+
+def test_a_hole_of_the_head_is_filled_and_a_bay_is_not():
+    image = blob(128, 128, 10, 10, 100)
+    image[50:66, 50:66] = 0  # a sinus
+    image[56:72, 96:] = 0  # from outside into the cheek
+    mask = head_mask(image)
+    assert mask[52:64, 52:64].all()
+    assert not mask[60:68, 104:].any()

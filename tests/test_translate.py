@@ -125,3 +125,16 @@ def test_shipped_weights_reverse_the_contrast_of_a_phantom(shipped, head):
 
 def test_shipped_weights_are_at_most_ten_megabytes():
     assert (WEIGHTS / "model.safetensors").stat().st_size <= 10_000_000
+
+
+def test_bfloat16_differs_by_less_than_eight_bits_and_keeps_more_grey_values():
+    image = simulate_pair(draw_slice(3, level=0.5), np.random.default_rng(0)).t1
+    image = np.clip(image + 0.02, 0, 1)  # brighter ones, where bfloat16 is coarse
+    exact, quick = (
+        Translator.from_pretrained(WEIGHTS, device="cpu", precision=p).cycle(image, to="T2")
+        for p in (torch.float32, torch.bfloat16)
+    )
+    for name in ("translated", "reconstructed"):
+        one, other = getattr(exact, name), getattr(quick, name)
+        assert 0 < np.abs(one - other).mean() < 0.5 / 255
+        assert len(np.unique(other)) > 2000

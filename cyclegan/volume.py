@@ -186,6 +186,18 @@ def damage_refused(name: str, kind: str) -> Iterator[None]:
         ) from error
 
 
+def parts(path: Path) -> tuple[Path, ...]:
+    """The files that `read_volume(path)` decodes: both halves of an .hdr/.img pair, else the one.
+
+    Raises:
+        ReadError: a file with one of these two extensions is missing or cannot be opened.
+    """
+    if split_name(path.name)[1] not in (".hdr", ".img"):
+        return (path,)
+    header, image = _pair(path, file_head(path))
+    return (header, image) if image else (path,)
+
+
 def _pair(path: Path, head: bytes) -> tuple[Path, Path | None]:
     """The header and the image of a pair as far as they lie side by side, else (path, None)."""
     stem, suffix = split_name(path.name)

@@ -33,6 +33,7 @@ from cyclegan.hub import model_card, prepare_push, push, weights_folder
 from cyclegan.inventory import take_inventory
 from cyclegan.networks import GENERATORS, UNetGenerator
 from cyclegan.phantom import draw_slice
+from cyclegan.precision import multiplies_bfloat16
 from cyclegan.run_evaluation import final_evaluation, make_validation
 from cyclegan.run_report import write_report
 from cyclegan.runlog import DATA, record_run, write_json
@@ -88,7 +89,8 @@ def build(options: argparse.Namespace) -> Trainer:
     """Load the data and make the trainer."""
     names = {f.name for f in dataclasses.fields(TrainConfig)}
     config = TrainConfig(**{k: v for k, v in vars(options).items() if k in names})
-    precision = options.precision or ("bf16" if _bfloat16_is_fast() else "no")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    precision = options.precision or ("bf16" if multiplies_bfloat16(device) else "no")
     if options.track and options.track not in [t.value for t in get_available_trackers()]:
         raise ValueError(f"--track {options.track}: not installed; pip install {options.track}")
     accelerator = Accelerator(
@@ -205,13 +207,6 @@ def _finish(options: argparse.Namespace, weights: Path) -> None:
     if options.push_to_hub:
         card = model_card(weights.parent, options.push_to_hub, options.license)
         print(f"pushed to {push(options.push_to_hub, weights.parent, card)}")
-
-
-def _bfloat16_is_fast() -> bool:
-    """Whether this device multiplies bfloat16 matrices natively."""
-    if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported()
-    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -33,6 +33,7 @@ from cyclegan.check_data import (
     add_turned,
 )
 from cyclegan.checks import KINDS, SIZE, CheckNetwork, export_check
+from cyclegan.precision import multiplies_bfloat16
 
 PHANTOM_SLICES = 5  # of each drawn head
 # Assumed among uploaded brain slices. Chosen with an eye on validation: 0.15 misses one FLAIR slice
@@ -185,7 +186,7 @@ def fit(
         size = config.start_size if step <= config.start_share * config.steps else SIZE
         images, allowed = sampler.draw(config.batch, rng)
         images = augment(images, size, rng).contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16, enabled=_bfloat16_is_fast()):
+        with torch.autocast("cpu", torch.bfloat16, enabled=multiplies_bfloat16("cpu")):
             logits = network(images)
         loss = partial_loss(logits, allowed)
         optimiser.zero_grad(set_to_none=True)
@@ -266,10 +267,6 @@ def main(arguments: list[str] | None = None) -> int:
     )
     print(f"temperature {temperature:.2f}; input check written to {folder}")
     return 0
-
-
-def _bfloat16_is_fast() -> bool:
-    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 if __name__ == "__main__":

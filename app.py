@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,7 @@ from cyclegan.checkpoint import CheckpointError
 from cyclegan.checks import InputCheck
 from cyclegan.hub import weights_folder
 from cyclegan.web import failures
+from cyclegan.web.aborted import AbortedUploads
 from cyclegan.web.controls import (
     OF_OPENING,
     after_direction,
@@ -35,6 +37,7 @@ from cyclegan.web.controls import (
     after_truth,
 )
 from cyclegan.web.examples import EXAMPLES
+from cyclegan.web.folder import claim_folder
 from cyclegan.web.headers import SecurityHeaders
 from cyclegan.web.outbox import route
 from cyclegan.web.page import Page
@@ -191,6 +194,20 @@ def forget_expired(session: Session | None) -> None:
     """Drop the scan of a tab that has been idle for `FORGET_AFTER_S`."""
     if session is not None:
         session.clear()
+
+
+def forget_session(app: gr.Blocks, tab: str) -> None:
+    """Drop what Gradio itself holds for a closed tab: parts as they were, answers not fetched.
+
+    It would keep them for an hour or longer, and the names of uploads for good.
+    """
+    with app.state_holder.lock:
+        app.state_holder.session_data.pop(tab, None)
+        app.state_holder.time_last_used.pop(tab, None)
+    app._queue.pending_messages_per_session.pop(tab, None)
+    app.upload_file_set.difference_update(
+        [path for path in app.upload_file_set if not os.path.exists(path)]
+    )
 
 
 def create_app(weights: str = "weights") -> gr.Blocks:
@@ -405,6 +422,7 @@ def create_app(weights: str = "weights") -> gr.Blocks:
 
         def forget(request: gr.Request) -> None:
             page.forget(request.session_hash)
+            forget_session(app, request.session_hash)
 
         app.unload(forget)
     app.results = route(page.outbox)
@@ -442,7 +460,7 @@ def launch_options(app: gr.Blocks) -> dict[str, Any]:
             "redoc_url": None,
             "openapi_url": None,
             "routes": [app.results],
-            "middleware": [Middleware(SecurityHeaders)],
+            "middleware": [Middleware(SecurityHeaders), Middleware(AbortedUploads)],
         },
     }
 
@@ -458,6 +476,9 @@ def main() -> None:
     host = arguments.host or os.environ.get("GRADIO_SERVER_NAME")
     if host is None and os.environ.get("SPACE_ID"):
         host = "0.0.0.0"  # a Space is reached through its proxy
+    os.environ["GRADIO_TEMP_DIR"] = str(claim_folder(os.environ.get("GRADIO_TEMP_DIR")))
+    # What a container is stopped with; Gradio closes in order, and uploads are removed.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app = create_app(arguments.weights)
     except CheckpointError as error:

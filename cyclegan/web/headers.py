@@ -29,10 +29,16 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
 }
+# Parts of the page itself. Everything else may carry a reader's pixels or the name of a file, and
+# a browser writes to its disk whatever it may keep, event streams too.
+KEPT_BY_BROWSERS = ("/assets/", "/static/", "/theme.css", "/favicon.ico")
 
 
 class SecurityHeaders:
-    """ASGI middleware that adds `HEADERS` to every response that does not set them itself."""
+    """ASGI middleware that adds `HEADERS` to every response that does not set them itself.
+
+    What is not one of `KEPT_BY_BROWSERS` gets `Cache-Control: no-store` (RFC 9111, 5.2.2.5).
+    """
 
     def __init__(self, app: ASGIApp):
         self.app = app
@@ -43,6 +49,9 @@ class SecurityHeaders:
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
+                path = scope["path"].removeprefix(scope.get("root_path", ""))
+                if not path.startswith(KEPT_BY_BROWSERS):
+                    headers["Cache-Control"] = "no-store"
             await send(message)
 
         await self.app(scope, receive, send_with_headers if scope["type"] == "http" else send)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pydicom
 
+from cyclegan.deadline import check_time
 from cyclegan.reading import dicom, nifti
 from cyclegan.reading.archive import Member, members_of
 from cyclegan.reading.dicom_frames import Frame, Stack, frames_of, stacks
@@ -120,6 +121,7 @@ def _choices(
     for member in members:
         if id(member) in images:
             continue
+        check_time()
         try:
             kind = file_kind(member.data[:1024], member.name)
         except ReadError as error:
@@ -210,6 +212,7 @@ def _dicom_choices(
     seen = set()
     members, headers = [], []
     for member, header in objects:
+        check_time()
         try:
             with quiet(), damage_refused(member.name, "DICOM"):
                 found = frames_of(header, len(members))

@@ -8,6 +8,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from cyclegan.deadline import check_time
 from cyclegan.volume import MAX_FILE_BYTES, ZIP_MAGIC, ReadError, damage_refused, file_head
 
 MAX_ENTRIES = 10_000
@@ -49,6 +50,7 @@ def members_of(paths: list[Path]) -> tuple[list[Member], dict[str, list[str]]]:
     left_out: dict[str, list[str]] = defaultdict(list)
     budget = MAX_FILE_BYTES
     for path in paths:
+        check_time()
         try:
             head = file_head(path)
         except ReadError:
@@ -120,6 +122,7 @@ def _inflated(
     packed = min(entry.compress_size, archive.start_dir)  # what is packed lies before the list
     with archive.open(entry) as stream:
         while chunk := stream.read(_CHUNK):
+            check_time()
             content += chunk
             if len(content) > budget:
                 raise _too_large(archive_name)

@@ -10,6 +10,7 @@ from typing import BinaryIO
 import numpy as np
 import pydicom
 
+from cyclegan.deadline import check_time
 from cyclegan.reading import dicom_decode, dicom_frames, dicom_values
 from cyclegan.reading.dicom_frames import Stack
 from cyclegan.reading.dicom_parse import parse, quiet
@@ -68,6 +69,7 @@ def _read_stack(stack: Stack, load: Callable[[int], pydicom.Dataset], name: str)
     for source, wanted in places.items():
         dataset = load(source)
         for index, values in _images(dataset, sorted(wanted), name):
+            check_time()
             stored[wanted[index]] = values
             if not np.isnan(values).all():
                 low, high = min(low, np.nanmin(values)), max(high, np.nanmax(values))

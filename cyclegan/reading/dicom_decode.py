@@ -21,6 +21,8 @@ import numpy as np
 import pydicom
 from pydicom.pixels import iter_pixels
 
+from cyclegan.deadline import TimeLimitExceeded, check_time, time_left
+
 # All that decoding needs (PS3.3 C.7.6.3); the rest, the patient's name too, stays here.
 _NEEDED = (
     "SamplesPerPixel",
@@ -69,7 +71,7 @@ class _Helper:
         self._owner = 0
 
     def frames(self, data: bytes) -> Iterator[np.ndarray]:
-        with self._lock:
+        with self._turn():
             process = self._running()
             done = False
             try:
@@ -77,11 +79,13 @@ class _Helper:
                     process.stdin.write(len(data).to_bytes(8, "big") + data)
                     process.stdin.flush()
                     mark = process.stdout.read(1)
+                check_time()  # rather than blame the image for a helper ended by the limit
                 while mark == _FRAME:
                     length = int.from_bytes(process.stdout.read(8), "big")
                     yield np.load(io.BytesIO(process.stdout.read(length)), allow_pickle=False)
                     with _time_limit(process):
                         mark = process.stdout.read(1)
+                    check_time()
                 done = mark in (_END, _FAILED)
                 if mark != _END:
                     raise RuntimeError("the decoder failed on this image")
@@ -89,6 +93,17 @@ class _Helper:
                 if not done:  # it died, or the rest of its answer is not wanted any more
                     process.kill()
                     process.wait()
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Wait for the lock, but not beyond the time limit of the work that wants it."""
+        left = time_left()
+        if not self._lock.acquire(timeout=-1 if left is None else left):
+            raise TimeLimitExceeded
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     def _running(self) -> subprocess.Popen:
         # After a fork the pipes are the parent's, so the child needs a helper of its own.
@@ -107,7 +122,9 @@ class _Helper:
 @contextmanager
 def _time_limit(process: subprocess.Popen) -> Iterator[None]:
     """End the helper if it takes longer; who waits for its answer then reads nothing."""
-    timer = threading.Timer(FRAME_LIMIT_S, process.kill)
+    left = time_left()
+    seconds = FRAME_LIMIT_S if left is None else min(FRAME_LIMIT_S, left)
+    timer = threading.Timer(seconds, process.kill)
     timer.daemon = True
     timer.start()
     try:

@@ -16,6 +16,7 @@ from pydicom.filereader import read_dataset, read_preamble
 from pydicom.pixels import get_decoder
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
 
+from cyclegan.deadline import check_time
 from cyclegan.reading import dicom_frames
 from cyclegan.volume import MAX_VOXELS, ReadError, check_claimed_size
 
@@ -72,6 +73,7 @@ def _refuse_deflated_bomb(stream: BinaryIO, name: str) -> None:
     inflator, inflated = zlib.decompressobj(-zlib.MAX_WBITS), 0
     while deflated and not inflator.eof:
         # A kilobyte inflates to a megabyte at most, and nothing of it is kept.
+        check_time()
         packed = stream.read(2**10)
         inflated += len(inflator.decompress(packed))
         if not packed or inflated > MAX_INFLATED_BYTES:

@@ -18,6 +18,7 @@ import nibabel as nib
 import numpy as np
 from nibabel.orientations import io_orientation
 
+from cyclegan.deadline import check_time
 from cyclegan.reading.geometry import is_usable, spacing_of, turn_for_reading
 from cyclegan.volume import (
     MAX_FILE_BYTES,
@@ -274,6 +275,7 @@ def _planes(name: str, layout: Layout, volumes: range) -> Iterator[np.ndarray]:
     with _unpacked(layout.voxels) as unpacked, np.errstate(over="ignore", invalid="ignore"):
         unpacked.seek(layout.start + volumes.start * depth * plane_bytes)
         for number in range(len(volumes) * depth):
+            check_time()
             data = unpacked.read(plane_bytes)
             if len(data) < plane_bytes:
                 raise ReadError(

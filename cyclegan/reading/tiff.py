@@ -14,6 +14,7 @@ import numpy as np
 import tifffile
 from PIL import Image
 
+from cyclegan.deadline import check_time
 from cyclegan.reading.raster import apply_exif_orientation, decode, grey, slices_without_geometry
 from cyclegan.volume import ReadError, Volume, check_claimed_size
 
@@ -122,5 +123,6 @@ def _white_high(pixels: np.ndarray, page: tifffile.TiffPage) -> np.ndarray:
 
 
 def _upright(pixels: np.ndarray, page: tifffile.TiffPage, name: str) -> np.ndarray:
+    check_time()
     tag = page.tags.get("Orientation")
     return apply_exif_orientation(grey(pixels, name), int(tag.value) if tag else 1)

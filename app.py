@@ -42,10 +42,11 @@ from cyclegan.web.headers import SecurityHeaders
 from cyclegan.web.outbox import route
 from cyclegan.web.page import Page
 from cyclegan.web.session import Session
+from cyclegan.web.slices import routes
 from cyclegan.web.status import status
 
 VIEWER = Path(__file__).parent / "cyclegan" / "viewer"
-SCRIPTS = ("viewer", "findings", "controls")  # one function body; the last one starts it
+SCRIPTS = ("viewer", "findings", "slices", "controls")  # one function body; the last one starts it
 DIRECTIONS = [("T1 → T2", "T2"), ("T2 → T1", "T1")]
 SAVES = (("NIfTI", "nifti"), ("DICOM", "dicom"), ("Everything (zip)", "everything"))
 INTRODUCTION = """<h1>T1 ↔ T2 brain MRI translation</h1>
@@ -65,6 +66,9 @@ SAVE_FILE = """(file) => {
 }"""
 WITH_WINDOW = """(session, position, window) =>
   [session, position, document.querySelector("#viewer .viewer").dataset.window]"""
+# The viewer shows a slice that it has already, and the server needs not send it.
+WITH_KEPT = """(session, position) =>
+  [session, position, document.querySelector("#viewer .viewer").keeps(position)]"""
 
 
 in_one_sentence = partial(failures.in_one_sentence, error=gr.Error)
@@ -238,6 +242,7 @@ def create_app(weights: str = "weights") -> gr.Blocks:
         session = gr.State(None, time_to_live=FORGET_AFTER_S, delete_callback=forget_expired)
         file_to_save = gr.JSON(visible=False)
         window = gr.Textbox(visible=False)
+        kept = gr.Checkbox(visible=False)
 
         placed, examples = lay_out()
         parts = {"session": session, "file_to_save": file_to_save, **placed}
@@ -282,6 +287,10 @@ def create_app(weights: str = "weights") -> gr.Blocks:
         @in_one_sentence
         def translate_slice(state: Any, to: str, position: int) -> dict:
             return on_page(after_step(state, page.translate(state, to, position)))
+
+        @in_one_sentence
+        def show_slice(state: Any, position: int, is_kept: bool) -> Any:
+            return page.show_slice(state, position, is_kept) or gr.skip()
 
         def translate_volume(state: Any, to: str, position: int) -> Iterator[dict]:
             for step in in_steps(page.translate_all)(state, to, position):
@@ -400,9 +409,10 @@ def create_app(weights: str = "weights") -> gr.Blocks:
         parts["cancel"].click(page.cancel, session, None, queue=False, **private)
         react(
             parts["slider"].input,
-            in_one_sentence(page.show_slice),
-            [session, parts["slider"]],
+            show_slice,
+            [session, parts["slider"], kept],
             parts["viewer"],
+            js=WITH_KEPT,
             trigger_mode="always_last",
             show_progress="hidden",
             show_progress_on=None,
@@ -425,7 +435,7 @@ def create_app(weights: str = "weights") -> gr.Blocks:
             forget_session(app, request.session_hash)
 
         app.unload(forget)
-    app.results = route(page.outbox)
+    app.routes_in_memory = [route(page.outbox), *routes(page.slices)]
     return app.queue(max_size=64)
 
 
@@ -459,7 +469,7 @@ def launch_options(app: gr.Blocks) -> dict[str, Any]:
             "docs_url": None,
             "redoc_url": None,
             "openapi_url": None,
-            "routes": [app.results],
+            "routes": app.routes_in_memory,
             "middleware": [Middleware(SecurityHeaders), Middleware(AbortedUploads)],
         },
     }

@@ -170,7 +170,7 @@ root.querySelector(".viewer-tools").addEventListener("click", (event) => {
 });
 
 panels.forEach(listen);
-watch("value", () => accept(props.value));
-accept(props.value);
+watch("value", () => receive(props.value));
+receive(props.value);
 draw();
 root.dataset.ready = "true"; // before this, clicks would be lost

@@ -1,14 +1,14 @@
-// The linked viewer: data and drawing. Together with findings.js and controls.js it runs once, as the
+// The linked viewer: data and drawing. Together with findings.js, slices.js and controls.js it runs once, as the
 // body of a function that Gradio calls with `element` (this component's root), `props` (props.value is the last
 // answer of a handler) and `watch`.
 //
-// props.value: {key, index, slices, width, height, aspect, window, directions, caption, notes,
+// props.value: {key, token, run, index, slices, width, height, aspect, window, directions, caption, notes,
 //   provenance, saw, panels: {original|translated|reconstructed|truth|trueDifference: {title, sub, note,
 //   alt, data}}}, where data is base64 of little-endian uint16, row by row, 65535 standing for 1.0 (in
 //   trueDifference 0 stands for -1 and 65535 for 1). A panel that is missing is shown empty. window is
 //   {center, width} in shares of 1 to open with, or null. The cycle error is computed here from original
 //   and reconstruction.
-// A second answer adds to the slice on screen, in findings.js.
+// A second answer adds to the slice on screen, in findings.js. Other slices are fetched ahead in slices.js.
 
 const root = element.querySelector(".viewer");
 const FULL = 65535;
@@ -77,18 +77,30 @@ function decode(base64) {
   return new Uint16Array(bytes.buffer);
 }
 
-function accept(value) {
+// An answer of the server.
+function receive(value) {
   if (value && value.findings) return acceptFindings(value);
   if (!value || !value.panels) return;
   // An answer about a file that has been replaced meanwhile comes too late.
   if (shown && value.key < shown.key) return;
+  // Gradio's value is not to be changed; a copy holds the decoded images.
+  const entries = Object.entries(value.panels).map(([name, panel]) => [
+    name, panel.data ? { ...panel, data: decode(panel.data) } : panel,
+  ]);
+  const before = shown;
+  accept({ ...value, panels: Object.fromEntries(entries) });
+  keepOnly(shown, before);
+}
+
+// Put a slice on screen, its images decoded.
+function accept(value) {
   const before = shown;
   shown = value;
   if (!before || value.key !== before.key) resetView();
   else if (value.run !== before.run) resetWindowsOfResult();
   for (const panel of panels) {
     const given = value.panels[panel.name];
-    panel.pixels = given && given.data ? decode(given.data) : null;
+    panel.pixels = (given && given.data) || null;
     describe(panel, given);
   }
   found = null;
@@ -158,6 +170,9 @@ const LUTS = { map: MAP_LUT, uncertainty: MAP_LUT, signed: SIGNED_LUT };
 function paint(panel) {
   const { width, height } = shown;
   const { center, width: range } = windows[panel.group];
+  const [pixels, ...look] = panel.painted || [];
+  if (pixels === panel.pixels && String(look) === String([panel.group, center, range])) return;
+  panel.painted = [panel.pixels, panel.group, center, range];
   panel.image.width = width;
   panel.image.height = height;
   const context = panel.image.getContext("2d");

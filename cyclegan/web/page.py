@@ -23,6 +23,7 @@ from cyclegan.web.findings import second_look
 from cyclegan.web.notice import preset
 from cyclegan.web.outbox import Outbox
 from cyclegan.web.session import ReaderError, Session
+from cyclegan.web.slices import Slices
 from cyclegan.web.status import done_line, progress, removal, status
 from cyclegan.web.turns import SharedModel
 from cyclegan.web.uploads import Uploads
@@ -86,6 +87,7 @@ class Page:
         self.calibration = calibration or Calibration(None, "No expected ranges are known.")
         self.uploads = Uploads(uploads)
         self.outbox = Outbox()
+        self.slices = Slices(self.model)
         # By browser tab, to forget a scan as soon as its tab closes.
         self._by_tab: weakref.WeakValueDictionary[str, Session] = weakref.WeakValueDictionary()
 
@@ -169,10 +171,15 @@ class Page:
         if (yield from self._whole(session, job, index)):
             yield Step(done_line(session, "all"))
 
-    def show_slice(self, session: Session | None, position: int) -> dict:
-        """Show another slice, in the direction that is on screen."""
-        session = _require(session)
-        return self._shown(session, _index(session, position))
+    def show_slice(
+        self, session: Session | None, position: int, kept: bool = False
+    ) -> dict | None:
+        """Show another slice, in the direction that is on screen; None if the viewer `kept` it."""
+        session, index = _require(session), _index(session, position)
+        if kept:
+            session.shown = index
+            return None
+        return self._shown(session, index)
 
     def cancel(self, session: Session | None) -> None:
         """Stop working on the whole volume; what is done stays done."""
@@ -260,6 +267,7 @@ class Page:
         if before is not None:
             before.clear()
         self._by_tab[tab] = session
+        self.slices.offer(session)
         return Opened(session, shown, to, message, ready=True)
 
     def _whole(self, session: Session, job: int, near: int) -> Iterator[Step]:

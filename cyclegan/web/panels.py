@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,32 +22,46 @@ if TYPE_CHECKING:
 NARROWEST, WIDEST = 0.02, 2.0
 
 
-def encode_uint16(image: np.ndarray) -> str:
-    """Encode (H, W) real in [0, 1] as base64 of little-endian uint16, 65535 standing for 1.
+Encode = Callable[[np.ndarray], Any]
+
+
+def levels(image: np.ndarray) -> np.ndarray:
+    """(H, W) real in [0, 1] as little-endian uint16, 65535 standing for 1.
 
     Sixteen bits keep the depth that a narrow window shows; eight would band.
     """
-    levels = np.rint(np.clip(image, 0, 1) * 65535).astype("<u2")
-    return base64.b64encode(levels.tobytes()).decode("ascii")
+    return np.rint(np.clip(image, 0, 1) * 65535).astype("<u2")
 
 
-def view(session: Session, model: SharedModel, index: int) -> dict[str, Any]:
+def encode_uint16(image: np.ndarray) -> str:
+    """Encode (H, W) real in [0, 1] as base64 of its `levels`."""
+    return base64.b64encode(levels(image).tobytes()).decode("ascii")
+
+
+def view(
+    session: Session, model: SharedModel, index: int, encode: Encode = encode_uint16
+) -> dict[str, Any]:
     """Everything the viewer shows of slice `index`, as JSON (the form is in viewer.js).
 
-    Before the first translation only the original is there. Images go as 16-bit values.
+    Before the first translation only the original is there. Images, (H, W) in [0, 1], go in as
+    `encode` returns them.
     """
     volume, scale, to = session.held(), session.prepared(model).scale, session.to
     row, column = volume.spacing[1:] if volume.spacing else (1.0, 1.0)
     height, width = volume.pixels.shape[1:]
     window = _shown_window(volume, scale)
     size = _size(volume) + ("; shown at the window stored in the file" if window else "")
-    panels = _original(scale.apply(volume.pixels[index]), size)
-    if to is not None:
+    place = _place(volume, index)
+    if to is None:
+        panels = _original(scale.apply(volume.pixels[index]), size, place, encode)
+    else:
         result = session.result(model, index, to)
         truth = session.truth_for(to)
-        panels = _panels(result, to, size, truth) | _truth_panels(truth, result, to, index)
+        panels = _panels(result, to, size, truth, place, encode)
+        panels |= _truth_panels(truth, result, to, index, place, encode)
     return {
         "key": session.key,
+        "token": session.token,
         "run": session.run,
         "index": index,
         "slices": len(volume.pixels),
@@ -65,48 +80,54 @@ def view(session: Session, model: SharedModel, index: int) -> dict[str, Any]:
     }
 
 
-def _original(source: np.ndarray, size: str, read_as: str = "") -> dict[str, Any]:
+def _original(
+    source: np.ndarray, size: str, place: str, encode: Encode, read_as: str = ""
+) -> dict[str, Any]:
     sub = f"as {read_as}" if read_as else ""
     return {
         "original": {
             "title": "Original",
             "sub": sub,
             "note": size,
-            "alt": f"Original slice {sub}".strip(),
-            "data": encode_uint16(source),
+            "alt": f"Original slice {sub}".strip() + place,
+            "data": encode(source),
         }
     }
 
 
-def _panels(result: CycleResult, to: str, size: str, truth: Truth | None) -> dict[str, Any]:
+def _panels(
+    result: CycleResult, to: str, size: str, truth: Truth | None, place: str, encode: Encode
+) -> dict[str, Any]:
     source = OTHER[to]
     unknown = f" The true {to} is unknown." if truth is None else ""
     return {
-        **_original(result.source, size, source),
+        **_original(result.source, size, place, encode, source),
         "translated": {
             "title": f"Synthetic {to}",
             "sub": f"{source} → {to}",
             "note": f"Made by the model, not acquired.{unknown}",
-            "alt": f"Synthetic {to} made from the original",
-            "data": encode_uint16(result.translated),
+            "alt": f"Synthetic {to} made from the original{place}",
+            "data": encode(result.translated),
         },
         "reconstructed": {
             "title": "Cycle reconstruction",
             "sub": f"{source} → {to} → {source}",
             "note": f"The synthetic {to} translated back to {source}.",
-            "alt": f"Reconstruction of the original from the synthetic {to}",
-            "data": encode_uint16(result.reconstructed),
+            "alt": f"Reconstruction of the original from the synthetic {to}{place}",
+            "data": encode(result.reconstructed),
         },
         "difference": {
             "title": "|Original − reconstruction|",
             "sub": "share of the grey range",
             "alt": "Map of the absolute difference between original and reconstruction; "
-            "cycle error, not translation error",
+            f"cycle error, not translation error{place}",
         },
     }
 
 
-def _truth_panels(truth: Truth | None, result: CycleResult, to: str, index: int) -> dict[str, Any]:
+def _truth_panels(
+    truth: Truth | None, result: CycleResult, to: str, index: int, place: str, encode: Encode
+) -> dict[str, Any]:
     if truth is None:
         return {}
     real, covered = truth.slice(index, result.source.shape)
@@ -117,14 +138,14 @@ def _truth_panels(truth: Truth | None, result: CycleResult, to: str, index: int)
             "title": f"Real {to}",
             "sub": "acquired, for comparison",
             "note": f"{truth.volume.name}: {'; '.join(truth.notes)}.",
-            "alt": f"The real {to} slice",
-            "data": encode_uint16(real),
+            "alt": f"The real {to} slice{place}",
+            "data": encode(real),
         },
         "trueDifference": {
             "title": f"True error: synthetic − real {to}",
             "sub": "share of the grey range",
-            "alt": f"Map of the signed difference between synthetic and real {to}",
-            "data": encode_uint16((difference + 1) / 2),
+            "alt": f"Map of the signed difference between synthetic and real {to}{place}",
+            "data": encode((difference + 1) / 2),
         },
     }
 
@@ -134,6 +155,15 @@ def _saw(config: dict[str, Any]) -> str:
     sources = (config.get("training") or {}).get("sources") or []
     names = ", ".join(sorted({str(source).rsplit("/", 1)[-1] for source in sources}))
     return f"axial slices of these sources: {names}" if names else "not recorded in these weights"
+
+
+def _place(volume: Volume, index: int) -> str:
+    """Which slice of a volume this is, at the end of a text alternative; "" for a single slice."""
+    if len(volume.pixels) < 2:
+        return ""
+    left, _, top, _ = volume.directions or ("",) * 4
+    axial = left in ("L", "R") and top in ("A", "P")
+    return f", {'axial ' if axial else ''}slice {index + 1} of {len(volume.pixels)}"
 
 
 def _caption(volume: Volume, index: int) -> str:

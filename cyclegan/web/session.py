@@ -7,6 +7,7 @@ with `clear`.
 from __future__ import annotations
 
 import itertools
+import secrets
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -51,6 +52,7 @@ class Session:
         check: what the pixels look like; None without an input check, for the reason `unchecked`.
         to: the contrast of the result on screen, "T1" or "T2"; None before the first translation.
         shown: index of the slice on screen.
+        token: for the viewer to fetch slices with; 256 random bits.
         key: grows with every opened file, so that the viewer can tell a late answer from a new one.
         run: grows with every press of Translate.
         job: grows with every start and stop of work on the whole volume; who works compares it.
@@ -63,6 +65,7 @@ class Session:
     unchecked: str = ""
     to: str | None = None
     shown: int = 0
+    token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
     key: int = field(default_factory=lambda: next(_keys))
     run: int = 0
     job: int = 0

@@ -1,31 +1,70 @@
 """Random geometry and intensity on batches of images, on whatever device they live.
 
-Every draw comes from one CPU `torch.Generator`, so a saved generator state repeats a run exactly,
-on a CPU and on a GPU alike. Images are (B, C, H, W) float32 in [0, 1].
+Every draw goes back to CPU generators, one for a batch or one for each image, so equal seeds give
+equal batches on the same kind of device. Images are (B, C, H, W) float32 in [0, 1].
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 
+BLOCK = 128  # uniform numbers drawn ahead for each image: one copy to the device instead of many
+
 
 class Draw:
-    """Random numbers of a batch: one value per image, or one smooth field per image."""
+    """Random numbers of a batch: one value per image, or one smooth field per image.
 
-    def __init__(self, batch: int, rng: torch.Generator, device: torch.device | str = "cpu"):
-        self.batch, self.rng, self.device = batch, rng, device
+    Args:
+        batch: number of images, B.
+        rng: one CPU generator for the batch, or one for each image. With one for each, an image's
+            numbers do not depend on which others share its batch.
+        device: where the numbers are wanted. On a GPU normal numbers are drawn there, from
+            generators that `rng` seeds: a CPU is slower at noise than a GPU is at a training step.
+    """
+
+    def __init__(
+        self,
+        batch: int,
+        rng: torch.Generator | Sequence[torch.Generator],
+        device: torch.device | str = "cpu",
+    ):
+        self.batch, self.device = batch, torch.device(device)
+        self.rngs = [rng] if isinstance(rng, torch.Generator) else list(rng)
+        self.each = batch // len(self.rngs)  # images of a generator
+        if self.each * len(self.rngs) != batch:
+            raise ValueError(
+                f"{len(self.rngs)} generators for {batch} images; give one, or one each"
+            )
+        self.normal_rngs = self.rngs
+        if self.device.type != "cpu":
+            seeds = [int(torch.randint(2**62, (), generator=g)) for g in self.rngs]
+            self.normal_rngs = [torch.Generator(self.device).manual_seed(s) for s in seeds]
+        self._ready = torch.empty(batch, 0, device=self.device)
 
     def uniform(self, low: float, high: float, *shape: int) -> torch.Tensor:
         """Uniform in [low, high): (B, *shape)."""
-        values = torch.rand(self.batch, *shape, generator=self.rng) * (high - low) + low
-        return values.to(self.device)
+        count = math.prod(shape)
+        if count > self._ready.shape[1]:
+            fresh = [torch.rand(self.each, max(BLOCK, count), generator=g) for g in self.rngs]
+            self._ready = torch.cat(fresh).to(self.device)
+        values, self._ready = self._ready[:, :count], self._ready[:, count:]
+        return values.reshape(self.batch, *shape) * (high - low) + low
 
     def normal(self, *shape: int) -> torch.Tensor:
         """Standard normal: (B, *shape)."""
-        return torch.randn(self.batch, *shape, generator=self.rng).to(self.device)
+        drawn = [
+            torch.randn(self.each, *shape, generator=g, device=self.device)
+            for g in self.normal_rngs
+        ]
+        return torch.cat(drawn)
+
+    def integer(self, high: int) -> torch.Tensor:
+        """Uniform among 0 to `high` - 1, on the CPU: (B,) int64."""
+        return torch.cat([torch.randint(high, (self.each,), generator=g) for g in self.rngs])
 
     def chance(self, probability: float) -> torch.Tensor:
         """1.0 with the given probability, else 0.0: (B,)."""

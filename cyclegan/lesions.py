@@ -15,9 +15,9 @@ def draw_lesions(
     size = inside.shape[-1]
     axis = torch.arange(size, device=inside.device, dtype=torch.float32)
     lesion, core = torch.zeros_like(inside), torch.zeros_like(inside)
-    wanted = draw.chance(probability)
-    if not wanted.any():
+    if probability == 0:
         return lesion, core
+    wanted = draw.chance(probability)
     warp = draw.field(size, 12) * 0.35 + draw.field(size, 40) * 0.15
     rank = inside.flatten(1).cumsum(1)  # the nth brain pixel is where this first reaches n
     for k in range(5):

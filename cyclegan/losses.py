@@ -1,4 +1,9 @@
-"""Training losses. Images are (B, 1, H, W) in [0, 1]; every loss is a scalar mean."""
+"""Training losses. Images are (B, 1, H, W) in [0, 1]; every loss is a scalar.
+
+Each is a mean over images, also where a part of an image decides (tissue, edges): weights are
+normalised within the image. So equal batches in several processes, or one after another, average to
+what one large batch gives, and a small head counts as much as a large one.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +25,8 @@ def lsgan(scores: torch.Tensor, images: torch.Tensor, real: bool) -> torch.Tenso
     """
     with torch.no_grad():
         tissue = F.adaptive_avg_pool2d((images > AIR).float(), scores.shape[-2:]) > 0.1
-        weight = tissue.float() / tissue.sum().clamp_min(1)
-    return ((scores.float() - (1.0 if real else 0.0)).square() * weight).sum()
+    error = (scores.float() - (1.0 if real else 0.0)).square()
+    return _mean_within(error, tissue.float())
 
 
 def l1(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -47,7 +52,7 @@ def ssim_loss(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         (mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2)
     )
     tissue = (mean_y > AIR).float()
-    return ((1 - ssim) * tissue).sum() / tissue.sum().clamp_min(1)
+    return _mean_within(1 - ssim, tissue)
 
 
 def unlikeness(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -75,7 +80,7 @@ def gradient_field(source: torch.Tensor, translated: torch.Tensor) -> torch.Tens
     squared_a, squared_b = ay**2 + ax**2, by**2 + bx**2
     agreement = (ay * by + ax * bx) ** 2 / (squared_a * (squared_b + faint**2) + 1e-12)
     strength = squared_a / (squared_a + edge**2)  # 0 on flat ground, towards 1 on edges
-    return ((1 - agreement) * strength).sum() / strength.sum().clamp_min(1)
+    return _mean_within(1 - agreement, strength)
 
 
 def intensity_distribution(translated: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
@@ -96,3 +101,9 @@ def intensity_distribution(translated: torch.Tensor, real: torch.Tensor) -> torc
         return values.gather(1, ((1 - levels) * (count - 1)).round().long())  # (B, 64)
 
     return (quantiles(translated) - quantiles(real)).abs().mean()
+
+
+def _mean_within(values: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Weighted mean of (B, 1, H, W) within each image, then over the images; no weight, zero."""
+    inside = (1, 2, 3)
+    return ((values * weight).sum(inside) / weight.sum(inside).clamp_min(1)).mean()

@@ -7,6 +7,8 @@ such pairs knows which tissue is which before it sees a real image.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,6 +63,8 @@ class Simulator:
         self.head_boxes = torch.stack([_box(m) for m in self.indices > 0])
         self.brain_boxes = torch.stack([_box(m) for m in inside])
         self.has_brain = inside.flatten(1).sum(1) > 400
+        for name in ("indices", "head_boxes", "brain_boxes", "has_brain"):
+            setattr(self, name, getattr(self, name).to(device))
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -69,7 +73,7 @@ class Simulator:
         self,
         batch: int,
         size: int,
-        rng: torch.Generator,
+        rng: torch.Generator | Sequence[torch.Generator],
         *,
         lesions: float = 0.5,
         stripped: float = 0.45,
@@ -80,20 +84,21 @@ class Simulator:
 
         Args:
             batch: number of pairs.  size: side of the images in pixels.
-            rng: source of every random choice.
+            rng: source of every random choice, one for the batch or one for each pair.
             lesions, stripped: probability that a pair has lesions; that it is skull-stripped.
             degrade: False leaves out noise, bias field, blur and the random view.
             pick: (B,) indices of the label maps; drawn when omitted.
         """
         draw = Draw(batch, rng, self.device)
         if pick is None:
-            pick = torch.randint(len(self), (batch,), generator=rng)
-        is_stripped = draw.chance(stripped) * self.has_brain[pick].to(self.device)
-        index = self.indices[pick].to(self.device).long()  # (B, H, W)
+            pick = draw.integer(len(self))
+        pick = pick.to(self.device)
+        is_stripped = draw.chance(stripped) * self.has_brain[pick]
+        index = self.indices[pick].long()  # (B, H, W)
         signals, lesion = self._signals(index, draw, lesions, vary=degrade)
         keep = self._keep(index, is_stripped, draw)
         brain, head = self.brain_boxes[pick], self.head_boxes[pick]
-        box = torch.where(is_stripped.cpu()[:, None].bool(), brain, head).to(self.device)
+        box = torch.where(is_stripped[:, None].bool(), brain, head)
         half = (MARGIN * box[:, 2]).clamp_min(SMALLEST_FRAME)
         if degrade:
             half = half * draw.uniform(0.92, 1.25)
@@ -249,9 +254,10 @@ def _normalise(image: torch.Tensor) -> torch.Tensor:
     The foreground threshold is relative to the maximum here, as simulated images have no outliers.
     """
     flat = image.flatten(1)
-    high = []
-    for values in flat:
-        foreground = values[values > FOREGROUND * values.max()]
-        rank = max(1, round(HIGH_PERCENTILE / 100 * len(foreground)))
-        high.append(foreground.kthvalue(rank).values if len(foreground) else values.new_tensor(1))
-    return (image / view(torch.stack(high).clamp_min(1e-6))).clamp(0, 1)
+    count = (flat > FOREGROUND * flat.amax(1, keepdim=True)).sum(1, keepdim=True)
+    rank = (HIGH_PERCENTILE / 100 * count.double()).round().long().clamp_min(1)
+    # Counted from above, the percentile is among the first few values whatever the foreground.
+    top = flat.topk(math.ceil((1 - HIGH_PERCENTILE / 100) * flat.shape[1]) + 1, dim=1).values
+    high = top.gather(1, (count - rank).clamp_min(0))[:, 0]
+    high = torch.where(count[:, 0] > 0, high, torch.ones_like(high))
+    return (image / view(high.clamp_min(1e-6))).clamp(0, 1)

@@ -1,0 +1,64 @@
+"""How the samples of an optimiser step are shared out, and the random streams that go with them.
+
+Each sample has streams of its own, seeded by the run's seed, the step, the sample's place in the
+step's batch and a purpose. Whichever process handles a sample draws the same numbers for it, so the
+number of processes and of accumulated passes changes nothing but the order of summation; and a
+resumed run needs no random state but the step.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+
+def stream(seed: int, step: int, purpose: str, place: int = 0) -> torch.Generator:
+    """A CPU generator of its own for a purpose at a place of a step's batch."""
+    entropy = (seed % 2**64, step, zlib.crc32(purpose.encode()), place)
+    (state,) = np.random.SeedSequence(entropy).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state))
+
+
+@dataclass(frozen=True)
+class Share:
+    """The samples of a step that one forward pass of one process handles.
+
+    Attributes:
+        seed, step: of the run.
+        places: ascending places in the step's batch.
+        total: samples in the step's batch.
+    """
+
+    seed: int
+    step: int
+    places: tuple[int, ...]
+    total: int
+
+    @classmethod
+    def deal(cls, seed: int, step: int, batch: int, parts: int) -> list[Share]:
+        """Deal `batch * parts` places like cards, `batch` to each of `parts` shares.
+
+        Like cards, so that every share has as much as the others of the first half of the places.
+        """
+        total = batch * parts
+        return [cls(seed, step, tuple(range(p, total, parts)), total) for p in range(parts)]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @property
+    def weight(self) -> float:
+        """What a mean over this share counts in the mean over the step's batch."""
+        return len(self.places) / max(self.total, 1)
+
+    def first(self, count: int) -> Share:
+        """The part of this share among the first `count` places of the step, maybe nothing."""
+        places = tuple(p for p in self.places if p < count)
+        return Share(self.seed, self.step, places, count)
+
+    def streams(self, purpose: str) -> list[torch.Generator]:
+        """One generator for each sample."""
+        return [stream(self.seed, self.step, purpose, place) for place in self.places]

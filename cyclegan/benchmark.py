@@ -3,14 +3,17 @@
     python -m cyclegan.benchmark [--weights W] [--repeats N]
 
 Both run through `Translator`, so scaling, framing and the way back are counted too. ResNet-9
-(Zhu et al. 2017) is untrained: its time does not depend on its weights. The two take turns, so
-that whatever else the machine does slows both. OMP_NUM_THREADS sets the number of threads.
+(Zhu et al. 2017) is untrained: its time does not depend on its weights. All take turns, so that
+whatever else the machine does slows all. OMP_NUM_THREADS sets the number of threads. How fast
+training is: `python -m cyclegan.training_benchmark`.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Hashable, Sequence
@@ -29,6 +32,34 @@ from cyclegan.translate import Translator
 
 SIDES = (256, 512)  # pixels of the square input
 WARM_UP = 2  # calls that are not counted: the first ones allocate and choose kernels
+BATCHES = (1, 2, 4, 8, 16)  # slices at a time
+MATRIX = 2048  # side of the matrices whose product shows what the machine can do
+NAMES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
+
+# What a start costs, measured in a process of its own.
+START = """
+import json, resource, sys, time
+begun = time.perf_counter()
+import numpy as np
+from cyclegan import Translator
+imported = time.perf_counter()
+translator = Translator.from_pretrained(sys.argv[1])
+loaded = time.perf_counter()
+
+def peak():
+    try:  # ru_maxrss also counts what the parent held when it forked
+        [line] = [s for s in open("/proc/self/status") if s.startswith("VmHWM")]
+        return 1024 * int(line.split()[1])
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+translator.cycle(np.random.default_rng(0).random((256, 256), np.float32), to="T2")
+first = time.perf_counter()
+memory = peak()
+translator.cycle(np.random.default_rng(0).random((48, 256, 256), np.float32), to="T2")
+print(json.dumps({"import": imported - begun, "load": loaded - imported, "first": first - loaded,
+                  "memory": memory, "volume": peak()}))
+"""
 
 
 def count_parameters(network: nn.Module) -> int:
@@ -61,6 +92,18 @@ def median_seconds(
     return {key: statistics.median(values) for key, values in seconds.items()}
 
 
+def cold_start(weights: str | Path) -> dict[str, float]:
+    """What a fresh process needs until its first result.
+
+    Returns:
+        Seconds for "import", "load" and "first" (translate + cycle of a 256x256 slice); bytes of
+        resident "memory" at most until then, and until a "volume" of 48 such slices is done, too.
+    """
+    command = [sys.executable, "-c", START, str(weights)]
+    answer = subprocess.run(command, check=True, capture_output=True, text=True)
+    return json.loads(answer.stdout)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m cyclegan.benchmark", description=__doc__.splitlines()[0]
@@ -74,45 +117,128 @@ def main(arguments: Sequence[str] | None = None) -> None:
         shipped = Translator.from_pretrained(options.weights)
     except (OSError, ValueError) as error:
         sys.exit(str(error))
-    resnet = Translator(
-        {to: ResnetGenerator() for to in ("T1", "T2")},
-        {"size": shipped.size, "version": "untrained", "sha256": ""},
-        device=shipped.device,
-    )
-    translators = {options.weights: shipped, "ResNet-9": resnet}
-    calls = {}
-    for side in SIDES:
-        image = simulate_pair(draw_slice(seed=0, size=side), np.random.default_rng(0)).t1
-        for name, translator in translators.items():
-            calls[name, side, "translate"] = lambda t=translator, x=image: t.translate(x, to="T2")
-            calls[name, side, "cycle"] = lambda t=translator, x=image: t.cycle(x, to="T2")
-    seconds = median_seconds(calls, options.repeats)
-
+    # The reference runs as its authors' does; ours as it does for a reader, and in float32, too.
+    translators = {(options.weights, shipped.precision): shipped}
+    if shipped.precision != torch.float32:
+        translators[options.weights, torch.float32] = Translator(
+            shipped.generators, shipped.config, shipped.device, torch.float32
+        )
+    for precision in sorted({torch.float32, shipped.precision}, key=str, reverse=True):
+        translators["ResNet-9", precision] = Translator(
+            {to: ResnetGenerator() for to in ("T1", "T2")},
+            {"size": shipped.size, "version": "untrained", "sha256": ""},
+            shipped.device,
+            precision,
+        )
     print(
         f"torch {torch.__version__}, {shipped.device}, {torch.get_num_threads()} threads, "
         f"grid {shipped.size}x{shipped.size}, median of {options.repeats} after {WARM_UP}"
     )
-    width = max(map(len, translators))
-    print(f"{'one generator':<{width + 2}} {'parameters':>12} {'GMACs':>8}")
-    macs = {}
-    for name, translator in translators.items():
-        network = translator.generators["T2"]
-        macs[name] = count_macs(network, shipped.size)
-        print(f"  {name:<{width}} {count_parameters(network):12,} {macs[name] / 1e9:8.2f}")
-    print(f"  {'ratio':<{width}} {'':12} {macs['ResNet-9'] / macs[options.weights]:8.1f}")
-    for side in SIDES:
-        print(f"{f'{side}x{side} input':<{width + 2}} {'translate':>12} {'translate + cycle':>19}")
-        for name in translators:
-            once, cycle = seconds[name, side, "translate"], seconds[name, side, "cycle"]
-            print(f"  {name:<{width}} {1000 * once:9.0f} ms {1000 * cycle:16.0f} ms")
-        once, cycle = (
-            seconds["ResNet-9", side, what] / seconds[options.weights, side, what]
-            for what in ("translate", "cycle")
-        )
-        print(f"  {'ratio':<{width}} {once:12.1f} {cycle:19.1f}")
+    macs = _print_size(translators, shipped)
+    cycles = _print_slices(translators, shipped, options.repeats)
+    _print_limit(translators, macs, cycles, options.repeats)
+    _print_volume(shipped, options.repeats)
+    start = cold_start(options.weights)
+    print(
+        f"fresh process: import {start['import']:.1f} s, load {start['load']:.1f} s, "
+        f"first result {start['first']:.2f} s"
+    )
+    print(
+        f"peak memory: {start['memory'] / 1e6:.0f} MB for a slice, "
+        f"{start['volume'] / 1e6:.0f} MB for 48"
+    )
     file = Path(options.weights) / WEIGHTS
     if file.is_file():
         print(f"{file}: {file.stat().st_size / 1e6:.2f} MB, both generators")
+
+
+def _label(key: tuple[str, torch.dtype]) -> str:
+    return f"{key[0]}, {NAMES[key[1]]}"
+
+
+def _print_size(translators: dict[tuple, Translator], shipped: Translator) -> dict[str, int]:
+    """Parameters and multiply-accumulates of each network; returns the latter by name."""
+    macs = {}
+    print(f"\n{'one generator':<24} {'parameters':>12} {'GMACs':>8}")
+    for (name, _), translator in translators.items():
+        if name in macs:
+            continue
+        network = translator.generators["T2"]
+        macs[name] = count_macs(network, shipped.size)
+        print(f"  {name:<22} {count_parameters(network):12,} {macs[name] / 1e9:8.2f}")
+    return macs
+
+
+def _print_slices(
+    translators: dict[tuple, Translator], shipped: Translator, repeats: int
+) -> dict[tuple, float]:
+    """Time for one slice; returns seconds of translate + cycle at the first of `SIDES`."""
+    calls = {}
+    for side in SIDES:
+        image = simulate_pair(draw_slice(seed=0, size=side), np.random.default_rng(0)).t1
+        for key, translator in translators.items():
+            calls[key, side, "translate"] = lambda t=translator, x=image: t.translate(x, to="T2")
+            calls[key, side, "cycle"] = lambda t=translator, x=image: t.cycle(x, to="T2")
+    seconds = median_seconds(calls, repeats)
+    reference = ("ResNet-9", torch.float32)
+    for side in SIDES:
+        slice_ = f"{side}x{side} input"
+        print(f"\n{slice_:<24} {'translate':>12} {'translate + cycle':>19} {'ResNet-9 takes':>17}")
+        slow = seconds[reference, side, "cycle"]
+        for key in translators:
+            once, cycle = seconds[key, side, "translate"], seconds[key, side, "cycle"]
+            print(
+                f"  {_label(key):<22} {1000 * once:9.0f} ms {1000 * cycle:16.0f} ms "
+                f"{slow / cycle:11.1f} times"
+            )
+    return {key: seconds[key, SIDES[0], "cycle"] for key in translators}
+
+
+def _print_limit(
+    translators: dict[tuple, Translator],
+    macs: dict[str, int],
+    cycles: dict[tuple, float],
+    repeats: int,
+) -> None:
+    """What the arithmetic alone needs, at the rate of a product of large matrices."""
+    print(f"\n{'arithmetic limit':<24} {'GMAC/s':>8} {'limit':>9} {'times the limit':>17}")
+    for key, translator in translators.items():
+        name, precision = key
+        matrix = torch.randn(MATRIX, MATRIX, device=translator.device, dtype=precision)
+        [seconds] = median_seconds({0: lambda m=matrix: _wait_for(m @ m)}, repeats).values()
+        rate = MATRIX**3 / seconds
+        limit = 2 * macs[name] / rate  # there and back
+        print(
+            f"  {_label(key):<22} {rate / 1e9:8.0f} {1000 * limit:6.1f} ms "
+            f"{cycles[key] / limit:17.1f}"
+        )
+
+
+def _wait_for(product: torch.Tensor) -> None:
+    if product.is_cuda:
+        torch.cuda.synchronize()
+
+
+def _print_volume(shipped: Translator, repeats: int) -> None:
+    """Slices per second by how many go through the network at a time."""
+    levels = np.linspace(0.3, 0.7, max(BATCHES))
+    rng = np.random.default_rng(0)
+    volume = np.stack([simulate_pair(draw_slice(seed=0, level=v), rng).t1 for v in levels])
+    prepared = shipped.prepare(volume)
+    usual = shipped.batch
+    calls = {}
+    for batch in BATCHES:
+
+        def cycle(batch: int = batch) -> None:
+            shipped.batch = batch
+            shipped.cycle(volume, to="T2", prepared=prepared)
+
+        calls[batch] = cycle
+    seconds = median_seconds(calls, max(1, repeats // 3))
+    shipped.batch = usual
+    print(f"\n{'slices at a time':<24}" + "".join(f"{batch:8}" for batch in BATCHES))
+    rates = "".join(f"{len(volume) / seconds[batch]:8.1f}" for batch in BATCHES)
+    print(f"{'translate + cycle, 1/s':<24}{rates}\n")
 
 
 if __name__ == "__main__":

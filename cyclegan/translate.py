@@ -20,7 +20,7 @@ from cyclegan.hub import weights_folder
 from cyclegan.precision import multiplies_bfloat16
 from cyclegan.preprocess import Frame, Scale, head_mask
 
-BATCH = 4  # slices of a volume at a time
+BATCH = 4  # slices of a volume at a time; more is no faster on a CPU and takes more memory
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ class Translator:
             native = multiplies_bfloat16(self.device)
             precision = torch.bfloat16 if native else torch.float32
         self.precision = precision
+        self.batch = BATCH
         self.generators = {
             to: network.eval().to(self.device, memory_format=torch.channels_last)
             for to, network in generators.items()
@@ -164,8 +165,8 @@ class Translator:
     def _run(self, images: np.ndarray, frame: Frame, to: str) -> np.ndarray:
         """(N, H, W) in [0, 1] -> (N, H, W) in [0, 1] through the generator for `to`."""
         outputs = []
-        for start in range(0, len(images), BATCH):
-            batch = images[start : start + BATCH]
+        for start in range(0, len(images), self.batch):
+            batch = images[start : start + self.batch]
             grid = frame.apply(batch).to(self.device, memory_format=torch.channels_last)
             with torch.autocast(
                 self.device.type, self.precision, enabled=self.precision != torch.float32

@@ -28,14 +28,22 @@ def test_median_leaves_out_the_warm_up_and_outliers():
     assert seconds["second"] < seconds["first"]
 
 
-def test_command_prints_both_networks(export_tiny, capsys):
+def test_command_prints_every_network_and_its_ratios(export_tiny, capsys):
     weights = export_tiny(size=32)
     benchmark.main(["--weights", str(weights), "--repeats", "1"])
     printed = capsys.readouterr().out
     assert f"{torch.get_num_threads()} threads, grid 32x32, median of 1" in printed
     assert re.search(r"ResNet-9 +11,365,633 ", printed)  # Zhu et al. 2017, one channel
     for side in benchmark.SIDES:
-        assert f"{side}x{side} input" in printed
-    assert len(re.findall(r"\d+ ms +\d+ ms", printed)) == 4
+        rows = printed.split(f"{side}x{side} input")[1].split("\n\n")[0]
+        assert re.search(r"ResNet-9, float32 +\d+ ms +\d+ ms +1\.0 times", rows)
+        assert re.search(r", float32 +\d+ ms +\d+ ms +[\d.]+ times", rows)
+    limits = re.findall(r"(\d+) +([\d.]+) ms +([\d.]+)\n", printed.split("arithmetic limit")[1])
+    assert limits
+    assert all(float(times) > 1 for _, _, times in limits)  # nothing beats its own arithmetic
+    rates = re.search(r"translate \+ cycle, 1/s((?: +[\d.]+)+)", printed)[1].split()
+    assert len(rates) == len(benchmark.BATCHES)
+    assert re.search(r"import [\d.]+ s, load [\d.]+ s, first result [\d.]+ s", printed)
+    assert re.search(r"peak memory: \d{2,} MB for a slice, \d{2,} MB for 48", printed)
     size = (weights / "model.safetensors").stat().st_size
     assert f"model.safetensors: {size / 1e6:.2f} MB" in printed

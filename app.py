@@ -208,6 +208,8 @@ def forget_session(app: gr.Blocks, tab: str) -> None:
     with app.state_holder.lock:
         app.state_holder.session_data.pop(tab, None)
         app.state_holder.time_last_used.pop(tab, None)
+    for event in list(app._queue.event_ids_to_events.values()):
+        event.alive &= event.session_hash != tab  # what still runs has nobody to tell
     app._queue.pending_messages_per_session.pop(tab, None)
     app.upload_file_set.difference_update(
         [path for path in app.upload_file_set if not os.path.exists(path)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -13,13 +14,15 @@ import torch
 from torch import nn
 
 from cyclegan import CONTRASTS
-from cyclegan.preprocess import Frame, head_mask, scale_intensity
-from cyclegan.stripping import brain_masks, is_head_in, strip_heads
+from cyclegan.framed_slices import frame_slices, head_masks
+from cyclegan.mapped_slices import MappedSlices
+from cyclegan.preprocess import scale_intensity
+from cyclegan.slice_cache import SliceCache
+from cyclegan.stripped_copies import Part, Stripper
 from cyclegan.volume import ReadError, read_volume
 
 # Folder names of the two contrasts, in the layouts that people already have.
 LAYOUTS = (("T1", "T2"), ("trainA", "trainB"), ("Tr1/TrainT1", "Tr2/TrainT2"))
-SMALLEST_HEAD = 0.04  # of a volume's slice: emptier slices at either end teach nothing
 
 
 class DataError(ValueError):
@@ -36,27 +39,32 @@ class Drawn(NamedTuple):
 
 @dataclass
 class SliceDataset:
-    """Framed slices of both contrasts, in memory.
+    """Framed slices of both contrasts, in memory or in a memory-mapped cache.
 
     Attributes:
         slices: "T1" and "T2" -> (N, 1, S, S) float16 in [0, 1].
         sources: "T1" and "T2" -> (N,) index into `names`.
         names: data sources: folder, and the file name's prefix up to the first "_" when it has one.
         skipped: one sentence for each file that could not be read.
-        masks: "T1" and "T2" -> (N, 1, S, S) bool, the head in each slice.
+        masks: "T1" and "T2" -> (N, 1, S, S) bool, the head in each slice; found when omitted.
+        files: "T1" and "T2" -> (key of the content, number of slices) of each file in the order of
+            `slices`; when omitted, the slices of a source count as one file.
+        cache: where the slices are mapped from, or None.
     """
 
-    slices: dict[str, torch.Tensor]
+    slices: dict[str, torch.Tensor | MappedSlices]
     sources: dict[str, np.ndarray]
     names: list[str]
     skipped: list[str] = field(default_factory=list)
-    masks: dict[str, torch.Tensor] = field(init=False)
+    masks: dict[str, torch.Tensor | MappedSlices] | None = None
+    files: dict[str, list[tuple[str, int]]] | None = None
+    cache: SliceCache | None = None
+    _members: dict[str, list[np.ndarray]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self.masks = {}
-        for contrast, stack in self.slices.items():
-            heads = [head_mask(image) for image in stack[:, 0].float().numpy()]
-            self.masks[contrast] = torch.from_numpy(np.stack(heads))[:, None]
+        self._group()
+        if self.masks is None:
+            self.masks = {c: head_masks(stack) for c, stack in self.slices.items()}
 
     @classmethod
     def load(
@@ -64,6 +72,7 @@ class SliceDataset:
         folders: Sequence[str | Path],
         size: int,
         progress: Callable[[Iterable], Iterable] = iter,
+        cache: str | Path | None = None,
     ) -> SliceDataset:
         """Read every image and volume below the contrast folders of `folders`.
 
@@ -72,22 +81,35 @@ class SliceDataset:
                 `Tr1/TrainT1/ Tr2/TrainT2/`.
             size: side of the network's grid.
             progress: wraps the list of files, for a progress bar.
+            cache: folder for decoded slices, which are mapped from there and never all in memory;
+                None decodes every file again and holds all slices in memory.
 
         Raises:
             DataError: a missing folder, an unknown layout, or a contrast without a readable image.
+            CacheError: `cache` cannot be written, or its disk is full.
         """
         files = [item for folder in folders for item in find_files(Path(folder))]
-        stacks: dict[str, list[torch.Tensor]] = {c: [] for c in CONTRASTS}
+        store = SliceCache(cache, size) if cache is not None else None
+        found: dict[str, list] = {c: [] for c in CONTRASTS}  # (slices, masks), or rows
         labels: dict[str, list[str]] = {c: [] for c in CONTRASTS}
+        keys: dict[str, list[tuple[str, int]]] = {c: [] for c in CONTRASTS}
         skipped = []
-        for contrast, source, path in progress(files):
-            try:
-                framed = _frame_slices(path, size)
-            except ReadError as error:
-                skipped.append(str(error))
-                continue
-            stacks[contrast].append(framed)
-            labels[contrast] += [source] * len(framed)
+        with store or nullcontext():
+            for number, (contrast, source, path) in enumerate(progress(files)):
+                try:
+                    if store is None:
+                        key, framed = str(number), _frame_file(path, size)
+                        count = len(framed[0])
+                    else:
+                        store.remaining = len(files) - number
+                        key, framed = store.slices_of(path)
+                        count = len(framed)
+                except ReadError as error:
+                    skipped.append(str(error))
+                    continue
+                found[contrast].append(framed)
+                labels[contrast] += [source] * count
+                keys[contrast].append((key, count))
         for contrast in CONTRASTS:
             if not labels[contrast]:
                 where = ", ".join(str(f) for f in folders)
@@ -96,43 +118,67 @@ class SliceDataset:
                     f"{where}: no readable {contrast} image; put PNG, TIFF, DICOM or NIfTI files "
                     f"into its {contrast} folder.{reasons}"
                 )
+        stacks = {c: _join(found[c], store) for c in CONTRASTS}
         names = sorted(set(labels["T1"]) | set(labels["T2"]))
+        index = {name: k for k, name in enumerate(names)}
         return cls(
-            {c: torch.cat(stacks[c]) for c in CONTRASTS},
-            {c: np.array([names.index(s) for s in labels[c]]) for c in CONTRASTS},
+            {c: stacks[c][0] for c in CONTRASTS},
+            {c: np.array([index[s] for s in labels[c]]) for c in CONTRASTS},
             names,
             skipped,
+            {c: stacks[c][1] for c in CONTRASTS},
+            keys,
+            store,
         )
 
-    def add_stripped(self, masker: nn.Module) -> list[str]:
+    def add_stripped(
+        self, masker: nn.Module, progress: Callable[[Iterable], Iterable] = iter
+    ) -> list[str]:
         """Add skull-stripped copies of the head-in sources, each copy as a source of its own.
 
         Args:
             masker: finds the brain; from `stripping.train_masker`.
+            progress: wraps the list of files, and then that of their copies, for progress bars.
 
         Returns:
             The names of the new sources.
+
+        Raises:
+            CacheError: as `load`.
         """
-        brains = {c: brain_masks(masker, self.slices[c]) for c in CONTRASTS}
+        with self.cache or nullcontext():
+            stripper = Stripper(masker, self.slices, self.masks, self.cache)
+            copied = stripper.copy(self._parts(), progress)
         added = []
-        for source, name in enumerate(tuple(self.names)):
-            members = {c: np.flatnonzero(self.sources[c] == source) for c in CONTRASTS}
-            found = [
-                torch.cat([masks[c][members[c]] for c in CONTRASTS])
-                for masks in (self.masks, brains)
-            ]
-            if not is_head_in(*found):
-                continue
-            added.append(f"{name}, stripped")
+        for source, copies in copied.items():
+            added.append(f"{self.names[source]}, stripped")
             self.names.append(added[-1])
             for c in CONTRASTS:
-                at = members[c]
-                cut, masks = strip_heads(self.slices[c][at], self.masks[c][at], brains[c][at])
-                self.slices[c] = torch.cat([self.slices[c], cut])
-                self.masks[c] = torch.cat([self.masks[c], masks])
-                label = np.full(len(cut), len(self.names) - 1)
+                if not copies[c]:
+                    continue
+                slices, masks = _join(copies[c], self.cache)
+                label = np.full(len(slices), len(self.names) - 1)
                 self.sources[c] = np.concatenate([self.sources[c], label])
+                self.slices[c] = _extended(self.slices[c], slices)
+                self.masks[c] = _extended(self.masks[c], masks)
+        self._group()
         return added
+
+    def _parts(self) -> list[Part]:
+        """The slices file by file."""
+        parts = []
+        for c in CONTRASTS:
+            if self.files is None:
+                for source, at in enumerate(self._members[c]):
+                    if len(at):
+                        parts.append(Part(source, c, f"{source} {c}", at))
+            else:
+                start = 0
+                for key, count in self.files[c]:
+                    source = int(self.sources[c][start])
+                    parts.append(Part(source, c, key, np.arange(start, start + count)))
+                    start += count
+        return parts
 
     def source_weights(self) -> np.ndarray:
         """Share of the batches for each source; the same for T1 and T2, so that no discriminator
@@ -167,7 +213,7 @@ class SliceDataset:
                 sources = np.where(replace, _choose(one_sided, batch, rng), places)
             picks = []
             for source in sources:
-                members = np.flatnonzero(self.sources[contrast] == source)
+                members = self._members[contrast][source]
                 picks.append(members[torch.randint(len(members), (1,), generator=rng).item()])
             drawn[contrast] = Drawn(
                 self.slices[contrast][picks].float(),
@@ -178,9 +224,15 @@ class SliceDataset:
 
     def _counts(self) -> np.ndarray:
         """(2, sources): slices of T1 and of T2 in each source."""
-        return np.stack(
-            [np.bincount(self.sources[c], minlength=len(self.names)) for c in CONTRASTS]
-        )
+        return np.array([[len(at) for at in self._members[c]] for c in CONTRASTS])
+
+    def _group(self) -> None:
+        """Note where the slices of each source are; a search at every draw takes its time."""
+        self._members = {}
+        for c in CONTRASTS:
+            order = np.argsort(self.sources[c], kind="stable")
+            edges = np.searchsorted(self.sources[c][order], np.arange(1, len(self.names)))
+            self._members[c] = np.split(order, edges)
 
 
 class ImagePool:
@@ -246,13 +298,23 @@ def find_files(folder: Path) -> list[tuple[str, str, Path]]:
     return found
 
 
-def _frame_slices(path: Path, size: int) -> torch.Tensor:
-    """(N, 1, S, S) float16 slices of a file, scaled once per volume; nearly empty ones left out."""
-    pixels = scale_intensity(read_volume(path).pixels)
-    if len(pixels) > 1:
-        areas = np.array([head_mask(p).mean() for p in pixels])
-        pixels = pixels[areas > SMALLEST_HEAD * areas.max()]
-    return Frame.fit(pixels, size).apply(pixels).half()
+def _frame_file(path: Path, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    return frame_slices(scale_intensity(read_volume(path).pixels), size)
+
+
+def _join(found: list, cache: SliceCache | None) -> tuple:
+    """Slices and masks as one stack each, of pairs of tensors, or of rows of the cache."""
+    if cache is not None:
+        return cache.mapped(np.concatenate(found))
+    return tuple(torch.cat(stacks) for stacks in zip(*found, strict=True))
+
+
+def _extended(
+    stack: torch.Tensor | MappedSlices, more: torch.Tensor | MappedSlices
+) -> torch.Tensor | MappedSlices:
+    if isinstance(stack, MappedSlices):
+        return stack.extended(more.rows)
+    return torch.cat([stack, more])
 
 
 def _choose(weights: np.ndarray, count: int, rng: torch.Generator) -> np.ndarray:

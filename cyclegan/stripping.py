@@ -7,6 +7,8 @@ good enough to vary training data, not a brain extraction tool.
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -64,6 +66,16 @@ def train_masker(
     return masker.eval()
 
 
+def fingerprint(masker: nn.Module) -> str:
+    """Sixteen hexadecimal digits that change when the masks and copies of a masker do."""
+    rules = (SIZE, SMALLEST_BRAIN, LARGEST_BRAIN, CERTAIN, NEAR, STRIPPED_HIGH)
+    total = hashlib.sha256(repr(rules).encode())
+    for name, value in masker.state_dict().items():
+        total.update(name.encode())
+        total.update(value.cpu().contiguous().numpy().tobytes())
+    return total.hexdigest()[:16]
+
+
 @torch.inference_mode()
 def brain_masks(masker: nn.Module, images: torch.Tensor) -> torch.Tensor:
     """Brain masks of framed slices.
@@ -89,10 +101,11 @@ def brain_masks(masker: nn.Module, images: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(np.stack(masks))[:, None]
 
 
-def is_head_in(heads: torch.Tensor, brains: torch.Tensor) -> bool:
-    """Whether slices, given their (N, 1, S, S) head and brain masks, show more than the brain.
+def outline_shares(heads: torch.Tensor, brains: torch.Tensor) -> np.ndarray:
+    """Share of each head's outline that runs along the brain: (N or fewer,) float64.
 
-    Around a stripped brain, the outline of what is seen runs along the brain.
+    Args:
+        heads, brains: (N, 1, S, S) bool; slices without one of the two have no share.
     """
     shares = []
     for head, brain in zip(heads[:, 0].numpy(), brains[:, 0].numpy(), strict=True):
@@ -100,36 +113,58 @@ def is_head_in(heads: torch.Tensor, brains: torch.Tensor) -> bool:
         if brain.any() and outline.any():
             away = ndimage.distance_transform_edt(~brain)[outline]
             shares.append((away < NEAR * len(head)).mean())
-    return bool(shares) and float(np.mean(shares)) < ALONG_BRAIN
+    return np.array(shares)
 
 
-def strip_heads(
+def is_head_in(shares: np.ndarray) -> bool:
+    """Whether slices of one source, given their `outline_shares`, show more than the brain.
+
+    Around a stripped brain, the outline of what is seen runs along the brain.
+    """
+    return len(shares) > 0 and float(np.mean(shares)) < ALONG_BRAIN
+
+
+def brain_whites(
     images: torch.Tensor, heads: torch.Tensor, brains: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cut slices of one source and contrast to the brain, and window them again.
-
-    White is the fluid of those slices that show most of it, because exports are windowed by volume;
-    a slice of its own would come out too bright.
+    """Which slices show enough brain and more than the brain, and how bright its fluid is.
 
     Args:
         images, heads, brains: (N, 1, S, S), the slices and their masks.
 
     Returns:
-        The stripped slices (M, 1, S, S) float16 and their masks, of those N that show enough brain
-        and more than the brain.
+        (N,) bool, and the percentile `STRIPPED_HIGH` of those M brains: (M,) float32.
     """
     share = brains.flatten(1).float().mean(1)
     chosen = (share > SMALLEST_BRAIN) & (share < LARGEST_BRAIN * heads.flatten(1).float().mean(1))
-    images, brains = images[chosen], brains[chosen]
-    if len(images) == 0:
-        return images, brains
-    whites = torch.tensor(
-        [
-            np.percentile(image[brain].float().numpy(), STRIPPED_HIGH)
-            for image, brain in zip(images, brains, strict=True)
-        ]
-    )
-    whites = whites.clamp_min(whites.quantile(0.9).item())
+    whites = [
+        np.percentile(image[brain].float().numpy(), STRIPPED_HIGH)
+        for image, brain in zip(images[chosen], brains[chosen], strict=True)
+    ]
+    return chosen, torch.tensor(whites, dtype=torch.float32)
+
+
+def lowest_white(whites: torch.Tensor) -> float:
+    """White of a source's slices whose own fluid is darker; from all its `brain_whites`.
+
+    That of those slices that show most fluid, because exports are windowed by volume; by itself,
+    a slice with little would come out too bright.
+    """
+    return whites.quantile(0.9).item()
+
+
+def cut_to_brain(
+    images: torch.Tensor, brains: torch.Tensor, whites: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cut slices to the brain, and window and frame them again.
+
+    Args:
+        images, brains: (N, 1, S, S), slices and brain masks; N is 1 or more.
+        whites: (N,) float32, the values that become 1.
+
+    Returns:
+        The stripped slices (N, 1, S, S) float16 and their bool masks.
+    """
     cut = (images.float() * brains / whites[:, None, None, None]).clamp(0, 1)
     framed = []
     for pair in torch.cat([cut, brains.float()], 1):  # a brain fills the frame as its head did

@@ -8,7 +8,15 @@ from cyclegan.data import SliceDataset
 from cyclegan.phantom import draw_slice
 from cyclegan.preprocess import head_mask
 from cyclegan.simulate import Simulator
-from cyclegan.stripping import brain_masks, is_head_in, strip_heads, train_masker
+from cyclegan.stripping import (
+    brain_masks,
+    brain_whites,
+    cut_to_brain,
+    is_head_in,
+    lowest_white,
+    outline_shares,
+    train_masker,
+)
 
 
 @pytest.fixture(scope="module")
@@ -39,14 +47,15 @@ def test_the_brain_is_found(masker, heads, contrast):
 
 def test_head_in_and_stripped_are_told_apart(heads):
     whole = torch.from_numpy(np.stack([head_mask(t1) for t1 in heads.t1[:, 0].numpy()]))[:, None]
-    assert is_head_in(whole, heads.brain)
-    assert not is_head_in(heads.brain, heads.brain)
+    assert is_head_in(outline_shares(whole, heads.brain))
+    assert not is_head_in(outline_shares(heads.brain, heads.brain))
 
 
 def test_a_stripped_copy_is_the_brain_on_black_filling_the_frame(heads):
     images = heads.t2 * 0.5
-    cut, masks = strip_heads(images, images > 0.02, heads.brain)
-    assert len(cut) == len(images)
+    chosen, whites = brain_whites(images, images > 0.02, heads.brain)
+    assert chosen.all()
+    cut, masks = cut_to_brain(images, heads.brain, whites.clamp_min(lowest_white(whites)))
     around = torch.nn.functional.max_pool2d(masks.float(), 5, 1, 2)
     assert cut[around == 0].max() == 0
     assert 0.95 < cut.max() <= 1  # windowed again
@@ -61,8 +70,7 @@ def test_only_head_in_sources_are_copied(heads, monkeypatch):
     dataset = SliceDataset(
         {"T1": images, "T2": other}, {"T1": labels, "T2": labels}, ["scans", "brains"]
     )
-    true_masks = torch.cat([heads.brain] * 2)
-    monkeypatch.setattr("cyclegan.data.brain_masks", lambda masker, slices: true_masks)
+    monkeypatch.setattr("cyclegan.stripping.brain_masks", lambda masker, slices: heads.brain)
     assert dataset.add_stripped(None) == ["scans, stripped"]
     assert dataset.names[-1] == "scans, stripped"
     for contrast in ("T1", "T2"):

@@ -1,0 +1,297 @@
+"""Decoded slices on disk: each file is decoded once, and training reads memory-mapped rows.
+
+A cache folder holds one folder for each grid and each way of scaling and framing, such as
+`256-1-1a2b3c4d/`, and in it
+
+    pixels.f16     (N, S, S) little-endian float16, the framed slices
+    heads.bits     (N, ceil(S² / 8)) uint8, the head masks, eight pixels a byte
+    index.sqlite   which rows belong to which content, and which file had which content when
+
+Rows are only ever added: written and synced first, then entered in the index in one transaction, so
+a process that is killed leaves at worst bytes that nothing refers to and the next one writes over.
+Processes that share a cache take turns at filling it. What belonged to files that have changed or
+gone is not used and not taken back: delete the folder between runs to be rid of it.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import logging
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+
+from cyclegan import __version__
+from cyclegan.file_summary import FileSummary, summarise_file
+from cyclegan.framed_slices import frame_slices, recipe
+from cyclegan.mapped_slices import MappedSlices, RowFile
+from cyclegan.preprocess import scale_intensity
+from cyclegan.volume import ReadError, parts, read_volume
+
+FORMAT = 1  # raised when the layout changes, or when `read_volume` gives other pixels for a file
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, stamp TEXT, digest TEXT, error TEXT);
+CREATE TABLE IF NOT EXISTS slices (key TEXT PRIMARY KEY, start INTEGER, count INTEGER);
+CREATE TABLE IF NOT EXISTS arrays (key TEXT PRIMARY KEY, npz BLOB);
+"""
+
+
+class CacheError(ValueError):
+    """The cache cannot be written; the message says which folder, and what would work."""
+
+
+class Looked(NamedTuple):
+    """A file as found: SHA-256 of its content, and why it cannot be read, if so."""
+
+    digest: str
+    error: str | None
+
+
+class SliceCache:
+    """The cache of one folder and grid; a context manager wherever it may be filled.
+
+    Args:
+        folder: created when missing; several runs may share it.
+        size: side of the network's grid.
+
+    Raises:
+        CacheError: on entering and inside, when the folder cannot be written.
+    """
+
+    def __init__(self, folder: str | Path, size: int):
+        self.folder = Path(folder) / f"{size}-{FORMAT}-{recipe()}"
+        self.size = size
+        self.remaining = 1  # files still to come, this one too; for the message on a full disk
+        self._pixels = RowFile(self.folder / "pixels.f16", size, torch.float16)
+        self._heads = RowFile(self.folder / "heads.bits", size, torch.bool)
+        self._added = (0, 0)  # files and rows, by this process
+
+    def __enter__(self) -> SliceCache:
+        with self._writable():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = FileLock(self.folder / "lock")
+            try:
+                self._lock.acquire(timeout=1)
+            except Timeout:
+                logging.getLogger(__name__).warning(
+                    "waiting for another process that fills %s", self.folder
+                )
+                self._lock.acquire()
+            try:
+                self._open()
+            except BaseException:
+                self._lock.release()
+                raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._index.close()
+        self._lock.release()
+
+    def look(self, path: Path) -> Looked:
+        """Identify a file: from the index when size and time are as they were, else by reading it.
+
+        Raises:
+            ReadError: the file cannot be opened.
+        """
+        with self._transaction():
+            return self._look(path)[1]
+
+    def slices_of(self, path: Path) -> tuple[str, np.ndarray]:
+        """The SHA-256 of a file and the rows that hold its slices, decoded when they are new.
+
+        Raises:
+            ReadError: as `read_volume`.
+        """
+        with self._transaction():
+            stamp, looked = self._look(path)
+            if looked.error:
+                raise ReadError(looked.error)
+            rows = self.rows(looked.digest)
+            if rows is None:
+                scaled = self._decode(path, stamp, looked.digest)
+                rows = self.add(looked.digest, *frame_slices(scaled, self.size))
+        return looked.digest, rows
+
+    def summary_of(self, path: Path) -> FileSummary | None:
+        """What a file shows, decoded when it is new; None when it cannot be read.
+
+        Raises:
+            ReadError: the file cannot be opened.
+        """
+        with self._transaction():
+            stamp, looked = self._look(path)
+            known = None if looked.error else self.arrays(f"summary {looked.digest}")
+            if known is None and not looked.error:
+                try:
+                    self._decode(path, stamp, looked.digest)
+                except ReadError:
+                    return None
+                known = self.arrays(f"summary {looked.digest}")
+        return FileSummary(**known) if known else None
+
+    def rows(self, key: str) -> np.ndarray | None:
+        """Row numbers that were added under a key, or None."""
+        found = self._index.execute("SELECT start, count FROM slices WHERE key = ?", (key,))
+        return next((start + np.arange(count) for start, count in found), None)
+
+    def add(self, key: str, slices: torch.Tensor, heads: torch.Tensor) -> np.ndarray:
+        """Keep (N, 1, S, S) float16 slices and their bool head masks; returns their row numbers."""
+        with self._transaction(needed=len(slices)):
+            (start,) = self._index.execute("SELECT coalesce(max(start + count), 0) FROM slices")
+            self._pixels.write(start[0], slices)
+            self._heads.write(start[0], heads)
+            row = (key, start[0], len(slices))
+            self._index.execute("INSERT INTO slices VALUES (?, ?, ?)", row)
+        self._added = self._added[0] + 1, self._added[1] + len(slices)
+        return start[0] + np.arange(len(slices))
+
+    def arrays(self, key: str) -> dict[str, np.ndarray] | None:
+        """Small arrays that were kept under a key, or None."""
+        for (npz,) in self._index.execute("SELECT npz FROM arrays WHERE key = ?", (key,)):
+            with np.load(io.BytesIO(npz), allow_pickle=False) as found:
+                return dict(found)
+        return None
+
+    def keep(self, key: str, arrays: dict[str, np.ndarray]) -> None:
+        """Keep small arrays under a key."""
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **arrays)
+        with self._transaction():
+            row = (key, buffer.getvalue())
+            self._index.execute("INSERT OR REPLACE INTO arrays VALUES (?, ?)", row)
+
+    def mapped(self, rows: np.ndarray) -> tuple[MappedSlices, MappedSlices]:
+        """Slices and head masks of these rows; they stay readable when the cache is closed."""
+        return MappedSlices(self._pixels, rows), MappedSlices(self._heads, rows)
+
+    def _open(self) -> None:
+        path = self.folder / "index.sqlite"
+        for attempt in ("as it is", "anew"):
+            # Transactions are begun by hand: sqlite3's own leave out what only reads.
+            self._index = sqlite3.connect(path, isolation_level=None)
+            try:
+                self._index.executescript(SCHEMA)
+                (end,) = self._index.execute("SELECT max(start + count) FROM slices").fetchone()
+            except sqlite3.DatabaseError as error:
+                self._index.close()
+                if attempt == "anew" or isinstance(error, sqlite3.OperationalError):
+                    raise
+            else:
+                if all(_rows_in(file) >= (end or 0) for file in (self._pixels, self._heads)):
+                    break
+                self._index.close()
+            # A damaged index, or rows that are gone: nothing in it can be trusted.
+            for file in self.folder.glob("index.sqlite*"):
+                file.unlink()
+        for file in (self._pixels, self._heads):
+            if not end:  # a run may still be reading rows of a lost index: a new file, not new rows
+                file.path.unlink(missing_ok=True)
+            file.path.touch()
+
+    def _look(self, path: Path) -> tuple[str, Looked]:
+        try:
+            stamp = _stamp(path)
+            row = (os.path.abspath(path), stamp)
+            known = self._index.execute(
+                "SELECT digest, error FROM files WHERE path = ? AND stamp = ?", row
+            ).fetchone()
+            if known:
+                return stamp, Looked(*known)
+            digest = file_digest(path)
+        except OSError as error:
+            reason = f"the file cannot be opened ({error.strerror})"
+            raise ReadError(f"{path.name}: {reason}.") from error
+        self._index.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, NULL)", (*row, digest))
+        return stamp, Looked(digest, None)
+
+    def _decode(self, path: Path, stamp: str, digest: str) -> np.ndarray:
+        """Decode a file and keep its summary, or why it cannot be read; its scaled pixels."""
+        try:
+            volume = read_volume(path)
+            if not path.is_file() or _stamp(path) != stamp:
+                raise ReadError(f"{path.name}: it changed while it was read; start again.")
+        except ReadError as error:
+            self._index.execute(
+                "UPDATE files SET error = ? WHERE path = ?", (str(error), os.path.abspath(path))
+            )
+            raise
+        scaled = scale_intensity(volume.pixels)
+        self.keep(f"summary {digest}", summarise_file(volume, scaled)._asdict())
+        return scaled
+
+    @contextmanager
+    def _transaction(self, needed: int = 0) -> Iterator[None]:
+        """All or nothing, in the index; inside another transaction, a part of that.
+
+        A file that cannot be read is worth knowing, too, so `ReadError` keeps what was entered.
+        """
+        if self._index.in_transaction:
+            with self._writable(needed):
+                yield
+            return
+        with self._writable(needed):
+            self._index.execute("BEGIN")
+            try:
+                yield
+            except BaseException as error:
+                if self._index.in_transaction:  # SQLite has gone back by itself when it was full
+                    self._index.execute("COMMIT" if isinstance(error, ReadError) else "ROLLBACK")
+                raise
+            self._index.execute("COMMIT")
+
+    @contextmanager
+    def _writable(self, needed: int = 0) -> Iterator[None]:
+        """Say in a sentence what keeps the cache from being written."""
+        try:
+            yield
+        except (OSError, sqlite3.OperationalError) as error:
+            full = getattr(error, "errno", None) in FULL or "disk is full" in str(error)
+            if not full:
+                reason = getattr(error, "strerror", None) or error
+                raise CacheError(
+                    f"{self.folder}: slices cannot be cached there ({reason}); "
+                    "choose a folder that can be written (--cache)"
+                ) from error
+            files, rows = self._added
+            mean = (rows + needed) / (files + 1)
+            bytes_needed = mean * self.remaining * (self._pixels.row_bytes + self._heads.row_bytes)
+            raise CacheError(
+                f"{self.folder}: the disk is full; about {max(bytes_needed, 2**20) / 2**20:.0f} "
+                f"MiB more are needed for the slices of {self.remaining} files: make room, or "
+                "choose another folder (--cache)"
+            ) from error
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256, in hexadecimal, of what reading this file reads: of both halves of a pair.
+
+    Raises:
+        OSError: the file cannot be opened.
+        ReadError: as `volume.parts`.
+    """
+    total = hashlib.sha256()
+    for part in parts(path):
+        with part.open("rb") as file:
+            hashlib.file_digest(file, lambda: total)
+    return total.hexdigest()
+
+
+def _stamp(path: Path) -> str:
+    """What changes when a file does; the version, too, as other readers may read other files."""
+    stats = [part.stat() for part in parts(path)]
+    return " ".join([__version__, *(f"{s.st_size}:{s.st_mtime_ns}" for s in stats)])
+
+
+def _rows_in(file: RowFile) -> int:
+    return file.path.stat().st_size // file.row_bytes if file.path.is_file() else 0

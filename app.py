@@ -18,15 +18,18 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.route_utils import upload_fn
+from gradio.routes import file_upload_statuses
 from gradio.utils import get_upload_folder
 from starlette.middleware import Middleware
+from starlette.requests import Request
 
 from cyclegan import Translator
 from cyclegan.calibration import Calibration
 from cyclegan.checkpoint import CheckpointError
 from cyclegan.checks import InputCheck
 from cyclegan.hub import weights_folder
-from cyclegan.web import failures
+from cyclegan.web import failures, limits, receiving
 from cyclegan.web.aborted import AbortedUploads
 from cyclegan.web.controls import (
     OF_OPENING,
@@ -35,25 +38,25 @@ from cyclegan.web.controls import (
     after_step,
     after_switch,
     after_truth,
+    while_waiting,
 )
 from cyclegan.web.examples import EXAMPLES
 from cyclegan.web.folder import claim_folder
+from cyclegan.web.gate import Gate
 from cyclegan.web.headers import SecurityHeaders
 from cyclegan.web.outbox import route
-from cyclegan.web.page import Page
-from cyclegan.web.session import Session
+from cyclegan.web.page import Opened, Page, Step
 from cyclegan.web.slices import routes
 from cyclegan.web.status import status
 
 VIEWER = Path(__file__).parent / "cyclegan" / "viewer"
-SCRIPTS = ("viewer", "findings", "slices", "controls")  # one function body; the last one starts it
+# One function body; the last one starts it.
+SCRIPTS = ("viewer", "findings", "slices", "assist", "controls")
 DIRECTIONS = [("T1 → T2", "T2"), ("T2 → T1", "T1")]
 SAVES = (("NIfTI", "nifti"), ("DICOM", "dicom"), ("Everything (zip)", "everything"))
 INTRODUCTION = """<h1>T1 ↔ T2 brain MRI translation</h1>
 <p>Drop in an axial brain slice, volume or series and compare it with its synthetic counterpart and
 the cycle back. Files are read in memory and deleted at once.</p>"""
-FORGET_AFTER_S = 3600
-JOBS_AT_ONCE = 8  # whole volumes; they take turns batch by batch, and a slice goes before them
 
 # Gradio's own download button needs a file on the server; this fetches from the outbox in memory.
 SAVE_FILE = """(file) => {
@@ -194,12 +197,6 @@ def heading(text: str) -> None:
     gr.HTML(f"<p>{text}</p>", elem_classes="heading", apply_default_css=False)
 
 
-def forget_expired(session: Session | None) -> None:
-    """Drop the scan of a tab that has been idle for `FORGET_AFTER_S`."""
-    if session is not None:
-        session.clear()
-
-
 def forget_session(app: gr.Blocks, tab: str) -> None:
     """Drop what Gradio itself holds for a closed tab: parts as they were, answers not fetched.
 
@@ -231,17 +228,23 @@ def create_app(weights: str = "weights") -> gr.Blocks:
     calibration = Calibration.from_pretrained(folder, translator.checksum)
     page = Page(translator, get_upload_folder(), check, calibration)
     private = {"api_visibility": "private"}
-    # The model's own turns decide who is next; this only bounds how many threads wait for one.
-    on_model = {**private, "concurrency_id": "model", "concurrency_limit": 4}
-    on_volume = {**private, "concurrency_id": "volume", "concurrency_limit": JOBS_AT_ONCE}
+
+    def at_once(name: str, most: int) -> dict[str, Any]:
+        return {"concurrency_id": name, "concurrency_limit": most}
+
+    # The model's own line decides who is next and tells the place; this bounds who stands in it.
+    on_model = {**private, **at_once("model", limits.SLICES_AT_ONCE)}
+    on_volume = {**private, **at_once("volume", limits.JOBS_AT_ONCE)}
+    opening = {**private, **at_once("opening", limits.OPENINGS_AT_ONCE)}
 
     with gr.Blocks(
         fill_width=True,
         title="T1 ↔ T2 brain MRI translation",
         analytics_enabled=False,
-        delete_cache=(60, 600),  # the safety net for uploads whose event never fired
+        # The safety net for uploads whose event never fired.
+        delete_cache=(60, limits.WAITING_UPLOAD_S),
     ) as app:
-        session = gr.State(None, time_to_live=FORGET_AFTER_S, delete_callback=forget_expired)
+        session = gr.State(None)  # `Sessions` forgets what it holds
         file_to_save = gr.JSON(visible=False)
         window = gr.Textbox(visible=False)
         kept = gr.Checkbox(visible=False)
@@ -257,6 +260,9 @@ def create_app(weights: str = "weights") -> gr.Blocks:
                 for name, update in updates.items()
             }
 
+        def told_meanwhile(state: Any, told: str | Step) -> dict[str, Any]:
+            return while_waiting(told) if isinstance(told, str) else after_step(state, told)
+
         @in_one_sentence
         def load(files: Any, to: str, request: gr.Request) -> dict:
             return on_page(after_opening(page.load(files, to, request.session_hash)))
@@ -266,17 +272,19 @@ def create_app(weights: str = "weights") -> gr.Blocks:
             opened = page.choose(state, choice, to, request.session_hash)
             return on_page(after_opening(opened))
 
-        @in_one_sentence
-        def open_example(number: int, request: gr.Request) -> dict:
-            return on_page(after_opening(page.open_example(number, request.session_hash)))
+        def open_example(number: int, request: gr.Request) -> Iterator[dict]:
+            for told in in_steps(page.open_example)(number, request.session_hash):
+                opened = isinstance(told, Opened)
+                yield on_page(after_opening(told) if opened else told_meanwhile(None, told))
 
         @in_one_sentence
         def choose_direction(state: Any, to: str) -> dict:
             return on_page(after_direction(state, to))
 
-        @in_one_sentence
-        def switch_direction(state: Any, position: int) -> dict:
-            return on_page(after_switch(state, *page.switch(state, position)))
+        def switch_direction(state: Any, position: int, request: gr.Request) -> Iterator[dict]:
+            for told in in_steps(page.switch)(state, position, request.session_hash):
+                waits = isinstance(told, str | Step)
+                yield on_page(told_meanwhile(state, told) if waits else after_switch(state, *told))
 
         @in_one_sentence
         def load_truth(state: Any, files: Any, to: str) -> dict:
@@ -287,16 +295,17 @@ def create_app(weights: str = "weights") -> gr.Blocks:
             return on_page(after_truth(state, page.drop_truth(state)))
 
         @in_one_sentence
-        def translate_slice(state: Any, to: str, position: int) -> dict:
-            return on_page(after_step(state, page.translate(state, to, position)))
+        def show_slice(state: Any, position: int, is_kept: bool, request: gr.Request) -> Any:
+            return page.show_slice(state, position, is_kept, request.session_hash) or gr.skip()
 
-        @in_one_sentence
-        def show_slice(state: Any, position: int, is_kept: bool) -> Any:
-            return page.show_slice(state, position, is_kept) or gr.skip()
+        def translator_of(steps: Callable) -> Callable:
+            def translating(
+                state: Any, to: str, position: int, request: gr.Request
+            ) -> Iterator[dict]:
+                for told in in_steps(steps)(state, to, position, request.session_hash):
+                    yield on_page(told_meanwhile(state, told))
 
-        def translate_volume(state: Any, to: str, position: int) -> Iterator[dict]:
-            for step in in_steps(page.translate_all)(state, to, position):
-                yield on_page(after_step(state, step))
+            return translating
 
         @in_one_sentence
         def save_slice(state: Any, position: int, seen: str, request: gr.Request) -> dict:
@@ -315,8 +324,8 @@ def create_app(weights: str = "weights") -> gr.Blocks:
         def api(file: dict, to: str, truth: dict | None = None) -> dict:
             """Translate a brain MRI slice or volume into the other contrast and back.
 
-            Up to 4,194,304 voxels (64 slices of 256 x 256) in a file of up to 256 MB; larger ones
-            through the page or `python -m cyclegan.translate`.
+            Up to 4,194,304 voxels (64 slices of 256 x 256) in a file of up to 256 MB, and up to
+            300 s; larger ones through the page or `python -m cyclegan.translate`.
 
             Args:
                 file: an image, DICOM or NIfTI file, or a zip with one DICOM series.
@@ -346,13 +355,12 @@ def create_app(weights: str = "weights") -> gr.Blocks:
                 parts["viewer"],
                 trigger_mode="multiple",
                 show_progress="hidden",
-                concurrency_id="look",
-                concurrency_limit=4,
+                **at_once("look", limits.LOOKS_AT_ONCE),
                 **private,
             )
 
         # First, or the button's handler takes the name.
-        gr.api(api, api_name="translate", concurrency_id="api", concurrency_limit=2)
+        gr.api(api, api_name="translate", **at_once("api", limits.API_AT_ONCE))
         # The raw file data, not Gradio's copy of it: `Uploads` checks and deletes the paths.
         parts["upload"].upload(
             lambda: gr.Button(interactive=False), None, parts["translate"], queue=False, **private
@@ -362,15 +370,14 @@ def create_app(weights: str = "weights") -> gr.Blocks:
             everything,
             preprocess=False,
             show_progress_on=parts["message"],
-            concurrency_limit=2,
-            **private,
+            **opening,
         )
         parts["series"].input(
             choose,
             [session, parts["series"], parts["direction"]],
             everything,
             show_progress_on=parts["message"],
-            **on_model,
+            **opening,
         )
         parts["direction"].input(
             choose_direction,
@@ -390,6 +397,7 @@ def create_app(weights: str = "weights") -> gr.Blocks:
             everything,
             preprocess=False,
             show_progress_on=parts["truth_message"],
+            **opening,
         )
         react(
             parts["drop_truth"].click,
@@ -398,10 +406,10 @@ def create_app(weights: str = "weights") -> gr.Blocks:
             everything,
             show_progress_on=parts["truth_message"],
         )
-        react(parts["translate"].click, translate_slice, wanted, in_step)
+        react(parts["translate"].click, translator_of(page.translate), wanted, in_step)
         react(
             parts["translate_all"].click,
-            translate_volume,
+            translator_of(page.translate_all),
             wanted,
             in_step,
             show_progress="hidden",  # the steps show their own
@@ -437,8 +445,27 @@ def create_app(weights: str = "weights") -> gr.Blocks:
             forget_session(app, request.session_hash)
 
         app.unload(forget)
-    app.routes_in_memory = [route(page.outbox), *routes(page.slices)]
-    return app.queue(max_size=64)
+
+    async def save_upload(request: Request, folder: Path) -> list[str]:
+        upload_id = request.query_params.get("upload_id")
+        progress = file_upload_statuses if upload_id else None
+        paths, *_ = await upload_fn(
+            request, folder, limits.UPLOAD_BYTES, upload_id, upload_progress=progress
+        )
+        app.upload_file_set.update(paths)
+        return paths
+
+    app.routes_in_memory = [
+        receiving.route(page.uploads, save_upload),
+        route(page.outbox),
+        *routes(page.slices),
+    ]
+    return app.queue(max_size=limits.QUEUE)
+
+
+def waiting(app: gr.Blocks, tab: str) -> tuple[int, int]:
+    """How many requests wait in Gradio's queue: of all, and of `tab` with what it has running."""
+    return len(app._queue), len(app._queue.pending_event_ids_session.get(tab, ()))
 
 
 def launch_options(app: gr.Blocks) -> dict[str, Any]:
@@ -453,7 +480,9 @@ def launch_options(app: gr.Blocks) -> dict[str, Any]:
             font_mono=["ui-monospace", "Menlo", "monospace"],
         ).set(
             button_primary_background_fill="*primary_700",
+            button_primary_background_fill_dark="*primary_700",
             button_primary_background_fill_hover="*primary_800",
+            button_primary_background_fill_hover_dark="*primary_800",
             button_primary_text_color="white",
             button_secondary_background_fill_dark="*neutral_700",
             button_secondary_background_fill_hover_dark="*neutral_600",
@@ -466,13 +495,19 @@ def launch_options(app: gr.Blocks) -> dict[str, Any]:
         "show_error": False,
         "ssr_mode": False,
         "share": False,
-        "max_file_size": "256mb",  # 512 slices of 512x512 in 16 bit, half as large once zipped
+        "max_file_size": limits.UPLOAD_BYTES,
+        "max_threads": limits.THREADS,
+        "state_session_capacity": limits.SESSIONS,
         "app_kwargs": {
             "docs_url": None,
             "redoc_url": None,
             "openapi_url": None,
             "routes": app.routes_in_memory,
-            "middleware": [Middleware(SecurityHeaders), Middleware(AbortedUploads)],
+            "middleware": [
+                Middleware(SecurityHeaders),
+                Middleware(Gate, waiting=partial(waiting, app)),
+                Middleware(AbortedUploads),
+            ],
         },
     }
 
@@ -485,6 +520,9 @@ def main() -> None:
     parser.add_argument("--weights", default="weights", help="folder with the model's weights")
     arguments = parser.parse_args()
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    # Gradio makes a table of the last requests, 10,000 by default, after each one, for a dashboard
+    # that is closed here.
+    os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
     host = arguments.host or os.environ.get("GRADIO_SERVER_NAME")
     if host is None and os.environ.get("SPACE_ID"):
         host = "0.0.0.0"  # a Space is reached through its proxy

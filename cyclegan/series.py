@@ -56,11 +56,13 @@ class Selection:
         notes: sentences on what was left out and why.
         best: index of the choice to open first, the one with the most slices,
             magnitude before phase and maps.
+        size: bytes that are held in memory to read from.
     """
 
     choices: tuple[str, ...]
     notes: tuple[str, ...]
     best: int
+    size: int
     _loaders: tuple[Callable[[], Volume], ...]
 
     def read(self, index: int) -> Volume:
@@ -105,6 +107,7 @@ def open_files(paths: Sequence[Path]) -> Selection:
         best=max(
             range(len(choices)), key=lambda index: (choices[index].slices, choices[index].magnitude)
         ),
+        size=sum(len(member.data) for member in members),
         _loaders=tuple(choice.load for choice in choices),
     )
 

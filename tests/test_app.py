@@ -6,6 +6,7 @@ import json
 import threading
 import time
 import zipfile
+from functools import partial
 from types import SimpleNamespace
 
 import gradio as gr
@@ -25,7 +26,7 @@ from cyclegan.calibration import Calibration
 from cyclegan.checkpoint import CheckpointError
 from cyclegan.checks import LABELS, Assessment, InputCheck
 from cyclegan.volume import Volume
-from cyclegan.web import answers, panels
+from cyclegan.web import answers, limits, panels
 from cyclegan.web.controls import (
     after_direction,
     after_opening,
@@ -39,7 +40,8 @@ from cyclegan.web.outbox import Outbox, Parcel, route
 from cyclegan.web.page import Page, Step
 from cyclegan.web.panels import encode_uint16
 from cyclegan.web.session import ReaderError, Session
-from cyclegan.web.turns import Turns
+from cyclegan.web.turns import Rank, Turns
+from cyclegan.web.uploads import Uploads
 
 TAB = "one tab"
 
@@ -109,10 +111,16 @@ def volume_of(pixels, **known):
 
 def uploaded(tmp_path, name, content):
     """File data as Gradio hands it over, with the file where Gradio puts uploads."""
-    folder = tmp_path / "uploads" / f"{abs(hash(content)):x}"
-    folder.mkdir(parents=True)
+    folder = Uploads(tmp_path / "uploads").new_folder() / f"{abs(hash(content)):x}"
+    folder.mkdir()
     (folder / name).write_bytes(content)
     return {"path": str(folder / name)}
+
+
+def outcome(told):
+    """What a handler that tells its place in line tells in the end."""
+    *_, end = told
+    return end
 
 
 def small_session():
@@ -152,7 +160,7 @@ def test_upload_is_shown_then_translated_and_the_file_is_gone(page, tmp_path):
     assert len(np.unique(decoded(opened.view["panels"]["original"]))) > 256
     assert not any((tmp_path / "uploads").rglob("*"))
     for to, source in (("T2", "T1"), ("T1", "T2")):
-        shown = page.translate(opened.session, to, 1).view
+        shown = outcome(page.translate(opened.session, to, 1, TAB)).view
         panels = shown["panels"]
         assert panels["translated"]["title"] == f"Synthetic {to}"
         assert panels["reconstructed"]["sub"] == f"{source} → {to} → {source}"
@@ -204,6 +212,7 @@ def selection(*volumes, notes=(), best=0):
         choices=tuple(f"series {number}" for number in range(len(volumes))),
         notes=notes,
         best=best,
+        size=0,
         read=lambda choice: volumes[choice],
     )
 
@@ -297,12 +306,12 @@ def test_the_direction_is_preset_by_the_pixels_before_the_header(translator, tmp
 
 def test_one_click_turns_the_direction_and_the_translation(calibrated):
     session = calibrated._session(small_session().volume)
-    assert calibrated.switch(session, 1) == ("T2", None)  # nothing to translate anew
-    calibrated.translate(session, "T1", 3)
+    assert outcome(calibrated.switch(session, 1, TAB)) == ("T2", None)  # nothing to translate anew
+    outcome(calibrated.translate(session, "T1", 3, TAB))
     wrong = after_direction(session, "T1")
     assert wrong["switch"] == {"visible": True, "value": "Switch to T1 → T2"}
     assert wrong["truth_area"]["label"] == "I have the real T1"
-    updates = after_switch(session, *calibrated.switch(session, 3))
+    updates = after_switch(session, *outcome(calibrated.switch(session, 3, TAB)))
     assert updates["direction"] == {"value": "T2"}
     assert updates["switch"]["visible"] is False
     assert updates["viewer"]["value"]["panels"]["translated"]["title"] == "Synthetic T2"
@@ -310,7 +319,7 @@ def test_one_click_turns_the_direction_and_the_translation(calibrated):
 
 
 def test_numbers_come_first_then_the_map_and_both_are_kept(calibrated, monkeypatch):
-    session = calibrated.open_example(0, TAB).session
+    session = outcome(calibrated.open_example(0, TAB)).session
     first, last = calibrated.look_again(session)
     assert first["findings"]["uncertainty"] is None
     assert [r["title"] for r in first["findings"]["readings"]] == [
@@ -330,7 +339,7 @@ def test_numbers_come_first_then_the_map_and_both_are_kept(calibrated, monkeypat
 
 
 def test_where_no_map_is_worth_it_the_page_says_so(calibrated):
-    session = calibrated.open_example(1, TAB).session
+    session = outcome(calibrated.open_example(1, TAB)).session
     (answer,) = calibrated.look_again(session)
     assert answer["findings"]["uncertainty"] is None
     assert answer["findings"]["mapRank"] is None
@@ -342,7 +351,7 @@ def test_where_no_map_is_worth_it_the_page_says_so(calibrated):
 def test_looking_again_stops_when_another_slice_is_shown(calibrated):
     session = calibrated._session(small_session().volume)
     assert list(calibrated.look_again(session)) == []  # nothing is translated yet
-    calibrated.translate(session, "T2", 1)
+    outcome(calibrated.translate(session, "T2", 1, TAB))
     answers = calibrated.look_again(session)
     assert next(answers)["index"] == 0
     calibrated.show_slice(session, 4)
@@ -355,13 +364,13 @@ def test_looking_again_stops_when_another_slice_is_shown(calibrated):
 
 
 def test_a_scan_that_goes_away_while_it_is_looked_at_is_no_failure(calibrated, monkeypatch):
-    session = calibrated.open_example(0, TAB).session
+    session = outcome(calibrated.open_example(0, TAB)).session
     monkeypatch.setattr(calibrated.calibration, "readings", lambda to, numbers: session.clear())
     assert list(calibrated.look_again(session)) == []
 
 
 def test_the_truth_is_compared_in_its_own_direction_only(calibrated, tmp_path):
-    session = calibrated.open_example(0, TAB).session
+    session = outcome(calibrated.open_example(0, TAB)).session
     real = png_bytes(tmp_path, (np.sqrt(example_volume(0).pixels[0]) * 60_000).astype(np.uint16))
     step = calibrated.load_truth(session, [uploaded(tmp_path, "real.png", real)], "T2")
     assert not any((tmp_path / "uploads").rglob("*"))
@@ -382,17 +391,17 @@ def test_the_truth_is_compared_in_its_own_direction_only(calibrated, tmp_path):
     assert -1 <= true["ssim"] < 0.9
     assert f"SSIM {true['ssim']:.3f}" in answer["report"]
 
-    other = calibrated.translate(session, "T1", 1)
+    other = outcome(calibrated.translate(session, "T1", 1, TAB))
     assert "truth" not in other.view["panels"]
     *_, answer = calibrated.look_again(session)
     assert answer["findings"]["trueError"] is None
-    calibrated.translate(session, "T2", 1)
+    outcome(calibrated.translate(session, "T2", 1, TAB))
     assert "truth" not in calibrated.drop_truth(session).view["panels"]
     assert not session.has_truth
 
 
 def test_a_truth_that_cannot_be_matched_is_one_sentence(calibrated, tmp_path):
-    session = calibrated.open_example(0, TAB).session
+    session = outcome(calibrated.open_example(0, TAB)).session
     small = uploaded(tmp_path, "real.png", png_bytes(tmp_path, head()[::2, ::2]))
     step = calibrated.load_truth(session, [small], "T2")
     assert 'role="alert">real.png: its matrix is 1 × 128 × 128' in step.status
@@ -405,7 +414,7 @@ def test_a_truth_that_cannot_be_matched_is_one_sentence(calibrated, tmp_path):
 
 
 def test_the_report_holds_everything(calibrated):
-    session = calibrated.open_example(0, TAB).session
+    session = outcome(calibrated.open_example(0, TAB)).session
     *_, answer = calibrated.look_again(session)
     text = answer["report"]
     for words in (
@@ -430,7 +439,7 @@ def test_weights_without_check_and_calibration_still_serve(export_tiny, monkeypa
     made = []
     monkeypatch.setattr(app, "Page", lambda *args: made.append(Page(*args)) or made[0])
     app.create_app(str(weights))
-    session = made[0].open_example(0, TAB).session
+    session = outcome(made[0].open_example(0, TAB)).session
     assert "Not checked" in session.notice("T2").text
     assert "checks.json is missing" in session.notice("T2").text
     (answer,) = made[0].look_again(session)
@@ -440,7 +449,7 @@ def test_weights_without_check_and_calibration_still_serve(export_tiny, monkeypa
 
 @pytest.mark.parametrize("number", range(len(EXAMPLES)))
 def test_examples_are_translated_at_once(page, number):
-    opened = page.open_example(number, TAB)
+    opened = outcome(page.open_example(number, TAB))
     example = EXAMPLES[number]
     assert opened.to == example.to
     assert set(opened.view["panels"]) == {
@@ -472,7 +481,7 @@ def test_slices_of_a_volume_share_one_scale_and_are_kept(page):
 
 
 def test_the_results_that_are_kept_are_bounded(page, monkeypatch):
-    monkeypatch.setattr("cyclegan.web.session.RESULT_BYTES", 2 * 2 * 4 * 64 * 64)
+    monkeypatch.setattr("cyclegan.web.session.SCAN_RESULT_BYTES", 2 * 2 * 4 * 64 * 64)
     session = small_session()
     results = [session.result(page.model, index, "T2") for index in range(4)]
     assert session.result(page.model, 3, "T2").translated is results[3].translated
@@ -481,7 +490,7 @@ def test_the_results_that_are_kept_are_bounded(page, monkeypatch):
 
 def test_a_volume_is_translated_from_the_shown_slice_outwards(page):
     session = small_session()
-    steps = list(page.translate_all(session, "T2", 3))
+    steps = list(page.translate_all(session, "T2", 3, TAB))
     assert [step.view["index"] for step in steps if step.view] == [2]
     assert steps[1].view  # at once
     assert all(step.working for step in steps[:-1])
@@ -494,7 +503,7 @@ def test_a_volume_is_translated_from_the_shown_slice_outwards(page):
 
 def test_cancelling_keeps_what_is_done(page):
     session = small_session()
-    steps = page.translate_all(session, "T2", 1)
+    steps = page.translate_all(session, "T2", 1, TAB)
     for _ in range(4):
         assert next(steps).working
     page.cancel(session)
@@ -503,23 +512,23 @@ def test_cancelling_keeps_what_is_done(page):
     done = 6 - len(session.missing("T2"))
     assert 0 < done < 6
     assert f"Stopped; {done} of 6 slices" in last.status
-    finished = list(page.translate_all(session, "T2", 1))[-1]
+    finished = list(page.translate_all(session, "T2", 1, TAB))[-1]
     assert "all 6 slices" in finished.status
 
 
 def test_another_file_ends_the_work_without_a_word(page):
-    session = page.open_example(2, TAB).session
-    steps = page.translate_all(session, "T2", 1)
+    session = outcome(page.open_example(2, TAB)).session
+    steps = page.translate_all(session, "T2", 1, TAB)
     for _ in range(3):
         next(steps)
-    page.open_example(0, TAB)
+    outcome(page.open_example(0, TAB))
     assert session.volume is None
     assert [step for step in steps if not step.working] == []
 
 
 def test_while_a_volume_is_worked_on_the_page_offers_cancel(page):
     session = small_session()
-    steps = [after_step(session, step) for step in page.translate_all(session, "T2", 1)]
+    steps = [after_step(session, step) for step in page.translate_all(session, "T2", 1, TAB)]
     for update in steps[:-1]:
         assert update["cancel"] == {"visible": True}
         assert not update["translate_all"]["visible"]
@@ -531,31 +540,21 @@ def test_while_a_volume_is_worked_on_the_page_offers_cancel(page):
 
 
 def test_a_shown_slice_goes_before_a_volume_and_volumes_alternate():
-    turns, order, ready = Turns(), [], []
-
-    def work(name, in_background):
-        with turns.take(in_background=in_background):
-            order.append(name)
-
-    with turns.take():
-        for name, in_background in (("a", True), ("b", True), ("shown", False), ("c", True)):
-            thread = threading.Thread(target=work, args=(name, in_background))
-            thread.start()
-            ready.append(thread)
-            deadline = time.monotonic() + 10
-            while len(turns._waiting) < len(ready) and time.monotonic() < deadline:
-                time.sleep(0.001)
-    for thread in ready:
-        thread.join(10)
+    turns, order = Turns(), []
+    begun, go_on = threading.Event(), threading.Event()
+    turns.join(lambda: (begun.set(), go_on.wait(10)))
+    begun.wait(10)
+    waiting = [
+        turns.join(partial(order.append, name), rank=rank)
+        for name, rank in (("a", Rank.WHOLE), ("b", Rank.WHOLE), ("shown", Rank.SHOWN))
+    ]
+    waiting.append(turns.join(partial(order.append, "c"), rank=Rank.WHOLE))
+    assert [turn.place() for turn in waiting] == [2, 3, 1, 4]
+    go_on.set()
+    for turn in waiting:
+        turn.result()
     assert order == ["shown", "a", "b", "c"]
-
-
-def test_a_turn_is_handed_on_after_a_failure():
-    turns = Turns()
-    with pytest.raises(RuntimeError), turns.take():
-        raise RuntimeError
-    with turns.take():
-        pass
+    assert waiting[-1].place() == 0
 
 
 def test_a_parcel_is_handed_out_once_and_expires():
@@ -589,7 +588,7 @@ def test_pixel_spacing_and_orientation_reach_the_viewer(page):
 
 
 def test_downloads(page, tmp_path):
-    session = page.open_example(2, TAB).session
+    session = outcome(page.open_example(2, TAB)).session
     window = json.dumps({"center": 0.4, "width": 0.5})
     step = page.save_slice(session, 13, window, TAB)
     png = fetched(page, step)
@@ -603,7 +602,7 @@ def test_downloads(page, tmp_path):
 
 def test_a_whole_volume_is_saved_in_the_grid_of_its_source(page, tmp_path):
     session = small_session()
-    list(page.translate_all(session, "T2", 1))
+    list(page.translate_all(session, "T2", 1, TAB))
     full = json.dumps({"center": 0.5, "width": 1})
     *before, last = page.save_whole(session, "nifti", 1, full, TAB)
     assert all(step.working and step.file is None for step in before)
@@ -626,7 +625,7 @@ def test_a_whole_volume_is_saved_in_the_grid_of_its_source(page, tmp_path):
 
 def test_saving_first_translates_what_is_missing_and_can_be_cancelled(page):
     session = small_session()
-    page.translate(session, "T2", 1)
+    outcome(page.translate(session, "T2", 1, TAB))
     full = json.dumps({"center": 0.5, "width": 1})
     steps = page.save_whole(session, "nifti", 1, full, TAB)
     assert "1 of 6 slices" in next(steps).status
@@ -637,7 +636,7 @@ def test_saving_first_translates_what_is_missing_and_can_be_cancelled(page):
     assert last.file is None
 
 
-@pytest.mark.parametrize(("most", "slices"), [(answers.LARGEST_ANSWER, 65), (answers.LARGEST, 513)])
+@pytest.mark.parametrize(("most", "slices"), [(limits.API_VOXELS, 65), (limits.WHOLE_VOXELS, 513)])
 def test_too_large_names_the_way_out(most, slices):
     pixels = np.broadcast_to(np.float32(0), (slices, 256, 256))
     large = SimpleNamespace(pixels=pixels, name="big.nii")
@@ -647,11 +646,11 @@ def test_too_large_names_the_way_out(most, slices):
 
 
 def test_a_closed_tab_is_forgotten(page):
-    session = page.open_example(0, TAB).session
+    session = outcome(page.open_example(0, TAB)).session
     page.forget(TAB)
     assert session.volume is None
     with pytest.raises(ReaderError, match="Nothing is loaded"):
-        page.translate(session, "T2", 1)
+        outcome(page.translate(session, "T2", 1, TAB))
 
 
 def test_failures_become_one_sentence_without_the_message(caplog):

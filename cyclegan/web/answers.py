@@ -15,10 +15,11 @@ from cyclegan.export import labelled_png, nifti, result_zip
 from cyclegan.provenance import CAVEAT, provenance, synthetic_label
 from cyclegan.truth import TruthError, match
 from cyclegan.web.findings import slice_findings, slice_true_error
+from cyclegan.web.limits import API_VOXELS, WHOLE_VOXELS
 from cyclegan.web.outbox import Parcel
 from cyclegan.web.panels import NARROWEST, WIDEST
 from cyclegan.web.report import NOT_A_DEVICE, report
-from cyclegan.web.session import LARGEST, ReaderError, Session
+from cyclegan.web.session import ReaderError, Session
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 # Of a volume between two turns of the model. On a CPU four are no faster per slice than two
 # (362 and 338 ms on two busy cores), and a reader who scrolls waits for at most one batch.
 BATCH = 2
-LARGEST_ANSWER = 2**22  # voxels in one JSON answer: 64 slices of 256x256, 16 MB for each image
 
 
 class Saved(NamedTuple):
@@ -134,13 +134,13 @@ def api_answer(
     """Translate to the contrast `to` and back, as JSON; the API's help lists the fields.
 
     Raises:
-        ReaderError: `to` is not "T1" or "T2", more than `LARGEST_ANSWER` voxels, or a `real` image
-            that cannot be laid over the source.
+        ReaderError: `to` is not "T1" or "T2", more than `API_VOXELS` voxels, or a `real` image that
+            cannot be laid over the source.
     """
     if to not in CONTRASTS:
         raise ReaderError('`to` must be "T1" or "T2".')
     volume = session.held()
-    refuse_large(volume, LARGEST_ANSWER)
+    refuse_large(volume, API_VOXELS)
     if real is not None:
         try:
             session.set_truth(match(real, volume), to)
@@ -213,7 +213,7 @@ def batches(indices: Sequence[int]) -> list[Sequence[int]]:
     return [indices[start : start + BATCH] for start in range(0, len(indices), BATCH)]
 
 
-def refuse_large(volume: Volume, most: int = LARGEST) -> None:
+def refuse_large(volume: Volume, most: int = WHOLE_VOXELS) -> None:
     """Raise ReaderError when `volume` has more than `most` voxels."""
     if volume.pixels.size > most:
         shape = " × ".join(str(n) for n in volume.pixels.shape)

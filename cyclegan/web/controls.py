@@ -19,6 +19,11 @@ Updates = dict[str, dict[str, Any]]
 OF_OPENING = ("session", "upload", "series", "slider")
 
 
+def while_waiting(line: str) -> Updates:
+    """For a request that stands in line: `line` tells its place."""
+    return {"message": {"value": line}}
+
+
 def after_opening(opened: Opened) -> Updates:
     """For a scan that was opened, or for one that could not be."""
     session = opened.session

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-LIFETIME_S = 120.0  # the browser asks for it at once; this is for the one that never does
+from cyclegan.web.limits import OUTBOX_BYTES, OUTBOX_S
 
 
 class Parcel(NamedTuple):
@@ -26,14 +26,16 @@ class Parcel(NamedTuple):
 
 
 class Outbox:
-    """Holds at most one parcel for each browser tab.
+    """Holds at most one parcel for each browser tab; when they get too many, the oldest goes.
 
     Args:
         lifetime: seconds after which a parcel that nobody fetched is dropped.
+        most: bytes of all parcels; one that is larger by itself is held alone.
     """
 
-    def __init__(self, lifetime: float = LIFETIME_S):
+    def __init__(self, lifetime: float = OUTBOX_S, most: int = OUTBOX_BYTES):
         self.lifetime = lifetime
+        self.most = most
         self._lock = threading.Lock()
         self._parcels: dict[str, tuple[Parcel, str, threading.Timer]] = {}
 
@@ -49,7 +51,14 @@ class Outbox:
         timer.daemon = True  # or the server would wait for it to stop
         with self._lock:
             self._parcels[token] = (parcel, tab, timer)
+            too_old, held = [], 0
+            for each in reversed(self._parcels):
+                held += len(self._parcels[each][0].data)
+                if held > self.most and each != token:
+                    too_old.append(each)
         timer.start()
+        for each in too_old:
+            self.take(each)
         return token
 
     def take(self, token: str) -> Parcel | None:

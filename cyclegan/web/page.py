@@ -8,24 +8,26 @@ from __future__ import annotations
 
 import contextlib
 import json
-import weakref
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cyclegan import CONTRASTS
 from cyclegan.calibration import Calibration
+from cyclegan.deadline import TimeLimitExceeded, time_limit
 from cyclegan.truth import TruthError, match
 from cyclegan.volume import ReadError
-from cyclegan.web import answers, panels
+from cyclegan.web import answers, limits, panels
 from cyclegan.web.examples import EXAMPLES, example_volume
 from cyclegan.web.findings import second_look
 from cyclegan.web.notice import preset
 from cyclegan.web.outbox import Outbox
 from cyclegan.web.session import ReaderError, Session
+from cyclegan.web.sessions import Sessions
 from cyclegan.web.slices import Slices
-from cyclegan.web.status import done_line, progress, removal, status
-from cyclegan.web.turns import SharedModel
+from cyclegan.web.status import done_line, place_line, progress, removal, status
+from cyclegan.web.turns import SharedModel, Superseded
 from cyclegan.web.uploads import Uploads
 
 if TYPE_CHECKING:
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
     from cyclegan.translate import Translator
     from cyclegan.volume import Volume
     from cyclegan.web.answers import Saved
+
+
+PLACE_EVERY_S = 0.4  # how often a reader who waits is told the place in line
 
 
 class Opened(NamedTuple):
@@ -88,8 +93,7 @@ class Page:
         self.uploads = Uploads(uploads)
         self.outbox = Outbox()
         self.slices = Slices(self.model)
-        # By browser tab, to forget a scan as soon as its tab closes.
-        self._by_tab: weakref.WeakValueDictionary[str, Session] = weakref.WeakValueDictionary()
+        self.sessions = Sessions()
 
     def load(self, files: Any, to: str, tab: str) -> Opened:
         """Open an upload; a bad one gets its sentence and changes nothing else."""
@@ -105,28 +109,40 @@ class Page:
 
         return self._open(selection, choice, to, tab)
 
-    def open_example(self, number: int, tab: str) -> Opened:
-        """Open example `number` and translate its middle slice."""
-        session = self._session(example_volume(number))
-        session.start(EXAMPLES[number].to)
-        return self._opened(session, session.to, done_line(session), tab)
+    def open_example(self, number: int, tab: str) -> Iterator[str | Opened]:
+        """Open example `number` and translate its middle slice; before it, the place in line."""
+        session, to = self._session(example_volume(number)), EXAMPLES[number].to
+        if (yield from self._in_line(session, session.middle, to, f"{tab} example")):
+            session.start(to)
+            yield self._opened(session, to, done_line(session), tab)
 
-    def translate(self, session: Session | None, to: str, position: int) -> Step:
-        """Translate the shown slice; the others follow when they are looked at."""
+    def translate(
+        self, session: Session | None, to: str, position: int, tab: str
+    ) -> Iterator[str | Step]:
+        """Translate the shown slice, and before it tell the place in line; the other slices follow
+        when they are looked at."""
         session, index = _require(session, to), _index(session, position)
-        session.result(self.model, index, to)  # before `start`: a failure changes nothing
-        session.start(to)
-        return Step(done_line(session), view=self._shown(session, index))
+        # Before `start`: a failure changes nothing.
+        if (yield from self._in_line(session, index, to, f"{tab} translate")):
+            session.start(to)
+            yield Step(done_line(session), view=self._shown(session, index))
 
-    def switch(self, session: Session | None, position: int) -> tuple[str, Step | None]:
+    def switch(
+        self, session: Session | None, position: int, tab: str
+    ) -> Iterator[str | tuple[str, Step | None]]:
         """Turn to the direction that the input looks like; what was translated is so anew.
 
-        Returns:
-            The contrast to translate to from now on, and the translation, if there was one.
+        Yields:
+            The place in line, and in the end the contrast to translate to from now on, and the
+            translation, if there was one.
         """
         session = _require(session)
         to = preset(session.check, session.volume.contrast_hint, session.to or "T2")
-        return to, None if session.to in (None, to) else self.translate(session, to, position)
+        if session.to in (None, to):
+            yield to, None
+            return
+        for told in self.translate(session, to, position, tab):
+            yield told if isinstance(told, str) else (to, told)
 
     def look_again(self, session: Session | None) -> Iterator[dict]:
         """Numbers and maps of the slice on screen, for the viewer; they take longer."""
@@ -139,8 +155,9 @@ class Page:
         """Lay the real image of the contrast `to` over the scan; one that doesn't fit gets its
         sentence and changes nothing else."""
         try:
-            selection = self.uploads.open(files)
-            volume = selection.read(selection.best)
+            with _within(limits.OPENING_S, "Opening these files"):
+                selection = self.uploads.open(files)
+                volume = selection.read(selection.best)
             truth = match(volume, _require(session, to).volume)
         except (ReadError, ReaderError, TruthError) as error:
             return Step(status(str(error), role="alert"))
@@ -160,26 +177,36 @@ class Page:
         session.set_truth(None, "")
         return Step(status(""), view=self._view_again(session))
 
-    def translate_all(self, session: Session | None, to: str, position: int) -> Iterator[Step]:
+    def translate_all(
+        self, session: Session | None, to: str, position: int, tab: str
+    ) -> Iterator[str | Step]:
         """Translate the shown slice, then the others outwards from it, until done or cancelled."""
         session, index = _require(session, to), _index(session, position)
         answers.refuse_large(session.volume)
         job = session.begin_job()
         yield Step(progress(session, to), working=True)
-        first = self.translate(session, to, position)
-        yield Step(progress(session, to), working=True, view=first.view)
-        if (yield from self._whole(session, job, index)):
+        for told in self.translate(session, to, position, tab):
+            if isinstance(told, Step):
+                told = Step(progress(session, to), working=True, view=told.view)
+            yield told
+        if session.to == to and (yield from self._whole(session, job, index)):
             yield Step(done_line(session, "all"))
 
     def show_slice(
-        self, session: Session | None, position: int, kept: bool = False
+        self, session: Session | None, position: int, kept: bool = False, tab: str = ""
     ) -> dict | None:
-        """Show another slice, in the direction that is on screen; None if the viewer `kept` it."""
+        """Show another slice, in the direction that is on screen; None if the viewer `kept` it, or
+        if the same tab wants another one by now."""
         session, index = _require(session), _index(session, position)
         if kept:
             session.shown = index
             return None
-        return self._shown(session, index)
+        with _within(limits.SLICE_S, "Translating this slice"), contextlib.suppress(Superseded):
+            if session.to is not None:
+                turn = session.join(self.model, index, session.to, f"{tab} scroll")
+                _ = turn and turn.result()
+            return self._shown(session, index)
+        return None
 
     def cancel(self, session: Session | None) -> None:
         """Stop working on the whole volume; what is done stays done."""
@@ -214,27 +241,27 @@ class Page:
 
     def answer(self, file: dict, to: str, truth: dict | None = None) -> dict[str, Any]:
         """The API: translate an uploaded file, bring it back, and say how far to trust it."""
-        session = self._session(self.uploads.read(file))
-        real = None if truth is None else self.uploads.read(truth)
-        return answers.api_answer(session, self.model, to, self.calibration, real)
+        with _within(limits.API_S, "This request"):
+            session = self._session(self.uploads.read(file))
+            real = None if truth is None else self.uploads.read(truth)
+            return answers.api_answer(session, self.model, to, self.calibration, real)
 
     def forget(self, tab: str) -> None:
         """A tab was closed: drop its scan and results now, not when they expire."""
         self.outbox.drop(tab)
-        session = self._by_tab.pop(tab, None)
-        if session is not None:
-            session.clear()
+        self.sessions.close(tab)
 
     def _open(
         self, select: Callable[[], Selection], choice: int | None, to: str, tab: str
     ) -> Opened:
         try:
-            selection = select()
-            choice = selection.best if choice is None else choice
-            volume = selection.read(choice)
+            with _within(limits.OPENING_S, "Opening these files"):
+                selection = select()
+                choice = selection.best if choice is None else choice
+                volume = selection.read(choice)
         except (ReadError, ReaderError) as error:
             message = status(str(error), role="alert")
-            return Opened(None, None, to, message, ready=tab in self._by_tab)
+            return Opened(None, None, to, message, ready=tab in self.sessions)
         hint = ""
         if len(selection.choices) > 1:
             hint = f"{len(selection.choices)} series were found; choose under Series."
@@ -263,19 +290,47 @@ class Page:
 
     def _opened(self, session: Session, to: str, message: str, tab: str) -> Opened:
         shown = self._shown(session, session.middle)
-        before = self._by_tab.get(tab)
-        if before is not None:
-            before.clear()
-        self._by_tab[tab] = session
+        self.sessions.open(tab, session)
         self.slices.offer(session)
         return Opened(session, shown, to, message, ready=True)
+
+    def _in_line(self, session: Session, index: int, to: str, tab: str) -> Iterator[str]:
+        """Translate slice `index` in its turn, and tell the place in line meanwhile.
+
+        Returns:
+            False when the same tab has wanted something newer.
+        """
+        end = time.monotonic() + limits.SLICE_S
+        turn = session.join(self.model, index, to, tab)
+        if turn is None:
+            return True
+        try:
+            while not turn.done(PLACE_EVERY_S):
+                if time.monotonic() > end:
+                    sentence = limits.took_too_long("Translating this slice", limits.SLICE_S)
+                    raise ReaderError(sentence)
+                place = turn.place()
+                yield place_line(place, self.model.turns.expected_s(place))
+            turn.result()
+        except Superseded:
+            return False
+        finally:
+            turn.leave()  # when nobody waits any more; what has begun ends by itself
+        return True
 
     def _whole(self, session: Session, job: int, near: int) -> Iterator[Step]:
         """Translate what is missing; returns whether to go on. Silent when the scan is gone."""
         to, slices = session.to, session.slices
+        end = time.monotonic() + limits.WHOLE_S
         try:
             for batch in answers.batches(session.missing(to, near)):
                 yield Step(progress(session, to), working=True)
+                if time.monotonic() > end:
+                    text = (
+                        f"Stopped after {limits.WHOLE_S / 60:.0f} minutes, the most that is given"
+                    )
+                    yield Step(status(f"{text}; press the same button to go on from here."))
+                    return False
                 if session.job == job:
                     session.translate_slices(self.model, batch, to)
                 if session.job != job:
@@ -291,6 +346,16 @@ class Page:
         size = f"{max(len(parcel.data) / 1e6, 0.1):.1f} MB"
         message = status(f"Saved {parcel.name}, {size}.", *removal(saved.removed))
         return Step(message, file={"token": self.outbox.put(parcel, tab), "name": parcel.name})
+
+
+@contextlib.contextmanager
+def _within(seconds: float, what: str) -> Iterator[None]:
+    """Turn the end of the time for `what`, the start of a sentence, into that sentence."""
+    try:
+        with time_limit(seconds):
+            yield
+    except TimeLimitExceeded:
+        raise ReaderError(limits.took_too_long(what, seconds)) from None
 
 
 def _window(window: str) -> tuple[float, float]:

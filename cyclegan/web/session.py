@@ -9,8 +9,9 @@ from __future__ import annotations
 import itertools
 import secrets
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,9 @@ import numpy as np
 
 from cyclegan.provenance import Provenance, provenance
 from cyclegan.translate import CycleResult
+from cyclegan.web.limits import SCAN_FINDINGS_BYTES, SCAN_RESULT_BYTES
 from cyclegan.web.notice import Notice, notice
+from cyclegan.web.turns import Rank
 
 if TYPE_CHECKING:
     from cyclegan.checks import Assessment
@@ -26,15 +29,13 @@ if TYPE_CHECKING:
     from cyclegan.translate import Prepared
     from cyclegan.truth import Truth
     from cyclegan.volume import Volume
-    from cyclegan.web.turns import SharedModel
-
-LARGEST = 2**25  # voxels of a volume that is translated as a whole: 512 slices of 256x256
-# Translation and reconstruction of such a volume in float32; slices of larger ones are computed
-# again when they are looked at again.
-RESULT_BYTES = 2 * 4 * LARGEST
-FINDINGS_BYTES = 2**25  # of uncertainty maps: 64 of 256x256
+    from cyclegan.web.turns import SharedModel, Turn
 
 _keys = itertools.count(1)
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
 
 
 class ReaderError(ValueError):
@@ -56,6 +57,8 @@ class Session:
         key: grows with every opened file, so that the viewer can tell a late answer from a new one.
         run: grows with every press of Translate.
         job: grows with every start and stop of work on the whole volume; who works compares it.
+        last_used: `time.monotonic` of when somebody wanted something of the scan.
+        grown: called when more is kept than before.
     """
 
     volume: Volume | None
@@ -69,6 +72,8 @@ class Session:
     key: int = field(default_factory=lambda: next(_keys))
     run: int = 0
     job: int = 0
+    last_used: float = field(default_factory=time.monotonic)
+    grown: Callable[[], None] = _nothing
     _results: OrderedDict[tuple[str, int], tuple[np.ndarray, np.ndarray]] = field(
         default_factory=OrderedDict
     )
@@ -110,6 +115,7 @@ class Session:
         self.stop_job()
         with self._lock:
             self.volume = self.selection = self.check = self._prepared = self._truth = None
+            self.grown = _nothing
             self._results.clear()
             self._findings.clear()
             self._provenance.clear()
@@ -156,7 +162,7 @@ class Session:
             if self.volume is None:  # cleared meanwhile: keep nothing
                 return
             self._findings[to, index] = numbers, uncertainty
-            room = max(1, FINDINGS_BYTES // (4 * self.volume.pixels[0].size))
+            room = max(1, SCAN_FINDINGS_BYTES // (4 * self.volume.pixels[0].size))
             while len(self._findings) > room:
                 self._findings.popitem(last=False)
 
@@ -169,6 +175,11 @@ class Session:
 
     def result(self, model: SharedModel, index: int, to: str) -> CycleResult:
         """Translate slice `index` there and back, or return it from memory.
+
+        Args:
+            model: does it, in its turn.
+            index: of the slice.
+            to: the contrast to translate to.
 
         Returns:
             .source, .translated, .reconstructed, each (H, W) float32 in [0, 1], scaled by the whole
@@ -185,12 +196,58 @@ class Session:
         self._keep(to, index, result.translated, result.reconstructed)
         return result
 
+    def join(self, model: SharedModel, index: int, to: str, tab: str) -> Turn | None:
+        """Stand in line for the `result` of slice `index`; None when it is there already.
+
+        Args:
+            model: does it, in its turn.
+            index: of the slice.
+            to: the contrast to translate to.
+            tab: gives up its earlier place for this one.
+        """
+        if self.has(index, to):
+            return None
+        pixels, prepared = self.held().pixels[index], self.prepared(model)
+
+        def work() -> None:
+            result = model.translator.cycle(pixels, to, prepared=prepared)
+            self._keep(to, index, result.translated, result.reconstructed)
+
+        return model.turns.join(work, tab=tab)
+
     def translate_slices(self, model: SharedModel, indices: Sequence[int], to: str) -> None:
         """Translate a batch of slices there and back in the background; `result` has them then."""
         pixels, prepared = self.held().pixels[list(indices)], self.prepared(model)
-        result = model.cycle(pixels, to, prepared, in_background=True)
+        result = model.cycle(pixels, to, prepared, rank=Rank.WHOLE)
         for index, *images in zip(indices, result.translated, result.reconstructed, strict=True):
             self._keep(to, index, *(image.copy() for image in images))  # not a view of the batch
+
+    def has(self, index: int, to: str) -> bool:
+        """Whether `result` would answer from memory."""
+        with self._lock:
+            return (to, index) in self._results
+
+    @property
+    def scan_bytes(self) -> int:
+        """Of the scan in memory, with the files that it came in and the real image."""
+        with self._lock:
+            held = [self.volume, self._truth and self._truth[0].volume]
+            files = self.selection.size if self.selection else 0
+        return files + sum(volume.pixels.nbytes for volume in held if volume is not None)
+
+    @property
+    def result_bytes(self) -> int:
+        """Of what can be computed again."""
+        with self._lock:
+            kept = sum(image.nbytes for images in self._results.values() for image in images)
+            maps = sum(0 if found is None else found.nbytes for _, found in self._findings.values())
+        return kept + maps
+
+    def drop_results(self) -> None:
+        """Forget what can be computed again."""
+        with self._lock:
+            self._results.clear()
+            self._findings.clear()
 
     def missing(self, to: str, near: int = 0) -> list[int]:
         """Slices not yet translated into `to`, the nearest to slice `near` first."""
@@ -212,6 +269,7 @@ class Session:
         Raises:
             ReaderError: it is gone.
         """
+        self.last_used = time.monotonic()
         volume = self.volume
         if volume is None:
             raise ReaderError("Nothing is loaded any more; drop in a file or pick an example.")
@@ -222,6 +280,8 @@ class Session:
             if self.volume is None:  # cleared meanwhile: keep nothing
                 return
             self._results[to, index] = images
-            room = max(1, RESULT_BYTES // sum(image.nbytes for image in images))
+            room = max(1, SCAN_RESULT_BYTES // sum(image.nbytes for image in images))
             while len(self._results) > room:
                 self._results.popitem(last=False)
+            grown = self.grown
+        grown()

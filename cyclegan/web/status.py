@@ -18,12 +18,21 @@ def status(text: str, *hints: str, role: str = "status") -> str:
     return f'<p role="{role}">{html.escape(text)}</p>{more}'
 
 
+def place_line(before: int, seconds: float) -> str:
+    """While a slice waits for the model: how many come before, and for how long about."""
+    if not before:
+        return status("Translating.")
+    readers = f"{before} translation{'s' if before > 1 else ''} before yours"
+    return status(f"Waiting: {readers}, about {max(round(seconds), 1)} s.")
+
+
 def progress(session: Session, to: str) -> str:
     """While a volume is translated into `to`: how many slices are done."""
     total = session.slices
     done = total - len(session.missing(to))
     return (
-        f"<p>Translating: {done} of {total} slices "
+        # Not read out at each batch; `done_line` is, at the end.
+        f'<p aria-live="off">Translating: {done} of {total} slices '
         f'<progress value="{done}" max="{total}" aria-label="Translated slices"></progress></p>'
     )
 

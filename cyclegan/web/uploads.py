@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from cyclegan.series import Selection, open_files
 from cyclegan.volume import Volume, read_volume
+from cyclegan.web import limits
 from cyclegan.web.session import ReaderError
 
 
 class Uploads:
-    """The folder that uploads arrive in, one subfolder each.
+    """The folder that uploads arrive in.
+
+    In it is one folder for each upload, with a name that nobody can guess; in that, one for each
+    file, as Gradio makes it.
 
     Args:
         folder: Gradio's.
@@ -21,6 +28,33 @@ class Uploads:
 
     def __init__(self, folder: str | Path):
         self.folder = Path(folder).resolve()
+
+    def new_folder(self) -> Path:
+        """An empty folder for one upload."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix="", dir=self.folder))
+
+    def waiting_bytes(self) -> int:
+        """Size of all uploads that are arriving, or that nobody has opened yet."""
+        total = 0
+        for path in self.folder.rglob("*"):
+            try:
+                total += path.stat().st_size if path.is_file() else 0
+            except OSError:  # read and deleted meanwhile
+                continue
+        return total
+
+    def sweep(self) -> None:
+        """Delete uploads that nobody has opened in time."""
+        oldest = time.time() - limits.WAITING_UPLOAD_S
+        for folder in self.folder.glob("*/"):
+            try:
+                newest = max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
+                unused = newest < oldest
+            except OSError:  # it is being read and deleted
+                continue
+            if unused:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def read(self, file: Any) -> Volume:
         """Read one uploaded file and delete it, whatever happens.
@@ -50,7 +84,7 @@ class Uploads:
         """Give the paths of uploaded files to `read`; they are gone afterwards."""
         paths = [Path(str(f["path"])) for f in files if isinstance(f, dict) and f.get("path")]
         # The client names the paths, so they must not reach outside the folder of uploads.
-        inside = [path for path in paths if path.resolve().parent.parent == self.folder]
+        inside = [path for path in paths if self._upload(path) is not None]
         try:
             if not files or len(inside) < len(files):
                 raise ReaderError("Upload a file: PNG, JPEG, TIFF, BMP, DICOM, NIfTI or a zip.")
@@ -59,4 +93,15 @@ class Uploads:
             return read(inside)
         finally:
             for path in inside:
+                upload = self._upload(path)
                 shutil.rmtree(path.resolve().parent, ignore_errors=True)
+                with contextlib.suppress(OSError):  # others of the upload are still to be read
+                    upload.rmdir()
+
+    def _upload(self, path: Path) -> Path | None:
+        """The folder of the upload that a file came in; None for what is no upload."""
+        try:
+            parents = path.resolve().parents
+        except (OSError, ValueError):  # a name that no system takes
+            return None
+        return parents[1] if len(parents) > 2 and parents[2] == self.folder else None

@@ -1,0 +1,131 @@
+"""What the server does not answer: endpoints that the page has no use for, and too much at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from cyclegan.web import limits
+
+API = "/gradio_api/"
+# What the page and gradio_client ask for. The others read files, fetch addresses, edit the app or
+# tell of other people's requests; each of Gradio's advisories so far was about one of them.
+OPEN = (
+    "app_id",
+    "call/translate",
+    "call/v2/translate",
+    "cancel",
+    "heartbeat/",
+    "info",
+    "queue/data",
+    "queue/join",
+    "reset",
+    "run/predict",  # events that need no queue; Gradio refuses the others here
+    "startup-events",
+    "theme.css",
+    "upload",
+    "upload_progress",
+)
+JOINING = ("call/translate", "call/v2/translate", "queue/join")
+UPLOAD = f"{API}upload"
+_DRAINED = 4 * limits.UPLOAD_BYTES
+
+
+class Gate:
+    """ASGI middleware; refusals are one sentence as JSON, {"detail": ...}, which the page shows.
+
+    Args:
+        app: the application behind it.
+        waiting: number of requests in the queue, of all and of the tab whose name is given.
+    """
+
+    def __init__(self, app: ASGIApp, waiting: Callable[[str], tuple[int, int]]):
+        self.app = app
+        self.waiting = waiting
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
+        if scope["type"] != "http" or path.rstrip("/") == UPLOAD:  # `receiving` bounds uploads
+            await self.app(scope, receive, send)
+            return
+        try:
+            wanted = path.removeprefix(API)
+            if path.startswith(API) and not _is_open(wanted):
+                raise HTTPException(404, "The page does not use this address.")
+            if scope["method"] in ("POST", "PUT", "PATCH"):
+                body = await whole_body(receive)
+                if wanted.rstrip("/").startswith(JOINING):
+                    self._refuse_waiting(body)
+                receive = _replayed(body, receive)
+        except HTTPException as refusal:
+            answer = JSONResponse({"detail": refusal.detail}, refusal.status_code)
+            await answer(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
+
+    def _refuse_waiting(self, body: bytes) -> None:
+        try:
+            tab = json.loads(body).get("session_hash")
+        except (ValueError, AttributeError, RecursionError):
+            tab = None  # Gradio has its own answer to that
+        of_all, of_tab = self.waiting(tab if isinstance(tab, str) else "")
+        if of_all >= limits.QUEUE:
+            raise HTTPException(429, limits.QUEUE_FULL)
+        if of_tab >= limits.TAB_WAITING:
+            raise HTTPException(429, limits.TAB_FULL)
+
+
+async def whole_body(receive: Receive, most: int = limits.BODY_BYTES) -> bytes:
+    """Body of a request.
+
+    Raises:
+        HTTPException: 413, it has more than `most` bytes.
+    """
+    body, more = bytearray(), True
+    while more:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+        if len(body) > most:
+            await drain(receive, more)
+            raise HTTPException(413, limits.BODY_TOO_LARGE)
+    return bytes(body)
+
+
+async def drain(receive: Receive, more: bool = True) -> None:
+    """Read on without keeping anything: an answer in the midst of a request often gets lost."""
+    drained = 0
+    while more and drained < _DRAINED:
+        message = await receive()
+        drained += len(message.get("body", b""))
+        more = message.get("more_body", False)
+
+
+def _is_open(wanted: str, known: Sequence[str] = OPEN) -> bool:
+    return any(
+        wanted.startswith(each) if each.endswith("/") else _is_or_below(wanted, each)
+        for each in known
+    )
+
+
+def _is_or_below(wanted: str, address: str) -> bool:
+    # "call/translate" has the addresses of its results below it.
+    return wanted == address or (address.startswith("call/") and wanted.startswith(f"{address}/"))
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    """Give a body that was read already to who asks next."""
+    given = False
+
+    async def replay() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay

@@ -1,0 +1,76 @@
+"""Every limit of the page and its API, with its reason; nothing else in `web` sets one.
+
+Those of a file's content hold for the command line, too, and come from `cyclegan.volume`. The
+others are for a free host with two cores and 16 GB that serves strangers. Whoever meets a limit
+gets one sentence that names it and a way out: here where it has no more to tell, else where the
+limit is kept.
+"""
+
+from __future__ import annotations
+
+from cyclegan.volume import MAX_FILE_BYTES, MAX_PIXELS, MAX_VOXELS
+
+MIB = 2**20
+
+# What comes in.
+UPLOAD_BYTES = 256 * MIB  # of all files sent together: 512 slices of 512x512 in 16 bit
+UPLOAD_FILES = 1000  # sent together, as Gradio's parser has it; a zip may hold more
+WAITING_UPLOAD_BYTES = 4096 * MIB  # on disk, of everybody: 16 of the largest
+WAITING_UPLOAD_S = 600  # an upload that nobody opens by then is deleted
+BODY_BYTES = 2 * MIB  # of any other request: the names of 1000 files, several times
+UNPACKED_BYTES = MAX_FILE_BYTES  # of an archive, or of files held together
+SLICE_PIXELS = MAX_PIXELS
+SCAN_VOXELS = MAX_VOXELS  # of a scan that is looked at; translated slice by slice
+WHOLE_VOXELS = 2**25  # of a scan that is translated as a whole: 512 slices of 256x256, or frames
+API_VOXELS = 2**22  # in one JSON answer: 64 slices of 256x256, 16 MB for each image
+
+# Time. Each is kept between two steps of the work, so it is passed by one step at most: a batch
+# on the network, a frame of a file.
+OPENING_S = 60.0  # the largest scan that is accepted takes some 10 s on two busy cores
+SLICE_S = 60.0  # its wait for the model included
+API_S = 300.0  # the wait included; 64 slices with their maps are 500 runs of the network
+WHOLE_S = 1800.0  # 512 slices beside seven other volumes
+
+# Waiting.
+QUEUE = 256  # requests that wait for their turn, of everybody
+TAB_WAITING = 16  # of them of one tab or API client; the page itself never has more than five
+SLICES_AT_ONCE = 48  # requests for slices that stand in the model's own line, where they see it
+JOBS_AT_ONCE = 8  # whole volumes; they take turns batch by batch, and a slice goes before them
+OPENINGS_AT_ONCE = 2  # files being read; each may need a gigabyte for a moment
+API_AT_ONCE = 2
+LOOKS_AT_ONCE = 4
+THREADS = SLICES_AT_ONCE + JOBS_AT_ONCE + OPENINGS_AT_ONCE + API_AT_ONCE + LOOKS_AT_ONCE + 16
+
+# Memory.
+SCAN_RESULT_BYTES = 2 * 4 * WHOLE_VOXELS  # translations of one scan, there and back, in float32
+SCAN_FINDINGS_BYTES = 32 * MIB  # uncertainty maps of one scan: 128 of 256x256
+RESULT_BYTES = 1024 * MIB  # of all scans; who looked least recently has theirs computed again
+SCAN_BYTES = 4096 * MIB  # of all scans; who looked least recently has to open theirs again
+OUTBOX_BYTES = 512 * MIB  # files to be fetched, of everybody; the oldest goes first
+OUTBOX_S = 120.0  # the browser asks for it at once; this is for the one that never does
+SESSION_S = 3600.0  # after its last use a scan is forgotten
+SESSIONS = 512  # tabs whose choices the server remembers
+
+TOO_LARGE = (
+    f"These files have more than {UPLOAD_BYTES // MIB} MB together; send one series at a time, or "
+    "run python -m cyclegan.translate on your own machine."
+)
+TOO_MANY_FILES = (
+    f"These are more than {UPLOAD_FILES} files; send one series at a time, or put it into a zip."
+)
+DISK_FULL = "Too many uploads are waiting to be read at the moment; try again in ten minutes."
+BODY_TOO_LARGE = (
+    f"A request other than an upload may have {BODY_BYTES // MIB} MB; send images as files."
+)
+QUEUE_FULL = f"{QUEUE} requests are waiting already, and that is the most; try again in a minute."
+TAB_FULL = (
+    f"{TAB_WAITING} of your requests are waiting already; let them finish, then go on from there."
+)
+
+
+def took_too_long(what: str, seconds: float) -> str:
+    """The sentence for work that was ended."""
+    return (
+        f"{what} took more than {seconds:.0f} s and was stopped; try again when fewer people are "
+        "here, or run python -m cyclegan.translate on your own machine."
+    )

@@ -23,13 +23,15 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.tracking import get_available_trackers
+from accelerate.utils import broadcast
 from safetensors.torch import load_model, save_model
 from tqdm import tqdm
 
-from cyclegan.checkpoint import load_weights
+from cyclegan.checkpoint import load_weights, replace_file
 from cyclegan.config import TrainConfig
 from cyclegan.data import SliceDataset
 from cyclegan.hub import model_card, prepare_push, push, weights_folder
+from cyclegan.interruption import Interrupted
 from cyclegan.inventory import take_inventory
 from cyclegan.networks import GENERATORS, UNetGenerator
 from cyclegan.phantom import draw_slice
@@ -41,6 +43,8 @@ from cyclegan.simulate import Simulator
 from cyclegan.stripping import new_masker, train_masker
 from cyclegan.tissues import TISSUES, read_label_maps
 from cyclegan.trainer import Trainer
+from cyclegan.training_state import DATA as DATA_CHANGE
+from cyclegan.training_state import STATE
 
 TRACKERS = ("tensorboard", "trackio", "wandb")
 PHANTOMS = 120  # label maps drawn for --labelmaps phantom; each takes about 75 ms on one core
@@ -59,6 +63,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--init", metavar="WEIGHTS", help="start from this folder or Hub model")
     parser.add_argument("--resume", action="store_true", help="continue RUN")
+    parser.add_argument("--cache", metavar="DIR", help="decoded slices, which runs may share; "
+                        "default: RUN/cache")  # fmt: skip
+    parser.add_argument("--allow-change", nargs="+", default=[], metavar="KEY",
+                        type=lambda key: key.lstrip("-").replace("-", "_"),
+                        choices=[*(f.name for f in dataclasses.fields(TrainConfig)), DATA_CHANGE],
+                        help="settings that --resume may find changed, or data")  # fmt: skip
     parser.add_argument("--track", choices=TRACKERS, help="log there, too; default: CSV files only")
     parser.add_argument("--push-to-hub", metavar="USER/MODEL", help="upload weights and report")
     parser.add_argument("--license", default="other", metavar="ID", help="of the pushed weights; "
@@ -87,6 +97,11 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def build(options: argparse.Namespace) -> Trainer:
     """Load the data and make the trainer."""
+    state = Path(options.out) / STATE
+    if state.is_file() and not options.resume:
+        raise ValueError(
+            f"{state}: a run has been here; continue it with --resume, or give another --out"
+        )
     names = {f.name for f in dataclasses.fields(TrainConfig)}
     config = TrainConfig(**{k: v for k, v in vars(options).items() if k in names})
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -107,7 +122,10 @@ def build(options: argparse.Namespace) -> Trainer:
     dataset = None
     if options.data:
         dataset = SliceDataset.load(
-            options.data, config.size, lambda files: tqdm(files, desc="reading", leave=False)
+            options.data,
+            config.size,
+            lambda files: tqdm(files, desc="reading", unit="file", leave=False, mininterval=0.5),
+            options.cache or Path(options.out) / "cache",
         )
         for sentence in dataset.skipped:
             say(f"skipped {sentence}")
@@ -124,11 +142,13 @@ def build(options: argparse.Namespace) -> Trainer:
         simulator = Simulator(labels, tissues, accelerator.device)
         say(f"{len(simulator)} label maps")
     if dataset and simulator and config.strip_steps:
-        masker = _masker(Path(options.out) / "brain_masks.safetensors", simulator, config)
-        added = dataset.add_stripped(masker)
+        path = Path(options.out) / "brain_masks.safetensors"
+        masker = _masker(path, simulator, config, accelerator)
+        added = dataset.add_stripped(
+            masker,
+            lambda files: tqdm(files, desc="stripping", unit="file", leave=False, mininterval=0.5),
+        )
         say(f"{len(added)} sources more by skull-stripping: {', '.join(added) or 'none'}")
-    if accelerator.is_main_process:
-        _record(options, config, accelerator, dataset, simulator)
     if options.track:
         settings = {k: v for k, v in vars(config).items() if isinstance(v, int | float | str)}
         accelerator.init_trackers(Path(options.out).resolve().name, settings)
@@ -144,23 +164,32 @@ def build(options: argparse.Namespace) -> Trainer:
     if options.init and not options.resume:
         trainer.start_from(load_weights(weights_folder(options.init))[0])
     if options.resume:
-        trainer.resume()
+        trainer.resume(options.allow_change)
         say(f"resumed at step {trainer.step}")
+    if accelerator.is_main_process:
+        _record(options, config, accelerator, dataset, simulator)
     return trainer
 
 
-def _masker(path: Path, simulator: Simulator, config: TrainConfig) -> UNetGenerator:
-    """The network for brain masks; the one in `path`, so that a resumed run has the same data."""
-    if path.is_file():
-        masker = new_masker()
-        load_model(masker, path)
-        return masker.to(simulator.device).eval()
-    torch.manual_seed(config.seed)  # its initial weights
-    rng = torch.Generator().manual_seed(config.seed)
-    masker = train_masker(simulator, rng, config.strip_steps)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_model(masker, path)
-    return masker
+def _masker(
+    path: Path, simulator: Simulator, config: TrainConfig, accelerator: Accelerator
+) -> UNetGenerator:
+    """The network for brain masks; the one in `path`, so that a resumed run has the same data.
+
+    The main process trains or reads it and sends it to the others, which may see no such file.
+    """
+    masker = new_masker().to(simulator.device)
+    if accelerator.is_main_process and path.is_file():
+        load_model(masker, path, device=str(simulator.device))
+    elif accelerator.is_main_process:
+        torch.manual_seed(config.seed)  # its initial weights
+        rng = torch.Generator().manual_seed(config.seed)
+        masker = train_masker(simulator, rng, config.strip_steps)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, lambda part: save_model(masker, part))
+    if accelerator.num_processes > 1:
+        masker.load_state_dict(broadcast(masker.state_dict()))
+    return masker.eval()
 
 
 def _record(
@@ -181,6 +210,7 @@ def _record(
         out,
         dataset.skipped if dataset else (),
         lambda files: tqdm(files, desc="looking", leave=False, disable=None),
+        dataset.cache if dataset else None,
     )
     if simulator is not None:
         phantom = options.labelmaps == "phantom"
@@ -210,8 +240,8 @@ def _finish(options: argparse.Namespace, weights: Path) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    options = parse(arguments)
     try:
-        options = parse(arguments)
         trainer = build(options)
         weights = trainer.fit()
         if trainer.accelerator.is_main_process:
@@ -220,8 +250,18 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, FloatingPointError) as error:  # DataError and CheckpointError, too
         print(f"train.py: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        print(
+            f"train.py: {error.filename or options.out}: {error.strerror or error}", file=sys.stderr
+        )
+        return 1
+    except Interrupted as error:
+        print(f"train.py: {error}", file=sys.stderr)
+        return 128 + error.signal
     except KeyboardInterrupt:
-        print("train.py: stopped; continue with --resume from the last checkpoint", file=sys.stderr)
+        print(
+            "train.py: stopped; start again, with --resume where RUN has a state", file=sys.stderr
+        )
         return 130
     return 0
 

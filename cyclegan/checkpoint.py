@@ -6,9 +6,11 @@ training state is one safetensors file with everything that resuming needs.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +56,7 @@ def export_weights(
         for to, network in generators.items()
         for name, value in network.state_dict().items()
     }
-    _replace(folder / WEIGHTS, lambda path: save_file(tensors, path, {"format": "pt"}))
+    replace_file(folder / WEIGHTS, lambda path: save_file(tensors, path, {"format": "pt"}))
     config = {
         "format": FORMAT,
         "version": version,
@@ -65,7 +67,7 @@ def export_weights(
         "training": training or {},
     }
     text = json.dumps(config, indent=2) + "\n"
-    _replace(folder / CONFIG, lambda path: Path(path).write_text(text))
+    replace_file(folder / CONFIG, lambda path: Path(path).write_text(text))
     return folder
 
 
@@ -153,7 +155,7 @@ def save_state(path: str | Path, state: dict[str, Any]) -> None:
         return node
 
     structure = json.dumps(strip(state))
-    _replace(Path(path), lambda p: save_file(tensors, p, {"structure": structure}))
+    replace_file(Path(path), lambda p: save_file(tensors, p, {"structure": structure}))
 
 
 def load_state(path: str | Path) -> dict[str, Any]:
@@ -190,13 +192,29 @@ def file_sha256(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _replace(path: Path, write) -> None:
-    """Write beside `path` first, then put it in its place in one step."""
+def replace_file(path: Path, write: Callable[[str], object]) -> None:
+    """Write beside `path` first, then put it in its place in one step, and wait for the disk.
+
+    Args:
+        path: of the file that appears or is replaced.
+        write: called with the path to write to.
+
+    Raises:
+        OSError: it could not be written; what was at `path` before is untouched.
+    """
     part = path.with_name(f".{path.name}.part")
     try:
         write(str(part))
         with part.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(part, path)
+    except SafetensorError as error:  # what it raises for a full disk, too
+        raise OSError(errno.EIO, str(error), str(path)) from None
     finally:
         part.unlink(missing_ok=True)
+    if os.name == "posix":  # a name is on the disk once its folder is
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

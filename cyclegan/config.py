@@ -15,7 +15,11 @@ class TrainConfig:
     size: int = 256  # grid of the finished model; a head fills it at about 1 mm a pixel
     start_size: int = 160  # the first steps run at this size: 2.5 times as many in the same time
     start_share: float = 0.25  # share of the run at start_size
+    # Slices of each contrast that one process takes through the networks at once. A step sees
+    # batch x accumulate x processes of them, and gives the same weights however that is made up.
     batch: int = 4
+    accumulate: int = 1  # passes before each step, where a larger batch does not fit the memory
+    compile: bool = False  # torch.compile: minutes at the start, then faster; pays on GPUs
     steps: int | None = None  # the run ends at whichever of the two comes first
     minutes: float | None = None
     warmup: float = 0.5  # share of the run on simulated pairs alone, when there is real data too
@@ -30,7 +34,7 @@ class TrainConfig:
     weight_intensity: float = 10.0  # tissue brightness of the source, see losses.py
     weight_pairs: float = 6.0  # L1 + half of (1 - SSIM) on simulated pairs, beside the GAN losses
     weight_lesions: float = 8.0  # the same on real slices with implanted lesions
-    anchor_batch: int = 2  # simulated pairs kept in every batch once real slices come in
+    anchors: float = 0.5  # simulated pairs beside each real slice, once real slices come in
     disturb: bool = True  # what generators are given comes from a scanner of its own
     pool: int = 50  # the paper's history of generated images
     ema: float = 0.999

@@ -2,9 +2,15 @@
 
 Zhu et al. 2017 ("Unpaired image-to-image translation using cycle-consistent adversarial networks")
 with a supervised loss on simulated pairs and a structure loss between source and translation.
+
+Every loss is a mean over the samples of the step's whole batch. What is computed here for one share
+of it is weighted by the share's size, so gradients and losses of the shares only have to be added.
 """
 
 from __future__ import annotations
+
+import math
+from typing import NamedTuple
 
 import torch
 from accelerate import Accelerator
@@ -16,7 +22,17 @@ from cyclegan.config import TrainConfig
 from cyclegan.data import Drawn, ImagePool, SliceDataset
 from cyclegan.lesions import implant_lesions
 from cyclegan.networks import GENERATORS, PatchDiscriminator
-from cyclegan.simulate import Simulator
+from cyclegan.sharing import Share, stream
+from cyclegan.simulate import SimulatedPair, Simulator
+
+
+class Batch(NamedTuple):
+    """What a share of a step trains on, on the device; None: nothing of that kind."""
+
+    share: Share
+    real: dict[str, Drawn] | None
+    pairs: SimulatedPair | None
+    pairs_share: Share
 
 
 class Objective:
@@ -26,7 +42,6 @@ class Objective:
         config: loss weights and network choice.
         dataset, simulator: real slices and simulated pairs; either may be None.
         accelerator: decides device and precision.
-        rng: the source of every random choice in the losses.
     """
 
     def __init__(
@@ -35,43 +50,84 @@ class Objective:
         dataset: SliceDataset | None,
         simulator: Simulator | None,
         accelerator: Accelerator,
-        rng: torch.Generator,
     ):
         self.config, self.dataset, self.simulator = config, dataset, simulator
-        self.accelerator, self.device, self.rng = accelerator, accelerator.device, rng
+        self.accelerator, self.device = accelerator, accelerator.device
         sources = len(dataset.names) if dataset and config.conditional else 0
         self.generators = {c: self.new_generator() for c in CONTRASTS}
         self.discriminators = {
             c: self._place(PatchDiscriminator(sources=sources)) for c in CONTRASTS
         }
         self.pools = {c: ImagePool(config.pool) for c in CONTRASTS}
+        if config.compile:
+            _require_compiler(self.device)
+            for network in (*self.generators.values(), *self.discriminators.values()):
+                network.compile()  # in place: the names in its state stay as they are
 
     def new_generator(self) -> nn.Module:
         """A generator as the config describes it, on the device."""
         return self._place(GENERATORS[self.config.generator](**self.config.generator_options))
 
-    def pairs_loss(self, batch: int, size: int) -> torch.Tensor:
-        """Supervised loss on freshly simulated pairs, both directions: L1 + half of (1 - SSIM)."""
-        config = self.config
-        pair = self.simulator.draw(
-            batch, size, self.rng, lesions=config.lesions, stripped=config.stripped
+    # Data
+
+    def read_real(self, share: Share) -> dict[str, Drawn]:
+        """Unpaired slices of a share as they lie in memory; safe in a thread beside the training.
+
+        A sample's source and slices depend on its own random stream only.
+        """
+        drawn = [self.dataset.draw(1, rng) for rng in share.streams("slices")]
+        read = {}
+        for c in CONTRASTS:
+            parts = [torch.cat(part) for part in zip(*(d[c] for d in drawn), strict=True)]
+            if self.device.type == "cuda":  # a copy from pinned memory runs beside the computation
+                parts = [part.pin_memory() for part in parts]
+            read[c] = Drawn(*parts)
+        return read
+
+    def draw(self, share: Share, size: int, real: dict[str, Drawn] | None) -> Batch:
+        """The batch of a share, augmented on the device.
+
+        Args:
+            share: which samples.
+            size: side of the images in pixels.
+            real: from `read_real`; None in the stage of simulated pairs alone.
+        """
+        if real is None:
+            return Batch(share, None, self._draw_pairs(share, size), share)
+        anchors = share.first(self._anchors(share.total))
+        moved = {}
+        for c, drawn in real.items():
+            images, masks, sources = (t.to(self.device, non_blocking=True) for t in drawn)
+            draw = Draw(len(share), share.streams(f"move {c}"), self.device)
+            moved[c] = Drawn(*move_real(images, masks, size, draw), sources)
+        return Batch(share, moved, self._draw_pairs(anchors, size) if anchors else None, anchors)
+
+    def _anchors(self, total: int) -> int:
+        return math.ceil(total * self.config.anchors) if self.simulator else 0
+
+    def _draw_pairs(self, share: Share, size: int) -> SimulatedPair:
+        return self.simulator.draw(
+            len(share),
+            size,
+            share.streams("pairs"),
+            lesions=self.config.lesions,
+            stripped=self.config.stripped,
         )
+
+    # Losses
+
+    def pairs_loss(self, batch: Batch) -> torch.Tensor:
+        """Supervised loss on simulated pairs, both directions: L1 + half of (1 - SSIM)."""
         loss = torch.zeros((), device=self.device)
+        if batch.pairs is None:
+            return loss
+        pair = batch.pairs
         for c, given, target in (("T2", pair.t1, pair.t2_target), ("T1", pair.t2, pair.t1_target)):
             loss = loss + losses.unlikeness(self._generate(c, given), target)
-        return loss
-
-    def draw_real(self, size: int) -> dict[str, Drawn]:
-        """Augmented unpaired slices on the device: contrast -> `Drawn` of side `size`."""
-        drawn = {}
-        for c, (images, masks, sources) in self.dataset.draw(self.config.batch, self.rng).items():
-            draw = Draw(len(images), self.rng, self.device)
-            moved = move_real(images.to(self.device), masks.to(self.device), size, draw)
-            drawn[c] = Drawn(*moved, sources.to(self.device))
-        return drawn
+        return loss * batch.pairs_share.weight
 
     def generator_loss(
-        self, real: dict[str, Drawn]
+        self, batch: Batch
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor], dict[str, torch.Tensor]]:
         """GAN, cycle, identity, structure, intensity and anchor losses.
 
@@ -80,8 +136,7 @@ class Objective:
         Returns:
             (weighted sum, the terms by name, translations by wanted contrast).
         """
-        config = self.config
-        size = real["T1"].images.shape[-1]
+        config, real, share = self.config, batch.real, batch.share
         for discriminator in self.discriminators.values():
             discriminator.requires_grad_(False)
         weights = {
@@ -97,15 +152,16 @@ class Objective:
         terms: dict[str, torch.Tensor] = {}
 
         def add(name: str, value: torch.Tensor) -> None:
-            terms[name] = terms.get(name, 0) + value
+            terms[name] = terms.get(name, 0) + value * share.weight
 
         fake = {}
         for c in CONTRASTS:  # c is the wanted contrast, OTHER[c] the given one
             given, mask, source = real[OTHER[c]]
-            fake[c] = self._generate(c, self._disturb(given, mask)) * mask
+            fake[c] = self._generate(c, self._disturb(given, mask, share, f"given {c}")) * mask
             # A network can hide the source in faint detail (Chu et al. 2017) or in the brightness
             # of a tissue; noise and another window drown both.
-            reconstructed = self._generate(OTHER[c], self._disturb(fake[c], mask)) * mask
+            back = self._disturb(fake[c], mask, share, f"back {c}")
+            reconstructed = self._generate(OTHER[c], back) * mask
             score = self._judge(c, fake[c], source)
             add("loss_G", losses.lsgan(score, fake[c], real=True))
             add("cycle", losses.l1(reconstructed, given))
@@ -117,39 +173,86 @@ class Objective:
             if config.weight_identity:
                 add("idt", losses.l1(self._generate(c, real[c].images), real[c].images))
             if config.weight_lesions:
-                add("lesions", self._lesions_loss(c, given, fake[c], mask))
-        if self.simulator is not None and config.anchor_batch:
-            add("pairs", self.pairs_loss(config.anchor_batch, size))
+                lesions = self._lesions_loss(c, given, fake[c], mask, share)
+                terms["lesions"] = terms.get("lesions", 0) + lesions
+        if self.simulator is not None and config.anchors:
+            terms["pairs"] = self.pairs_loss(batch)
         total = sum(weights[name] * value for name, value in terms.items())
         return total, terms, fake
 
+    def recall(
+        self, step: int, batches: list[Batch], fakes: list[dict[str, torch.Tensor]]
+    ) -> list[dict[str, tuple[torch.Tensor, torch.Tensor]]]:
+        """Swap the translations of a step with the history, alike in all processes.
+
+        Every process holds the same history and asks it for the step's whole batch in the order of
+        the places, so what comes back does not depend on how the batch was shared out.
+
+        Args:
+            step: of the run.
+            batches, fakes: of this process, as `generator_loss` took and gave them.
+
+        Returns:
+            For each batch: wanted contrast -> images and their sources, to show to the
+            discriminator as generated.
+        """
+        count, processes = len(batches), self.accelerator.num_processes
+        recalled: list[dict] = [{} for _ in batches]
+        for c in CONTRASTS:
+            images = self._in_order([f[c].detach() for f in fakes])
+            sources = self._in_order([b.real[OTHER[c]].sources for b in batches])
+            rng = stream(self.config.seed, step, f"pool {c}")
+            old = self.pools[c].query(images, sources, rng)
+            images, sources = (t[self.accelerator.process_index :: processes] for t in old)
+            for k, found in enumerate(recalled):
+                found[c] = images[k::count], sources[k::count]
+        return recalled
+
     def discriminator_loss(
-        self, real: dict[str, Drawn], fake: dict[str, torch.Tensor]
+        self, batch: Batch, recalled: dict[str, tuple[torch.Tensor, torch.Tensor]]
     ) -> torch.Tensor:
         """Least-squares loss of both discriminators on real slices and the history of fakes."""
         loss = torch.zeros((), device=self.device)
         for c in CONTRASTS:
             self.discriminators[c].requires_grad_(True)
-            images, _, source = real[c]
-            old, old_source = self.pools[c].query(fake[c], real[OTHER[c]].sources, self.rng)
+            images, _, source = batch.real[c]
+            old, old_source = recalled[c]
             loss_real = losses.lsgan(self._judge(c, images, source), images, real=True)
             loss_fake = losses.lsgan(self._judge(c, old, old_source), old, real=False)
             loss = loss + 0.5 * (loss_real + loss_fake)  # halved, as in the paper
-        return loss
+        return loss * batch.share.weight
 
-    def _disturb(self, images: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    def _in_order(self, parts: list[torch.Tensor]) -> torch.Tensor:
+        """The whole batch of a step in the order of its places, from this process's shares.
+
+        `Share.deal` deals first to the processes and then to their passes, like cards; this undoes
+        it, on either level, by taking one sample of each in turn.
+        """
+        own = torch.stack(parts, 1).flatten(0, 1)
+        if self.accelerator.num_processes == 1:
+            return own
+        gathered = self.accelerator.gather(own.contiguous())  # one process after another
+        return gathered.unflatten(0, (-1, len(own))).transpose(0, 1).flatten(0, 1)
+
+    def _disturb(
+        self, images: torch.Tensor, mask: torch.Tensor, share: Share, purpose: str
+    ) -> torch.Tensor:
         if not self.config.disturb:
             return images
-        return disturb(images, mask, Draw(len(images), self.rng, self.device))
+        return disturb(images, mask, Draw(len(images), share.streams(purpose), self.device))
 
     def _lesions_loss(
-        self, to: str, given: torch.Tensor, fake: torch.Tensor, mask: torch.Tensor
+        self, to: str, given: torch.Tensor, fake: torch.Tensor, mask: torch.Tensor, share: Share
     ) -> torch.Tensor:
         """Lesions implanted in the source must show in the translation, and change nothing else."""
-        half = (len(given) + 1) // 2  # of the batch, for time
-        given, fake, mask = given[:half], fake[:half].detach(), mask[:half]
-        source, target = implant_lesions(given, fake, mask, to, Draw(half, self.rng, self.device))
-        return losses.unlikeness(self._generate(to, self._disturb(source, mask)) * mask, target)
+        half = share.first((share.total + 1) // 2)  # of the batch, for time
+        if not half:
+            return torch.zeros((), device=self.device)
+        given, fake, mask = (t[: len(half)] for t in (given, fake.detach(), mask))
+        draw = Draw(len(half), half.streams(f"lesions {to}"), self.device)
+        source, target = implant_lesions(given, fake, mask, to, draw)
+        disturbed = self._disturb(source, mask, half, f"lesions given {to}")
+        return losses.unlikeness(self._generate(to, disturbed) * mask, target) * half.weight
 
     def _place(self, network: nn.Module) -> nn.Module:
         return network.to(self.device, memory_format=torch.channels_last)
@@ -162,3 +265,15 @@ class Objective:
     def _judge(self, contrast: str, images: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
         with self.accelerator.autocast():
             return self.discriminators[contrast](images, source)
+
+
+def _require_compiler(device: torch.device) -> None:
+    """Compile something small now: the first step of a run is late to learn that nothing can."""
+    try:
+        torch.compile(lambda x: x.sin() + 1)(torch.ones(8, device=device))
+    except Exception as error:  # Dynamo, Inductor, Triton and the linker each have their own
+        reason = str(error).strip().split("\n")[0]
+        raise ValueError(
+            f"--compile: nothing can be compiled here ({reason}); install a C++ compiler (Debian: "
+            "apt install g++) and for a GPU Triton, or leave --compile out"
+        ) from None

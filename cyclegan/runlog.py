@@ -23,6 +23,7 @@ from torchvision.utils import save_image
 from tqdm import tqdm
 
 from cyclegan import CONTRASTS, OTHER, __version__
+from cyclegan.checkpoint import replace_file
 from cyclegan.config import TrainConfig
 
 LOG, VALIDATION, SAMPLES = "log.csv", "validation.csv", "samples"
@@ -38,38 +39,58 @@ class CsvLog:
         self.path = path
 
     def rows(self) -> list[dict[str, str]]:
+        """All rows but one that a killed run left unfinished."""
         if not self.path.is_file():
             return []
-        with self.path.open(newline="") as file:
-            return list(csv.DictReader(file))
+        lines = self.path.read_bytes().decode().splitlines(keepends=True)
+        return list(csv.DictReader(line for line in lines if line.endswith("\n")))
 
     def append(self, row: dict[str, float]) -> None:
         """Add a row, and say it where there is no progress bar.
 
         A new column (the second stage has losses of its own) is added to the earlier rows, empty.
+        Nine digits tell any two float32 values apart.
         """
-        rows = self.rows()
-        columns = list(dict.fromkeys([*(rows[0] if rows else []), *row]))
-        text = {k: f"{v:.5g}" if isinstance(v, float) else v for k, v in row.items()}
-        if rows and columns == list(rows[0]):
+        columns = self._columns()
+        if columns and set(row) <= set(columns):
             with self.path.open("a", newline="") as file:
-                csv.DictWriter(file, columns).writerow(text)
+                csv.DictWriter(file, columns).writerow(_with_digits(row, 9))
         else:
-            self._write(columns, [*rows, text])
+            columns = list(dict.fromkeys([*columns, *row]))
+            self._write(columns, [*self.rows(), _with_digits(row, 9)])
         if not sys.stderr.isatty():
-            tqdm.write(" ".join(f"{k} {v}" for k, v in text.items()))
+            tqdm.write(" ".join(f"{k} {v}" for k, v in _with_digits(row, 5).items()))
 
     def truncate(self, step: int) -> None:
         """Drop rows that a killed run wrote after its last checkpoint."""
-        rows = self.rows()
-        if rows:
-            self._write(list(rows[0]), [r for r in rows if int(r["step"]) <= step])
+        if self._columns():
+            kept = [r for r in self.rows() if int(r["step"]) <= step]
+            self._write(self._columns(), kept)
+
+    def sync(self) -> None:
+        """Wait until the rows are on the disk."""
+        if self.path.is_file():
+            with self.path.open("rb+") as file:
+                os.fsync(file.fileno())
+
+    def _columns(self) -> list[str]:
+        if not self.path.is_file():
+            return []
+        with self.path.open(newline="") as file:
+            return next(csv.reader(file), [])
 
     def _write(self, columns: list[str], rows: list[dict]) -> None:
-        with self.path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            writer.writerows(rows)
+        def write(path: str) -> None:
+            with Path(path).open("w", newline="") as file:
+                writer = csv.DictWriter(file, columns)
+                writer.writeheader()
+                writer.writerows(rows)
+
+        replace_file(self.path, write)
+
+
+def _with_digits(row: dict[str, float], digits: int) -> dict[str, Any]:
+    return {k: f"{v:.{digits}g}" if isinstance(v, float) else v for k, v in row.items()}
 
 
 @torch.no_grad()

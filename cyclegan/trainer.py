@@ -1,43 +1,48 @@
 """The optimisation loop: simulated pairs first, then CycleGAN on unpaired real slices.
 
-Budget, learning rates, EMA of the generators, logging, checkpoints and resuming; what is optimised
-is `objective.py`'s.
+Budget, stages, logging and checkpoints. What is optimised is `objective.py`'s, how it is optimised
+`optimisation.py`'s, how a step is shared out `sharing.py`'s, what resuming needs
+`training_state.py`'s.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
+import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
 from torch import nn
 from tqdm import tqdm
 
 from cyclegan import CONTRASTS, __version__
-from cyclegan.checkpoint import CheckpointError, export_weights, load_state, save_state
+from cyclegan.checkpoint import CheckpointError, export_weights, save_state
 from cyclegan.config import TrainConfig
-from cyclegan.data import SliceDataset
-from cyclegan.objective import Objective
+from cyclegan.data import Drawn, SliceDataset
+from cyclegan.interruption import Interrupted, StopSignals
+from cyclegan.objective import Batch, Objective
+from cyclegan.optimisation import learning_rates, new_optimizer, optimise, update_average
+from cyclegan.pace import Pace
 from cyclegan.runlog import CsvLog, write_sample_sheet
+from cyclegan.sharing import Share
 from cyclegan.simulate import Simulator
-
-STATE = "state.safetensors"
-MAX_GRADIENT_NORM = 1.0  # a rare batch must not undo hundreds of steps
-# Settings without which the saved networks, optimisers and pools do not fit.
-FIXED = ("generator", "generator_options", "size", "batch", "conditional", "pool")
+from cyclegan.training_state import STATE, collect_state, restore_state
 
 Validate = Callable[[dict[str, nn.Module], dict[str, Any]], dict[str, float]]
 
 
 class Trainer:
     """Builds the networks, and trains them until the budget is spent.
+
+    A step sees `samples_per_step` slices of each contrast, drawn alike and shared out among the
+    processes and their accumulated passes; see `sharing.py`.
 
     Args:
         config: the run.
@@ -47,6 +52,9 @@ class Trainer:
         accelerator: device, precision and processes.
         validate: called with the EMA generators and `weights_config()`; returns numbers to log.
         report: called whenever validation is due, after it.
+
+    Raises:
+        ValueError: no data, no budget, or `config.compile` where nothing can be compiled.
     """
 
     def __init__(
@@ -70,22 +78,21 @@ class Trainer:
         self.validate, self.report = validate, report
         self.accelerator = accelerator or Accelerator(cpu=not torch.cuda.is_available())
         torch.manual_seed(config.seed)  # the same initial weights in every process
-        self.rng = torch.Generator().manual_seed(config.seed + self.accelerator.process_index)
         self.step, self.seconds = 0, 0.0
         self.warmup = 0.0 if simulator is None else 1.0 if dataset is None else config.warmup
-        self.objective = Objective(config, dataset, simulator, self.accelerator, self.rng)
+        self.objective = Objective(config, dataset, simulator, self.accelerator)
         self.ema = {c: self.objective.new_generator() for c in CONTRASTS}
         for c in CONTRASTS:
             self.ema[c].load_state_dict(self.objective.generators[c].state_dict())
             self.ema[c].requires_grad_(False).eval()
-        # fused: one pass over the weights instead of one for each operation
-        self.optimizer_G, self.optimizer_D = (
-            torch.optim.Adam(_parameters(n), betas=(0.5, 0.999), fused=True)
-            for n in (self.objective.generators, self.objective.discriminators)
-        )
+        self.optimizer_G = new_optimizer(self.objective.generators)
+        self.optimizer_D = new_optimizer(self.objective.discriminators)
         self.log = CsvLog(self.out / "log.csv")
         self.validation = CsvLog(self.out / "validation.csv")
         self.samples = self._fixed_samples()
+        self._reader = ThreadPoolExecutor(1, "slices")
+        self._ahead: dict[int, list[Future]] = {}  # step -> the slices of its shares
+        self._pace = Pace()
 
     # The loop
 
@@ -94,8 +101,16 @@ class Trainer:
 
         Returns:
             The folder of the exported weights, `out/weights`.
+
+        Raises:
+            FloatingPointError: a loss or gradient is no number any more.
+            CheckpointError: something could not be written.
+            Interrupted: SIGINT or SIGTERM came; the state is saved.
         """
         main = self.accelerator.is_main_process
+        if self.step == 0:  # so that there is always something to resume from
+            self._start_logs()
+            self.save()
         bar = tqdm(
             initial=self.step,
             total=self.config.steps,
@@ -103,22 +118,31 @@ class Trainer:
             unit="step",
         )
         started, before = time.monotonic(), self.seconds
-        with bar:
+        with bar, StopSignals() as signals:
             while self.progress < 1:
-                terms = self.train_step()
+                with self._pace.step():
+                    terms = self.train_step()
                 self.step += 1
-                self.seconds = self._agree(before + time.monotonic() - started)
+                elapsed = before + time.monotonic() - started
+                self.seconds, stop = self._agree(elapsed, signals.received)
                 bar.update()
-                if main and self._is_due(self.config.log_every):
-                    values = {k: v.item() for k, v in terms.items()}
-                    self._append(self.log, values)
+                if self._is_due(self.config.log_every):
+                    values = self._add_up(terms)
                     bar.set_postfix({k: f"{v:.3f}" for k, v in values.items()})
+                    self._append(self.log, self._pace.take() | values)
                 if main and self._is_due(self.config.sample_every):
                     self.write_samples()
-                if self._is_due(self.config.save_every):
-                    self.save()
                 if main and self._is_due(self.config.validate_every):
                     self._validate()
+                # Last, so that a run which resumes here has all that belongs to this step.
+                if stop or self._is_due(self.config.save_every):
+                    self.save()
+                if stop:
+                    raise Interrupted(
+                        stop,
+                        f"stopped by {signal.Signals(stop).name} after step {self.step}, which is "
+                        "saved; continue with --resume",
+                    )
         if main:
             self.write_samples()
         self.save()
@@ -134,66 +158,85 @@ class Trainer:
         by_time = self.seconds / (60 * self.config.minutes) if self.config.minutes else 0.0
         return max(by_steps, by_time)
 
+    @property
+    def samples_per_step(self) -> int:
+        """Slices of each contrast in a step: batch x accumulated passes x processes."""
+        return self.config.batch * self.config.accumulate * self.accelerator.num_processes
+
     def train_step(self) -> dict[str, torch.Tensor]:
-        """One step of whichever stage it is; returns the losses, detached."""
-        config, progress, objective = self.config, self.progress, self.objective
-        size = config.start_size if progress < config.start_share else config.size
-        self._set_learning_rates(progress)
-        if progress < self.warmup:
-            terms = {"pairs": objective.pairs_loss(config.batch, size)}
-            self._optimise(self.optimizer_G, objective.generators, terms["pairs"])
-        else:
-            real = objective.draw_real(size)
-            total, terms, fake = objective.generator_loss(real)
-            self._optimise(self.optimizer_G, objective.generators, total)
-            terms["loss_D"] = objective.discriminator_loss(real, fake)
-            self._optimise(self.optimizer_D, objective.discriminators, terms["loss_D"])
-        self._update_ema()
-        return {k: v.detach() for k, v in terms.items()}
+        """One step of whichever stage it is.
 
-    def _optimise(
-        self, optimizer: torch.optim.Optimizer, networks: dict[str, nn.Module], loss: torch.Tensor
-    ) -> None:
-        """Backward, average the gradients over the processes, step.
-
-        The networks run several times in one backward pass, which DistributedDataParallel does not
-        allow without care; averaging by hand is as exact, and the same code runs on one process.
+        Returns:
+            The losses of this process's share of the step, detached; over the processes they add up
+            to means over the step's samples.
         """
-        if not torch.isfinite(loss):
-            raise FloatingPointError(
-                f"the loss is {loss.item()} at step {self.step}; the last checkpoint is intact: "
-                "resume with a lower --lr"
-            )
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        if self.accelerator.num_processes > 1:
-            for parameter in _parameters(networks):
-                if parameter.grad is not None:
-                    parameter.grad = self.accelerator.reduce(parameter.grad, "mean")
-        nn.utils.clip_grad_norm_(_parameters(networks), MAX_GRADIENT_NORM)
-        optimizer.step()
+        objective, progress = self.objective, self.progress
+        rates = learning_rates(self.config, self.warmup, progress, self.step)
+        for optimizer, rate in zip((self.optimizer_G, self.optimizer_D), rates, strict=True):
+            optimizer.param_groups[0]["lr"] = rate
+        with self._pace.waiting():
+            batches = self._draw(progress)
+        terms: dict[str, torch.Tensor] = {}
 
-    def _set_learning_rates(self, progress: float) -> None:
-        """Cosine over the warm-up, then constant, then linear to zero over the last half."""
-        config = self.config
-        falling = min(1.0, 2 * (1 - progress) / max(1 - self.warmup, 1e-9))
-        lr_G, lr_D = config.lr * falling, config.lr_discriminator * falling
-        if progress < self.warmup:
-            # With an adaptation stage to come, the cosine ends at its learning rate, else at zero.
-            floor = config.lr if self.warmup < 1 else 0.0
-            cosine = 0.5 * (1 + math.cos(math.pi * progress / self.warmup))
-            first_steps = min(1.0, (self.step + 1) / 100)
-            lr_G = (floor + (config.lr_warmup - floor) * cosine) * first_steps
-        for optimizer, lr in ((self.optimizer_G, lr_G), (self.optimizer_D, lr_D)):
-            for group in optimizer.param_groups:
-                group["lr"] = max(lr, 0.0)
+        def backward(loss: torch.Tensor, found: dict[str, torch.Tensor]) -> None:
+            loss.backward()
+            for name, value in found.items():
+                terms[name] = terms.get(name, 0) + value.detach()
 
-    @torch.no_grad()
-    def _update_ema(self) -> None:
-        decay = min(self.config.ema, (1 + self.step) / (10 + self.step))  # follows fast at first
+        fakes = []
+        self.optimizer_G.zero_grad(set_to_none=True)
+        for batch in batches:
+            if batch.real is None:
+                loss = objective.pairs_loss(batch)
+                backward(loss, {"pairs": loss})
+            else:
+                loss, found, fake = objective.generator_loss(batch)
+                backward(loss, found)
+                fakes.append({c: images.detach() for c, images in fake.items()})
+        self._optimise(self.optimizer_G)
+        if fakes:
+            self.optimizer_D.zero_grad(set_to_none=True)
+            recalled = objective.recall(self.step, batches, fakes)
+            for batch, old in zip(batches, recalled, strict=True):
+                loss = objective.discriminator_loss(batch, old)
+                backward(loss, {"loss_D": loss})
+            self._optimise(self.optimizer_D)
         for c in CONTRASTS:
-            averaged, current = self.ema[c].parameters(), self.objective.generators[c].parameters()
-            torch._foreach_lerp_(list(averaged), list(current), 1 - decay)
+            update_average(self.ema[c], objective.generators[c], self.config.ema, self.step)
+        return terms
+
+    def _draw(self, progress: float) -> list[Batch]:
+        """This process's batches of the step, one for each accumulated pass."""
+        config = self.config
+        size = config.start_size if progress < config.start_share else config.size
+        shares = self._shares(self.step)
+        if progress < self.warmup:
+            return [self.objective.draw(share, size, None) for share in shares]
+        reads = self._ahead.pop(self.step, None) or self._read(self.step)
+        # While this step computes, the next one's slices are fetched from the disk.
+        self._ahead = {self.step + 1: self._read(self.step + 1)}
+        return [
+            self.objective.draw(share, size, read.result())
+            for share, read in zip(shares, reads, strict=True)
+        ]
+
+    def _shares(self, step: int) -> list[Share]:
+        """This process's shares of a step, one for each accumulated pass."""
+        config, processes = self.config, self.accelerator.num_processes
+        dealt = Share.deal(config.seed, step, config.batch, config.accumulate * processes)
+        return dealt[self.accelerator.process_index :: processes]
+
+    def _read(self, step: int) -> list[Future[dict[str, Drawn]]]:
+        return [self._reader.submit(self.objective.read_real, s) for s in self._shares(step)]
+
+    def _optimise(self, optimizer: torch.optim.Optimizer) -> None:
+        try:
+            optimise(optimizer, self.accelerator)
+        except FloatingPointError as error:
+            raise FloatingPointError(
+                f"{error} at step {self.step}; the last checkpoint is intact: resume with a lower "
+                "--lr"
+            ) from None
 
     # What a run leaves behind
 
@@ -213,73 +256,34 @@ class Trainer:
             "config": dataclasses.asdict(self.config),
             "sources": self.dataset.names if self.dataset else [],
         }
-        return export_weights(
-            self.out / "weights",
-            self.ema,
-            **self.weights_config(),
-            version=__version__,
-            training=training,
-        )
+        with self._writing(self.out / "weights"):
+            return export_weights(
+                self.out / "weights",
+                self.ema,
+                **self.weights_config(),
+                version=__version__,
+                training=training,
+            )
 
     def save(self) -> None:
         """Write everything that `resume` needs to `out/state.safetensors`, atomically."""
-        state = {
-            "config": dataclasses.asdict(self.config),
-            "step": self.step,
-            "seconds": self.seconds,
-            "rng": gather_object([self.rng.get_state()]),  # each process draws its own data
-            "networks": {
-                kind: {c: network.state_dict() for c, network in networks.items()}
-                for kind, networks in self._networks().items()
-            },
-            "optimizers": [o.state_dict() for o in (self.optimizer_G, self.optimizer_D)],
-            "pools": {c: pool.state_dict() for c, pool in self.objective.pools.items()},
-        }
         if self.accelerator.is_main_process:
-            save_state(self.out / STATE, state)
+            with self._writing(self.out / STATE):
+                for log in (self.log, self.validation):
+                    log.sync()  # a state on the disk has its rows on the disk
+                save_state(self.out / STATE, collect_state(self))
 
-    def resume(self) -> None:
-        """Continue from `out/state.safetensors`: networks, optimisers, EMA, pools, RNG and step.
+    def resume(self, allow: Collection[str] = ()) -> None:
+        """Continue from `out/state.safetensors`: networks, optimisers, EMA, pools and step.
+
+        Args:
+            allow: settings that may differ though they change the run; "data" for the data.
 
         Raises:
-            CheckpointError: no state, or one of another network or discriminator.
+            CheckpointError: no state, or one of other settings, data or networks.
         """
-        state = load_state(self.out / STATE)
-        old, new = state["config"], dataclasses.asdict(self.config)
-        different = [f"{k}: {old.get(k)} then, {new[k]} now" for k in FIXED if old.get(k) != new[k]]
-        if different:
-            raise CheckpointError(
-                f"{self.out / STATE}: made with other settings ({'; '.join(different)}); "
-                "resume with the old ones, or start in another folder"
-            )
-        if len(state["rng"]) != self.accelerator.num_processes:
-            raise CheckpointError(
-                f"{self.out / STATE}: made with {len(state['rng'])} processes; resume with as many"
-            )
-        try:
-            for kind, networks in self._networks().items():
-                for c, network in networks.items():
-                    network.load_state_dict(state["networks"][kind][c])
-        except RuntimeError:
-            raise CheckpointError(
-                f"{self.out / STATE}: the networks differ; the number of data sources or the code "
-                "has changed, start in another folder"
-            ) from None
-        for optimizer, saved in zip(
-            (self.optimizer_G, self.optimizer_D), state["optimizers"], strict=True
-        ):
-            optimizer.load_state_dict(saved)
-            for parameter, moments in optimizer.state.items():
-                for name, value in moments.items():
-                    if value.shape == parameter.shape:
-                        # The fused kernel walks memory, so the moments need the weights' strides.
-                        moments[name] = torch.empty_like(parameter).copy_(value)
-        for c, pool in self.objective.pools.items():
-            pool.load_state_dict(state["pools"][c])
-        self.rng.set_state(state["rng"][self.accelerator.process_index])
-        self.step, self.seconds = state["step"], state["seconds"]
-        for log in (self.log, self.validation):
-            log.truncate(self.step)
+        restore_state(self, self.out / STATE, allow)
+        self._start_logs()
 
     def start_from(self, generators: dict[str, nn.Module]) -> None:
         """Start from trained generators ("T1", "T2" -> network) instead of random weights."""
@@ -293,19 +297,31 @@ class Trainer:
                         "--generator and width"
                     ) from None
 
-    def _networks(self) -> dict[str, dict[str, nn.Module]]:
-        return {
-            "generators": self.objective.generators,
-            "ema": self.ema,
-            "discriminators": self.objective.discriminators,
-        }
+    def _start_logs(self) -> None:
+        """Drop the rows of steps that are not done, or are no longer."""
+        if self.accelerator.is_main_process:
+            for log in (self.log, self.validation):
+                with self._writing(log.path):
+                    log.truncate(self.step)
 
-    def _agree(self, seconds: float) -> float:
-        """The same time in all processes, so that they stop after the same step."""
+    def _agree(self, seconds: float, stop: int) -> tuple[float, int]:
+        """The same time and wish to stop in all processes, so that they stop after the same step.
+
+        Returns:
+            (mean seconds, a signal's number or 0).
+        """
         if self.accelerator.num_processes == 1:
-            return seconds
-        elapsed = torch.tensor(seconds, device=self.accelerator.device)
-        return self.accelerator.reduce(elapsed, "mean").item()
+            return seconds, stop
+        mine = torch.tensor([seconds, float(stop > 0)], device=self.accelerator.device)
+        seconds, stopped = self.accelerator.reduce(mine, "mean").tolist()
+        return seconds, (stop or int(signal.SIGTERM)) if stopped else 0
+
+    def _add_up(self, terms: dict[str, torch.Tensor]) -> dict[str, float]:
+        """The losses of the whole step, over all processes."""
+        values = torch.stack(list(terms.values())).float()
+        if self.accelerator.num_processes > 1:
+            values = self.accelerator.reduce(values, "sum")
+        return dict(zip(terms, values.tolist(), strict=True))
 
     def _is_due(self, interval: int) -> bool:
         return self.step % interval == 0
@@ -317,9 +333,23 @@ class Trainer:
             self.report()
 
     def _append(self, log: CsvLog, values: dict[str, float]) -> None:
-        log.append({"step": self.step, "minutes": round(self.seconds / 60, 2), **values})
+        if not self.accelerator.is_main_process:
+            return
+        with self._writing(log.path):
+            log.append({"step": self.step, "minutes": round(self.seconds / 60, 2), **values})
         named = {f"{log.path.stem}/{k.replace(' ', '_')}": v for k, v in values.items()}
         self.accelerator.log(named, step=self.step)  # to the trackers, when there are any
+
+    @contextmanager
+    def _writing(self, path: Path) -> Iterator[None]:
+        """Say what to do when `path` cannot be written."""
+        try:
+            yield
+        except OSError as error:
+            raise CheckpointError(
+                f"{path}: cannot be written ({error.strerror or error}); the last checkpoint is "
+                "intact: make room, or mend the disk, and continue with --resume"
+            ) from None
 
     def _fixed_samples(self) -> dict[str, torch.Tensor]:
         """Slices of both contrasts for the sample sheets, the same for the whole run."""
@@ -332,8 +362,6 @@ class Trainer:
 
     def write_samples(self) -> None:
         """Write `samples/STEP.png` with the EMA generators."""
-        write_sample_sheet(self.out / "samples" / f"{self.step:07d}.png", self.ema, self.samples)
-
-
-def _parameters(networks: dict[str, nn.Module]) -> list[nn.Parameter]:
-    return [p for network in networks.values() for p in network.parameters()]
+        path = self.out / "samples" / f"{self.step:07d}.png"
+        with self._writing(path):
+            write_sample_sheet(path, self.ema, self.samples)

@@ -15,6 +15,7 @@ from cyclegan.data import SliceDataset
 from cyclegan.phantom import draw_slice
 from cyclegan.simulate import Simulator, simulate_pair
 from cyclegan.trainer import Trainer
+from cyclegan.training_state import networks_of
 from cyclegan.translate import Translator
 
 FLOAT32 = ["--precision", "no"]  # one process has one precision, and the other tests use this
@@ -58,7 +59,7 @@ def trainer(out, dataset=None, labels=None, **changes):
 def weights_of(run):
     return {
         f"{kind}.{c}.{k}": v.clone()
-        for kind, networks in run._networks().items()
+        for kind, networks in networks_of(run).items()
         for c, network in networks.items()
         for k, v in network.state_dict().items()
     }
@@ -89,13 +90,11 @@ def test_supervised_stage_overfits_two_phantom_slices(tmp_path, labels):
     )
     clean = run.simulator.draw
     run.simulator.draw = lambda batch, size, rng, **_: clean(
-        2, size, rng, lesions=0.0, stripped=0.0, degrade=False, pick=torch.arange(2)
+        4, size, rng, lesions=0.0, stripped=0.0, degrade=False, pick=torch.arange(4) % 2
     )
-    first = run.train_step()["pairs"].item()
     run.fit()
-    with torch.no_grad():
-        last = run.objective.pairs_loss(2, 32).item()
-    assert last < 0.25 * first
+    losses = [float(row["pairs"]) for row in run.log.rows()]
+    assert losses[-1] < 0.25 * losses[0]
 
 
 def test_adversarial_stage_lowers_the_cycle_error(tmp_path, dataset):
@@ -128,19 +127,45 @@ def test_a_run_leaves_weights_samples_and_a_log(tmp_path, dataset, labels):
 def test_resuming_with_other_settings_is_refused_by_name(tmp_path, labels):
     run = trainer(tmp_path, None, labels, steps=1)
     run.fit()
-    with pytest.raises(CheckpointError, match="batch: 2 then, 3 now"):
-        trainer(tmp_path, None, labels, steps=2, batch=3).resume()
+    with pytest.raises(CheckpointError, match=r"seed: 0 then, 3 now; .*--allow-change") as refusal:
+        trainer(tmp_path, None, labels, steps=2, seed=3, batch=3).resume()
+    assert "batch x accumulate x processes: 2 then, 3 now" in str(refusal.value)
+    again = trainer(tmp_path, None, labels, steps=2, seed=3, batch=3)
+    again.resume(["seed", "batch"])
+    assert again.step == 1
+
+
+def test_budget_learning_rate_and_intervals_may_change(tmp_path, labels):
+    trainer(tmp_path, None, labels, steps=1).fit()
+    changes = {"steps": 2, "minutes": 9.0, "lr": 1e-5, "save_every": 7, "batch": 1, "accumulate": 2}
+    run = trainer(tmp_path, None, labels, **changes)
+    run.resume()
+    assert run.step == 1
+
+
+def test_resuming_with_other_data_is_refused_by_source(tmp_path, dataset, labels):
+    trainer(tmp_path, dataset, labels, steps=1).fit()
+    more = SliceDataset(
+        {"T1": dataset.slices["T1"].repeat(2, 1, 1, 1), "T2": dataset.slices["T2"]},
+        {"T1": np.zeros(4, int), "T2": np.zeros(2, int)},
+        ["phantom"],
+    )
+    changed = r"data source phantom: 2 T1 and 2 T2 slices then, 4 T1 and 2 T2 slices now"
+    with pytest.raises(CheckpointError, match=changed):
+        trainer(tmp_path, more, labels, steps=2).resume()
+    trainer(tmp_path, more, labels, steps=2).resume(["data"])
 
 
 def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_checkpoint(tmp_path, labels):
-    run = trainer(tmp_path, None, labels, steps=10)
-    run.save()
-    before = (tmp_path / "state.safetensors").read_bytes()
-    with torch.no_grad():
-        run.objective.generators["T2"].head.weight.fill_(float("nan"))
-    with pytest.raises(FloatingPointError, match="resume with a lower --lr"):
+    run = trainer(tmp_path, None, labels, steps=10, save_every=2)
+    loss = run.objective.pairs_loss
+    run.objective.pairs_loss = lambda batch: loss(batch) * (float("nan") if run.step == 3 else 1)
+    with pytest.raises(FloatingPointError, match=r"at step 3; .* resume with a lower --lr"):
         run.fit()
-    assert (tmp_path / "state.safetensors").read_bytes() == before
+    assert all(torch.isfinite(w).all() for w in weights_of(run).values())
+    resumed = trainer(tmp_path, None, labels, steps=10, lr_warmup=1e-5)
+    resumed.resume()
+    assert resumed.step == 2
 
 
 @pytest.mark.parametrize("generator", ["unet", "resnet"])

@@ -84,7 +84,7 @@ class SliceCache:
                 self._lock.acquire(timeout=1)
             except Timeout:
                 logging.getLogger(__name__).warning(
-                    "waiting for another process that fills %s", self.folder
+                    "waiting for another process that fills %s", self.folder.parent
                 )
                 self._lock.acquire()
             try:
@@ -260,16 +260,16 @@ class SliceCache:
             if not full:
                 reason = getattr(error, "strerror", None) or error
                 raise CacheError(
-                    f"{self.folder}: slices cannot be cached there ({reason}); "
+                    f"{self.folder.parent}: slices cannot be cached there ({reason}); "
                     "choose a folder that can be written (--cache)"
                 ) from error
             files, rows = self._added
             mean = (rows + needed) / (files + 1)
             bytes_needed = mean * self.remaining * (self._pixels.row_bytes + self._heads.row_bytes)
             raise CacheError(
-                f"{self.folder}: the disk is full; about {max(bytes_needed, 2**20) / 2**20:.0f} "
-                f"MiB more are needed for the slices of {self.remaining} files: make room, or "
-                "choose another folder (--cache)"
+                f"{self.folder.parent}: the disk is full; about "
+                f"{max(bytes_needed, 2**20) / 2**20:.0f} MiB more are needed to keep the slices of "
+                "all files: make room, or choose another folder (--cache)"
             ) from error
 
 

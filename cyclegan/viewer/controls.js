@@ -21,6 +21,7 @@ function zoomBy(factor, at) {
     view.y += (at[1] - shown.height / 2 - view.y) * keep;
   }
   draw();
+  say("Zoom " + Math.round(view.zoom * 100) + " %");
 }
 
 function panBy(panel, dx, dy) {
@@ -42,11 +43,13 @@ function windowBy(panel, widen, raise) {
     target.center = Math.min(Math.max(target.center + raise, -0.5), 1.5);
   }
   draw();
+  sayWindow(panel.group);
 }
 
 function reset() {
   resetView();
   draw();
+  say("View reset");
 }
 
 function moveSlice(steps) {
@@ -60,10 +63,12 @@ function moveSlice(steps) {
 }
 
 const KEYS = {
-  ArrowUp: (p, e) => (e.shiftKey ? panBy(p, 0, 20) : moveSlice(-1)),
-  ArrowDown: (p, e) => (e.shiftKey ? panBy(p, 0, -20) : moveSlice(1)),
-  ArrowLeft: (p, e) => e.shiftKey && panBy(p, 20, 0),
-  ArrowRight: (p, e) => e.shiftKey && panBy(p, -20, 0),
+  ArrowUp: (p, e) => arrow(p, e, 0, -1),
+  ArrowDown: (p, e) => arrow(p, e, 0, 1),
+  ArrowLeft: (p, e) => arrow(p, e, -1, 0),
+  ArrowRight: (p, e) => arrow(p, e, 1, 0),
+  Home: () => moveSlice(-Infinity),
+  End: () => moveSlice(Infinity),
   PageUp: () => moveSlice(-1),
   PageDown: () => moveSlice(1),
   "+": () => zoomBy(1.2),
@@ -74,7 +79,16 @@ const KEYS = {
   W: (p) => windowBy(p, -0.05, 0),
   l: (p) => windowBy(p, 0, 0.05),
   L: (p) => windowBy(p, 0, -0.05),
+  c: steer,
+  C: steer,
+  Escape: (p) => steering && steer(p),
 };
+
+function arrow(panel, event, dx, dy) {
+  if (steering) return moveCursor(panel, dx, dy, event.shiftKey);
+  if (event.shiftKey) return panBy(panel, -20 * dx, -20 * dy);
+  return dy ? moveSlice(dy) : false;
+}
 
 function listen(panel) {
   const { canvas } = panel;
@@ -116,6 +130,13 @@ function listen(panel) {
   canvas.addEventListener("pointerup", release);
   canvas.addEventListener("pointercancel", release);
   canvas.addEventListener("pointerleave", () => {
+    cursor = null;
+    draw();
+  });
+
+  canvas.addEventListener("blur", () => {
+    if (!steering) return;
+    steering = false;
     cursor = null;
     draw();
   });

@@ -146,6 +146,7 @@ async function copyReport() {
     area.remove();
   }
   button.textContent = "Copied";
+  say("Report copied");
 }
 
 mapSwitch.addEventListener("click", (event) => {

@@ -1,5 +1,5 @@
-// The linked viewer: data and drawing. Together with findings.js, slices.js and controls.js it runs once, as the
-// body of a function that Gradio calls with `element` (this component's root), `props` (props.value is the last
+// The linked viewer: data and drawing. Together with findings.js, slices.js, assist.js and controls.js it runs
+// once, as the body of a function that Gradio calls with `element` (this component's root), `props` (props.value is the last
 // answer of a handler) and `watch`.
 //
 // props.value: {key, token, run, index, slices, width, height, aspect, window, directions, caption, notes,
@@ -120,6 +120,7 @@ function accept(value) {
   root.dataset.index = value.index;
   root.dataset.key = value.key;
   draw();
+  if (before && before.key === value.key && before.index !== value.index) saySlice();
 }
 
 function resetWindowsOfResult() {
@@ -247,15 +248,16 @@ function label(panel) {
   if (readout) {
     readout.textContent = panel.pixels ? "W " + width.toFixed(2) + "  L " + center.toFixed(2) : "";
   }
-  let value = "";
-  if (panel.pixels && cursor) {
-    const [x, y] = cursor.map(Math.floor);
-    if (x >= 0 && y >= 0 && x < shown.width && y < shown.height) {
-      const share = panel.pixels[y * shown.width + x] / FULL;
-      value = (panel.group === "signed" ? 2 * share - 1 : share).toFixed(3);
-    }
-  }
-  panel.figure.querySelector(".corner-value").textContent = value;
+  panel.figure.querySelector(".corner-value").textContent = valueAt(panel);
+}
+
+// The value under the cross-hair in words, "" outside the image.
+function valueAt(panel) {
+  if (!panel.pixels || !cursor) return "";
+  const [x, y] = cursor.map(Math.floor);
+  if (x < 0 || y < 0 || x >= shown.width || y >= shown.height) return "";
+  const share = panel.pixels[y * shown.width + x] / FULL;
+  return (panel.group === "signed" ? 2 * share - 1 : share).toFixed(3);
 }
 
 function labelColourBar() {

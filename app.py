@@ -30,7 +30,6 @@ from cyclegan.checkpoint import CheckpointError
 from cyclegan.checks import InputCheck
 from cyclegan.hub import weights_folder
 from cyclegan.web import failures, limits, receiving
-from cyclegan.web.aborted import AbortedUploads
 from cyclegan.web.controls import (
     OF_OPENING,
     after_direction,
@@ -506,7 +505,6 @@ def launch_options(app: gr.Blocks) -> dict[str, Any]:
             "middleware": [
                 Middleware(SecurityHeaders),
                 Middleware(Gate, waiting=partial(waiting, app)),
-                Middleware(AbortedUploads),
             ],
         },
     }

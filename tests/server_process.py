@@ -160,7 +160,15 @@ class Tab:
             for part in self.config["components"]
         }
         self._states = {p["id"] for p in self.config["components"] if p["type"] == "state"}
-        self._events = {each["api_name"]: each for each in self.config["dependencies"]}
+        # By what is pressed, moved or filled (its `elem_id`, else its label), then by handler.
+        parts = {part["id"]: part["props"] for part in self.config["components"]}
+        self._events: dict[str, dict] = {}
+        for each in self.config["dependencies"]:
+            for part, _ in each["targets"]:
+                props = parts.get(part, {})
+                self._events.setdefault(props.get("elem_id") or props.get("value"), each)
+        for each in self.config["dependencies"]:
+            self._events.setdefault(each["api_name"], each)
         self._beating = threading.Event()
         self._heart = threading.Thread(target=self._beat, daemon=True)
         self._heart.start()
@@ -218,8 +226,10 @@ class Tab:
         """Let an event of the page happen and wait for its answer.
 
         Args:
-            event: name of its handler.
-            values: for its inputs in order, without the states, which the server holds.
+            event: what is pressed or moved, "Translate" or "slice", or the name of its handler,
+                "load", "look_again" or, for the API, "translate".
+            values: for its inputs in order, without the states, which the server holds; what is
+                missing at the end is null.
 
         Raises:
             httpx.HTTPStatusError: the queue is full.
@@ -230,7 +240,7 @@ class Tab:
     def join(self, event: str, *values: Any) -> None:
         """Put an event into the queue, and do not wait."""
         dependency, rest = self._events[event], iter(values)
-        data = [None if each in self._states else next(rest) for each in dependency["inputs"]]
+        data = [None if each in self._states else next(rest, None) for each in dependency["inputs"]]
         self.http.post(
             "/gradio_api/queue/join",
             json={

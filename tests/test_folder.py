@@ -1,4 +1,4 @@
-"""Uploads: a folder of one's own, nothing left by the dead, nothing left by the cut off."""
+"""Uploads: a folder of one's own, and nothing left by the dead."""
 
 import os
 import stat
@@ -6,16 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import anyio
 import pytest
-from gradio.route_utils import GradioMultiPartParser
-from starlette.applications import Starlette
-from starlette.formparsers import MultiPartException
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse
-from starlette.routing import Route
 
-from cyclegan.web.aborted import AbortedUploads
 from cyclegan.web.folder import PREFIX, claim_folder
 
 ROOT = Path(__file__).parents[1]
@@ -82,41 +74,3 @@ def test_only_folders_of_this_kind_are_removed(tmp_path):
     claim_folder(parent)
     assert (elsewhere / "thesis.txt").exists()
     assert {"gradio", f"{PREFIX}link", f"{PREFIX}file"} < set(os.listdir(parent))
-
-
-@pytest.mark.parametrize("cut_off", [True, False])
-def test_an_upload_that_is_cut_off_leaves_no_file(tmp_path, cut_off):
-    async def upload(request: Request):
-        parser = GradioMultiPartParser(
-            request.headers, request.stream(), upload_dir=tmp_path, max_file_size=2**20
-        )
-        try:
-            await parser.parse()
-        except MultiPartException as error:  # as Gradio's own route does
-            return PlainTextResponse(error.message, 400)
-        return PlainTextResponse("")
-
-    head = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\npixels'
-    answers, messages = [], [{"type": "http.request", "body": head, "more_body": True}]
-    if cut_off:
-        messages.append({"type": "http.disconnect"})
-    else:
-        messages.append({"type": "http.request", "body": b"\r\n--x--\r\n", "more_body": False})
-
-    async def receive():
-        return messages.pop(0)
-
-    async def send(message):
-        answers.append(message)
-
-    scope = {
-        "type": "http",
-        "method": "POST",
-        "path": "/upload",
-        "query_string": b"",
-        "headers": [(b"content-type", b"multipart/form-data; boundary=x")],
-    }
-    app = AbortedUploads(Starlette(routes=[Route("/upload", upload, methods=["POST"])]))
-    anyio.run(app, scope, receive, send)
-    assert answers[0]["status"] == (400 if cut_off else 200)
-    assert len(list(tmp_path.iterdir())) == (0 if cut_off else 1)

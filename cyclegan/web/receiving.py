@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from starlette.formparsers import MultiPartException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Message
@@ -62,7 +62,10 @@ def route(uploads: Uploads, save: Save) -> Route:
             if "Too many files" in error.message:
                 return PlainTextResponse(limits.TOO_MANY_FILES, 413)
             return PlainTextResponse("This is no upload; send files from the page.", 400)
-        except BaseException:  # the connection was cut
+        except ClientDisconnect:
+            shutil.rmtree(folder, ignore_errors=True)
+            return PlainTextResponse("The upload was cut off.", 400)  # for nobody
+        except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
 

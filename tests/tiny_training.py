@@ -91,8 +91,39 @@ def _sabotage(what: str) -> None:
     elif kind == "kill":
         module, name, when, before = values
         _kill_at(module, name, int(when), before == "before")
-    elif kind == "disk":  # no file may grow beyond this many bytes
-        resource.setrlimit(resource.RLIMIT_FSIZE, (int(values[0]), int(values[0])))
+    elif kind == "torn-row":  # half a row of the log
+        from cyclegan import runlog
+
+        append, calls = runlog.CsvLog.append, [0]
+
+        def torn(self, row):
+            calls[0] += 1
+            if calls[0] < int(values[0]):
+                return append(self, row)
+            with self.path.open("a") as file:
+                file.write(str(row["step"])[:1])
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        runlog.CsvLog.append = torn
+    elif kind == "torn-state":  # half a file
+        from cyclegan import checkpoint
+
+        def half(tensors, path, *_):
+            Path(path).write_bytes(b"half")
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        checkpoint.save_file = half
+    elif kind == "disk":  # from this step on no file may grow beyond this many bytes
+        from cyclegan.trainer import Trainer
+
+        train_step, (step, size) = Trainer.train_step, map(int, values)
+
+        def limited(self):
+            if self.step >= step:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+            return train_step(self)
+
+        Trainer.train_step = limited
 
 
 if __name__ == "__main__":

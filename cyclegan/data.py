@@ -1,9 +1,9 @@
-"""Unpaired slices from folders of images and volumes, drawn alike in T1 and T2; the image pool."""
+"""Unpaired slices from folders of images and volumes, drawn alike in T1 and T2."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from cyclegan import CONTRASTS
+from cyclegan.decoded_files import DecodedFiles
 from cyclegan.framed_slices import frame_slices, head_masks
 from cyclegan.mapped_slices import MappedSlices
 from cyclegan.preprocess import scale_intensity
@@ -95,18 +96,14 @@ class SliceDataset:
         keys: dict[str, list[tuple[str, int]]] = {c: [] for c in CONTRASTS}
         skipped = []
         with store or nullcontext():
-            for number, (contrast, source, path) in enumerate(progress(files)):
-                try:
-                    if store is None:
-                        key, framed = str(number), _frame_file(path, size)
-                        count = len(framed[0])
-                    else:
-                        store.remaining = len(files) - number
-                        key, framed = store.slices_of(path)
-                        count = len(framed)
-                except ReadError as error:
-                    skipped.append(str(error))
+            paths = [path for *_, path in files]
+            results = DecodedFiles(store).slices_of(paths) if store else _frame_files(paths, size)
+            for (contrast, source, _), result in zip(progress(files), results, strict=True):
+                if isinstance(result, ReadError):
+                    skipped.append(str(result))
                     continue
+                key, framed = result
+                count = len(framed if store else framed[0])
                 found[contrast].append(framed)
                 labels[contrast] += [source] * count
                 keys[contrast].append((key, count))
@@ -235,49 +232,6 @@ class SliceDataset:
             self._members[c] = np.split(order, edges)
 
 
-class ImagePool:
-    """History of generated images (Shrivastava et al. 2017, section 2.3), as in Zhu et al. 2017.
-
-    `query` returns, for each image, either itself or, with probability 1/2 once the pool is full,
-    an older one whose place it takes. Labels (data sources) travel with their images.
-    """
-
-    def __init__(self, size: int = 50):
-        self.size = size
-        self.images: list[torch.Tensor] = []
-        self.labels: list[torch.Tensor] = []
-
-    def query(
-        self, images: torch.Tensor, labels: torch.Tensor, rng: torch.Generator
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Swap (B, 1, H, W) images and their (B,) labels with the history."""
-        if self.size == 0:
-            return images, labels
-        if self.images and self.images[0].shape != images.shape[1:]:  # the resolution has grown
-            self.images, self.labels = [], []
-        chosen_images, chosen_labels = [], []
-        for image, label in zip(images.detach(), labels, strict=True):
-            if len(self.images) < self.size:
-                self.images.append(image.clone())
-                self.labels.append(label.clone())
-            elif torch.rand(1, generator=rng).item() < 0.5:
-                place = int(torch.randint(self.size, (1,), generator=rng))
-                old_image, old_label = self.images[place], self.labels[place]
-                self.images[place], self.labels[place] = image.clone(), label.clone()
-                image, label = old_image, old_label
-            chosen_images.append(image)
-            chosen_labels.append(label)
-        return torch.stack(chosen_images), torch.stack(chosen_labels)
-
-    def state_dict(self) -> dict[str, torch.Tensor]:
-        if not self.images:
-            return {}
-        return {"images": torch.stack(self.images), "labels": torch.stack(self.labels)}
-
-    def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
-        self.images, self.labels = list(state.get("images", [])), list(state.get("labels", []))
-
-
 def find_files(folder: Path) -> list[tuple[str, str, Path]]:
     """(contrast, source, path) of every file in a training folder, sorted."""
     if not folder.is_dir():
@@ -298,8 +252,17 @@ def find_files(folder: Path) -> list[tuple[str, str, Path]]:
     return found
 
 
-def _frame_file(path: Path, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    return frame_slices(scale_intensity(read_volume(path).pixels), size)
+def _frame_files(
+    paths: Iterable[Path], size: int
+) -> Iterator[tuple[str, tuple[torch.Tensor, torch.Tensor]] | ReadError]:
+    """A key, and slices and head masks of each file, or why it cannot be read."""
+    for number, path in enumerate(paths):
+        try:
+            scaled = scale_intensity(read_volume(path).pixels)
+        except ReadError as error:
+            yield error
+        else:
+            yield str(number), frame_slices(scaled, size)
 
 
 def _join(found: list, cache: SliceCache | None) -> tuple:

@@ -17,9 +17,10 @@ from PIL import Image
 
 from cyclegan import CONTRASTS
 from cyclegan.data import find_files
+from cyclegan.decoded_files import DecodedFiles, file_digest
 from cyclegan.file_summary import BINS, EXAMPLES, FileSummary, evenly_spaced, summarise_file
 from cyclegan.preprocess import scale_intensity
-from cyclegan.slice_cache import SliceCache, file_digest
+from cyclegan.slice_cache import SliceCache
 from cyclegan.volume import ReadError, read_volume
 
 LOOKED_AT = 200  # files of one source and contrast that are decoded, evenly spaced; all are hashed
@@ -79,7 +80,8 @@ def take_inventory(
         found += _pair_files(Path(pairs))
     decode = _evenly(found)
     with cache or nullcontext():
-        looks = (_look(*item, item in decode, cache) for item in progress(found))
+        files = DecodedFiles(cache) if cache else None
+        looks = (_look(*item, item in decode, files) for item in progress(found))
         seen = [one for one in looks if one is not None]
     groups: dict[tuple, list[_Seen]] = defaultdict(list)
     for one in seen:
@@ -124,15 +126,15 @@ def _evenly(found: Sequence[tuple]) -> set[tuple]:
 
 
 def _look(
-    contrast: str, source: str, path: Path, judged: bool, decode: bool, cache: SliceCache | None
+    contrast: str, source: str, path: Path, judged: bool, decode: bool, known: DecodedFiles | None
 ) -> _Seen | None:
     try:
-        digest = cache.look(path).digest if cache else file_digest(path)
+        digest = known.digest_of(path) if known else file_digest(path)
     except (OSError, ReadError):  # training says so itself
         return None
     summary = None
     if decode:
-        summary = cache.summary_of(path) if cache else _decode(path)
+        summary = known.summary_of(path) if known else _decode(path)
     place = f"{source.split('/')[0]}/{contrast}/{path.name}"
     return _Seen(place, contrast, source, judged, digest, summary)
 

@@ -19,7 +19,8 @@ from torch import nn
 from cyclegan import CONTRASTS, OTHER, losses
 from cyclegan.augment import Draw, disturb, move_real
 from cyclegan.config import TrainConfig
-from cyclegan.data import Drawn, ImagePool, SliceDataset
+from cyclegan.data import Drawn, SliceDataset
+from cyclegan.image_pool import ImagePool
 from cyclegan.lesions import implant_lesions
 from cyclegan.networks import GENERATORS, PatchDiscriminator
 from cyclegan.sharing import Share, stream

@@ -16,26 +16,19 @@ gone is not used and not taken back: delete the folder between runs to be rid of
 from __future__ import annotations
 
 import errno
-import hashlib
 import io
 import logging
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from filelock import FileLock, Timeout
 
-from cyclegan import __version__
-from cyclegan.file_summary import FileSummary, summarise_file
-from cyclegan.framed_slices import frame_slices, recipe
+from cyclegan.framed_slices import recipe
 from cyclegan.mapped_slices import MappedSlices, RowFile
-from cyclegan.preprocess import scale_intensity
-from cyclegan.volume import ReadError, parts, read_volume
 
 FORMAT = 1  # raised when the layout changes, or when `read_volume` gives other pixels for a file
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -48,13 +41,6 @@ CREATE TABLE IF NOT EXISTS arrays (key TEXT PRIMARY KEY, npz BLOB);
 
 class CacheError(ValueError):
     """The cache cannot be written; the message says which folder, and what would work."""
-
-
-class Looked(NamedTuple):
-    """A file as found: SHA-256 of its content, and why it cannot be read, if so."""
-
-    digest: str
-    error: str | None
 
 
 class SliceCache:
@@ -98,47 +84,17 @@ class SliceCache:
         self._index.close()
         self._lock.release()
 
-    def look(self, path: Path) -> Looked:
-        """Identify a file: from the index when size and time are as they were, else by reading it.
+    def file(self, path: str, stamp: str) -> tuple[str, str | None] | None:
+        """The digest of a file, and why it cannot be read, if remembered with this stamp."""
+        return self._index.execute(
+            "SELECT digest, error FROM files WHERE path = ? AND stamp = ?", (path, stamp)
+        ).fetchone()
 
-        Raises:
-            ReadError: the file cannot be opened.
-        """
-        with self._transaction():
-            return self._look(path)[1]
-
-    def slices_of(self, path: Path) -> tuple[str, np.ndarray]:
-        """The SHA-256 of a file and the rows that hold its slices, decoded when they are new.
-
-        Raises:
-            ReadError: as `read_volume`.
-        """
-        with self._transaction():
-            stamp, looked = self._look(path)
-            if looked.error:
-                raise ReadError(looked.error)
-            rows = self.rows(looked.digest)
-            if rows is None:
-                scaled = self._decode(path, stamp, looked.digest)
-                rows = self.add(looked.digest, *frame_slices(scaled, self.size))
-        return looked.digest, rows
-
-    def summary_of(self, path: Path) -> FileSummary | None:
-        """What a file shows, decoded when it is new; None when it cannot be read.
-
-        Raises:
-            ReadError: the file cannot be opened.
-        """
-        with self._transaction():
-            stamp, looked = self._look(path)
-            known = None if looked.error else self.arrays(f"summary {looked.digest}")
-            if known is None and not looked.error:
-                try:
-                    self._decode(path, stamp, looked.digest)
-                except ReadError:
-                    return None
-                known = self.arrays(f"summary {looked.digest}")
-        return FileSummary(**known) if known else None
+    def remember(self, path: str, stamp: str, digest: str, error: str | None) -> None:
+        """Remember a file by its path, in place of what it was before."""
+        with self.transaction():
+            row = (path, stamp, digest, error)
+            self._index.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", row)
 
     def rows(self, key: str) -> np.ndarray | None:
         """Row numbers that were added under a key, or None."""
@@ -147,7 +103,7 @@ class SliceCache:
 
     def add(self, key: str, slices: torch.Tensor, heads: torch.Tensor) -> np.ndarray:
         """Keep (N, 1, S, S) float16 slices and their bool head masks; returns their row numbers."""
-        with self._transaction(needed=len(slices)):
+        with self.transaction(needed=len(slices)):
             (start,) = self._index.execute("SELECT coalesce(max(start + count), 0) FROM slices")
             self._pixels.write(start[0], slices)
             self._heads.write(start[0], heads)
@@ -167,7 +123,7 @@ class SliceCache:
         """Keep small arrays under a key."""
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **arrays)
-        with self._transaction():
+        with self.transaction():
             row = (key, buffer.getvalue())
             self._index.execute("INSERT OR REPLACE INTO arrays VALUES (?, ?)", row)
 
@@ -199,42 +155,12 @@ class SliceCache:
                 file.path.unlink(missing_ok=True)
             file.path.touch()
 
-    def _look(self, path: Path) -> tuple[str, Looked]:
-        try:
-            stamp = _stamp(path)
-            row = (os.path.abspath(path), stamp)
-            known = self._index.execute(
-                "SELECT digest, error FROM files WHERE path = ? AND stamp = ?", row
-            ).fetchone()
-            if known:
-                return stamp, Looked(*known)
-            digest = file_digest(path)
-        except OSError as error:
-            reason = f"the file cannot be opened ({error.strerror})"
-            raise ReadError(f"{path.name}: {reason}.") from error
-        self._index.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, NULL)", (*row, digest))
-        return stamp, Looked(digest, None)
-
-    def _decode(self, path: Path, stamp: str, digest: str) -> np.ndarray:
-        """Decode a file and keep its summary, or why it cannot be read; its scaled pixels."""
-        try:
-            volume = read_volume(path)
-            if not path.is_file() or _stamp(path) != stamp:
-                raise ReadError(f"{path.name}: it changed while it was read; start again.")
-        except ReadError as error:
-            self._index.execute(
-                "UPDATE files SET error = ? WHERE path = ?", (str(error), os.path.abspath(path))
-            )
-            raise
-        scaled = scale_intensity(volume.pixels)
-        self.keep(f"summary {digest}", summarise_file(volume, scaled)._asdict())
-        return scaled
-
     @contextmanager
-    def _transaction(self, needed: int = 0) -> Iterator[None]:
-        """All or nothing, in the index; inside another transaction, a part of that.
+    def transaction(self, needed: int = 0) -> Iterator[None]:
+        """All that is kept inside, or nothing; inside another transaction, a part of that.
 
-        A file that cannot be read is worth knowing, too, so `ReadError` keeps what was entered.
+        Args:
+            needed: rows that are to be added, for the message on a full disk.
         """
         if self._index.in_transaction:
             with self._writable(needed):
@@ -244,9 +170,9 @@ class SliceCache:
             self._index.execute("BEGIN")
             try:
                 yield
-            except BaseException as error:
+            except BaseException:
                 if self._index.in_transaction:  # SQLite has gone back by itself when it was full
-                    self._index.execute("COMMIT" if isinstance(error, ReadError) else "ROLLBACK")
+                    self._index.execute("ROLLBACK")
                 raise
             self._index.execute("COMMIT")
 
@@ -271,26 +197,6 @@ class SliceCache:
                 f"{max(bytes_needed, 2**20) / 2**20:.0f} MiB more are needed to keep the slices of "
                 "all files: make room, or choose another folder (--cache)"
             ) from error
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256, in hexadecimal, of what reading this file reads: of both halves of a pair.
-
-    Raises:
-        OSError: the file cannot be opened.
-        ReadError: as `volume.parts`.
-    """
-    total = hashlib.sha256()
-    for part in parts(path):
-        with part.open("rb") as file:
-            hashlib.file_digest(file, lambda: total)
-    return total.hexdigest()
-
-
-def _stamp(path: Path) -> str:
-    """What changes when a file does; the version, too, as other readers may read other files."""
-    stats = [part.stat() for part in parts(path)]
-    return " ".join([__version__, *(f"{s.st_size}:{s.st_mtime_ns}" for s in stats)])
 
 
 def _rows_in(file: RowFile) -> int:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cyclegan.data import DataError, ImagePool, SliceDataset
+from cyclegan.data import DataError, SliceDataset
 from cyclegan.phantom import draw_slice, draw_volume
 
 
@@ -96,28 +96,3 @@ def test_disjoint_sources_still_work():
     drawn = dataset_of([10, 0], [0, 10]).draw(50, torch.Generator().manual_seed(0))
     assert set(drawn["T1"].sources.tolist()) == {0}
     assert set(drawn["T2"].sources.tolist()) == {1}
-
-
-def test_image_pool_fills_then_swaps_and_keeps_labels_with_images():
-    pool, rng = ImagePool(4), torch.Generator().manual_seed(0)
-    returned_old = 0
-    for k in range(40):
-        image, label = torch.full((1, 1, 2, 2), float(k)), torch.tensor([k])
-        out, out_label = pool.query(image, label, rng)
-        assert out[0, 0, 0, 0] == out_label[0]
-        if k < 4:
-            assert out_label[0] == k
-        returned_old += int(out_label[0] != k)
-    assert len(pool.images) == 4
-    assert 8 < returned_old < 28  # one half of 36
-
-
-def test_image_pool_resumes_and_restarts_at_a_new_resolution():
-    pool, rng = ImagePool(3), torch.Generator().manual_seed(0)
-    pool.query(torch.rand(3, 1, 4, 4), torch.arange(3), rng)
-    copy = ImagePool(3)
-    copy.load_state_dict(pool.state_dict())
-    assert torch.equal(torch.stack(copy.images), torch.stack(pool.images))
-    out, _ = pool.query(torch.rand(1, 1, 8, 8), torch.tensor([0]), rng)
-    assert out.shape[-1] == 8
-    assert len(pool.images) == 1

@@ -64,15 +64,18 @@ class RowFile:
         return torch.from_numpy(values).reshape(-1, 1, self.size, self.size)
 
     def write(self, start: int, images: torch.Tensor) -> None:
-        """Write (N, 1, S, S) images as rows from `start` on, and wait until the disk has them."""
+        """Write (N, 1, S, S) images as rows from `start` on."""
         flat = images.flatten(1).numpy()
         packed = np.packbits(flat, axis=1) if self.dtype == torch.bool else flat.astype("<f2")
         try:
             with self.path.open("r+b") as file:
                 file.seek(start * self.row_bytes)
                 file.write(packed.data)
-                file.flush()
-                os.fsync(file.fileno())
         except OSError:
             os.truncate(self.path, start * self.row_bytes)  # what is full needs the room
             raise
+
+    def sync(self) -> None:
+        """Wait until the disk has what was written."""
+        with self.path.open("r+b") as file:
+            os.fsync(file.fileno())

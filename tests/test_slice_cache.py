@@ -212,9 +212,11 @@ def test_another_grid_or_another_scaling_shares_nothing(tmp_path, monkeypatch):
 
 KILLED = """
 import os, signal, sys
+from cyclegan import slice_cache
 from cyclegan.data import SliceDataset
 from cyclegan.mapped_slices import RowFile
 
+slice_cache.COMMIT_EVERY = 0  # these files take much less than a second
 write, calls = RowFile.write, []
 
 def killed(self, start, images):

@@ -1,0 +1,78 @@
+"""Equal weights however a step's batch is made up: one process or two, at once or accumulated."""
+
+import pytest
+import tiny_training
+import torch
+
+from cyclegan.checkpoint import load_state
+
+STEPS = 4  # two on simulated pairs, two on real slices; the pool, of three, swaps from the first
+# Root mean square over the weights; Adam moves each by up to 5e-4 a step. Another order of sums
+# showed as 5e-9, in longer runs as 1e-6 (it tips a leaky ReLU, or the sign of an L1 term, here and
+# there), a missing sum or another batch as 2e-4.
+TOLERANCE = 5e-6
+
+
+@pytest.fixture(scope="module")
+def train(tmp_path_factory):
+    """A function that runs the command on a few slices: the networks' weights by name."""
+    folder = tmp_path_factory.mktemp("distributed")
+    data = tiny_training.write_slices(folder / "data")
+
+    def train(name, *arguments, processes=1, sabotage=None, fails=False):
+        before = ["--sabotage", sabotage] if sabotage else []
+        fixed = ["--data", data, "--out", folder / name, "--steps", STEPS, "--save-every", 2]
+        done = tiny_training.run(*before, *fixed, *arguments, processes=processes)
+        assert (done.returncode != 0) == fails, done.stderr[-3000:]
+        networks = load_state(folder / name / "state.safetensors")["networks"]
+        return {
+            f"{kind}.{c}.{k}": v
+            for kind, by_contrast in networks.items()
+            for c, state in by_contrast.items()
+            for k, v in state.items()
+        }
+
+    return train
+
+
+@pytest.fixture(scope="module")
+def one_process(train):
+    return train("one", "--batch", 4)
+
+
+def difference(a, b):
+    """Of the networks that differ most: generators, their averages or discriminators."""
+    assert a.keys() == b.keys()
+    flat = {
+        kind: torch.cat([(a[k] - b[k]).flatten() for k in a if k.startswith(kind)])
+        for kind in ("generators", "ema", "discriminators")
+    }
+    return max(values.double().square().mean().sqrt().item() for values in flat.values())
+
+
+def test_two_processes_equal_one_with_twice_the_batch(train, one_process):
+    two = train("two", "--batch", 2, processes=2)
+    assert difference(one_process, two) < TOLERANCE
+
+
+def test_accumulated_passes_equal_one_with_a_larger_batch(train, one_process):
+    accumulated = train("accumulated", "--batch", 1, "--accumulate", 4)
+    assert difference(one_process, accumulated) < TOLERANCE
+
+
+def test_both_at_once(train, one_process):
+    both = train("both", "--batch", 1, "--accumulate", 2, processes=2)
+    assert difference(one_process, both) < TOLERANCE
+
+
+@pytest.mark.parametrize("sabotage", ["no-sum", "same-data"])
+def test_the_tolerance_tells_a_wrong_gradient_or_batch(train, one_process, sabotage):
+    wrong = train(sabotage, "--batch", 2, processes=2, sabotage=sabotage)
+    assert difference(one_process, wrong) > 10 * TOLERANCE
+
+
+def test_a_run_of_two_processes_continues_with_one(train, one_process):
+    killed = "kill:cyclegan.trainer:write_sample_sheet:1:before"
+    train("moved", "--batch", 2, "--sample-every", 3, processes=2, sabotage=killed, fails=True)
+    moved = train("moved", "--batch", 4, "--resume")
+    assert difference(one_process, moved) < TOLERANCE

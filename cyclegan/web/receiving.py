@@ -41,12 +41,13 @@ def route(uploads: Uploads, save: Save) -> Route:
         if uploads.waiting_bytes() + limits.UPLOAD_BYTES > limits.WAITING_UPLOAD_BYTES:
             await drain(request.receive)
             return PlainTextResponse(limits.DISK_FULL, 503)
-        arrived = 0
+        arrived, more = 0, True
 
         async def counted() -> Message:
-            nonlocal arrived
+            nonlocal arrived, more
             message = await request.receive()
             arrived += len(message.get("body", b""))
+            more = message.get("more_body", False)
             if arrived > limits.UPLOAD_BYTES + _OVERHEAD:
                 raise _TooLarge(limits.TOO_LARGE)
             return message
@@ -56,7 +57,7 @@ def route(uploads: Uploads, save: Save) -> Route:
             return JSONResponse(await save(Request(request.scope, counted), folder))
         except MultiPartException as error:
             shutil.rmtree(folder, ignore_errors=True)
-            await drain(request.receive)
+            await drain(request.receive, more)
             if isinstance(error, _TooLarge) or "size exceeded" in error.message:
                 return PlainTextResponse(limits.TOO_LARGE, 413)
             if "Too many files" in error.message:

@@ -45,6 +45,7 @@ class DecodedFiles:
 
     def __init__(self, cache: SliceCache):
         self.cache = cache
+        self._decoding: set[str] = set()  # digests, in threads
 
     def digest_of(self, path: Path) -> str:
         """SHA-256 of a file, from the index when its size and time are as they were.
@@ -85,7 +86,6 @@ class DecodedFiles:
         What is new is decoded a few files ahead, in threads, and kept in the given order.
         """
         ahead: deque[tuple[Path, Looked | ReadError, Future | None]] = deque()
-        self._decoding: set[str] = set()
         with ThreadPoolExecutor(AHEAD) as pool:
             try:
                 for number, path in enumerate(paths):

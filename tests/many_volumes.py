@@ -121,9 +121,8 @@ def main() -> None:
         f"{first['slices']:.0f} slices kept, {first['data']:.0f} MiB as float16 at {options.grid} "
         f"x {options.grid}, cache {on_disk / 2**20:.0f} MiB"
     )
-    print(
-        f"{'':14} {'load':>10} {'peak, loaded':>14} {'batch of ' + str(BATCH):>12} {'peak':>10} {'own':>10}"
-    )
+    batch = f"batch of {BATCH}"
+    print(f"{'':14} {'load':>10} {'peak, loaded':>14} {batch:>12} {'peak':>10} {'own':>10}")
     for name, row in rows:
         draw = f"{row['draw']:9.2f} ms" if row["draw"] else ""
         print(

@@ -12,6 +12,7 @@ import base64
 import csv
 import io
 import math
+import statistics
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from PIL import Image
 
 from cyclegan import OTHER
 from cyclegan.inventory import LOOKED_AT
+from cyclegan.pace import DATA_WAIT, STEPS_PER_SECOND
 from cyclegan.run_charts import curves, histograms
 from cyclegan.run_page import SCRIPT, STYLE, TEMPLATE
 from cyclegan.runlog import (
@@ -61,6 +63,9 @@ NOTES = {
     "intensity": "The distance between the tissue brightness of translations and of real slices.",
     "lesions": "Implanted lesions, whose truth is known. If it rises, lesions are being erased.",
 }
+
+
+NO_CURVES = ("step", "minutes", STEPS_PER_SECOND, DATA_WAIT)  # columns that are no losses
 
 
 class ReportError(ValueError):
@@ -148,7 +153,7 @@ def _series(rows: list[dict[str, float]], column: str) -> tuple[list[float], lis
 
 
 def _columns(rows: list[dict[str, float]]) -> list[str]:
-    return [k for k in dict.fromkeys(k for r in rows for k in r) if k not in ("step", "minutes")]
+    return [k for k in dict.fromkeys(k for r in rows for k in r) if k not in NO_CURVES]
 
 
 def _loss_charts(rows: list[dict[str, float]]) -> list[dict[str, str]]:
@@ -224,6 +229,13 @@ def _facts(log: list[dict], evaluation: dict[str, Any] | None) -> list[tuple[str
     if log:
         facts.append(("Steps", f"{log[-1]['step']:,.0f}"))
         facts.append(("Minutes", f"{log[-1].get('minutes', 0):,.1f}"))
+        for column, label, form in (
+            (STEPS_PER_SECOND, "Steps per second", "{:,.3g}"),
+            (DATA_WAIT, "Waiting for data", "{:.1%}"),
+        ):
+            _, values = _series(log, column)
+            if values:
+                facts.append((label, form.format(statistics.median(values))))
     if evaluation:
         for to, given in OTHER.items():
             score = evaluation["predictors"][MODEL][to]["mean"]["ssim"]

@@ -92,7 +92,7 @@ class Trainer:
         self.samples = self._fixed_samples()
         self._reader = ThreadPoolExecutor(1, "slices")
         self._ahead: dict[int, list[Future]] = {}  # step -> the slices of its shares
-        self._pace = Pace()
+        self.pace = Pace()
 
     # The loop
 
@@ -120,7 +120,7 @@ class Trainer:
         started, before = time.monotonic(), self.seconds
         with bar, StopSignals() as signals:
             while self.progress < 1:
-                with self._pace.step():
+                with self.pace.step():
                     terms = self.train_step()
                 self.step += 1
                 elapsed = before + time.monotonic() - started
@@ -129,7 +129,7 @@ class Trainer:
                 if self._is_due(self.config.log_every):
                     values = self._add_up(terms)
                     bar.set_postfix({k: f"{v:.3f}" for k, v in values.items()})
-                    self._append(self.log, self._pace.take() | values)
+                    self._append(self.log, self.pace.take() | values)
                 if main and self._is_due(self.config.sample_every):
                     self.write_samples()
                 if main and self._is_due(self.config.validate_every):
@@ -174,7 +174,7 @@ class Trainer:
         rates = learning_rates(self.config, self.warmup, progress, self.step)
         for optimizer, rate in zip((self.optimizer_G, self.optimizer_D), rates, strict=True):
             optimizer.param_groups[0]["lr"] = rate
-        with self._pace.waiting():
+        with self.pace.waiting():
             batches = self._draw(progress)
         terms: dict[str, torch.Tensor] = {}
 

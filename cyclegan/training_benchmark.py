@@ -1,0 +1,191 @@
+"""Training speed: our recipe beside that of Zhu et al. 2017, on this machine.
+
+    python -m cyclegan.training_benchmark [--data DIR ...] [--steps N]
+
+Prints steps and slices per second of each recipe with each generator, and the share of the time in
+which steps wait for data. Without --data it draws slices. Ours runs as `train.py` does, with its
+default settings: simulated pairs first, then real slices. The reference decodes PNG files of the
+same slices at every step. OMP_NUM_THREADS sets the number of threads; let nothing else run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from PIL import Image
+
+from cyclegan import CONTRASTS
+from cyclegan.config import TrainConfig
+from cyclegan.data import SliceDataset
+from cyclegan.networks import GENERATORS
+from cyclegan.pace import DATA_WAIT, STEPS_PER_SECOND, Pace
+from cyclegan.phantom import draw_slice
+from cyclegan.precision import multiplies_bfloat16
+from cyclegan.reference_recipe import ReferenceRecipe
+from cyclegan.simulate import Simulator, simulate_pair
+from cyclegan.trainer import Trainer
+
+WARM_UP = 3  # steps that are not counted: the first ones allocate, choose kernels, start workers
+DRAWN = 24  # heads drawn where no data is given
+WRITTEN = 200  # slices of each contrast written for the reference, at most
+
+
+class Speed(NamedTuple):
+    """Of one recipe with one generator."""
+
+    recipe: str
+    generator: str
+    batch: int
+    steps_per_second: float
+    data_wait: float
+
+
+def measure(
+    folders: Sequence[Path], scratch: Path, *, size: int, steps: int, precision: str, workers: int
+) -> Iterator[Speed]:
+    """Measure each recipe with each generator, one after another.
+
+    Args:
+        folders: as `SliceDataset.load` takes them.
+        scratch: for the cache, PNG files and runs.
+        size: side of the slices in pixels.
+        steps: counted steps of each.
+        precision: of our networks, "bf16" or "no"; the reference has float32.
+        workers: processes that decode for the reference.
+    """
+    accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=precision)
+    dataset = SliceDataset.load(folders, size, cache=scratch / "cache")
+    labels = np.stack([draw_slice(seed, 0.5) for seed in range(DRAWN // 3)])
+    simulator = Simulator(labels, device=accelerator.device)
+    files = write_slices(dataset, scratch / "files")
+    for name in sorted(GENERATORS, reverse=True):  # the U-Net first
+        for stage, warmup in (("simulated pairs", 1.0), ("real slices", 0.0)):
+            config = TrainConfig(name, size=size, start_share=0.0, warmup=warmup, steps=10**6)
+            out = scratch / f"{name} {stage}"
+            trainer = Trainer(
+                config, out, dataset=dataset, simulator=simulator, accelerator=accelerator
+            )
+
+            def step(trainer: Trainer = trainer) -> None:
+                trainer.train_step()
+                trainer.step += 1
+
+            yield Speed(f"ours, {stage}", name, config.batch, *_time(step, trainer.pace, steps))
+        reference = ReferenceRecipe(name, files, accelerator.device, size, workers)
+        yield Speed("reference", name, 1, *_time(reference.train_step, reference.pace, steps))
+
+
+def _time(step: Callable[[], None], pace: Pace, steps: int) -> tuple[float, float]:
+    """Steps per second, and the share of the time spent waiting for data."""
+    for _ in range(WARM_UP):
+        step()
+    _synchronise()
+    pace.take()
+    for k in range(steps):
+        with pace.step():
+            step()
+            if k == steps - 1:
+                _synchronise()
+    taken = pace.take()
+    return taken[STEPS_PER_SECOND], taken[DATA_WAIT]
+
+
+def _synchronise() -> None:
+    """Wait for what a GPU was told to do."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def draw_data(folder: Path) -> Path:
+    """Write `DRAWN` simulated slices of each contrast as 8-bit PNG files: a training folder."""
+    for seed in range(DRAWN):
+        pair = simulate_pair(draw_slice(seed, 0.5), np.random.default_rng(seed))
+        for contrast in CONTRASTS:
+            _write_png(folder / contrast / f"drawn_{seed}.png", getattr(pair, contrast.lower()))
+    return folder
+
+
+def write_slices(dataset: SliceDataset, folder: Path) -> dict[str, list[Path]]:
+    """Write up to `WRITTEN` slices of each contrast as 8-bit PNG files; contrast -> files."""
+    files: dict[str, list[Path]] = {c: [] for c in CONTRASTS}
+    for contrast, written in files.items():
+        stack = dataset.slices[contrast]
+        for k in range(min(WRITTEN, len(stack))):
+            path = folder / contrast / f"{k}.png"
+            _write_png(path, np.asarray(stack[k], dtype=np.float32)[0])
+            written.append(path)
+    return files
+
+
+def _write_png(path: Path, pixels: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray((255 * pixels).round().astype(np.uint8)).save(path)
+
+
+def as_table(speeds: Sequence[Speed]) -> str:
+    """A Markdown table; ratios of slices per second against the reference with its own ResNet-9."""
+    base = next(s for s in speeds if (s.recipe, s.generator) == ("reference", "resnet"))
+    rows = [
+        "| recipe | generators | batch | steps/s | slices/s | to the reference | waits for data |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for s in speeds:
+        slices = s.batch * s.steps_per_second
+        rows.append(
+            f"| {s.recipe} | {s.generator} | {s.batch} | {s.steps_per_second:.3g} | {slices:.3g} | "
+            f"{slices / (base.batch * base.steps_per_second):.2f} x | {s.data_wait:.1%} |"
+        )
+    return "\n".join(rows)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m cyclegan.training_benchmark",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--data", nargs="+", metavar="DIR", help="training folders; default: drawn")
+    parser.add_argument("--steps", type=int, default=20, metavar="N", help="of each; default: 20")
+    parser.add_argument("--size", type=int, default=256, help="of the slices; default: 256 pixels")
+    parser.add_argument("--workers", type=int, default=4, metavar="N", help="processes that decode "
+                        "for the reference; default: 4, as published")  # fmt: skip
+    parser.add_argument("--precision", choices=("no", "bf16"), help="of ours; default: bf16 where "
+                        "the hardware has it")  # fmt: skip
+    options = parser.parse_args(arguments)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    precision = options.precision or ("bf16" if multiplies_bfloat16(device) else "no")
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            folders = [Path(f) for f in options.data or [draw_data(Path(scratch) / "drawn")]]
+            speeds = []
+            for speed in measure(
+                folders,
+                Path(scratch),
+                size=options.size,
+                steps=options.steps,
+                precision=precision,
+                workers=options.workers,
+            ):
+                print(f"{speed.recipe}, {speed.generator}: done", file=sys.stderr)
+                speeds.append(speed)
+        except ValueError as error:  # DataError, too
+            print(f"training_benchmark: {error}", file=sys.stderr)
+            return 1
+    print(as_table(speeds))
+    where = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
+    number_format = "bfloat16" if precision == "bf16" else "float32"
+    threads = torch.get_num_threads()
+    print(f"\n{where}, {threads} threads, ours in {number_format}, {options.steps} steps each")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

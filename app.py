@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio import route_utils
 from gradio.route_utils import upload_fn
 from gradio.routes import file_upload_statuses
 from gradio.utils import get_upload_folder
@@ -210,6 +211,25 @@ def forget_session(app: gr.Blocks, tab: str) -> None:
     app.upload_file_set.difference_update(
         [path for path in app.upload_file_set if not os.path.exists(path)]
     )
+
+
+def refuse_what_does_not_fit() -> None:
+    """Let Gradio refuse in one sentence what its parts cannot take, as no page sends it.
+
+    It would answer nothing, and print a message that can hold the name of a file.
+    """
+    process = route_utils.call_process_api
+
+    async def guarded(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return await process(*args, **kwargs)
+        except Exception as fault:
+            if isinstance(fault, gr.Error) and not fault.print_exception:
+                raise  # a sentence of ours; one of Gradio's repeats what was sent
+            failures.log.warning("%s of a queued request", type(fault).__name__)
+            raise gr.Error(failures.NOT_UNDERSTOOD, print_exception=False) from None
+
+    route_utils.call_process_api = guarded
 
 
 def create_app(weights: str = "weights") -> gr.Blocks:
@@ -527,6 +547,7 @@ def main() -> None:
     os.environ["GRADIO_TEMP_DIR"] = str(claim_folder(os.environ.get("GRADIO_TEMP_DIR")))
     # What a container is stopped with; Gradio closes in order, and uploads are removed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    refuse_what_does_not_fit()
     try:
         app = create_app(arguments.weights)
     except CheckpointError as error:

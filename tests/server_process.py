@@ -110,6 +110,11 @@ class ServerProcess:
         text = Path(f"/proc/{self._process.pid}/statm").read_text()
         return int(text.split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
+    def peak_bytes(self) -> int:
+        """The most resident memory that it has had."""
+        text = Path(f"/proc/{self._process.pid}/status").read_text()
+        return 1024 * int(text.split("VmHWM:")[1].split()[0])
+
     def files(self) -> list[Path]:
         """Every file below its folder except the log."""
         found = [Path(base, name) for base, _, names in os.walk(self.folder) for name in names]

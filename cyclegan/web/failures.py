@@ -17,11 +17,23 @@ from cyclegan.web.status import status
 log = logging.getLogger("cyclegan.app")
 
 
+FAULT = "This failed through a fault of ours; please try again or with another file."
+NOT_UNDERSTOOD = (
+    "This request cannot be understood; use the page, or gradio_client with /translate."
+)
+
+
+def log_fault(fault: BaseException, where: str) -> None:
+    """Log type and place of an unexpected error, not its message, which can hold a file's (a
+    patient's) name."""
+    frames = "".join(traceback.format_tb(fault.__traceback__))
+    log.error("%s in %s\n%s", type(fault).__name__, where, frames)
+
+
 def in_one_sentence(handler: Callable, error: type[Exception]) -> Callable:
     """Turn any failure of an event handler into one sentence on the page.
 
-    Gradio then leaves all outputs, and so the previous result, as they are. The log gets type and
-    place of an unexpected error, not its message, which can hold a file's (a patient's) name.
+    Gradio then leaves all outputs, and so the previous result, as they are.
 
     Args:
         handler: any function.
@@ -35,10 +47,8 @@ def in_one_sentence(handler: Callable, error: type[Exception]) -> Callable:
         except (ReadError, ReaderError) as refusal:
             raise error(str(refusal), print_exception=False) from None
         except Exception as fault:
-            where = "".join(traceback.format_tb(fault.__traceback__))
-            log.error("%s in %s\n%s", type(fault).__name__, handler.__name__, where)
-            sentence = "This failed through a fault of ours; please try again or with another file."
-            raise error(sentence, print_exception=False) from None
+            log_fault(fault, handler.__name__)
+            raise error(FAULT, print_exception=False) from None
 
     return guarded
 

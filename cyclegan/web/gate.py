@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cyclegan.web import limits
+from cyclegan.web.failures import NOT_UNDERSTOOD
+
+log = logging.getLogger("cyclegan.app")
 
 API = "/gradio_api/"
 # What the page and gradio_client ask for. The others read files, fetch addresses, edit the app or
@@ -49,8 +54,11 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
-        if scope["type"] != "http" or path.rstrip("/") == UPLOAD:  # `receiving` bounds uploads
+        if scope["type"] != "http":
             await self.app(scope, receive, send)
+            return
+        if path.rstrip("/") == UPLOAD:  # `receiving` bounds uploads
+            await self._answered(scope, receive, send)
             return
         try:
             wanted = path.removeprefix(API)
@@ -58,20 +66,39 @@ class Gate:
                 raise HTTPException(404, "The page does not use this address.")
             if scope["method"] in ("POST", "PUT", "PATCH"):
                 body = await whole_body(receive)
+                said = _json(body)
+                if _names_address(said):
+                    raise HTTPException(400, limits.FILES_ONLY)
                 if wanted.rstrip("/").startswith(JOINING):
-                    self._refuse_waiting(body)
+                    self._refuse_waiting(said)
                 receive = _replayed(body, receive)
         except HTTPException as refusal:
             answer = JSONResponse({"detail": refusal.detail}, refusal.status_code)
             await answer(scope, receive, send)
             return
-        await self.app(scope, receive, send)
+        await self._answered(scope, receive, send)
 
-    def _refuse_waiting(self, body: bytes) -> None:
+    async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on; one that Gradio fails on, as no request of the page, is refused."""
+        started = False
+
+        async def send_on(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
         try:
-            tab = json.loads(body).get("session_hash")
-        except (ValueError, AttributeError, RecursionError):
-            tab = None  # Gradio has its own answer to that
+            await self.app(scope, receive, send_on)
+        except Exception as fault:
+            if started:
+                raise
+            # Type only: a stranger can make any number of these.
+            log.warning("%s of a %s request", type(fault).__name__, scope["method"])
+            refusal = JSONResponse({"detail": NOT_UNDERSTOOD}, 400)
+            await refusal(scope, receive, send)
+
+    def _refuse_waiting(self, said: Any) -> None:
+        tab = said.get("session_hash") if isinstance(said, dict) else None
         of_all, of_tab = self.waiting(tab if isinstance(tab, str) else "")
         if of_all >= limits.QUEUE:
             raise HTTPException(429, limits.QUEUE_FULL)
@@ -103,6 +130,28 @@ async def drain(receive: Receive, more: bool = True) -> None:
         message = await receive()
         drained += len(message.get("body", b""))
         more = message.get("more_body", False)
+
+
+def _json(body: bytes) -> Any:
+    """The body of a request; None for what Gradio itself will refuse."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _names_address(said: Any) -> bool:
+    """Whether there is file data with an address for a path, which Gradio would fetch."""
+    left = [said]
+    while left:
+        each = left.pop()
+        if isinstance(each, dict):
+            if str(each.get("path", "")).strip().lower().startswith(("http:", "https:")):
+                return True
+            left += each.values()
+        elif isinstance(each, list):
+            left += each
+    return False
 
 
 def _is_open(wanted: str, known: Sequence[str] = OPEN) -> bool:

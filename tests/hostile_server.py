@@ -119,11 +119,11 @@ def send_request(tab: Tab, method: str, where: str, body: bytes, kind: str) -> s
     return "refused"
 
 
-def sent_weights(folder: Path) -> Counter:
-    """Start the page with pickles for weights: how it ends."""
+def sent_weights(folder: Path, most: int | None = None) -> Counter:
+    """Start the page with pickles for weights, `most` of them: how it ends."""
     found: Counter = Counter()
     target = folder / "pwned"
-    for number, data in enumerate(pickles(str(target)).values()):
+    for number, data in enumerate(list(pickles(str(target)).values())[:most]):
         weights = folder / f"weights{number}"
         weights.mkdir()
         (weights / "config.json").write_bytes((ROOT / "weights" / "config.json").read_bytes())

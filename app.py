@@ -209,7 +209,7 @@ def forget_session(app: gr.Blocks, tab: str) -> None:
         event.alive &= event.session_hash != tab  # what still runs has nobody to tell
     app._queue.pending_messages_per_session.pop(tab, None)
     app.upload_file_set.difference_update(
-        [path for path in app.upload_file_set if not os.path.exists(path)]
+        [path for path in list(app.upload_file_set) if not os.path.exists(path)]
     )
 
 

@@ -204,6 +204,7 @@ def test_a_decoder_that_hangs_is_no_damage_when_the_time_is_up(tmp_path):
 def test_a_slice_that_waits_too_long_gives_up_its_turn(page, monkeypatch):
     monkeypatch.setattr(limits, "SLICE_S", 0.5)
     monkeypatch.setattr("cyclegan.web.page.PLACE_EVERY_S", 0.05)
+    monkeypatch.setattr("cyclegan.web.page.PLACE_EVERY_S_EACH", 0)
     session = session_of()
     sentence = "Translating this slice took more than 0 s and was stopped; try again when"
     with busy(page):
@@ -293,6 +294,29 @@ def test_the_place_in_line_is_told(server):
         for turn in others:
             turn.result()
         until(lambda: server.page.sessions._by_tab[tab.session].has(0, "T2"))
+
+
+def test_thirty_two_readers_at_once_are_all_served_in_order(server, monkeypatch):
+    translator, widths, order = server.page.model.translator, range(64, 96), []
+    cycle = translator.cycle
+
+    def noted(image, *given, **options):
+        order.append(image.shape[-1])
+        return cycle(image, *given, **options)
+
+    monkeypatch.setattr(translator, "cycle", noted)
+    with contextlib.ExitStack() as opened:
+        tabs = [opened.enter_context(Tab(server.url)) for _ in widths]
+        for tab, width in zip(tabs, widths, strict=True):
+            assert "is loaded" in tab.open("scan.png", png(pixels(64, width))).status
+        with busy(server.page):
+            for number, tab in enumerate(tabs, start=1):
+                tab.join("Translate", "T2", 1)
+                until(lambda number=number: len(server.page.model.turns._waiting) == number)
+        answers = [tab.answer("Translate") for tab in tabs]
+    assert [answer.sentence for answer in answers] == [""] * len(tabs)
+    assert all("T1 → T2" in answer.status for answer in answers)
+    assert order == list(widths)
 
 
 def test_tabs_are_served_in_order_and_of_one_tab_only_the_newest():

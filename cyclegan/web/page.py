@@ -38,7 +38,10 @@ if TYPE_CHECKING:
     from cyclegan.web.answers import Saved
 
 
-PLACE_EVERY_S = 0.4  # how often a reader who waits is told the place in line
+# How often a reader who waits is told the place in line, and how much less often those behind:
+# each line told costs about as much as a small event.
+PLACE_EVERY_S = 0.5
+PLACE_EVERY_S_EACH = 0.25
 
 
 class Opened(NamedTuple):
@@ -305,12 +308,16 @@ class Page:
         if turn is None:
             return True
         try:
-            while not turn.done(PLACE_EVERY_S):
+            place, told = turn.place(), ""
+            while not turn.done(max(PLACE_EVERY_S, place * PLACE_EVERY_S_EACH)):
                 if time.monotonic() > end:
                     sentence = limits.took_too_long("Translating this slice", limits.SLICE_S)
                     raise ReaderError(sentence)
                 place = turn.place()
-                yield place_line(place, self.model.turns.expected_s(place))
+                line = place_line(place, self.model.turns.expected_s(place))
+                if line != told:
+                    told = line
+                    yield line
             turn.result()
         except Superseded:
             return False

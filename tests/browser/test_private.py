@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
@@ -280,18 +281,19 @@ def test_a_tab_that_is_closed_in_the_middle_leaves_nothing(server, scan, chromiu
 
 def test_the_messages_of_a_closed_tab_are_gone(server, scan):
     tab = Tab(server.url)
-    tab.open(scan.name, scan.data)
+    opened = tab.open(scan.name, scan.data)
+    slices = f"{server.url}/slices/{opened.parts['viewer']['token']}"
+    assert httpx.get(slices).status_code == 200
     tab.join("Translate", "T2", 1)  # its answer is not fetched
     time.sleep(3)
     tab.close()
+    assert wait_until(lambda: httpx.get(slices).status_code == 404)
+    time.sleep(1)  # that was the first thing to go
     late = Tab(server.url, tab.config)
     late.session = tab.session  # as somebody who has learnt the number of that session
-
-    def nothing() -> bool:
-        answer = late.do("Translate", "T2", 1)
-        return "Nothing is loaded" in answer.sentence + answer.status and not answer.panels
-
-    assert wait_until(nothing)
+    answer = late.do("Translate", "T2", 1)
+    assert "Nothing is loaded" in answer.sentence + answer.status
+    assert answer.panels == {}
     late.close()
 
 

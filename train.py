@@ -4,7 +4,12 @@
     python train.py --data DIR --out RUN --minutes 60                  # unpaired real slices only
     python train.py --labelmaps DIR --data DIR DIR --val PAIRS --out RUN --minutes 180
     python train.py ... --track tensorboard --push-to-hub USER/MODEL
+    python train.py ... --resume                                       # after whatever ended it
     accelerate launch train.py ...                                     # many GPUs or machines
+    torchrun --nproc-per-node 2 train.py ...                           # many processes on CPUs
+
+A step takes --batch x --accumulate x processes slices of each contrast, and gives the same weights
+however that is made up. Ctrl-C and SIGTERM save the step at hand and end with code 130 or 143.
 
 RUN/report.html shows the data, the curves, sample sheets and scores; open it while the run goes on.
 
@@ -178,15 +183,16 @@ def _masker(
 
     The main process trains or reads it and sends it to the others, which may see no such file.
     """
-    masker = new_masker().to(simulator.device)
+    masker = new_masker()
     if accelerator.is_main_process and path.is_file():
-        load_model(masker, path, device=str(simulator.device))
+        load_model(masker, path)
     elif accelerator.is_main_process:
         torch.manual_seed(config.seed)  # its initial weights
         rng = torch.Generator().manual_seed(config.seed)
         masker = train_masker(simulator, rng, config.strip_steps)
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, lambda part: save_model(masker, part))
+    masker = masker.to(simulator.device)
     if accelerator.num_processes > 1:
         masker.load_state_dict(broadcast(masker.state_dict()))
     return masker.eval()
@@ -256,7 +262,8 @@ def main(arguments: list[str] | None = None) -> int:
         )
         return 1
     except Interrupted as error:
-        print(f"train.py: {error}", file=sys.stderr)
+        if trainer.accelerator.is_main_process:
+            print(f"train.py: {error}", file=sys.stderr)
         return 128 + error.signal
     except KeyboardInterrupt:
         print(

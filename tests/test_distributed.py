@@ -71,8 +71,10 @@ def test_the_tolerance_tells_a_wrong_gradient_or_batch(train, one_process, sabot
     assert difference(one_process, wrong) > 10 * TOLERANCE
 
 
-def test_a_run_of_two_processes_continues_with_one(train, one_process):
-    killed = "kill:cyclegan.trainer:write_sample_sheet:1:before"
-    train("moved", "--batch", 2, "--sample-every", 3, processes=2, sabotage=killed, fails=True)
+def test_a_killed_run_continues_with_another_number_of_processes(train, one_process):
+    often = ["--sample-every", 1, "--save-every", 1]
+    killed = {"sabotage": "kill:cyclegan.trainer:write_sample_sheet:2:before", "fails": True}
+    train("moved", "--batch", 4, *often, **killed)
+    train("moved", "--batch", 2, *often, "--resume", processes=2, **killed)
     moved = train("moved", "--batch", 4, "--resume")
     assert difference(one_process, moved) < TOLERANCE

@@ -1,6 +1,7 @@
 """Training: both stages run, learn, resume to the last bit, and say what is wrong."""
 
 import csv
+import shutil
 
 import numpy as np
 import pytest
@@ -206,3 +207,29 @@ def test_resume_without_a_checkpoint_is_said(tmp_path, monkeypatch, capsys):
     ]
     assert train.main(arguments) == 1
     assert "start without --resume" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler (Debian: apt install g++)")
+def test_a_compiled_run_continues_without_a_compiler(tmp_path, labels):
+    plain = trainer(tmp_path / "plain", None, labels, steps=2)
+    compiled = trainer(tmp_path / "compiled", None, labels, steps=2, compile=True)
+    assert weights_of(compiled).keys() == weights_of(plain).keys()
+    for run in (plain, compiled):
+        run.fit()
+    losses = [[float(row["pairs"]) for row in run.log.rows()] for run in (plain, compiled)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+    resumed = trainer(tmp_path / "compiled", None, labels, steps=3)
+    resumed.resume()
+    expected, found = weights_of(compiled), weights_of(resumed)
+    assert all(torch.equal(expected[k], found[k]) for k in expected)
+    resumed.fit()
+    assert resumed.step == 3
+
+
+def test_a_missing_compiler_is_said_before_the_first_step(tmp_path, labels, monkeypatch):
+    def missing(function):
+        raise RuntimeError("InvalidCxxCompiler: No working C++ compiler found\nsecond line")
+
+    monkeypatch.setattr(torch, "compile", missing)
+    with pytest.raises(ValueError, match=r"--compile: .*No working C.* found\); install"):
+        trainer(tmp_path, None, labels, steps=1, compile=True)

@@ -509,3 +509,18 @@ class _Opens:
 
     def __reduce__(self):
         return open, (self.path, "w")
+
+
+def test_the_readme_tells_the_limits():
+    text = (ROOT / "README.md").read_text("utf-8")
+    for words in (
+        f"{limits.UPLOAD_BYTES // limits.MIB} MB, {limits.UPLOAD_FILES} files",
+        f"{limits.UNPACKED_BYTES // 2**30} GiB unpacked",
+        f"{limits.SLICE_PIXELS // 2**20} million pixels; {limits.SCAN_VOXELS // 2**20} million vox",
+        f"{limits.WHOLE_VOXELS // 2**20} million voxels ({limits.WHOLE_VOXELS // 2**16} slices of",
+        f"{limits.API_VOXELS // 2**20} million ({limits.API_VOXELS // 2**16})",
+        f"{limits.OPENING_S:.0f} s, {limits.SLICE_S:.0f} s, {limits.API_S:.0f} s, "
+        f"{limits.WHOLE_S / 60:.0f} minutes",
+        f"{limits.QUEUE}, of them {limits.TAB_WAITING} of one tab",
+    ):
+        assert words in text

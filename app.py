@@ -71,7 +71,7 @@ WITH_WINDOW = """(session, position, window) =>
   [session, position, document.querySelector("#viewer .viewer").dataset.window]"""
 # The viewer shows a slice that it has already, and the server needs not send it.
 WITH_KEPT = """(session, position) =>
-  [session, position, document.querySelector("#viewer .viewer").keeps(position)]"""
+  [session, position, document.querySelector("#viewer .viewer").showKept(position)]"""
 
 
 in_one_sentence = partial(failures.in_one_sentence, error=gr.Error)

@@ -31,19 +31,23 @@ function keep(value) {
   }
 }
 
-// A whole answer came through Gradio. It is of what is kept, or begins anew: a translation, another
-// direction and a real image always come this way.
-function keepOnly(value, before) {
-  const same = before && ["key", "run"].every((part) => before[part] === value[part]) &&
-    String(Object.keys(before.panels)) === String(Object.keys(value.panels)) &&
-    (before.panels.truth || {}).note === (value.panels.truth || {}).note;
-  if (!same) {
-    kept.clear();
-    if (edition) edition.abort();
-    edition = new AbortController();
-  }
-  keep(value);
-  fetchAhead();
+// An answer through Gradio is one more slice, or begins anew: a scan, a translation, another direction
+// and a real image always come that way.
+function isOfWhatIsKept(value) {
+  return shown && ["key", "run"].every((part) => shown[part] === value[part]) &&
+    String(Object.keys(shown.panels)) === String(Object.keys(value.panels)) &&
+    (shown.panels.truth || {}).note === (value.panels.truth || {}).note;
+}
+
+function forgetKept() {
+  kept.clear();
+  if (edition) edition.abort();
+  edition = new AbortController();
+}
+
+// The slice at the slider.
+function wanted() {
+  return Number(document.querySelector("#slice input[type=range]")?.value) - 1;
 }
 
 // Packed as pack() in web/slices.py says.
@@ -97,13 +101,17 @@ async function fetchAhead() {
   }
 }
 
-// Whether the slice at the slider's position need not be sent again; asked by the page.
 root.keeps = (position) => kept.has(Number(position) - 1);
 
-document.addEventListener("input", ({ target }) => {
-  if (!target.closest || !target.closest("#slice") || !shown) return;
-  const value = kept.get(Number(target.value) - 1);
+// Show the slice at the slider's position if it is here; the page asks, and then it need not be sent.
+root.showKept = (position) => {
+  const value = kept.get(Number(position) - 1);
   if (value && value.index !== shown.index) accept(value);
+  return Boolean(value);
+};
+
+document.addEventListener("input", ({ target }) => {
+  if (target.closest && target.closest("#slice")) root.showKept(target.value);
 });
 
 // Each step of a volume's translation changes the status line.

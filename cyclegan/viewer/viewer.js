@@ -87,9 +87,13 @@ function receive(value) {
   const entries = Object.entries(value.panels).map(([name, panel]) => [
     name, panel.data ? { ...panel, data: decode(panel.data) } : panel,
   ]);
-  const before = shown;
-  accept({ ...value, panels: Object.fromEntries(entries) });
-  keepOnly(shown, before);
+  const given = { ...value, panels: Object.fromEntries(entries) };
+  const same = isOfWhatIsKept(given);
+  if (!same) forgetKept();
+  // The reader may have gone on meanwhile to a slice that was here already.
+  if (!same || !kept.has(wanted())) accept(given);
+  keep(given);
+  fetchAhead();
 }
 
 // Put a slice on screen, its images decoded.

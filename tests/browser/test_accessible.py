@@ -137,9 +137,9 @@ def real_t2(tmp_path_factory):
 
 
 def example(page, name):
+    before = page.get_attribute(".viewer", "data-key")
     page.get_by_role("button", name=name, exact=True).click()
-    page.wait_for_selector("[data-panel=translated].filled")
-    page.wait_for_selector(".viewer[data-found=all]")
+    page.locator(f".viewer[data-found=all]:not([data-key='{before}'])").wait_for()
 
 
 def violations(page, state):

@@ -75,6 +75,22 @@ def test_translated_slices_are_fetched_ahead_and_shown_without_asking(page, volu
         assert pixels(blocked) == seen[index]
 
 
+def test_an_answer_that_comes_late_does_not_replace_the_slice_that_was_gone_back_to(
+    page, volume_file
+):
+    page.route("**/slices/**", lambda route: route.abort())  # one slice is here, and no other
+    page.set_input_files("#upload input[type=file]", str(volume_file))
+    page.get_by_role("button", name="Translate", exact=True).click()
+    page.wait_for_selector("[data-panel=translated].filled")
+    number = page.locator("#slice input[type=number]")
+    number.fill(str(SLICES))  # has to be translated
+    number.fill(str(SLICES // 2 + 1))
+    page.wait_for_function(f"document.querySelector('.viewer').keeps({SLICES})")
+    page.wait_for_selector(f".viewer[data-index='{SLICES // 2}'][data-found=all]")
+    go_to(page, SLICES - 1)
+    page.wait_for_selector(".viewer[data-found=all]")
+
+
 def test_what_is_held_belongs_to_the_scan_on_screen(page, volume_file):
     translate_all(page, volume_file)
     page.wait_for_function(KEEPS_ALL, arg=SLICES)

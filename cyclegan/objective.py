@@ -81,7 +81,8 @@ class Objective:
         for c in CONTRASTS:
             parts = [torch.cat(part) for part in zip(*(d[c] for d in drawn), strict=True)]
             if self.device.type == "cuda":  # a copy from pinned memory runs beside the computation
-                parts = [part.pin_memory() for part in parts]
+                with torch.cuda.device(self.device):  # or the thread would wake the first GPU
+                    parts = [part.pin_memory() for part in parts]
             read[c] = Drawn(*parts)
         return read
 

@@ -11,9 +11,8 @@ import dataclasses
 import signal
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from cyclegan.interruption import Interrupted, StopSignals
 from cyclegan.objective import Batch, Objective
 from cyclegan.optimisation import learning_rates, new_optimizer, optimise, update_average
 from cyclegan.pace import Pace
-from cyclegan.runlog import CsvLog, write_sample_sheet
+from cyclegan.run_output import RunOutput, writing
 from cyclegan.sharing import Share
 from cyclegan.simulate import Simulator
 from cyclegan.training_state import STATE, collect_state, restore_state
@@ -87,8 +86,7 @@ class Trainer:
             self.ema[c].requires_grad_(False).eval()
         self.optimizer_G = new_optimizer(self.objective.generators)
         self.optimizer_D = new_optimizer(self.objective.discriminators)
-        self.log = CsvLog(self.out / "log.csv")
-        self.validation = CsvLog(self.out / "validation.csv")
+        self.output = RunOutput(self.out, self.accelerator)
         self.samples = self._fixed_samples()
         self._reader = ThreadPoolExecutor(1, "slices")
         self._ahead: dict[int, list[Future]] = {}  # step -> the slices of its shares
@@ -109,7 +107,7 @@ class Trainer:
         """
         main = self.accelerator.is_main_process
         if self.step == 0:  # so that there is always something to resume from
-            self._start_logs()
+            self.output.drop_rows_after(0)
             self.save()
         bar = tqdm(
             initial=self.step,
@@ -129,7 +127,7 @@ class Trainer:
                 if self._is_due(self.config.log_every):
                     values = self._add_up(terms)
                     bar.set_postfix({k: f"{v:.3f}" for k, v in values.items()})
-                    self._append(self.log, self.pace.take() | values)
+                    self.output.log_losses(self.step, self.seconds, self.pace.take() | values)
                 if main and self._is_due(self.config.sample_every):
                     self.write_samples()
                 if main and self._is_due(self.config.validate_every):
@@ -256,7 +254,7 @@ class Trainer:
             "config": dataclasses.asdict(self.config),
             "sources": self.dataset.names if self.dataset else [],
         }
-        with self._writing(self.out / "weights"):
+        with writing(self.out / "weights"):
             return export_weights(
                 self.out / "weights",
                 self.ema,
@@ -268,9 +266,8 @@ class Trainer:
     def save(self) -> None:
         """Write everything that `resume` needs to `out/state.safetensors`, atomically."""
         if self.accelerator.is_main_process:
-            with self._writing(self.out / STATE):
-                for log in (self.log, self.validation):
-                    log.sync()  # a state on the disk has its rows on the disk
+            with writing(self.out / STATE):
+                self.output.sync()  # a state on the disk has its rows on the disk
                 save_state(self.out / STATE, collect_state(self))
 
     def resume(self, allow: Collection[str] = ()) -> None:
@@ -283,7 +280,7 @@ class Trainer:
             CheckpointError: no state, or one of other settings, data or networks.
         """
         restore_state(self, self.out / STATE, allow)
-        self._start_logs()
+        self.output.drop_rows_after(self.step)
 
     def start_from(self, generators: dict[str, nn.Module]) -> None:
         """Start from trained generators ("T1", "T2" -> network) instead of random weights."""
@@ -296,13 +293,6 @@ class Trainer:
                         "--init: these weights are of another generator; give the same "
                         "--generator and width"
                     ) from None
-
-    def _start_logs(self) -> None:
-        """Drop the rows of steps that are not done, or are no longer."""
-        if self.accelerator.is_main_process:
-            for log in (self.log, self.validation):
-                with self._writing(log.path):
-                    log.truncate(self.step)
 
     def _agree(self, seconds: float, stop: int) -> tuple[float, int]:
         """The same time and wish to stop in all processes, so that they stop after the same step.
@@ -328,28 +318,10 @@ class Trainer:
 
     def _validate(self) -> None:
         if self.validate:
-            self._append(self.validation, self.validate(self.ema, self.weights_config()))
+            scores = self.validate(self.ema, self.weights_config())
+            self.output.log_scores(self.step, self.seconds, scores)
         if self.report:
             self.report()
-
-    def _append(self, log: CsvLog, values: dict[str, float]) -> None:
-        if not self.accelerator.is_main_process:
-            return
-        with self._writing(log.path):
-            log.append({"step": self.step, "minutes": round(self.seconds / 60, 2), **values})
-        named = {f"{log.path.stem}/{k.replace(' ', '_')}": v for k, v in values.items()}
-        self.accelerator.log(named, step=self.step)  # to the trackers, when there are any
-
-    @contextmanager
-    def _writing(self, path: Path) -> Iterator[None]:
-        """Say what to do when `path` cannot be written."""
-        try:
-            yield
-        except OSError as error:
-            raise CheckpointError(
-                f"{path}: cannot be written ({error.strerror or error}); the last checkpoint is "
-                "intact: make room, or mend the disk, and continue with --resume"
-            ) from None
 
     def _fixed_samples(self) -> dict[str, torch.Tensor]:
         """Slices of both contrasts for the sample sheets, the same for the whole run."""
@@ -362,6 +334,4 @@ class Trainer:
 
     def write_samples(self) -> None:
         """Write `samples/STEP.png` with the EMA generators."""
-        path = self.out / "samples" / f"{self.step:07d}.png"
-        with self._writing(path):
-            write_sample_sheet(path, self.ema, self.samples)
+        self.output.write_samples(self.step, self.ema, self.samples)

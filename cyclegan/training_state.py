@@ -71,7 +71,8 @@ def restore_state(trainer: Trainer, path: Path, allow: Collection[str] = ()) -> 
         for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
             _restore_optimizer(optimizer, saved)
         for c, pool in trainer.objective.pools.items():
-            pool.load_state_dict(state["pools"][c])
+            kept = state["pools"][c].items()
+            pool.load_state_dict({k: v.to(trainer.objective.device) for k, v in kept})
         trainer.step, trainer.seconds = state["step"], state["seconds"]
     except (KeyError, RuntimeError):
         raise CheckpointError(

@@ -94,7 +94,7 @@ def test_supervised_stage_overfits_two_phantom_slices(tmp_path, labels):
         4, size, rng, lesions=0.0, stripped=0.0, degrade=False, pick=torch.arange(4) % 2
     )
     run.fit()
-    losses = [float(row["pairs"]) for row in run.log.rows()]
+    losses = [float(row["pairs"]) for row in run.output.losses.rows()]
     assert losses[-1] < 0.25 * losses[0]
 
 
@@ -216,7 +216,9 @@ def test_a_compiled_run_continues_without_a_compiler(tmp_path, labels):
     assert weights_of(compiled).keys() == weights_of(plain).keys()
     for run in (plain, compiled):
         run.fit()
-    losses = [[float(row["pairs"]) for row in run.log.rows()] for run in (plain, compiled)]
+    losses = [
+        [float(row["pairs"]) for row in run.output.losses.rows()] for run in (plain, compiled)
+    ]
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)
     resumed = trainer(tmp_path / "compiled", None, labels, steps=3)
     resumed.resume()

@@ -72,5 +72,5 @@ def test_losses_are_means_over_images():
 
 
 def test_as_many_generators_as_images_or_one():
-    with pytest.raises(ValueError, match="2 generators for 3 images; give 1 or 3"):
+    with pytest.raises(ValueError, match="2 generators for 3 images; give one"):
         Draw(3, [torch.Generator(), torch.Generator()])

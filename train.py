@@ -48,8 +48,7 @@ from cyclegan.simulate import Simulator
 from cyclegan.stripping import new_masker, train_masker
 from cyclegan.tissues import TISSUES, read_label_maps
 from cyclegan.trainer import Trainer
-from cyclegan.training_state import DATA as DATA_CHANGE
-from cyclegan.training_state import STATE
+from cyclegan.training_state import BESIDE_SETTINGS, STATE
 
 TRACKERS = ("tensorboard", "trackio", "wandb")
 PHANTOMS = 120  # label maps drawn for --labelmaps phantom; each takes about 75 ms on one core
@@ -70,10 +69,15 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--resume", action="store_true", help="continue RUN")
     parser.add_argument("--cache", metavar="DIR", help="decoded slices, which runs may share; "
                         "default: RUN/cache")  # fmt: skip
-    parser.add_argument("--allow-change", nargs="+", default=[], metavar="KEY",
-                        type=lambda key: key.lstrip("-").replace("-", "_"),
-                        choices=[*(f.name for f in dataclasses.fields(TrainConfig)), DATA_CHANGE],
-                        help="settings that --resume may find changed, or data")  # fmt: skip
+    parser.add_argument(
+        "--allow-change",
+        nargs="+",
+        default=[],
+        metavar="KEY",
+        type=lambda key: key.lstrip("-").replace("-", "_"),
+        choices=[f.name for f in dataclasses.fields(TrainConfig)] + BESIDE_SETTINGS,
+        help="settings, data or precision that --resume may find changed",
+    )
     parser.add_argument("--track", choices=TRACKERS, help="log there, too; default: CSV files only")
     parser.add_argument("--push-to-hub", metavar="USER/MODEL", help="upload weights and report")
     parser.add_argument("--license", default="other", metavar="ID", help="of the pushed weights; "

@@ -53,7 +53,8 @@ class Trainer:
         report: called whenever validation is due, after it.
 
     Raises:
-        ValueError: no data, no budget, or `config.compile` where nothing can be compiled.
+        ValueError: no data, no budget, an empty batch, or `config.compile` where nothing can be
+            compiled.
     """
 
     def __init__(
@@ -71,6 +72,8 @@ class Trainer:
             raise ValueError("nothing to train on: give real slices, label maps, or both")
         if config.steps is None and config.minutes is None:
             raise ValueError("no budget: give steps, minutes, or both")
+        if min(config.batch, config.accumulate) < 1:
+            raise ValueError("--batch and --accumulate count from 1")
         self.config, self.out = config, Path(out)
         self.out.mkdir(parents=True, exist_ok=True)
         self.dataset, self.simulator = dataset, simulator
@@ -274,7 +277,7 @@ class Trainer:
         """Continue from `out/state.safetensors`: networks, optimisers, EMA, pools and step.
 
         Args:
-            allow: settings that may differ though they change the run; "data" for the data.
+            allow: settings that may differ though they change the run; also "data", "precision".
 
         Raises:
             CheckpointError: no state, or one of other settings, data or networks.

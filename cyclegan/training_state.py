@@ -25,7 +25,7 @@ STATE = "state.safetensors"
 # `batch` and `accumulate` may change as long as their product with the processes stays.
 FREE = {"steps", "minutes", "lr", "lr_discriminator", "lr_warmup", "batch", "accumulate", "compile"}
 FREE |= {"log_every", "sample_every", "save_every", "validate_every"}
-DATA = "data"  # beside the settings, what `--allow-change` may name
+BESIDE_SETTINGS = [DATA := "data", PRECISION := "precision"]  # what `--allow-change` may name, too
 
 
 def collect_state(trainer: Trainer) -> dict[str, Any]:
@@ -34,6 +34,7 @@ def collect_state(trainer: Trainer) -> dict[str, Any]:
         "config": dataclasses.asdict(trainer.config),
         "samples": trainer.samples_per_step,
         "data": _describe_data(trainer),
+        "precision": trainer.accelerator.mixed_precision,
         "step": trainer.step,
         "seconds": trainer.seconds,
         "networks": {
@@ -51,7 +52,7 @@ def restore_state(trainer: Trainer, path: Path, allow: Collection[str] = ()) -> 
     Args:
         trainer: built with the settings and the data of now.
         path: of the training state.
-        allow: settings outside `FREE` that may differ all the same; "data" for the data.
+        allow: settings outside `FREE` that may differ all the same, "data" or "precision".
 
     Raises:
         CheckpointError: no state, or one of other settings, data or networks.
@@ -100,6 +101,9 @@ def _differences(trainer: Trainer, state: dict[str, Any], allow: Collection[str]
     samples = state["samples"], trainer.samples_per_step
     if samples[0] != samples[1] and "batch" not in allow:
         different.append(f"batch x accumulate x processes: {samples[0]} then, {samples[1]} now")
+    precision = trainer.accelerator.mixed_precision
+    if state["precision"] != precision and PRECISION not in allow:
+        different.append(f"precision: {state['precision']} then, {precision} now")
     if DATA not in allow:
         then, now = state["data"], _describe_data(trainer)
         different += [

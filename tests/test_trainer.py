@@ -10,7 +10,8 @@ from accelerate import Accelerator
 from PIL import Image
 
 import train
-from cyclegan.checkpoint import CheckpointError
+from cyclegan import training_state
+from cyclegan.checkpoint import CheckpointError, save_state
 from cyclegan.config import TrainConfig
 from cyclegan.data import SliceDataset
 from cyclegan.phantom import draw_slice
@@ -142,6 +143,15 @@ def test_budget_learning_rate_and_intervals_may_change(tmp_path, labels):
     run = trainer(tmp_path, None, labels, **changes)
     run.resume()
     assert run.step == 1
+
+
+def test_resuming_in_another_precision_is_refused(tmp_path, labels):
+    run = trainer(tmp_path, None, labels, steps=1)
+    state = training_state.collect_state(run) | {"precision": "bf16"}
+    save_state(tmp_path / training_state.STATE, state)
+    with pytest.raises(CheckpointError, match="precision: bf16 then, no now"):
+        run.resume()
+    run.resume(["precision"])
 
 
 def test_resuming_with_other_data_is_refused_by_source(tmp_path, dataset, labels):

@@ -33,8 +33,9 @@ function keep(value) {
 
 // An answer through Gradio is one more slice, or begins anew: a scan, a translation, another direction
 // and a real image always come that way.
-function isOfWhatIsKept(value) {
-  return shown && ["key", "run"].every((part) => shown[part] === value[part]) &&
+function isAnotherSlice(value) {
+  return shown && shown.index !== value.index &&
+    ["key", "run"].every((part) => shown[part] === value[part]) &&
     String(Object.keys(shown.panels)) === String(Object.keys(value.panels)) &&
     (shown.panels.truth || {}).note === (value.panels.truth || {}).note;
 }

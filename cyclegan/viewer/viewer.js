@@ -88,10 +88,10 @@ function receive(value) {
     name, panel.data ? { ...panel, data: decode(panel.data) } : panel,
   ]);
   const given = { ...value, panels: Object.fromEntries(entries) };
-  const same = isOfWhatIsKept(given);
-  if (!same) forgetKept();
+  const another = isAnotherSlice(given);
+  if (!another) forgetKept();
   // The reader may have gone on meanwhile to a slice that was here already.
-  if (!same || !kept.has(wanted())) accept(given);
+  if (!another || given.index === wanted() || !kept.has(wanted())) accept(given);
   keep(given);
   fetchAhead();
 }

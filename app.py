@@ -30,7 +30,7 @@ from cyclegan.calibration import Calibration
 from cyclegan.checkpoint import CheckpointError
 from cyclegan.checks import InputCheck
 from cyclegan.hub import weights_folder
-from cyclegan.web import failures, limits, receiving
+from cyclegan.web import failures, limits, memory, receiving
 from cyclegan.web.controls import (
     OF_OPENING,
     after_direction,
@@ -45,9 +45,10 @@ from cyclegan.web.folder import claim_folder
 from cyclegan.web.gate import Gate
 from cyclegan.web.headers import SecurityHeaders
 from cyclegan.web.outbox import route
-from cyclegan.web.page import Opened, Page, Step
+from cyclegan.web.page import Opened, Page
 from cyclegan.web.slices import routes
 from cyclegan.web.status import status
+from cyclegan.web.work import Step
 
 VIEWER = Path(__file__).parent / "cyclegan" / "viewer"
 # One function body; the last one starts it.
@@ -211,6 +212,7 @@ def forget_session(app: gr.Blocks, tab: str) -> None:
     app.upload_file_set.difference_update(
         [path for path in list(app.upload_file_set) if not os.path.exists(path)]
     )
+    memory.give_back()
 
 
 def refuse_what_does_not_fit() -> None:
@@ -547,6 +549,7 @@ def main() -> None:
     os.environ["GRADIO_TEMP_DIR"] = str(claim_folder(os.environ.get("GRADIO_TEMP_DIR")))
     # What a container is stopped with; Gradio closes in order, and uploads are removed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    memory.few_pools()
     refuse_what_does_not_fit()
     try:
         app = create_app(arguments.weights)

@@ -37,11 +37,12 @@ from cyclegan.web.controls import (
 from cyclegan.web.examples import EXAMPLES, example_volume
 from cyclegan.web.notice import notice, preset
 from cyclegan.web.outbox import Outbox, Parcel, route
-from cyclegan.web.page import Page, Step
+from cyclegan.web.page import Page
 from cyclegan.web.panels import encode_uint16
 from cyclegan.web.session import ReaderError, Session
 from cyclegan.web.turns import Rank, Turns
 from cyclegan.web.uploads import Uploads
+from cyclegan.web.work import Step
 
 TAB = "one tab"
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from cyclegan import OTHER
 
 if TYPE_CHECKING:
-    from cyclegan.web.page import Opened, Step
+    from cyclegan.web.page import Opened
     from cyclegan.web.session import Session
+    from cyclegan.web.work import Step
 
 Updates = dict[str, dict[str, Any]]
 # Parts that only opening a scan changes.

@@ -10,9 +10,9 @@ from functools import wraps
 from typing import Any
 
 from cyclegan.volume import ReadError
-from cyclegan.web.page import Step
 from cyclegan.web.session import ReaderError
 from cyclegan.web.status import status
+from cyclegan.web.work import Step
 
 log = logging.getLogger("cyclegan.app")
 

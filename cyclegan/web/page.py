@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cyclegan import CONTRASTS
 from cyclegan.calibration import Calibration
-from cyclegan.deadline import TimeLimitExceeded, time_limit
 from cyclegan.truth import TruthError, match
 from cyclegan.volume import ReadError
 from cyclegan.web import answers, limits, panels
@@ -26,9 +24,10 @@ from cyclegan.web.outbox import Outbox
 from cyclegan.web.session import ReaderError, Session
 from cyclegan.web.sessions import Sessions
 from cyclegan.web.slices import Slices
-from cyclegan.web.status import done_line, place_line, progress, removal, status
+from cyclegan.web.status import done_line, progress, removal, status
 from cyclegan.web.turns import SharedModel, Superseded
 from cyclegan.web.uploads import Uploads
+from cyclegan.web.work import Step, in_line, whole, within
 
 if TYPE_CHECKING:
     from cyclegan.checks import Assessment, InputCheck
@@ -36,12 +35,6 @@ if TYPE_CHECKING:
     from cyclegan.translate import Translator
     from cyclegan.volume import Volume
     from cyclegan.web.answers import Saved
-
-
-# How often a reader who waits is told the place in line, and how much less often those behind:
-# each line told costs about as much as a small event.
-PLACE_EVERY_S = 0.5
-PLACE_EVERY_S_EACH = 0.25
 
 
 class Opened(NamedTuple):
@@ -55,22 +48,6 @@ class Opened(NamedTuple):
     to: str
     status: str
     ready: bool
-
-
-class Step(NamedTuple):
-    """How far a piece of work is.
-
-    Attributes:
-        status: HTML for the line that tells how the work goes.
-        working: whether more is to come, and can be cancelled.
-        view: for the viewer; None leaves it as it is.
-        file: {"token", "name"} of a file that the browser can fetch now, or None.
-    """
-
-    status: str
-    working: bool = False
-    view: dict | None = None
-    file: dict[str, str] | None = None
 
 
 class Page:
@@ -115,7 +92,7 @@ class Page:
     def open_example(self, number: int, tab: str) -> Iterator[str | Opened]:
         """Open example `number` and translate its middle slice; before it, the place in line."""
         session, to = self._session(example_volume(number)), EXAMPLES[number].to
-        if (yield from self._in_line(session, session.middle, to, f"{tab} example")):
+        if (yield from in_line(session, self.model, session.middle, to, f"{tab} example")):
             session.start(to)
             yield self._opened(session, to, done_line(session), tab)
 
@@ -126,7 +103,7 @@ class Page:
         when they are looked at."""
         session, index = _require(session, to), _index(session, position)
         # Before `start`: a failure changes nothing.
-        if (yield from self._in_line(session, index, to, f"{tab} translate")):
+        if (yield from in_line(session, self.model, index, to, f"{tab} translate")):
             session.start(to)
             yield Step(done_line(session), view=self._shown(session, index))
 
@@ -158,7 +135,7 @@ class Page:
         """Lay the real image of the contrast `to` over the scan; one that doesn't fit gets its
         sentence and changes nothing else."""
         try:
-            with _within(limits.OPENING_S, "Opening these files"):
+            with within(limits.OPENING_S, "Opening these files"):
                 selection = self.uploads.open(files)
                 volume = selection.read(selection.best)
             truth = match(volume, _require(session, to).volume)
@@ -192,7 +169,7 @@ class Page:
             if isinstance(told, Step):
                 told = Step(progress(session, to), working=True, view=told.view)
             yield told
-        if session.to == to and (yield from self._whole(session, job, index)):
+        if session.to == to and (yield from whole(session, self.model, job, index)):
             yield Step(done_line(session, "all"))
 
     def show_slice(
@@ -204,7 +181,7 @@ class Page:
         if kept:
             session.shown = index
             return None
-        with _within(limits.SLICE_S, "Translating this slice"), contextlib.suppress(Superseded):
+        with within(limits.SLICE_S, "Translating this slice"), contextlib.suppress(Superseded):
             if session.to is not None:
                 turn = session.join(self.model, index, session.to, f"{tab} scroll")
                 _ = turn and turn.result()
@@ -236,7 +213,7 @@ class Page:
         """
         session = _require(session, translated=True)
         answers.refuse_large(session.volume)
-        if (yield from self._whole(session, session.begin_job(), _index(session, position))):
+        if (yield from whole(session, self.model, session.begin_job(), _index(session, position))):
             yield Step(status("Writing the file."), working=True)
             saved = answers.WHOLE[kind](session, self.model, _window(window))
             if session.volume is not None:
@@ -244,7 +221,7 @@ class Page:
 
     def answer(self, file: dict, to: str, truth: dict | None = None) -> dict[str, Any]:
         """The API: translate an uploaded file, bring it back, and say how far to trust it."""
-        with _within(limits.API_S, "This request"):
+        with within(limits.API_S, "This request"):
             session = self._session(self.uploads.read(file))
             real = None if truth is None else self.uploads.read(truth)
             return answers.api_answer(session, self.model, to, self.calibration, real)
@@ -258,7 +235,7 @@ class Page:
         self, select: Callable[[], Selection], choice: int | None, to: str, tab: str
     ) -> Opened:
         try:
-            with _within(limits.OPENING_S, "Opening these files"):
+            with within(limits.OPENING_S, "Opening these files"):
                 selection = select()
                 choice = selection.best if choice is None else choice
                 volume = selection.read(choice)
@@ -297,72 +274,11 @@ class Page:
         self.slices.offer(session)
         return Opened(session, shown, to, message, ready=True)
 
-    def _in_line(self, session: Session, index: int, to: str, tab: str) -> Iterator[str]:
-        """Translate slice `index` in its turn, and tell the place in line meanwhile.
-
-        Returns:
-            False when the same tab has wanted something newer.
-        """
-        end = time.monotonic() + limits.SLICE_S
-        turn = session.join(self.model, index, to, tab)
-        if turn is None:
-            return True
-        try:
-            place, told = turn.place(), ""
-            while not turn.done(max(PLACE_EVERY_S, place * PLACE_EVERY_S_EACH)):
-                if time.monotonic() > end:
-                    sentence = limits.took_too_long("Translating this slice", limits.SLICE_S)
-                    raise ReaderError(sentence)
-                place = turn.place()
-                line = place_line(place, self.model.turns.expected_s(place))
-                if line != told:
-                    told = line
-                    yield line
-            turn.result()
-        except Superseded:
-            return False
-        finally:
-            turn.leave()  # when nobody waits any more; what has begun ends by itself
-        return True
-
-    def _whole(self, session: Session, job: int, near: int) -> Iterator[Step]:
-        """Translate what is missing; returns whether to go on. Silent when the scan is gone."""
-        to, slices = session.to, session.slices
-        end = time.monotonic() + limits.WHOLE_S
-        try:
-            for batch in answers.batches(session.missing(to, near)):
-                yield Step(progress(session, to), working=True)
-                if time.monotonic() > end:
-                    text = (
-                        f"Stopped after {limits.WHOLE_S / 60:.0f} minutes, the most that is given"
-                    )
-                    yield Step(status(f"{text}; press the same button to go on from here."))
-                    return False
-                if session.job == job:
-                    session.translate_slices(self.model, batch, to)
-                if session.job != job:
-                    done = slices - len(session.missing(to))
-                    yield Step(status(f"Stopped; {done} of {slices} slices are translated."))
-                    return False
-        except ReaderError:  # another file was opened, or the tab closed
-            return False
-        return session.volume is not None
-
     def _post(self, saved: Saved, tab: str) -> Step:
         parcel = saved.parcel
         size = f"{max(len(parcel.data) / 1e6, 0.1):.1f} MB"
         message = status(f"Saved {parcel.name}, {size}.", *removal(saved.removed))
         return Step(message, file={"token": self.outbox.put(parcel, tab), "name": parcel.name})
-
-
-@contextlib.contextmanager
-def _within(seconds: float, what: str) -> Iterator[None]:
-    """Turn the end of the time for `what`, the start of a sentence, into that sentence."""
-    try:
-        with time_limit(seconds):
-            yield
-    except TimeLimitExceeded:
-        raise ReaderError(limits.took_too_long(what, seconds)) from None
 
 
 def _window(window: str) -> tuple[float, float]:

@@ -27,3 +27,24 @@ def page(chromium, url):
     page.wait_for_selector(".viewer[data-ready]")
     yield page
     context.close()
+
+
+@pytest.fixture
+def opened(chromium, url):
+    """A function that opens the page in a new context with the given properties."""
+    contexts = []
+
+    def open_page(**properties):
+        context = chromium.new_context(
+            **{"viewport": {"width": 1400, "height": 900}, **properties},
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(90_000)  # two busy cores
+        page.goto(url)
+        page.wait_for_selector(".viewer[data-ready]")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()

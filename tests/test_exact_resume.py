@@ -70,7 +70,7 @@ def test_a_run_killed_again_and_again_has_the_same_curve_and_weights(
     for row in (1, 4):
         process = tiny_training.start(*start, *(["--resume"] if row > 1 else []))
         wait_for_rows(tmp_path, row, process)
-        time.sleep(moments.uniform(0, 0.5))
+        time.sleep(moments.uniform(0, 0.3))
         process.kill()
         process.communicate()
         assert len(curve(tmp_path)) < STEPS

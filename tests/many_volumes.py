@@ -51,10 +51,16 @@ def write_volumes(folder: Path, count: int, slices: int, side: int) -> None:
 
 
 def peak_mib() -> float:
-    """Largest resident memory of this process so far; Linux counts in KiB, macOS in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
-        2**20 if sys.platform == "darwin" else 2**10
-    )
+    """Largest resident memory of this process so far.
+
+    Not `ru_maxrss` where there is better: on Linux it starts with the parent's at the fork.
+    """
+    status = Path("/proc/self/status")
+    if status.is_file():
+        (line,) = [s for s in status.read_text().splitlines() if s.startswith("VmHWM")]
+        return int(line.split()[1]) / 2**10
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 def own_mib() -> float:

@@ -262,20 +262,27 @@ def test_lengths_in_metres_become_millimetres(tmp_path, voxels):
     np.testing.assert_allclose(read_volume(path).spacing, (2, 1, 1), rtol=1e-5)
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="Linux counts the peak there")
 @pytest.mark.parametrize("name", ["scan.nii", "scan.nii.gz"])
 def test_memory_stays_at_the_result_and_little_more(tmp_path, name):
     slices = np.random.default_rng(0).integers(0, 4096, (192, 192, 160), dtype=np.int16)
     nib.save(nib.Nifti1Image(slices, np.eye(4)), tmp_path / name)
+    # A process of its own, and Linux's own count: `ru_maxrss` starts with the parent's peak.
     code = """
-import resource, sys
+import sys
 from cyclegan.volume import read_volume
+
+def peak():
+    [line] = [s for s in open("/proc/self/status") if s.startswith("VmHWM")]
+    return 1024 * int(line.split()[1])
+
 read_volume(sys.argv[1])
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak()
 size = read_volume(sys.argv[2]).pixels.nbytes
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / size)
+print((peak() - before) / size)
 """
     saved(tmp_path, slices[:40, :40, :2], np.eye(4), "small.nii.gz")
     command = [sys.executable, "-c", code, str(tmp_path / "small.nii.gz"), str(tmp_path / name)]
     root = Path(__file__).parents[1]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root)
-    assert float(done.stdout) < 1.25
+    assert 0.9 < float(done.stdout) < 1.25

@@ -153,7 +153,7 @@ def main(arguments: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--data", nargs="+", metavar="DIR", help="training folders; default: drawn")
-    parser.add_argument("--steps", type=int, default=20, metavar="N", help="of each; default: 20")
+    parser.add_argument("--steps", type=int, default=8, metavar="N", help="of each; default: 8")
     parser.add_argument("--size", type=int, default=256, help="of the slices; default: 256 pixels")
     parser.add_argument("--workers", type=int, default=4, metavar="N", help="processes that decode "
                         "for the reference; default: 4, as published")  # fmt: skip

@@ -1,11 +1,11 @@
 """How long a reader waits: the shipped generators beside ResNet-9, in one process.
 
-    python -m cyclegan.benchmark [--weights W] [--repeats N]
+    python -m cyclegan.benchmark [--weights W] [--repeats N] [--training]
 
 Both run through `Translator`, so scaling, framing and the way back are counted too. ResNet-9
 (Zhu et al. 2017) is untrained: its time does not depend on its weights. All take turns, so that
-whatever else the machine does slows all. OMP_NUM_THREADS sets the number of threads. How fast
-training is: `python -m cyclegan.training_benchmark`.
+whatever else the machine does slows all. OMP_NUM_THREADS sets the number of threads. --training
+adds what `python -m cyclegan.training_benchmark` prints.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from cyclegan import training_benchmark
 from cyclegan.checkpoint import WEIGHTS
 from cyclegan.networks import ResnetGenerator
 from cyclegan.phantom import draw_slice
@@ -110,6 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--weights", default="weights", metavar="W", help="folder or Hub repo id")
     parser.add_argument("--repeats", type=int, default=10, metavar="N", help="median of this many")
+    parser.add_argument("--training", action="store_true", help="steps per second of training, too")
     options = parser.parse_args(arguments)
     if options.repeats < 1:
         parser.error(f"--repeats {options.repeats}: 1 or more would work")
@@ -150,6 +152,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     file = Path(options.weights) / WEIGHTS
     if file.is_file():
         print(f"{file}: {file.stat().st_size / 1e6:.2f} MB, both generators")
+    if options.training:
+        print()
+        training_benchmark.main([])
 
 
 def _label(key: tuple[str, torch.dtype]) -> str:

@@ -1,4 +1,4 @@
-"""The training benchmark: both recipes run with both networks, and the table compares slices."""
+"""The training benchmark: both recipes run, and the table compares slices."""
 
 import pytest
 
@@ -13,12 +13,13 @@ def folder(tmp_path, monkeypatch):
     return draw_data(tmp_path / "drawn")
 
 
-def test_every_recipe_is_measured_with_every_network(folder, tmp_path):
+def test_our_recipe_and_the_reference_are_measured(folder, tmp_path):
     speeds = list(measure([folder], tmp_path, size=32, steps=1, precision="no", workers=0))
     assert [(s.recipe, s.generator) for s in speeds] == [
-        (recipe, generator)
-        for generator in ("unet", "resnet")
-        for recipe in ("ours, simulated pairs", "ours, real slices", "reference")
+        ("ours, simulated pairs", "unet"),
+        ("ours, real slices", "unet"),
+        ("reference", "unet"),
+        ("reference", "resnet"),
     ]
     for speed in speeds:
         assert speed.steps_per_second > 0

@@ -208,7 +208,10 @@ def forget_session(app: gr.Blocks, tab: str) -> None:
         app.state_holder.time_last_used.pop(tab, None)
     for event in list(app._queue.event_ids_to_events.values()):
         event.alive &= event.session_hash != tab  # what still runs has nobody to tell
-    app._queue.pending_messages_per_session.pop(tab, None)
+    messages = app._queue.pending_messages_per_session.get(tab)
+    # Emptied, not removed: a stream that is being closed removes it, and fails if it is not there.
+    while messages is not None and not messages.empty():
+        messages.get_nowait()
     app.upload_file_set.difference_update(
         [path for path in list(app.upload_file_set) if not os.path.exists(path)]
     )

@@ -19,7 +19,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torchvision.utils import save_image
 from tqdm import tqdm
 
 from cyclegan import CONTRASTS, OTHER, __version__
@@ -104,6 +103,8 @@ def write_sample_sheet(
         generators: wanted contrast -> network.
         samples: contrast -> (N, 1, S, S) in [0, 1].
     """
+    from torchvision.utils import save_image  # takes a second, and the page has no use for it
+
     rows = []
     for given in CONTRASTS:
         translated = generators[OTHER[given]](samples[given])

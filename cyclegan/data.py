@@ -16,6 +16,7 @@ from torch import nn
 from cyclegan import CONTRASTS
 from cyclegan.decoded_files import DecodedFiles
 from cyclegan.framed_slices import frame_slices, head_masks
+from cyclegan.image_pool import ImagePool as ImagePool  # other programs look for it here
 from cyclegan.mapped_slices import MappedSlices
 from cyclegan.preprocess import scale_intensity
 from cyclegan.slice_cache import SliceCache

@@ -39,27 +39,20 @@ NAMES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
 
 # What a start costs, measured in a process of its own.
 START = """
-import json, resource, sys, time
+import json, sys, time
 begun = time.perf_counter()
 import numpy as np
 from cyclegan import Translator
 imported = time.perf_counter()
 translator = Translator.from_pretrained(sys.argv[1])
 loaded = time.perf_counter()
-
-def peak():
-    try:  # ru_maxrss also counts what the parent held when it forked
-        [line] = [s for s in open("/proc/self/status") if s.startswith("VmHWM")]
-        return 1024 * int(line.split()[1])
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
 translator.cycle(np.random.default_rng(0).random((256, 256), np.float32), to="T2")
 first = time.perf_counter()
-memory = peak()
+from cyclegan.peak_memory import peak_bytes
+memory = peak_bytes()
 translator.cycle(np.random.default_rng(0).random((48, 256, 256), np.float32), to="T2")
 print(json.dumps({"import": imported - begun, "load": loaded - imported, "first": first - loaded,
-                  "memory": memory, "volume": peak()}))
+                  "memory": memory, "volume": peak_bytes()}))
 """
 
 

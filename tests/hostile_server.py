@@ -15,14 +15,13 @@ import html
 import json
 import random
 import re
-import subprocess
 import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
 
 import httpx
-from server_process import ROOT, Answer, ServerProcess, Tab
+from server_process import ROOT, Answer, ServerProcess, Tab, run_to_its_end
 
 sys.path.insert(0, str(ROOT))
 from hostile_inputs import FILES, Case, file_cases, pickles, requests
@@ -128,13 +127,7 @@ def sent_weights(folder: Path, most: int | None = None) -> Counter:
         weights.mkdir()
         (weights / "config.json").write_bytes((ROOT / "weights" / "config.json").read_bytes())
         (weights / "model.safetensors").write_bytes(data)
-        done = subprocess.run(
-            [sys.executable, "app.py", "--weights", str(weights)],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=180,
-        )
+        done = run_to_its_end(weights)
         last = done.stderr.strip().splitlines()[-1]
         clean = done.returncode == 2 and "error:" in last and "Traceback" not in done.stderr
         found["refused" if clean and not target.exists() else f"weights: {last}"] += 1

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -29,6 +28,7 @@ from tqdm import tqdm
 
 from cyclegan.data import SliceDataset
 from cyclegan.framed_slices import recipe
+from cyclegan.peak_memory import peak_bytes
 from cyclegan.phantom import draw_volume
 
 PEOPLE = 4  # heads that the volumes are variations of; drawing one for each would take hours
@@ -50,19 +50,6 @@ def write_volumes(folder: Path, count: int, slices: int, side: int) -> None:
         nib.save(image, place)
 
 
-def peak_mib() -> float:
-    """Largest resident memory of this process so far.
-
-    Not `ru_maxrss` where there is better: on Linux it starts with the parent's at the fork.
-    """
-    status = Path("/proc/self/status")
-    if status.is_file():
-        (line,) = [s for s in status.read_text().splitlines() if s.startswith("VmHWM")]
-        return int(line.split()[1]) / 2**10
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-
-
 def own_mib() -> float:
     """Resident memory of this process that is its own, not mapped from a file."""
     status = Path("/proc/self/status")
@@ -74,10 +61,10 @@ def own_mib() -> float:
 def measure(data: str, cache: str | None, grid: int, batches: int) -> dict[str, float]:
     """Load a data set in this process and draw batches from it: seconds, MiB and counts."""
     recipe()  # what scaling and framing import and allocate once
-    before, start = peak_mib(), time.perf_counter()
+    before, start = peak_bytes() / 2**20, time.perf_counter()
     dataset = SliceDataset.load([data], grid, tqdm, cache)
     loaded = time.perf_counter()
-    after = peak_mib()
+    after = peak_bytes() / 2**20
     rng = torch.Generator().manual_seed(0)
     for _ in range(batches):
         dataset.draw(BATCH, rng)
@@ -90,7 +77,7 @@ def measure(data: str, cache: str | None, grid: int, batches: int) -> dict[str, 
         "before": before,
         "peak": after,
         "draw": 1000 * (drawn - loaded) / max(batches, 1),
-        "drawn": peak_mib(),
+        "drawn": peak_bytes() / 2**20,
         "own": own_mib(),
     }
 

@@ -4,8 +4,6 @@ import contextlib
 import io
 import json
 import pickle
-import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +20,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 from pydicom.uid import RLELossless
-from server_process import Tab
+from server_process import Tab, run_to_its_end
 
 import app
 from cyclegan.checkpoint import export_weights, file_sha256
@@ -486,14 +484,7 @@ def test_weights_that_are_not_what_they_say_end_the_start(weights, tmp_path, kin
     if kind == "pickle":  # a stranger would give a checksum that fits
         config["sha256"] = file_sha256(folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(config), "utf-8")
-    done = subprocess.run(
-        [sys.executable, "app.py", "--weights", str(folder)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    done = run_to_its_end(folder)
     assert done.returncode == 2
     *_, sentence = done.stderr.strip().splitlines()
     assert str(folder / "model.safetensors") in sentence

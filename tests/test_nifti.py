@@ -267,19 +267,14 @@ def test_lengths_in_metres_become_millimetres(tmp_path, voxels):
 def test_memory_stays_at_the_result_and_little_more(tmp_path, name):
     slices = np.random.default_rng(0).integers(0, 4096, (192, 192, 160), dtype=np.int16)
     nib.save(nib.Nifti1Image(slices, np.eye(4)), tmp_path / name)
-    # A process of its own, and Linux's own count: `ru_maxrss` starts with the parent's peak.
     code = """
 import sys
+from cyclegan.peak_memory import peak_bytes
 from cyclegan.volume import read_volume
-
-def peak():
-    [line] = [s for s in open("/proc/self/status") if s.startswith("VmHWM")]
-    return 1024 * int(line.split()[1])
-
 read_volume(sys.argv[1])
-before = peak()
+before = peak_bytes()
 size = read_volume(sys.argv[2]).pixels.nbytes
-print((peak() - before) / size)
+print((peak_bytes() - before) / size)
 """
     saved(tmp_path, slices[:40, :40, :2], np.eye(4), "small.nii.gz")
     command = [sys.executable, "-c", code, str(tmp_path / "small.nii.gz"), str(tmp_path / name)]

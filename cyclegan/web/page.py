@@ -184,7 +184,8 @@ class Page:
         with within(limits.SLICE_S, "Translating this slice"), contextlib.suppress(Superseded):
             if session.to is not None:
                 turn = session.join(self.model, index, session.to, f"{tab} scroll")
-                _ = turn and turn.result()
+                if turn is not None:
+                    turn.result()
             return self._shown(session, index)
         return None
 

@@ -12,16 +12,15 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from serve import CHROMIUM_ARGUMENTS, find_chromium, serve, weights_folder
+from serve import opened_page
 
 from cyclegan.phantom import draw_volume
 from cyclegan.simulate import simulate_pair
@@ -112,24 +111,12 @@ def main() -> None:
     parser.add_argument("--slices", type=int, default=48)
     parser.add_argument("--size", type=int, default=256, help="rows and columns")
     arguments = parser.parse_args()
-    executable = find_chromium()
-    if executable is None:
-        parser.error("no Chromium found (Debian: apt install chromium)")
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        serve(weights_folder(Path(folder, "weights")), Path(folder, "uploads")) as url,
-        sync_playwright() as playwright,
-    ):
-        path = Path(folder, "volume.nii.gz")
+    viewport = {"width": 1400, "height": 900}
+    with opened_page(parser.error, viewport=viewport) as (page, folder):
+        path = folder / "volume.nii.gz"
         write_volume(path, arguments.slices, arguments.size)
-        browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_ARGUMENTS)
-        page = browser.new_page(viewport={"width": 1400, "height": 900})
-        page.set_default_timeout(600_000)  # a busy machine
-        page.goto(url)
-        page.wait_for_selector(".viewer[data-ready]")
         times = open_and_translate(page, path, arguments.slices)
         steps = scroll(page, arguments.slices)
-        browser.close()
     size = arguments.size
     print(f"{arguments.slices} slices of {size} x {size}, times since the file was chosen:")
     for name, seconds in times.items():

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
+
+if TYPE_CHECKING:  # not everybody who runs the tests has a browser
+    from playwright.sync_api import Page
 
 ROOT = Path(__file__).resolve().parents[2]
 # Flags that keep Chromium from talking to anybody but the page.
@@ -47,6 +52,33 @@ def weights_folder(folder: Path) -> Path:
         size=256,
         version="untrained",
     )
+
+
+@contextmanager
+def opened_page(refuse: Callable[[str], object], **options: Any) -> Iterator[tuple[Page, Path]]:
+    """The real page in a browser, for commands, and a folder for files until it is closed.
+
+    Args:
+        refuse: ends the command with a sentence.
+        options: of Playwright's `browser.new_page`.
+    """
+    from playwright.sync_api import sync_playwright
+
+    executable = find_chromium()
+    if executable is None:
+        refuse("no Chromium found (Debian: apt install chromium)")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        serve(weights_folder(Path(folder, "weights")), Path(folder, "uploads")) as url,
+        sync_playwright() as playwright,
+    ):
+        browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_ARGUMENTS)
+        page = browser.new_page(**options)
+        page.set_default_timeout(600_000)  # a busy machine
+        page.goto(url)
+        page.wait_for_selector(".viewer[data-ready]")
+        yield page, Path(folder)
+        browser.close()
 
 
 @contextmanager

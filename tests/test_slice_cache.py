@@ -356,5 +356,6 @@ def test_data_larger_than_memory_is_not_held_in_memory(tmp_path):
         grown[cache] = found["peak"] - found["before"]
     again = measured_apart(tmp_path / "data", tmp_path / "cache", 256, 0)
     assert grown[None] > found["data"] > 30
-    assert grown[tmp_path / "cache"] < 0.6 * grown[None]
+    # Decoding one file takes 60 to 85 MiB for a moment, with or without the cache: the allocator's.
+    assert grown[tmp_path / "cache"] < grown[None] - 0.5 * found["data"]
     assert again["peak"] - again["before"] < 0.1 * found["data"]

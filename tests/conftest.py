@@ -4,10 +4,16 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 from browser.serve import CHROMIUM_ARGUMENTS, find_chromium
 
 from cyclegan.checkpoint import export_weights
 from cyclegan.networks import UNetGenerator
+
+if os.environ.get("PYTEST_XDIST_WORKER"):
+    # Two workers of two threads on two cores wait for each other: tiny trainings took four times
+    # as long.
+    torch.set_num_threads(1)
 
 
 @pytest.fixture

@@ -70,7 +70,7 @@ def write_series(folder, contrast, slices, person):
         ds = Dataset()
         ds.SOPClassUID, ds.SOPInstanceUID = MRImageStorage, generate_uid()
         ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.FrameOfReferenceUID = study, series, frame
-        ds.PatientName, ds.PatientID, ds.PatientBirthDate = "Doe^Jane", "4711", "19700101"
+        ds.PatientName, ds.PatientID, ds.PatientBirthDate = "Doe^Jane", "MRN-4711", "19700101"
         ds.Modality, ds.SeriesDescription, ds.SeriesNumber = "MR", f"{contrast} TSE", person
         ds.ImageType, ds.InstanceNumber = ["ORIGINAL", "PRIMARY", "M"], index + 1
         ds.Rows = ds.Columns = 128
@@ -485,7 +485,7 @@ def test_a_series_of_files_is_one_volume_and_comes_back_as_dicom(
         assert ds.ImagePositionPatient == source.ImagePositionPatient
         assert ds.pixel_array.shape == (128, 128)
         assert "Doe" not in str(ds)
-        assert "4711" not in str(ds)
+        assert "MRN-4711" not in str(ds)
     page.wait_for_function("document.querySelector('#saved').innerText.includes('Patient')")
 
     data, name = save(page, "NIfTI")

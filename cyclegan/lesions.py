@@ -57,8 +57,9 @@ def implant_lesions(
         `source` and `translated` with lesions.
     """
     size = source.shape[-1]
-    reach = 2 * (size // 16) + 1  # keeps a sixteenth of the side from the head's outline
-    interior = 1 - F.max_pool2d(1 - masks, reach, stride=1, padding=reach // 2)
+    reach = size // 16  # from the head's outline; first along columns, then along rows, for time
+    outside = F.max_pool2d(1 - masks, (2 * reach + 1, 1), stride=1, padding=(reach, 0))
+    interior = 1 - F.max_pool2d(outside, (1, 2 * reach + 1), stride=1, padding=(0, reach))
     lesion, core = draw_lesions(interior, draw, 1.0)
     shape = (lesion * (1 + 0.2 * draw.field(size, 40)) * 0.9).clamp(0, 1)
     strength = draw.uniform(0, 1)

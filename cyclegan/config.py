@@ -33,13 +33,13 @@ class TrainConfig:
     weight_structure: float = 1.0  # normalised gradient field between source and translation
     weight_intensity: float = 10.0  # tissue brightness of the source, see losses.py
     weight_pairs: float = 6.0  # L1 + half of (1 - SSIM) on simulated pairs, beside the GAN losses
-    weight_lesions: float = 8.0  # the same on real slices with implanted lesions
+    weight_lesions: float = 3.0  # the same within and around lesions implanted in real slices
     anchors: float = 0.5  # simulated pairs beside each real slice, once real slices come in
     disturb: bool = True  # what generators are given comes from a scanner of its own
     pool: int = 50  # the paper's history of generated images
     ema: float = 0.999
     conditional: bool = True  # discriminators know the data source
-    lesions: float = 0.5
+    lesions: float = 0.7  # share of simulated pairs with lesions
     stripped: float = 0.45
     strip_steps: int = 700  # of the brain masks' network, for stripped copies; 0: no copies
     seed: int = 0

@@ -19,15 +19,17 @@ def draw_lesions(
         return lesion, core
     wanted = draw.chance(probability)
     warp = draw.field(size, 12) * 0.35 + draw.field(size, 40) * 0.15
+    warp = warp * view(draw.uniform(0.1, 1))  # tumours are rounder than what was infarcted
     rank = inside.flatten(1).cumsum(1)  # the nth brain pixel is where this first reaches n
     for k in range(5):
         wish = draw.uniform(0, 1, 1) * rank[:, -1:]
         seeds = torch.searchsorted(rank, wish).clamp_max(size * size - 1)[:, 0]
         y = axis[None, None, :, None] - view((seeds // size).float())
         x = axis[None, None, None, :] - view((seeds % size).float())
-        # The first may be a mass of up to 4 cm, the rest are white-matter spots.
-        sizes = (1.2, 3.7) if k == 0 else (0.7, 2.0)
-        radius = view(draw.uniform(*sizes).exp()) * size / 256
+        # The first is a mass more often than not, of up to 9 cm, the rest are white-matter spots.
+        share = draw.uniform(0, 1)
+        radius = 1.2 + 2.7 * share**0.6 if k == 0 else 0.7 + 1.3 * share
+        radius = view(radius.exp()) * size / 256
         ratio = view(draw.uniform(-0.35, 0.35).exp())
         distance = ((y * ratio) ** 2 + (x / ratio) ** 2).sqrt() / radius * (1 + warp)
         present = view(wanted * (draw.chance(0.5) if k else 1.0)) * inside
@@ -40,12 +42,13 @@ def draw_lesions(
 
 def implant_lesions(
     source: torch.Tensor, translated: torch.Tensor, masks: torch.Tensor, to: str, draw: Draw
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Implant the same lesions in real slices and in their translations.
 
     Oedema and gliosis lengthen T1 and T2 together: a patch that is a little darker in T1 is much
     brighter in T2. Unpaired slices alone never say so, and a generator then reads a lesion as grey
-    matter; these pairs do say it, in the look of real slices.
+    matter; these pairs do say it, in the look of real slices. Half of the lesions wash out what
+    lies under them, so that a mass as bright as its surroundings in T1 can be told by that.
 
     Args:
         source: (B, 1, S, S) in [0, 1], the other contrast than `to`.
@@ -54,7 +57,8 @@ def implant_lesions(
         to: "T1" or "T2", the contrast of `translated`.
 
     Returns:
-        `source` and `translated` with lesions.
+        `source` and `translated` with lesions, and where these are: (B, 1, S, S) in [0, 1], with a
+        margin of four pixels.
     """
     size = source.shape[-1]
     reach = size // 16  # from the head's outline; first along columns, then along rows, for time
@@ -63,16 +67,32 @@ def implant_lesions(
     lesion, core = draw_lesions(interior, draw, 1.0)
     shape = (lesion * (1 + 0.2 * draw.field(size, 40)) * 0.9).clamp(0, 1)
     strength = draw.uniform(0, 1)
-    darker = view(0.05 + 0.3 * strength + 0.05 * draw.uniform(0, 1)) * shape
+    darker = view(0.02 + 0.33 * strength + 0.05 * draw.uniform(0, 1)) * shape
     brighter = view(0.45 + 0.3 * strength + 0.2 * draw.uniform(0, 1)) * shape
     darker, brighter = torch.maximum(darker, 0.6 * core), torch.maximum(brighter, 0.9 * core)
 
+    washed_out = view(draw.chance(0.5) * draw.uniform(0.5, 1)) * shape
+
+    def wash_out(images: torch.Tensor) -> torch.Tensor:
+        # On an eighth of the grid: a pool costs the square of its reach. Twice is nearly Gaussian.
+        smooth, inside = (F.avg_pool2d(t, 8, ceil_mode=True) for t in (images * interior, interior))
+        for _ in range(2):
+            smooth, inside = (F.avg_pool2d(t, 7, stride=1, padding=3) for t in (smooth, inside))
+        mean = smooth / inside.clamp_min(1e-3)
+        mean = F.interpolate(mean, size=(size, size), mode="bilinear", align_corners=False)
+        return images + washed_out * (mean - images)
+
     def as_t1(images: torch.Tensor) -> torch.Tensor:
-        return images * (1 - darker)
+        return wash_out(images) * (1 - darker)
 
     def as_t2(images: torch.Tensor) -> torch.Tensor:
         # As bright as the fluid of the slice, at most.
-        fluid = view(torch.quantile(images.flatten(1), 0.98, dim=1))
+        rank = (0.04 * masks.flatten(1).sum(1, keepdim=True)).long()
+        fluid = view(images.flatten(1).sort(dim=1, descending=True).values.gather(1, rank)[:, 0])
+        images = wash_out(images)
         return images + brighter * (fluid - images).clamp_min(0)
 
-    return (as_t1(source), as_t2(translated)) if to == "T2" else (as_t2(source), as_t1(translated))
+    where = F.max_pool2d(shape, 9, stride=1, padding=4)
+    if to == "T2":
+        return as_t1(source), as_t2(translated), where
+    return as_t2(source), as_t1(translated), where

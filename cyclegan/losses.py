@@ -29,15 +29,25 @@ def lsgan(scores: torch.Tensor, images: torch.Tensor, real: bool) -> torch.Tenso
     return _mean_within(error, tissue.float())
 
 
-def l1(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Mean absolute difference: the cycle and identity losses of Zhu et al. 2017."""
-    return (prediction.float() - target.float()).abs().mean()
+def l1(
+    prediction: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Mean absolute difference: the cycle and identity losses of Zhu et al. 2017.
+
+    Args:
+        weight: (B, 1, H, W), how much each pixel counts; default: all alike.
+    """
+    difference = (prediction.float() - target.float()).abs()
+    return difference.mean() if weight is None else _mean_within(difference, weight)
 
 
-def ssim_loss(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+def ssim_loss(
+    prediction: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None
+) -> torch.Tensor:
     """1 - SSIM (Wang et al. 2004) with a 7x7 box window and data range 1, over the non-air part.
 
-    Air is left out as in the validation metric; otherwise it dominates the mean.
+    Air is left out as in the validation metric; otherwise it dominates the mean. `weight` as in
+    `l1`.
     """
     x, y = prediction.float(), target.float()
 
@@ -52,12 +62,14 @@ def ssim_loss(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         (mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2)
     )
     tissue = (mean_y > AIR).float()
-    return _mean_within(1 - ssim, tissue)
+    return _mean_within(1 - ssim, tissue if weight is None else tissue * weight)
 
 
-def unlikeness(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+def unlikeness(
+    prediction: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None
+) -> torch.Tensor:
     """L1 + half of (1 - SSIM): what a result and the image that it should be are judged by."""
-    return l1(prediction, target) + 0.5 * ssim_loss(prediction, target)
+    return l1(prediction, target, weight) + 0.5 * ssim_loss(prediction, target, weight)
 
 
 def gradient_field(source: torch.Tensor, translated: torch.Tensor) -> torch.Tensor:

@@ -246,15 +246,20 @@ class Objective:
     def _lesions_loss(
         self, to: str, given: torch.Tensor, fake: torch.Tensor, mask: torch.Tensor, share: Share
     ) -> torch.Tensor:
-        """Lesions implanted in the source must show in the translation, and change nothing else."""
+        """Lesions implanted in the source must show in the translation.
+
+        What lies around them counts for little: there the target is the network's own answer, and
+        would hold it to what it makes of the real lesions in the slice.
+        """
         half = share.first((share.total + 1) // 2)  # of the batch, for time
         if not half:
             return torch.zeros((), device=self.device)
         given, fake, mask = (t[: len(half)] for t in (given, fake.detach(), mask))
         draw = Draw(len(half), half.streams(f"lesions {to}"), self.device)
-        source, target = implant_lesions(given, fake, mask, to, draw)
+        source, target, where = implant_lesions(given, fake, mask, to, draw)
         disturbed = self._disturb(source, mask, half, f"lesions given {to}")
-        return losses.unlikeness(self._generate(to, disturbed) * mask, target) * half.weight
+        answer = self._generate(to, disturbed) * mask
+        return losses.unlikeness(answer, target, 0.05 + 0.95 * where) * half.weight
 
     def _place(self, network: nn.Module) -> nn.Module:
         return network.to(self.device, memory_format=torch.channels_last)

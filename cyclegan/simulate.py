@@ -134,6 +134,12 @@ class Simulator:
         stretch_t1 = 1 + lesion * view(draw.uniform(0.1, 0.9)) * (1 + 3 * water)
         stretch_t2 = 1 + lesion * view(draw.uniform(0.7, 2.5)) * (1 + 3 * water)
         wet = 1 + lesion * view(draw.uniform(0.05, 0.2))
+        # A tumour takes the place of what was there: no grey and white matter shows through.
+        mass, mass_pd, mass_t1, mass_t2 = torch.zeros_like(lesion), 0.0, 0.0, 0.0
+        if lesions:
+            mass = lesion * view(draw.chance(0.5) * draw.uniform(0.6, 1))
+            mass_pd, mass_t1 = view(draw.uniform(0.78, 0.9)), view(draw.uniform(1000, 2200))
+            mass_t2 = mass_t1 * view(draw.uniform(0.09, 0.14))
 
         def tissue_maps(jitter: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
             table = self.table * (jitter * draw.normal(*self.table.shape)).exp()  # (B, K, 3)
@@ -144,6 +150,9 @@ class Simulator:
             t1 = t1 * (1.2 * water).exp() * stretch_t1
             t2 = t2 * (1.5 * water).exp() * stretch_t2
             pd = pd * (0.3 * water).exp() * wet
+            pd = pd + mass * (mass_pd - pd)
+            t1 = t1 + mass * (mass_t1 * (1.2 * water).exp() - t1)
+            t2 = t2 + mass * (mass_t2 * (1.5 * water).exp() - t2)
             # Necrotic or cystic cores are nearly fluid.
             t1, t2 = t1 + core * (3000 - t1), t2 + core * (500 - t2)
             return pd.clamp_max(1.1), t1, t2

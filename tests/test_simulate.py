@@ -117,3 +117,18 @@ def test_an_empty_label_folder_is_refused(tmp_path):
 def test_every_phantom_label_has_a_tissue():
     found = {int(v) for s in range(4) for v in np.unique(draw_slice(s, level=s / 3))}
     assert found - {0} <= set(TISSUES)
+
+
+def test_a_tumour_takes_the_place_of_grey_and_white_matter(labels):
+    simulator = Simulator(labels[None])
+    seen = []
+    for seed in range(12):
+        rng = torch.Generator().manual_seed(seed)
+        pair = simulator.draw(1, 192, rng, lesions=1.0, stripped=0.0)
+        inside = ndimage.binary_erosion(pair.lesion[0, 0].numpy(), iterations=3)
+        if inside.sum() > 400:
+            target = pair.t1_target[0, 0].numpy()[inside]
+            seen.append(target.std() / target.mean())
+    assert len(seen) >= 4
+    assert min(seen) < 0.1  # a mass
+    assert max(seen) > 0.15  # tissue that shows through

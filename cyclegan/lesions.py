@@ -26,7 +26,7 @@ def draw_lesions(
         seeds = torch.searchsorted(rank, wish).clamp_max(size * size - 1)[:, 0]
         y = axis[None, None, :, None] - view((seeds // size).float())
         x = axis[None, None, None, :] - view((seeds % size).float())
-        # The first is a mass more often than not, of up to 9 cm, the rest are white-matter spots.
+        # The first is a mass more often than not, of up to 10 cm, the rest are white-matter spots.
         share = draw.uniform(0, 1)
         radius = 1.2 + 2.7 * share**0.6 if k == 0 else 0.7 + 1.3 * share
         radius = view(radius.exp()) * size / 256

@@ -3,6 +3,7 @@
     python train.py --labelmaps phantom --out RUN --steps 50           # no data at all
     python train.py --data DIR --out RUN --minutes 60                  # unpaired real slices only
     python train.py --labelmaps DIR --data DIR DIR --val PAIRS --out RUN --minutes 180
+    python train.py --data DIR --labelmaps DIR --init WEIGHTS --refine --out RUN --minutes 30
     python train.py ... --track tensorboard --push-to-hub USER/MODEL
     python train.py ... --resume                                       # after whatever ended it
     accelerate launch train.py ...                                     # many GPUs or machines
@@ -99,6 +100,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     options.command = sys.argv[1:] if arguments is None else arguments  # for the record
     if not options.data and not options.labelmaps:
         parser.error("give --data, --labelmaps, or both")
+    if options.refine and not (options.data and (options.init or options.resume)):
+        parser.error("--refine: give --data and --init, the weights to refine")
     if options.steps is None and options.minutes is None:
         parser.error("give --steps or --minutes: how long to train")
     return options

@@ -34,6 +34,7 @@ class TrainConfig:
     weight_intensity: float = 10.0  # tissue brightness of the source, see losses.py
     weight_pairs: float = 6.0  # L1 + half of (1 - SSIM) on simulated pairs, beside the GAN losses
     weight_lesions: float = 3.0  # the same within and around lesions implanted in real slices
+    refine: bool = False  # the last stage, from --init: see refinement.py
     anchors: float = 0.5  # simulated pairs beside each real slice, once real slices come in
     disturb: bool = True  # what generators are given comes from a scanner of its own
     pool: int = 50  # the paper's history of generated images

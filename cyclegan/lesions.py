@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from cyclegan.augment import Draw, view
+from cyclegan.augment import Draw, local_mean, view
 
 
 def draw_lesions(
@@ -74,12 +74,7 @@ def implant_lesions(
     washed_out = view(draw.chance(0.5) * draw.uniform(0.5, 1)) * shape
 
     def wash_out(images: torch.Tensor) -> torch.Tensor:
-        # On an eighth of the grid: a pool costs the square of its reach. Twice is nearly Gaussian.
-        smooth, inside = (F.avg_pool2d(t, 8, ceil_mode=True) for t in (images * interior, interior))
-        for _ in range(2):
-            smooth, inside = (F.avg_pool2d(t, 7, stride=1, padding=3) for t in (smooth, inside))
-        mean = smooth / inside.clamp_min(1e-3)
-        mean = F.interpolate(mean, size=(size, size), mode="bilinear", align_corners=False)
+        mean = local_mean(images, interior, 2)
         return images + washed_out * (mean - images)
 
     def as_t1(images: torch.Tensor) -> torch.Tensor:

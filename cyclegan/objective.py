@@ -60,6 +60,7 @@ class Objective:
             c: self._place(PatchDiscriminator(sources=sources)) for c in CONTRASTS
         }
         self.pools = {c: ImagePool(config.pool) for c in CONTRASTS}
+        self.teacher: dict[str, nn.Module] = {}  # see `refinement.py`
         if config.compile:
             _require_compiler(self.device)
             for network in (*self.generators.values(), *self.discriminators.values()):
@@ -264,10 +265,12 @@ class Objective:
     def _place(self, network: nn.Module) -> nn.Module:
         return network.to(self.device, memory_format=torch.channels_last)
 
-    def _generate(self, contrast: str, images: torch.Tensor) -> torch.Tensor:
+    def _generate(
+        self, contrast: str, images: torch.Tensor, generators: dict[str, nn.Module] | None = None
+    ) -> torch.Tensor:
         images = images.contiguous(memory_format=torch.channels_last)
         with self.accelerator.autocast():
-            return self.generators[contrast](images).float()
+            return (generators or self.generators)[contrast](images).float()
 
     def _judge(self, contrast: str, images: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
         with self.accelerator.autocast():

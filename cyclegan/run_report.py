@@ -62,6 +62,7 @@ NOTES = {
     "anatomy moves; a fall to 0 with a poor validation score means copying.",
     "intensity": "The distance between the tissue brightness of translations and of real slices.",
     "lesions": "Implanted lesions, whose truth is known. If it rises, lesions are being erased.",
+    "refine": "The difference to the changed answers of the weights of the start. Falls slowly.",
 }
 
 

@@ -29,6 +29,7 @@ from cyclegan.interruption import Interrupted, StopSignals
 from cyclegan.objective import Batch, Objective
 from cyclegan.optimisation import learning_rates, new_optimizer, optimise, update_average
 from cyclegan.pace import Pace
+from cyclegan.refinement import Refinement
 from cyclegan.run_output import RunOutput, writing
 from cyclegan.sharing import Share
 from cyclegan.simulate import Simulator
@@ -82,7 +83,10 @@ class Trainer:
         torch.manual_seed(config.seed)  # the same initial weights in every process
         self.step, self.seconds = 0, 0.0
         self.warmup = 0.0 if simulator is None else 1.0 if dataset is None else config.warmup
-        self.objective = Objective(config, dataset, simulator, self.accelerator)
+        if config.refine:
+            self.warmup = 0.0
+        kind = Refinement if config.refine else Objective
+        self.objective = kind(config, dataset, simulator, self.accelerator)
         self.ema = {c: self.objective.new_generator() for c in CONTRASTS}
         for c in CONTRASTS:
             self.ema[c].load_state_dict(self.objective.generators[c].state_dict())
@@ -193,7 +197,8 @@ class Trainer:
             else:
                 loss, found, fake = objective.generator_loss(batch)
                 backward(loss, found)
-                fakes.append({c: images.detach() for c, images in fake.items()})
+                if fake:
+                    fakes.append({c: images.detach() for c, images in fake.items()})
         self._optimise(self.optimizer_G)
         if fakes:
             self.optimizer_D.zero_grad(set_to_none=True)
@@ -288,7 +293,10 @@ class Trainer:
     def start_from(self, generators: dict[str, nn.Module]) -> None:
         """Start from trained generators ("T1", "T2" -> network) instead of random weights."""
         for c in CONTRASTS:
-            for network in (self.objective.generators[c], self.ema[c]):
+            networks = [self.objective.generators[c], self.ema[c]]
+            if self.objective.teacher:
+                networks.append(self.objective.teacher[c])
+            for network in networks:
                 try:
                     network.load_state_dict(generators[c].state_dict())
                 except RuntimeError:

@@ -1,9 +1,11 @@
 """What training does to real slices: moved alike with their head, disturbed inside it only."""
 
+import numpy as np
 import pytest
 import torch
+from skimage.restoration import denoise_tv_chambolle
 
-from cyclegan.augment import Draw, disturb, move_real
+from cyclegan.augment import Draw, denoise_tv, disturb, fading_rim, move_real
 from cyclegan.lesions import implant_lesions
 
 
@@ -44,6 +46,28 @@ def test_disturbing_has_a_finite_gradient_in_black(head):
 
 def test_the_same_seed_disturbs_the_same_way(head):
     assert torch.equal(disturb(*head, draw(3)), disturb(*head, draw(3)))
+
+
+def test_a_rim_fades_to_nothing_at_the_outline_and_not_inside(head):
+    mask = head[1]
+    assert torch.equal(fading_rim(mask, draw(), 0.0), torch.ones_like(mask))
+    fade = fading_rim(mask, draw(), 1.0)
+    deep = torch.nn.functional.avg_pool2d(mask, 29, 1, 14).ge(0.999)
+    outline = mask * (torch.nn.functional.avg_pool2d(mask, 3, 1, 1) < 0.999)
+    assert (fade[deep] == 1).all()
+    assert (fade[mask == 0] == 0).all()
+    at_outline = (fade * outline).sum((1, 2, 3)) / outline.sum((1, 2, 3))
+    assert (at_outline < 0.7).all()
+    assert at_outline.std() > 0.02  # outlines are of many kinds
+
+
+def test_total_variation_denoising_is_that_of_the_library(head):
+    images = head[0]
+    own = denoise_tv(images, 0.015, rounds=15)
+    for image, result in zip(images[:, 0].numpy(), own[:, 0].numpy(), strict=True):
+        expected = denoise_tv_chambolle(image, 0.015, eps=0, max_num_iter=16)
+        assert np.abs(image - expected).mean() > 0.001
+        np.testing.assert_allclose(result, expected, atol=1e-5)
 
 
 def test_some_lesions_wash_out_what_lies_under_them(head):

@@ -15,6 +15,7 @@ from cyclegan.checkpoint import CheckpointError, save_state
 from cyclegan.config import TrainConfig
 from cyclegan.data import SliceDataset
 from cyclegan.phantom import draw_slice
+from cyclegan.sharing import Share
 from cyclegan.simulate import Simulator, simulate_pair
 from cyclegan.trainer import Trainer
 from cyclegan.training_state import networks_of
@@ -203,6 +204,13 @@ def test_wrong_input_gets_one_sentence(tmp_path, capsys, arguments, sentence):
     assert "Traceback" not in error
 
 
+@pytest.mark.parametrize("given", [["--data", "x"], ["--init", "x", "--labelmaps", "phantom"]])
+def test_refining_needs_weights_and_slices(capsys, given):
+    with pytest.raises(SystemExit):
+        train.parse(["--out", "x", "--steps", "1", "--refine", *given])
+    assert "--refine: give --data and --init" in capsys.readouterr().err
+
+
 def test_resume_without_a_checkpoint_is_said(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(train, "PHANTOMS", 1)
     arguments = [
@@ -245,3 +253,38 @@ def test_a_missing_compiler_is_said_before_the_first_step(tmp_path, labels, monk
     monkeypatch.setattr(torch, "compile", missing)
     with pytest.raises(ValueError, match=r"--compile: .*No working C.* found\); install"):
         trainer(tmp_path, None, labels, steps=1, compile=True)
+
+
+def test_refinement_learns_its_changed_answers_and_resumes_to_the_last_bit(tmp_path, dataset):
+    start = trainer(tmp_path / "start", dataset, steps=1).ema
+
+    def refining(out):
+        run = trainer(tmp_path / out, dataset, refine=True, steps=100, lr=5e-3, ema=0.0)
+        run.start_from(start)
+        return run
+
+    @torch.no_grad()
+    def unseen_loss(run):
+        shares = [Share.deal(9, step, 2, 1)[0] for step in range(20)]
+        batches = [run.objective.draw(s, 32, run.objective.read_real(s)) for s in shares]
+        return np.mean([run.objective.generator_loss(b)[0].item() for b in batches])
+
+    straight = refining("a")
+    before = unseen_loss(straight)
+    straight.fit()
+    assert unseen_loss(straight) < 0.97 * before
+    for c, network in straight.objective.teacher.items():
+        assert all(
+            torch.equal(v, start[c].state_dict()[k]) for k, v in network.state_dict().items()
+        )
+
+    killed = refining("b")
+    for _ in range(20):
+        killed.train_step()
+        killed.step += 1
+    killed.save()
+    resumed = trainer(tmp_path / "b", dataset, refine=True, steps=100, lr=5e-3, ema=0.0)
+    resumed.resume()
+    resumed.fit()
+    expected, found = weights_of(straight), weights_of(resumed)
+    assert [k for k in expected if not torch.equal(expected[k], found[k])] == []

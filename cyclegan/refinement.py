@@ -15,6 +15,8 @@ Nothing else moves the student, so it keeps its teacher's look: self-training wi
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 
@@ -23,15 +25,15 @@ from cyclegan.augment import Draw, denoise_tv, fading_rim, local_mean
 from cyclegan.lesions import implant_lesions
 from cyclegan.objective import Batch, Objective
 
-SHADING = 0.7  # of the source's shading; 0.7 to 1 gave the same scores, lower ones less
+SHADING = 0.7  # of the shading of the source; 1 gave the same scores
 TEXTURE = 0.015  # grey values: its height, of white
 DARK = 0.05  # below this a ratio of grey values says nothing
 
 
 class Refinement(Objective):
-    """`Objective` of this stage; its discriminators and history pools stay as they begin."""
+    """`Objective` of this stage, same arguments; discriminators and history pools stay unused."""
 
-    def __init__(self, *arguments, **options):
+    def __init__(self, *arguments: Any, **options: Any):
         super().__init__(*arguments, **options)
         self.teacher = {c: self.new_generator().requires_grad_(False).eval() for c in CONTRASTS}
         for c in CONTRASTS:
@@ -40,7 +42,7 @@ class Refinement(Objective):
     def generator_loss(
         self, batch: Batch
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-        """L1 + half of (1 - SSIM) against the changed answers, most of it where lesions are.
+        """L1 + half of (1 - SSIM) against the changed answers, most of it at lesions and rims.
 
         Returns:
             (loss, the loss by its name, no translations for a discriminator).
@@ -71,7 +73,8 @@ class Refinement(Objective):
             source, target = torch.cat([given, source[n:]]), torch.cat([wanted, target[n:]])
             weight = torch.cat([mask[:n] * (0.3 + 2 * where), mask[n:]])
         draw = Draw(len(share), share.streams(f"rims {to}"), self.device)
-        fade = fading_rim(mask, draw, 0.5)
+        fade = fading_rim(mask, draw, 0.7)
+        weight = weight * (1 + 2 * (fade < 1))
         return self._disturb(source, mask, share, f"given {to}") * fade, target * fade, weight
 
     def _taught(self, to: str, images: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

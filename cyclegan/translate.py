@@ -48,7 +48,7 @@ class Translator:
         config: as `checkpoint.export_weights` writes it.
         device: where the networks run.
         precision: torch.float32, or torch.bfloat16 for all but the last layer: 1.7 times as fast
-            where the hardware has it, and on real slices the pixels differ by less than 0.0002 in
+            where the hardware has it, and on real slices the pixels differ by less than 0.001 in
             the mean. Default: bfloat16 where the device multiplies it natively.
     """
 

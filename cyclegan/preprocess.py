@@ -22,6 +22,7 @@ HIGH_PERCENTILE = 99.8
 EXPORTED = (1, 255, 65535)
 FILLED = 0.7  # share of the range that the high value must reach
 FOREGROUND = 0.06  # share of the high value that counts as tissue once smoothed
+BLACK = 0.005  # of the high value: less than two of 255 grey values
 SMOOTHING = 1.5 / 256  # of the image's longer side
 MARGIN = 1.06  # the frame's side over the head's longer side
 SMALLEST_FRAME = 0.6  # of the image's longer side: a small top slice is not blown up to full size
@@ -88,6 +89,25 @@ def head_mask(image: np.ndarray) -> np.ndarray:
         sizes = np.bincount(parts.ravel())[1:]
         mask = np.isin(parts, 1 + np.flatnonzero(sizes >= 0.02 * sizes.max()))
     return mask
+
+
+def head_without_rim(image: np.ndarray) -> np.ndarray:
+    """`head_mask` without the black rim that smoothing lays around it: there, air stays black.
+
+    Around a skull-stripped brain nothing is left to translate, and a generator's answer reaches a
+    pixel or two beyond its source. Only what is black and near the outline goes: dark fluid inside
+    stays.
+
+    Args:
+        image: (H, W) in [0, 1].
+
+    Returns:
+        (H, W) bool.
+    """
+    head = head_mask(image)
+    reach = max(1, round(2 * SMOOTHING * max(image.shape)))
+    inner = ndimage.binary_erosion(head, iterations=reach, border_value=1)
+    return head & (inner | (image >= BLACK))
 
 
 def _fill_holes(mask: np.ndarray) -> np.ndarray:

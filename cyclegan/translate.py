@@ -18,7 +18,7 @@ from cyclegan import OTHER
 from cyclegan.checkpoint import load_weights
 from cyclegan.hub import weights_folder
 from cyclegan.precision import multiplies_bfloat16
-from cyclegan.preprocess import Frame, Scale, head_mask
+from cyclegan.preprocess import Frame, Scale, head_without_rim
 
 BATCH = 4  # slices of a volume at a time; more is no faster on a CPU and takes more memory
 
@@ -173,7 +173,7 @@ class Translator:
             ):
                 output = self.generators[to](grid)
             native = frame.restore(output)
-            outputs.append(np.where([head_mask(b) for b in batch], native, 0))
+            outputs.append(np.where([head_without_rim(b) for b in batch], native, 0))
         return np.concatenate(outputs).astype(np.float32, copy=False)
 
 

@@ -68,6 +68,15 @@ def test_air_stays_black(translator, head):
     assert corner.max() == 0
 
 
+def test_around_a_stripped_brain_what_is_black_stays_black(translator, head):
+    brain = np.where(head.brain, 0.2 + 0.8 * head.t1, 0)
+    brain[120:136, 120:136] = 0  # fluid
+    translated = translator.translate((255 * brain).astype(np.uint8), to="T2")
+    assert (translated[~head.brain] == 0).all()
+    assert (translated[head.brain] > 0).mean() > 0.9
+    assert (translated[120:136, 120:136] > 0).all()
+
+
 def test_slices_of_a_volume_match_when_translated_one_by_one(translator):
     volume = np.stack([draw_slice(1, level=v, size=96) for v in (0.4, 0.5, 0.6)]).astype(float)
     whole = translator.translate(volume, to="T1")

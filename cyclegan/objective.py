@@ -70,6 +70,13 @@ class Objective:
         """A generator as the config describes it, on the device."""
         return self._place(GENERATORS[self.config.generator](**self.config.generator_options))
 
+    def frozen_copies(self) -> dict[str, nn.Module]:
+        """The generators as they are now, not to be trained: by wanted contrast."""
+        copies = {c: self.new_generator().requires_grad_(False).eval() for c in self.generators}
+        for c, network in copies.items():
+            network.load_state_dict(self.generators[c].state_dict())
+        return copies
+
     # Data
 
     def read_real(self, share: Share) -> dict[str, Drawn]:

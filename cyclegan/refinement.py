@@ -35,9 +35,7 @@ class Refinement(Objective):
 
     def __init__(self, *arguments: Any, **options: Any):
         super().__init__(*arguments, **options)
-        self.teacher = {c: self.new_generator().requires_grad_(False).eval() for c in CONTRASTS}
-        for c in CONTRASTS:
-            self.teacher[c].load_state_dict(self.generators[c].state_dict())
+        self.teacher = self.frozen_copies()
 
     def generator_loss(
         self, batch: Batch

@@ -82,15 +82,12 @@ class Trainer:
         self.accelerator = accelerator or Accelerator(cpu=not torch.cuda.is_available())
         torch.manual_seed(config.seed)  # the same initial weights in every process
         self.step, self.seconds = 0, 0.0
-        self.warmup = 0.0 if simulator is None else 1.0 if dataset is None else config.warmup
-        if config.refine:
+        self.warmup = 1.0 if dataset is None else config.warmup
+        if simulator is None or config.refine:
             self.warmup = 0.0
         kind = Refinement if config.refine else Objective
         self.objective = kind(config, dataset, simulator, self.accelerator)
-        self.ema = {c: self.objective.new_generator() for c in CONTRASTS}
-        for c in CONTRASTS:
-            self.ema[c].load_state_dict(self.objective.generators[c].state_dict())
-            self.ema[c].requires_grad_(False).eval()
+        self.ema = self.objective.frozen_copies()
         self.optimizer_G = new_optimizer(self.objective.generators)
         self.optimizer_D = new_optimizer(self.objective.discriminators)
         self.output = RunOutput(self.out, self.accelerator)
@@ -292,11 +289,8 @@ class Trainer:
 
     def start_from(self, generators: dict[str, nn.Module]) -> None:
         """Start from trained generators ("T1", "T2" -> network) instead of random weights."""
-        for c in CONTRASTS:
-            networks = [self.objective.generators[c], self.ema[c]]
-            if self.objective.teacher:
-                networks.append(self.objective.teacher[c])
-            for network in networks:
+        for networks in (self.objective.generators, self.ema, self.objective.teacher):
+            for c, network in networks.items():
                 try:
                     network.load_state_dict(generators[c].state_dict())
                 except RuntimeError:

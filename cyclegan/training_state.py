@@ -84,8 +84,8 @@ def restore_state(trainer: Trainer, path: Path, allow: Collection[str] = ()) -> 
 
 def networks_of(trainer: Trainer) -> dict[str, dict[str, nn.Module]]:
     """Kind -> wanted contrast -> network."""
-    teacher = {"teacher": trainer.objective.teacher} if trainer.objective.teacher else {}
-    return teacher | {
+    return {
+        "teacher": trainer.objective.teacher,
         "generators": trainer.objective.generators,
         "ema": trainer.ema,
         "discriminators": trainer.objective.discriminators,

@@ -164,15 +164,20 @@ class Frame:
         inside = torch.from_numpy(np.ascontiguousarray(images[:, top:bottom, left:right]))
         rows, columns = self._window(top, bottom, left, right)
         window[:, 0, rows, columns] = inside.float()
-        return _resize(window, self.size)
+        return _resize(window, self.size).clamp(0, 1)  # bicubic weights overshoot at edges
 
     def restore(self, outputs: torch.Tensor) -> np.ndarray:
-        """Lay (N, 1, size, size) back over the native matrix: (N, H, W) float32, air outside."""
-        window = _resize(outputs.float(), self.side)
+        """Lay (N, 1, size, size) back over the native matrix: (N, H, W) in [0, 1], air outside."""
+        return self.lay(outputs)[:, 0].clip(0, 1)
+
+    def lay(self, grids: torch.Tensor) -> np.ndarray:
+        """Lay (N, C, size, size) of any values over the native matrix: (N, C, H, W) float32,
+        zero outside."""
+        window = _resize(grids.float(), self.side)
         top, left, bottom, right = self._overlap()
         rows, columns = self._window(top, bottom, left, right)
-        native = np.zeros((len(outputs), self.height, self.width), np.float32)
-        native[:, top:bottom, left:right] = window[:, 0, rows, columns].clamp(0, 1).cpu().numpy()
+        native = np.zeros((*grids.shape[:2], self.height, self.width), np.float32)
+        native[..., top:bottom, left:right] = window[..., rows, columns].cpu().numpy()
         return native
 
     def _overlap(self) -> tuple[int, int, int, int]:
@@ -193,13 +198,12 @@ class Frame:
 
 
 def _resize(images: torch.Tensor, size: int) -> torch.Tensor:
-    """Bicubic with antialiasing, (N, 1, S, S) -> (N, 1, size, size), overshoot clipped to [0, 1].
+    """Bicubic with antialiasing, (N, C, S, S) -> (N, C, size, size).
 
     Both ways use half-pixel centres, so that going there and back moves no structure.
     """
     if images.shape[-1] == size:
         return images
-    resized = F.interpolate(
+    return F.interpolate(
         images, size=(size, size), mode="bicubic", align_corners=False, antialias=True
     )
-    return resized.clamp(0, 1)

@@ -16,6 +16,7 @@ from torch import nn
 
 from cyclegan import OTHER
 from cyclegan.checkpoint import load_weights
+from cyclegan.guided import guided
 from cyclegan.hub import weights_folder
 from cyclegan.precision import multiplies_bfloat16
 from cyclegan.preprocess import Frame, Scale, head_without_rim
@@ -172,7 +173,7 @@ class Translator:
                 self.device.type, self.precision, enabled=self.precision != torch.float32
             ):
                 output = self.generators[to](grid)
-            native = frame.restore(output)
+            native = guided(output, grid, batch, frame)
             outputs.append(np.where([head_without_rim(b) for b in batch], native, 0))
         return np.concatenate(outputs).astype(np.float32, copy=False)
 

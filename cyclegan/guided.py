@@ -1,0 +1,54 @@
+"""The finest detail of a translation follows its source, at the source's own resolution.
+
+What adversaries have taught of it lies elsewhere than in the truth, and on a matrix finer than the
+network's grid an answer has none. An edge of one contrast mostly is an edge of the other, so a
+guided filter (He et al. 2013; from a coarse grid: He & Sun 2015, "Fast guided filter") takes the
+answer as a linear function of the source around each pixel, brighter or darker, and applies it to
+the source's own pixels. Where the source is flat, the answer is smoothed.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from cyclegan.preprocess import Frame
+
+# Variance of the source (white is 1) up to which it counts as flat, and lends no detail: twice the
+# noise of a scan (0.03 to 0.05 of white), half of an edge between grey and white matter.
+FLAT = 0.004
+
+
+def guided(
+    answers: torch.Tensor, grids: torch.Tensor, sources: np.ndarray, frame: Frame
+) -> np.ndarray:
+    """Lay answers over the native matrix, with the detail of the sources.
+
+    Args:
+        answers: (N, 1, size, size), of a generator.
+        grids: (N, 1, size, size) in [0, 1], what it was given: `frame.apply(sources)`.
+        sources: (N, H, W) in [0, 1].
+        frame: of the sources.
+
+    Returns:
+        (N, H, W) float32 in [0, 1], zero outside the frame.
+    """
+    answers, grids = answers.float(), grids.float()
+    moments = _local_mean(torch.cat([grids, answers, grids.square(), grids * answers], 1))
+    source, answer, square, product = moments.split(1, 1)
+    slope = _local_mean((product - source * answer) / (square - source.square() + FLAT))
+    linear = torch.cat([slope, answer - slope * source], 1)
+    slope, level = np.moveaxis(frame.lay(linear), 1, 0)
+    return np.clip(slope * sources + level, 0, 1)
+
+
+def _local_mean(values: torch.Tensor) -> torch.Tensor:
+    """Binomial mean over 3x3 pixels, channel by channel.
+
+    By sums of shifted copies: a convolution is slower on a CPU and too coarse for a variance on a
+    GPU (TF32). 5x5 pixels raised SSIM as much on validation, but blurred finer matrices.
+    """
+    values = F.pad(values, (1, 1, 1, 1), mode="replicate")
+    values = values[..., :-2] + 2 * values[..., 1:-1] + values[..., 2:]
+    return (values[..., :-2, :] + 2 * values[..., 1:-1, :] + values[..., 2:, :]) / 16

@@ -65,6 +65,13 @@ def test_both_at_once(train, one_process):
     assert difference(one_process, both) < TOLERANCE
 
 
+def test_two_processes_refine_as_one_does(train):
+    refine = ["--refine", "--init", tiny_training.ROOT / "weights"]
+    one = train("refined", "--batch", 4, *refine)
+    two = train("refined by two", "--batch", 2, *refine, processes=2)
+    assert difference(one, two) < TOLERANCE
+
+
 @pytest.mark.parametrize("sabotage", ["no-sum", "same-data"])
 def test_the_tolerance_tells_a_wrong_gradient_or_batch(train, one_process, sabotage):
     wrong = train(sabotage, "--batch", 2, processes=2, sabotage=sabotage)

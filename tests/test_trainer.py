@@ -255,6 +255,18 @@ def test_a_missing_compiler_is_said_before_the_first_step(tmp_path, labels, monk
         trainer(tmp_path, None, labels, steps=1, compile=True)
 
 
+@torch.no_grad()
+def test_refinement_teaches_mirrored_answers_to_mirrored_slices(tmp_path, dataset):
+    objective = trainer(tmp_path, dataset, refine=True, steps=1).objective
+    share = Share.deal(9, 0, 2, 1)[0]
+    images, mask, _ = objective.draw(share, 32, objective.read_real(share)).real["T2"]
+    taught = objective._taught("T1", images, mask)
+    mirrored = objective._taught("T1", images.flip(-1), mask.flip(-1)).flip(-1)
+    assert (mirrored - taught).abs().max() < 1e-4
+    teacher = objective.teacher["T1"]
+    assert (teacher(images.flip(-1)).flip(-1) - teacher(images)).abs().max() > 1e-3
+
+
 def test_refinement_learns_its_changed_answers_and_resumes_to_the_last_bit(tmp_path, dataset):
     start = trainer(tmp_path / "start", dataset, steps=1).ema
 

@@ -6,13 +6,25 @@ __version__ = "0.4.0"
 CONTRASTS = ("T1", "T2")
 # The given contrast for a wanted one, and the reverse; T1 → T2 comes first in reports.
 OTHER = {"T2": "T1", "T1": "T2"}
-__all__ = ["CONTRASTS", "OTHER", "ReadError", "Translator", "Volume", "__version__", "read_volume"]
+__all__ = [
+    "CONTRASTS",
+    "OTHER",
+    "InputCheck",
+    "ReadError",
+    "Translator",
+    "Volume",
+    "__version__",
+    "open_files",
+    "read_volume",
+]
 
 _HOMES = {
+    "InputCheck": "checks",
     "Translator": "translate",
-    "ReadError": "volume",
-    "Volume": "volume",
-    "read_volume": "volume",
+    "ReadError": "reading.volume",
+    "Volume": "reading.volume",
+    "read_volume": "reading.read",
+    "open_files": "reading.series",
 }
 
 

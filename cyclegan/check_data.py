@@ -15,9 +15,10 @@ from cyclegan.checks import KINDS, SIZE, frame_slice
 from cyclegan.data import SliceDataset
 from cyclegan.negatives import draw_negative, mosaic
 from cyclegan.phantom import draw_slice, draw_volume
+from cyclegan.reading.read import read_volume
+from cyclegan.reading.volume import ReadError
 from cyclegan.simulate import Simulator
 from cyclegan.tissues import TISSUES, Tissue, read_label_maps
-from cyclegan.volume import ReadError, read_volume
 
 # Labels that only the input check knows.
 VESSEL, SINUS, LESION = 620, 621, 622

@@ -20,7 +20,8 @@ import numpy as np
 from cyclegan.checkpoint import CheckpointError
 from cyclegan.checks import INNER, KINDS, LABELS, InputCheck, frame_slice, group
 from cyclegan.preprocess import head_mask, scale_intensity
-from cyclegan.volume import ReadError, read_volume
+from cyclegan.reading.read import read_volume
+from cyclegan.reading.volume import ReadError
 
 EDGES = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)  # of the confidence bins
 

@@ -17,9 +17,9 @@ from cyclegan.checkpoint import CheckpointError
 from cyclegan.derived import derived_dicom
 from cyclegan.export import labelled_png, nifti
 from cyclegan.provenance import CAVEAT, provenance, synthetic_label
-from cyclegan.series import open_files
+from cyclegan.reading.series import open_files
+from cyclegan.reading.volume import ReadError, Volume, file_head, file_kind
 from cyclegan.translate import BATCH, Translator
-from cyclegan.volume import ReadError, Volume, file_head, file_kind
 
 # Endings that say what a file is; names such as 1.2.840.113619.2 have none of them and stay whole.
 _ENDINGS = (

@@ -17,8 +17,9 @@ from cyclegan import __version__
 from cyclegan.file_summary import FileSummary, summarise_file
 from cyclegan.framed_slices import frame_slices
 from cyclegan.preprocess import scale_intensity
+from cyclegan.reading.read import parts, read_volume
+from cyclegan.reading.volume import ReadError
 from cyclegan.slice_cache import SliceCache
-from cyclegan.volume import ReadError, parts, read_volume
 
 AHEAD = min(4, os.cpu_count() or 1)  # threads; each may hold a volume and its copies, 1/4 GB
 
@@ -154,7 +155,7 @@ def file_digest(path: Path) -> str:
 
     Raises:
         OSError: the file cannot be opened.
-        ReadError: as `volume.parts`.
+        ReadError: as `read.parts`.
     """
     total = hashlib.sha256()
     for part in parts(path):

@@ -27,7 +27,7 @@ from cyclegan.deidentify import code_item, copied, patient_and_study, removed
 from cyclegan.placement import in_source_grid
 from cyclegan.provenance import SOFTWARE, Provenance, synthetic_label
 from cyclegan.reading import dicom_frames
-from cyclegan.volume import Volume
+from cyclegan.reading.volume import Volume
 
 # Stored value of a 1.0. Fourteen bits, where scanners store twelve; and whole numbers without a
 # slope, since many viewers move the window in steps of 1.

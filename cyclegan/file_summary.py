@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from cyclegan.preprocess import Frame, head_mask
-from cyclegan.volume import Volume
+from cyclegan.reading.volume import Volume
 
 BINS = 32  # of the intensity histograms
 EXAMPLES, TILE = 8, 96  # slices in an example strip, and their side in pixels

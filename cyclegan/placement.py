@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 
-from cyclegan.volume import Volume
+from cyclegan.reading.volume import Volume
 
 
 def in_source_grid(

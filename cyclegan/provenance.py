@@ -11,8 +11,8 @@ import numpy as np
 from cyclegan import OTHER, __version__
 
 if TYPE_CHECKING:  # torch is slow to import, and the type suffices here
+    from cyclegan.reading.volume import Volume
     from cyclegan.translate import Translator
-    from cyclegan.volume import Volume
 
 SOFTWARE = "cyclegan-t1t2"
 CAVEAT = "Research demo, not for diagnosis: synthetic images can miss or invent findings."

@@ -16,7 +16,7 @@ from cyclegan.metrics import head_mask, mae, psnr, ssim
 from cyclegan.preprocess import Scale
 
 if TYPE_CHECKING:
-    from cyclegan.volume import Volume
+    from cyclegan.reading.volume import Volume
 
 MIN_OVERLAP = 0.05  # share of the source's voxels that the truth must cover
 MIN_HEAD_PIXELS = 200  # fewer in common, and the scores of a slice say nothing

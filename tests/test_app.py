@@ -25,7 +25,7 @@ from cyclegan import ReadError, Translator
 from cyclegan.calibration import Calibration
 from cyclegan.checkpoint import CheckpointError
 from cyclegan.checks import LABELS, Assessment, InputCheck
-from cyclegan.volume import Volume
+from cyclegan.reading.volume import Volume
 from cyclegan.web import answers, limits, panels
 from cyclegan.web.controls import (
     after_direction,

@@ -16,8 +16,8 @@ from cyclegan.checkpoint import CheckpointError
 from cyclegan.checks import CONFIG, LABELS, WEIGHTS, InputCheck, inner_slices
 from cyclegan.negatives import DRAWERS, draw_negative, text_page
 from cyclegan.phantom import draw_slice
+from cyclegan.reading.read import read_volume
 from cyclegan.simulate import simulate_pair
-from cyclegan.volume import read_volume
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "data"

@@ -22,8 +22,9 @@ from pydicom.uid import (
 
 from cyclegan.reading import dicom_decode
 from cyclegan.reading.dicom_parse import codestream_size
-from cyclegan.series import open_files
-from cyclegan.volume import ORIENTATION_UNKNOWN, ReadError, read_volume
+from cyclegan.reading.read import read_volume
+from cyclegan.reading.series import open_files
+from cyclegan.reading.volume import ORIENTATION_UNKNOWN, ReadError
 
 READERS = Path(__file__).parents[1] / "../shared/data/readers"
 

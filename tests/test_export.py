@@ -20,7 +20,7 @@ from pydicom.data import get_testdata_file
 from cyclegan import __version__
 from cyclegan.export import MIN_PNG_SIDE, labelled_png, nifti, provenance, result_zip
 from cyclegan.provenance import CAVEAT, Provenance
-from cyclegan.volume import read_volume
+from cyclegan.reading.read import read_volume
 
 READERS = Path(__file__).parents[1] / "../shared/data/readers"
 LABEL = "SYNTHETIC T2 from T1 - not for diagnosis"

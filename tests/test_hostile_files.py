@@ -27,7 +27,8 @@ from intact_files import dicom_bytes, intact_files
 from PIL import Image
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from cyclegan.volume import MAX_PIXELS, MAX_VOXELS, ReadError, read_volume
+from cyclegan.reading.read import read_volume
+from cyclegan.reading.volume import MAX_PIXELS, MAX_VOXELS, ReadError
 
 FILES = intact_files()
 FAMILIES = sorted(FILES)
@@ -43,8 +44,9 @@ from pathlib import Path
 import numpy as np
 from cyclegan.reading import tiff  # what they need is loaded before memory is capped
 from cyclegan.reading import dicom, nifti, raster
-from cyclegan.series import open_files
-from cyclegan.volume import ReadError, read_volume
+from cyclegan.reading.series import open_files
+from cyclegan.reading.read import read_volume
+from cyclegan.reading.volume import ReadError
 
 def opened(path):
     selection = open_files([path])

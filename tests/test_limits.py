@@ -24,11 +24,12 @@ from server_process import Tab, run_to_its_end
 
 import app
 from cyclegan.checkpoint import export_weights, file_sha256
-from cyclegan.deadline import TimeLimitExceeded, time_limit
 from cyclegan.networks import UNetGenerator
 from cyclegan.reading import dicom_decode
-from cyclegan.series import open_files
-from cyclegan.volume import Volume, read_volume
+from cyclegan.reading.deadline import TimeLimitExceeded, time_limit
+from cyclegan.reading.read import read_volume
+from cyclegan.reading.series import open_files
+from cyclegan.reading.volume import Volume
 from cyclegan.web import limits
 from cyclegan.web.outbox import Outbox, Parcel
 from cyclegan.web.page import Page

@@ -14,7 +14,8 @@ import pytest
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff, ornt_transform
 from nibabel.testing import data_path
 
-from cyclegan.volume import ORIENTATION_UNKNOWN, ReadError, read_volume
+from cyclegan.reading.read import read_volume
+from cyclegan.reading.volume import ORIENTATION_UNKNOWN, ReadError
 
 READERS = Path(__file__).parents[1] / "../shared/data/readers"
 SHAPE = (36, 40, 44)
@@ -270,7 +271,7 @@ def test_memory_stays_at_the_result_and_little_more(tmp_path, name):
     code = """
 import sys
 from cyclegan.peak_memory import peak_bytes
-from cyclegan.volume import read_volume
+from cyclegan.reading.read import read_volume
 read_volume(sys.argv[1])
 before = peak_bytes()
 size = read_volume(sys.argv[2]).pixels.nbytes

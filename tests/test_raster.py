@@ -12,7 +12,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from cyclegan.volume import ORIENTATION_UNKNOWN, ReadError, read_volume
+from cyclegan.reading.read import read_volume
+from cyclegan.reading.volume import ORIENTATION_UNKNOWN, ReadError
 
 
 @pytest.fixture
@@ -258,7 +259,7 @@ def test_images_without_content_are_refused(tmp_path, values, reason):
 
 
 def test_torch_is_not_imported_for_ordinary_files():
-    modules = "cyclegan.volume, cyclegan.reading.raster, cyclegan.reading.tiff"
+    modules = "cyclegan.reading.volume, cyclegan.reading.raster, cyclegan.reading.tiff"
     code = f"import sys, {modules}; print('torch' in sys.modules)"
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True

@@ -15,8 +15,9 @@ from dicom_files import CORONAL, SAGITTAL, axial_series, enhanced, mr_image, sav
 from PIL import Image
 from pydicom.uid import generate_uid
 
-from cyclegan.series import open_files
-from cyclegan.volume import ReadError, read_volume
+from cyclegan.reading.read import read_volume
+from cyclegan.reading.series import open_files
+from cyclegan.reading.volume import ReadError
 
 READERS = Path(__file__).parents[1] / "../shared/data/readers"
 AFFINE = np.diag([-1.0, -1, 2, 1])

@@ -9,8 +9,8 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from cyclegan import Translator
+from cyclegan.reading.volume import Volume
 from cyclegan.truth import match
-from cyclegan.volume import Volume
 from cyclegan.web import panels
 from cyclegan.web.page import Page
 from cyclegan.web.session import Session

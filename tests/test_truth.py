@@ -7,8 +7,9 @@ import pytest
 from scipy import ndimage
 
 from cyclegan.metrics import slice_scores
+from cyclegan.reading.read import read_volume
+from cyclegan.reading.volume import Volume
 from cyclegan.truth import TruthError, match, true_error
-from cyclegan.volume import Volume, read_volume
 
 NIFTI = Path(__file__).parents[2] / "shared" / "data" / "readers" / "nifti"
 

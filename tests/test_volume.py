@@ -10,7 +10,8 @@ import pytest
 from dicom_files import mr_image
 from intact_files import ENCODERS, compressed, dicom_bytes, intact_files, picture
 
-from cyclegan.volume import ReadError, read_volume
+from cyclegan.reading.read import read_volume
+from cyclegan.reading.volume import ReadError
 
 FILES = intact_files()
 FAMILIES = sorted(FILES)
@@ -67,7 +68,7 @@ def test_missing_file_folder_and_oversized_file(tmp_path, monkeypatch):
         read_volume(tmp_path)
     path = tmp_path / "large.png"
     path.write_bytes(FILES["png"])
-    monkeypatch.setattr("cyclegan.volume.MAX_FILE_BYTES", 100)
+    monkeypatch.setattr("cyclegan.reading.volume.MAX_FILE_BYTES", 100)
     with pytest.raises(ReadError, match=r"^large\.png: "):
         read_volume(str(path))
 

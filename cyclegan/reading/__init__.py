@@ -1,1 +1,1 @@
-"""Readers of single file formats; `cyclegan.volume` and `cyclegan.series` are the way in."""
+"""Any file or drop of files becomes a `Volume`, or one sentence."""

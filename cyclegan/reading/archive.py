@@ -8,8 +8,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from cyclegan.deadline import check_time
-from cyclegan.volume import MAX_FILE_BYTES, ZIP_MAGIC, ReadError, damage_refused, file_head
+from cyclegan.reading.deadline import check_time
+from cyclegan.reading.volume import MAX_FILE_BYTES, ZIP_MAGIC, ReadError, damage_refused, file_head
 
 MAX_ENTRIES = 10_000
 MAX_DIRECTORY_BYTES = 4 * 2**20  # of an archive's list of entries, before it is parsed

@@ -10,13 +10,19 @@ from typing import BinaryIO
 import numpy as np
 import pydicom
 
-from cyclegan.deadline import check_time
 from cyclegan.reading import dicom_decode, dicom_frames, dicom_values
+from cyclegan.reading.deadline import check_time
 from cyclegan.reading.dicom_frames import Stack
 from cyclegan.reading.dicom_parse import parse, quiet
 from cyclegan.reading.geometry import turn_for_reading
 from cyclegan.reading.header_contrast import contrast_from_header
-from cyclegan.volume import ORIENTATION_UNKNOWN, DicomSource, ReadError, Volume, check_claimed_size
+from cyclegan.reading.volume import (
+    ORIENTATION_UNKNOWN,
+    DicomSource,
+    ReadError,
+    Volume,
+    check_claimed_size,
+)
 
 _OTHER_MODALITIES = frozenset(
     ["CR", "CT", "DX", "ES", "IO", "MG", "NM", "OPT", "PT", "PX", "RF", "RTDOSE", "SEG", "US", "XA"]

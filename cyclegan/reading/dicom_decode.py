@@ -21,7 +21,7 @@ import numpy as np
 import pydicom
 from pydicom.pixels import iter_pixels
 
-from cyclegan.deadline import TimeLimitExceeded, check_time, time_left
+from cyclegan.reading.deadline import TimeLimitExceeded, check_time, time_left
 
 # All that decoding needs (PS3.3 C.7.6.3); the rest, the patient's name too, stays here.
 _NEEDED = (

@@ -16,9 +16,9 @@ from pydicom.filereader import read_dataset, read_preamble
 from pydicom.pixels import get_decoder
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
 
-from cyclegan.deadline import check_time
 from cyclegan.reading import dicom_frames
-from cyclegan.volume import MAX_VOXELS, ReadError, check_claimed_size
+from cyclegan.reading.deadline import check_time
+from cyclegan.reading.volume import MAX_VOXELS, ReadError, check_claimed_size
 
 MAX_INFLATED_BYTES = 2 * MAX_VOXELS  # of a deflated data set: 16 bits for each voxel
 

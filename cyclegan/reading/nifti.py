@@ -18,9 +18,9 @@ import nibabel as nib
 import numpy as np
 from nibabel.orientations import io_orientation
 
-from cyclegan.deadline import check_time
+from cyclegan.reading.deadline import check_time
 from cyclegan.reading.geometry import is_usable, spacing_of, turn_for_reading
-from cyclegan.volume import (
+from cyclegan.reading.volume import (
     MAX_FILE_BYTES,
     MIN_SIDE,
     ORIENTATION_UNKNOWN,

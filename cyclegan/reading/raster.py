@@ -10,7 +10,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
-from cyclegan.volume import ORIENTATION_UNKNOWN, ReadError, Volume, check_claimed_size
+from cyclegan.reading.volume import ORIENTATION_UNKNOWN, ReadError, Volume, check_claimed_size
 
 MAX_CHANNEL_SPREAD = 0.08  # of the brightest value; JPEG's chroma noise stays below it
 MAX_COLOURED_SHARE = 0.01  # of the pixels; a few coloured marks on a screenshot are tolerated

@@ -14,9 +14,9 @@ import numpy as np
 import tifffile
 from PIL import Image
 
-from cyclegan.deadline import check_time
+from cyclegan.reading.deadline import check_time
 from cyclegan.reading.raster import apply_exif_orientation, decode, grey, slices_without_geometry
-from cyclegan.volume import ReadError, Volume, check_claimed_size
+from cyclegan.reading.volume import ReadError, Volume, check_claimed_size
 
 _CHANNELS_LAST = {"YX": "YX", "YXS": "YXS", "SYX": "YXS"}
 # Number types that Pillow decodes from compressed files without loss: (type, many channels?).

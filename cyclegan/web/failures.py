@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import Any
 
-from cyclegan.volume import ReadError
+from cyclegan.reading.volume import ReadError
 from cyclegan.web.session import ReaderError
 from cyclegan.web.status import status
 from cyclegan.web.work import Step

@@ -1,6 +1,6 @@
 """Every limit of the page and its API, with its reason; nothing else in `web` sets one.
 
-Those of a file's content hold for the command line, too, and come from `cyclegan.volume`. The
+Those of a file's content hold for the command line, too, and come from `reading/volume.py`. The
 others are for a free host with two cores and 16 GB that serves strangers. Whoever meets a limit
 gets one sentence that names it and a way out: here where it has no more to tell, else where the
 limit is kept.
@@ -8,7 +8,7 @@ limit is kept.
 
 from __future__ import annotations
 
-from cyclegan.volume import MAX_FILE_BYTES, MAX_PIXELS, MAX_VOXELS
+from cyclegan.reading.volume import MAX_FILE_BYTES, MAX_PIXELS, MAX_VOXELS
 
 MIB = 2**20
 

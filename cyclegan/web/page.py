@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cyclegan import CONTRASTS
 from cyclegan.calibration import Calibration
+from cyclegan.reading.volume import ReadError
 from cyclegan.truth import TruthError, match
-from cyclegan.volume import ReadError
 from cyclegan.web import answers, limits, panels
 from cyclegan.web.examples import EXAMPLES, example_volume
 from cyclegan.web.findings import second_look
@@ -31,9 +31,9 @@ from cyclegan.web.work import Step, in_line, whole, within
 
 if TYPE_CHECKING:
     from cyclegan.checks import Assessment, InputCheck
-    from cyclegan.series import Selection
+    from cyclegan.reading.series import Selection
+    from cyclegan.reading.volume import Volume
     from cyclegan.translate import Translator
-    from cyclegan.volume import Volume
     from cyclegan.web.answers import Saved
 
 

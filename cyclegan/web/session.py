@@ -25,10 +25,10 @@ from cyclegan.web.turns import Rank
 
 if TYPE_CHECKING:
     from cyclegan.checks import Assessment
-    from cyclegan.series import Selection
+    from cyclegan.reading.series import Selection
+    from cyclegan.reading.volume import Volume
     from cyclegan.translate import Prepared
     from cyclegan.truth import Truth
-    from cyclegan.volume import Volume
     from cyclegan.web.turns import SharedModel, Turn
 
 _keys = itertools.count(1)

@@ -11,7 +11,7 @@ from concurrent.futures import CancelledError, Future
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from cyclegan.deadline import TimeLimitExceeded, time_left
+from cyclegan.reading.deadline import TimeLimitExceeded, time_left
 
 if TYPE_CHECKING:  # torch is slow to import, and the types suffice here
     import numpy as np

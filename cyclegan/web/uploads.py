@@ -10,8 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cyclegan.series import Selection, open_files
-from cyclegan.volume import Volume, read_volume
+from cyclegan.reading.read import read_volume
+from cyclegan.reading.series import Selection, open_files
+from cyclegan.reading.volume import Volume
 from cyclegan.web import limits
 from cyclegan.web.session import ReaderError
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from cyclegan.deadline import TimeLimitExceeded, time_limit
+from cyclegan.reading.deadline import TimeLimitExceeded, time_limit
 from cyclegan.web import limits
 from cyclegan.web.answers import batches
 from cyclegan.web.session import ReaderError

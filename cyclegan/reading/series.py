@@ -15,18 +15,18 @@ from pathlib import Path
 
 import pydicom
 
-from cyclegan.deadline import check_time
 from cyclegan.reading import dicom, nifti
 from cyclegan.reading.archive import Member, members_of
+from cyclegan.reading.deadline import check_time
+from cyclegan.reading.decode import decoded
 from cyclegan.reading.dicom_frames import Frame, Stack, frames_of, stacks
 from cyclegan.reading.dicom_parse import parse, quiet
 from cyclegan.reading.geometry import plane_of
-from cyclegan.volume import (
+from cyclegan.reading.volume import (
     ReadError,
     Volume,
     checked,
     damage_refused,
-    decoded,
     file_kind,
     is_nifti,
     split_name,

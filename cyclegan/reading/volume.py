@@ -1,20 +1,17 @@
-"""One way in: any supported image file becomes a `Volume`, anything else a `ReadError`.
+"""What all readers share: `Volume`, `ReadError`, the limits, and what kind a file is.
 
 The content of a file decides what it is, never its name. Sizes that a header claims are checked
-against the caps below before anything is decoded or allocated. Reading writes nothing to disk.
+against the caps below before anything is decoded or allocated.
 """
 
 from __future__ import annotations
 
 import contextlib
-import glob
-import os
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,16 +26,6 @@ MIN_SIDE = 32  # pixels; below this no anatomy can be told
 ZIP_MAGIC = b"PK\x03\x04"
 SUPPORTED = "DICOM, NIfTI (.nii, .nii.gz), PNG, JPEG, TIFF or BMP"
 ORIENTATION_UNKNOWN = "The file does not say how the slice lies: orientation unknown."
-
-# What a file of a given kind is called in messages, and the module of this package that reads it.
-_READERS = {
-    "DICOM": "dicom",
-    "NIfTI": "nifti",
-    "PNG": "raster",
-    "JPEG": "raster",
-    "BMP": "raster",
-    "TIFF": "tiff",
-}
 
 
 class ReadError(ValueError):
@@ -95,38 +82,6 @@ class Volume:
     dicom: DicomSource | None = None
 
 
-def read_volume(path: str | os.PathLike[str]) -> Volume:
-    """Read a DICOM, NIfTI, Analyze, PNG, JPEG, TIFF or BMP file into a `Volume`.
-
-    The other half of an .hdr/.img pair is looked for beside the one that is named. A zip archive
-    is read if it holds one volume or series; `series.open_files` offers a choice of several.
-
-    Raises:
-        ReadError: the file is missing, is none of these, is damaged, holds colour, is constant,
-            smaller than `MIN_SIDE` or larger than the caps of this module, or holds several
-            volumes. No other exception leaves this function.
-    """
-    path = Path(path)
-    head = file_head(path)
-    if head[:4] != ZIP_MAGIC:
-        header, image = _pair(path, head)
-        try:
-            with header.open("rb") as stream, (image or header).open("rb") as pixels:
-                return decoded(stream, path.name, image=pixels if image else None)
-        except OSError as error:
-            raise ReadError(f"{path.name}: it cannot be opened ({error.strerror}).") from error
-    from cyclegan.series import open_files
-
-    selection = open_files([path])
-    if len(selection.choices) > 1:
-        raise ReadError(
-            f"{path.name}: the archive holds {len(selection.choices)} images or series "
-            f"({'; '.join(selection.choices[:3])}{' ...' * (len(selection.choices) > 3)}); "
-            "unpack it and choose one."
-        )
-    return replace(selection.read(0), name=path.name)
-
-
 def file_head(path: Path) -> bytes:
     """The first kilobyte of a file of acceptable size.
 
@@ -151,27 +106,6 @@ def file_head(path: Path) -> bytes:
     return head
 
 
-def decoded(stream: BinaryIO, name: str, *, image: BinaryIO | None = None, **which) -> Volume:
-    """Read one volume from a seekable stream.
-
-    Args:
-        stream: at its start; the .hdr where the file is half of a pair.
-        name: file name for messages and for the volume.
-        image: the .img of a pair.
-        which: what of the file is wanted, as the reader of its kind takes it.
-
-    Raises:
-        ReadError: as for `read_volume`.
-    """
-    kind = file_kind(stream.read(1024), name)
-    stream.seek(0)
-    if kind == "NIfTI" and image is not None:
-        which["image"] = image
-    with damage_refused(name, kind):
-        reader = import_module(f"{__package__}.reading.{_READERS[kind]}")
-        return checked(reader.read(stream, name, **which))
-
-
 @contextlib.contextmanager
 def damage_refused(name: str, kind: str) -> Iterator[None]:
     """Turn what decoders raise on damaged bytes, which is anything at all, into a `ReadError`."""
@@ -184,30 +118,6 @@ def damage_refused(name: str, kind: str) -> Iterator[None]:
             f"{name}: the {kind} file is damaged or truncated and cannot be decoded; "
             "export or copy it again."
         ) from error
-
-
-def parts(path: Path) -> tuple[Path, ...]:
-    """The files that `read_volume(path)` decodes: both halves of an .hdr/.img pair, else the one.
-
-    Raises:
-        ReadError: a file with one of these two extensions is missing or cannot be opened.
-    """
-    if split_name(path.name)[1] not in (".hdr", ".img"):
-        return (path,)
-    header, image = _pair(path, file_head(path))
-    return (header, image) if image else (path,)
-
-
-def _pair(path: Path, head: bytes) -> tuple[Path, Path | None]:
-    """The header and the image of a pair as far as they lie side by side, else (path, None)."""
-    stem, suffix = split_name(path.name)
-    wanted = {".hdr": ".img", ".img": ".hdr"}.get(suffix)
-    if wanted is None or (suffix == ".img" and is_nifti(head)):
-        return path, None
-    for other in sorted(path.parent.glob(f"{glob.escape(stem)}.*")):
-        if split_name(other.name) == (stem, wanted):
-            return (path, other) if suffix == ".hdr" else (other, path)
-    return path, None
 
 
 def split_name(name: str) -> tuple[str, str]:

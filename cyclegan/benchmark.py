@@ -29,7 +29,7 @@ from cyclegan.checkpoint import WEIGHTS
 from cyclegan.networks import ResnetGenerator
 from cyclegan.phantom import draw_slice
 from cyclegan.simulate import simulate_pair
-from cyclegan.translate import Translator
+from cyclegan.translator import Translator
 
 SIDES = (256, 512)  # pixels of the square input
 WARM_UP = 2  # calls that are not counted: the first ones allocate and choose kernels

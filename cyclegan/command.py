@@ -19,7 +19,7 @@ from cyclegan.export import labelled_png, nifti
 from cyclegan.provenance import CAVEAT, provenance, synthetic_label
 from cyclegan.reading.series import open_files
 from cyclegan.reading.volume import ReadError, Volume, file_head, file_kind
-from cyclegan.translate import BATCH, Translator
+from cyclegan.translator import BATCH, Translator
 
 # Endings that say what a file is; names such as 1.2.840.113619.2 have none of them and stay whole.
 _ENDINGS = (
@@ -239,7 +239,10 @@ def write_results(
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
     name = target.name.removesuffix(".nii.gz")
-    origin, label = provenance(volume, translator, to), synthetic_label(to)
+    origin, label = (
+        provenance(volume, translator.version, translator.checksum, to),
+        synthetic_label(to),
+    )
     if volume.dicom is not None:
         files, removed = derived_dicom(
             translated, volume, to=to, provenance=origin, keep_identity=keep_identity
@@ -289,3 +292,7 @@ def _sentence(job: Job, error: Exception) -> str:
         return str(error)
     reason = getattr(error, "strerror", None) or "there is not enough memory"
     return f"{job.files[0].name}: its result could not be made ({reason})"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

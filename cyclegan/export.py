@@ -19,7 +19,6 @@ from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 from cyclegan.derived import derived_dicom
 from cyclegan.placement import in_source_grid
 from cyclegan.provenance import CAVEAT, Provenance, synthetic_label
-from cyclegan.provenance import provenance as provenance  # with the writers that ask for it
 from cyclegan.reading.volume import Volume
 
 MIN_PNG_SIDE = 512  # shorter pictures are enlarged, or the label would be wider than the slice

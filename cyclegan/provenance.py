@@ -12,7 +12,6 @@ from cyclegan import OTHER, __version__
 
 if TYPE_CHECKING:  # torch is slow to import, and the type suffices here
     from cyclegan.reading.volume import Volume
-    from cyclegan.translate import Translator
 
 SOFTWARE = "cyclegan-t1t2"
 CAVEAT = "Research demo, not for diagnosis: synthetic images can miss or invent findings."
@@ -56,12 +55,18 @@ class Provenance:
         return "; ".join(f"{name}: {value}" for name, value in self.lines().items())
 
 
-def provenance(volume: Volume, translator: Translator, to: str) -> Provenance:
-    """Provenance of the translation of `volume` into `to`, "T1" or "T2"."""
+def provenance(volume: Volume, version: str, checksum: str, to: str) -> Provenance:
+    """Provenance of the translation of `volume` into `to`, "T1" or "T2".
+
+    Args:
+        volume: the source.
+        version, checksum: of the weights, as `Translator` names them.
+        to: the wanted contrast.
+    """
     pixels = np.ascontiguousarray(volume.pixels, dtype="<f4")
     return Provenance(
-        model_version=translator.version,
-        checksum=translator.checksum,
+        model_version=version,
+        checksum=checksum,
         direction=f"{OTHER[to]} to {to}",
         source_sha256=hashlib.sha256(pixels).hexdigest(),
         software_version=__version__,

@@ -16,7 +16,7 @@ from cyclegan.evaluate import BASELINES, Predictor, evaluate
 from cyclegan.metrics import slice_scores
 from cyclegan.pairs import load_pairs, to_unit
 from cyclegan.runlog import EVALUATION, MODEL, write_json
-from cyclegan.translate import Translator
+from cyclegan.translator import Translator
 
 EVERY = 3  # pair that validation takes while training runs
 WORST = 6  # cases that are drawn

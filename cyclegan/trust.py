@@ -15,7 +15,7 @@ from scipy import ndimage
 from cyclegan import OTHER
 from cyclegan.metrics import foreground, mae, ssim, structure_agreement
 from cyclegan.preprocess import Frame, Scale
-from cyclegan.translate import CycleResult, Prepared
+from cyclegan.translator import CycleResult, Prepared
 
 Translate = Callable[..., np.ndarray]  # `Translator.translate`, or one that waits for its turn
 

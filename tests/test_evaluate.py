@@ -11,7 +11,7 @@ from cyclegan import evaluate as evaluation
 from cyclegan.checkpoint import file_sha256
 from cyclegan.evaluate import BASELINES, evaluate, format_table
 from cyclegan.pairs import PairsError, load_pairs
-from cyclegan.translate import Translator
+from cyclegan.translator import Translator
 
 SHARED = Path(__file__).parents[2] / "shared"
 SCORES = ("ssim", "psnr", "mae", "gcc", "full_ssim", "full_psnr")

@@ -19,7 +19,7 @@ from cyclegan.sharing import Share
 from cyclegan.simulate import Simulator, simulate_pair
 from cyclegan.trainer import Trainer
 from cyclegan.training_state import networks_of
-from cyclegan.translate import Translator
+from cyclegan.translator import Translator
 
 FLOAT32 = ["--precision", "no"]  # one process has one precision, and the other tests use this
 TINY = {

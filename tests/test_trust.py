@@ -6,7 +6,7 @@ from scipy import ndimage
 
 from cyclegan import trust
 from cyclegan.preprocess import Frame
-from cyclegan.translate import CycleResult
+from cyclegan.translator import CycleResult
 
 
 def anatomy(seed=0, size=96):

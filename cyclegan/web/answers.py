@@ -12,7 +12,7 @@ import numpy as np
 from cyclegan import CONTRASTS
 from cyclegan.derived import derived_dicom
 from cyclegan.export import labelled_png, nifti, result_zip
-from cyclegan.provenance import CAVEAT, provenance, synthetic_label
+from cyclegan.provenance import CAVEAT, synthetic_label
 from cyclegan.truth import TruthError, match
 from cyclegan.web.findings import slice_findings, slice_true_error
 from cyclegan.web.limits import API_VOXELS, WHOLE_VOXELS
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from cyclegan.calibration import Calibration
     from cyclegan.reading.volume import Volume
-    from cyclegan.translate import CycleResult
+    from cyclegan.translator import CycleResult
     from cyclegan.web.turns import SharedModel
 
 # Of a volume between two turns of the model. On a CPU four are no faster per slice than two
@@ -61,7 +61,7 @@ def png_file(
         window=(center, width),
         spacing=volume.spacing,
         provenance={
-            **provenance(volume, model.translator, to).lines(),
+            **session.provenance(model).lines(),
             "Window": f"center {center:.3f}, width {width:.3f}",
             "Caveat": CAVEAT,
         },
@@ -75,7 +75,7 @@ def nifti_file(session: Session, model: SharedModel, window: tuple[float, float]
     data = nifti(
         session.translated_volume(model),
         volume,
-        description=f"{synthetic_label(to)}. {CAVEAT} {provenance(volume, model.translator, to)}",
+        description=f"{synthetic_label(to)}. {CAVEAT} {session.provenance(model)}",
     )
     return Saved(Parcel(data, f"synthetic_{to}.nii.gz", "application/gzip"))
 
@@ -93,7 +93,7 @@ def dicom_file(session: Session, model: SharedModel, window: tuple[float, float]
         session.translated_volume(model),
         volume,
         to=to,
-        provenance=provenance(volume, model.translator, to),
+        provenance=session.provenance(model),
     )
     if len(files) == 1:
         return Saved(Parcel(files[0], f"synthetic_{to}.dcm", "application/dicom"), tuple(removed))
@@ -113,7 +113,7 @@ def everything_file(session: Session, model: SharedModel, window: tuple[float, f
         session.translated_volume(model),
         volume,
         to=to,
-        provenance=provenance(volume, model.translator, to),
+        provenance=session.provenance(model),
         window=window,
     )
     removed = () if volume.dicom is None else ("see README.txt in the zip",)

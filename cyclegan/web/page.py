@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from cyclegan.checks import Assessment, InputCheck
     from cyclegan.reading.series import Selection
     from cyclegan.reading.volume import Volume
-    from cyclegan.translate import Translator
+    from cyclegan.translator import Translator
     from cyclegan.web.answers import Saved
 
 

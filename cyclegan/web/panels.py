@@ -13,7 +13,7 @@ from cyclegan import OTHER
 if TYPE_CHECKING:
     from cyclegan.preprocess import Scale
     from cyclegan.reading.volume import Volume
-    from cyclegan.translate import CycleResult
+    from cyclegan.translator import CycleResult
     from cyclegan.truth import Truth
     from cyclegan.web.session import Session
     from cyclegan.web.turns import SharedModel

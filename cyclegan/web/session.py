@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cyclegan.provenance import Provenance, provenance
-from cyclegan.translate import CycleResult
+from cyclegan.translator import CycleResult
 from cyclegan.web.limits import SCAN_FINDINGS_BYTES, SCAN_RESULT_BYTES
 from cyclegan.web.notice import Notice, notice
 from cyclegan.web.turns import Rank
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from cyclegan.checks import Assessment
     from cyclegan.reading.series import Selection
     from cyclegan.reading.volume import Volume
-    from cyclegan.translate import Prepared
+    from cyclegan.translator import Prepared
     from cyclegan.truth import Truth
     from cyclegan.web.turns import SharedModel, Turn
 
@@ -144,7 +144,10 @@ class Session:
         """Of the result on screen; the pixels' checksum is worked out once."""
         to = self.to
         if to not in self._provenance:
-            self._provenance[to] = provenance(self.held(), model.translator, to)
+            translator = model.translator
+            self._provenance[to] = provenance(
+                self.held(), translator.version, translator.checksum, to
+            )
         return self._provenance[to]
 
     def kept_findings(

@@ -1,11 +1,7 @@
-"""Pixels in, pixels out: the only thing that the page, the command line and users need.
-
-python -m cyclegan.translate INPUT [INPUT ...] --to T2 --out DIR (the command is in `command`)
-"""
+"""Pixels in, pixels out: the only thing that the page, the command line and users need."""
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -187,9 +183,3 @@ def _checked(image: np.ndarray) -> np.ndarray:
     if not (np.issubdtype(image.dtype, np.number) or image.dtype == bool):
         raise ValueError(f"image of type {image.dtype}: expected real numbers")
     return image
-
-
-if __name__ == "__main__":
-    from cyclegan.command import main  # it needs this module
-
-    sys.exit(main())

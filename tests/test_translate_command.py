@@ -15,9 +15,9 @@ from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
-from cyclegan import command
+from cyclegan import translate as command
 from cyclegan.phantom import draw_volume
-from cyclegan.command import main, plan
+from cyclegan.translate import main, plan
 from cyclegan.translator import Translator
 
 AFFINE = np.diag([2.0, 2.0, 5.0, 1.0])

@@ -36,12 +36,13 @@ from tqdm import tqdm
 from cyclegan.checkpoint import load_weights, replace_file
 from cyclegan.config import TrainConfig
 from cyclegan.data import SliceDataset
-from cyclegan.hub import model_card, prepare_push, push, weights_folder
+from cyclegan.hub import weights_folder
 from cyclegan.interruption import Interrupted
 from cyclegan.inventory import take_inventory
 from cyclegan.networks import GENERATORS, UNetGenerator
 from cyclegan.phantom import draw_slice
 from cyclegan.precision import multiplies_bfloat16
+from cyclegan.publish import model_card, prepare_push, push
 from cyclegan.run_evaluation import final_evaluation, make_validation
 from cyclegan.run_report import write_report
 from cyclegan.runlog import DATA, record_run, write_json
@@ -214,7 +215,7 @@ def _record(
 ) -> None:
     """Write down for the report what only the start of a run knows."""
     out = Path(options.out)
-    record_run(out, config, accelerator, options.command)
+    record_run(out, dataclasses.asdict(config), accelerator, options.command)
     if options.resume and (out / DATA).is_file():
         return  # the same data as before
     data = take_inventory(

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-STEPS_PER_SECOND, DATA_WAIT = "steps_per_second", "data_wait"  # columns of the log
+from cyclegan.runlog import DATA_WAIT, STEPS_PER_SECOND
 
 
 class Pace:

@@ -22,17 +22,18 @@ from PIL import Image
 
 from cyclegan import OTHER
 from cyclegan.inventory import LOOKED_AT
-from cyclegan.pace import DATA_WAIT, STEPS_PER_SECOND
 from cyclegan.run_charts import curves, histograms
 from cyclegan.run_page import SCRIPT, STYLE, TEMPLATE
 from cyclegan.runlog import (
     DATA,
+    DATA_WAIT,
     EVALUATION,
     LOG,
     MODEL,
     REPORT,
     RUN,
     SAMPLES,
+    STEPS_PER_SECOND,
     VALIDATION,
     read_json,
 )

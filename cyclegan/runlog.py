@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import json
 import os
 import platform
@@ -23,9 +22,9 @@ from tqdm import tqdm
 
 from cyclegan import CONTRASTS, OTHER, __version__
 from cyclegan.checkpoint import replace_file
-from cyclegan.config import TrainConfig
 
 LOG, VALIDATION, SAMPLES = "log.csv", "validation.csv", "samples"
+STEPS_PER_SECOND, DATA_WAIT = "steps_per_second", "data_wait"  # columns of the log
 RUN, DATA, EVALUATION, REPORT = "run.json", "data.json", "evaluation.json", "report.html"
 MODEL = "this run"  # among the predictors of the final evaluation
 PACKAGES = ("torch", "accelerate", "numpy", "safetensors", "pydicom", "nibabel")
@@ -124,12 +123,14 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
     path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", "utf-8")
 
 
-def record_run(out: Path, config: TrainConfig, accelerator: Any, arguments: Sequence[str]) -> None:
+def record_run(
+    out: Path, config: dict[str, Any], accelerator: Any, arguments: Sequence[str]
+) -> None:
     """Write `out/run.json`: settings, versions, hardware, and each start of the run.
 
     Args:
         out: folder of the run; created when missing.
-        config: the settings.
+        config: the settings by name.
         accelerator: Accelerate's, for device, precision and processes.
         arguments: of the command line; absolute paths are cut to their last part, as the report may
             be handed on and says nothing about the machine's folders.
@@ -142,7 +143,7 @@ def record_run(out: Path, config: TrainConfig, accelerator: Any, arguments: Sequ
         "command": " ".join(["train.py", *map(_without_folders, arguments)]),
     }
     record = {
-        "config": dataclasses.asdict(config),
+        "config": config,
         "versions": {"cyclegan-t1t2": __version__, "python": platform.python_version()}
         | {name: version(name) for name in PACKAGES},
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else cpu,

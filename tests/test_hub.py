@@ -10,7 +10,7 @@ from huggingface_hub import ModelCard, constants
 
 import train
 from app import create_app
-from cyclegan import Translator, hub
+from cyclegan import Translator, hub, publish
 from cyclegan.checkpoint import CheckpointError
 from cyclegan.runlog import write_json
 
@@ -155,9 +155,9 @@ def run(export_tiny, tmp_path):
 
 def test_push_uploads_weights_card_and_report_and_loads_again(server, run, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", TOKEN)
-    hub.prepare_push(REPO)
+    publish.prepare_push(REPO)
     assert server.repositories[REPO].private
-    assert hub.push(REPO, run, hub.model_card(run, REPO)) == f"{server.address}/{REPO}"
+    assert publish.push(REPO, run, publish.model_card(run, REPO)) == f"{server.address}/{REPO}"
     files = server.repositories[REPO].files
     assert set(files) == {"config.json", "model.safetensors", "README.md", "report.html"}
     assert Translator.from_pretrained(REPO).size == 32  # with the token: it is private
@@ -176,7 +176,7 @@ def test_push_uploads_weights_card_and_report_and_loads_again(server, run, monke
 
 def test_a_card_without_pairs_claims_no_score(run):
     (run / "evaluation.json").unlink()
-    card = hub.model_card(run, REPO, license="mit")
+    card = publish.model_card(run, REPO, license="mit")
     assert card.data.eval_results is None
     assert card.data.license == "mit"
     assert "Not judged" in card.text
@@ -184,27 +184,27 @@ def test_a_card_without_pairs_claims_no_score(run):
 
 def test_no_token_and_no_rights_are_said_before_training(server, monkeypatch):
     with pytest.raises(CheckpointError, match="no Hub token on this machine"):
-        hub.prepare_push(REPO)
+        publish.prepare_push(REPO)
     monkeypatch.setenv("HF_TOKEN", "hf_expired")
     with pytest.raises(CheckpointError, match="the Hub refuses"):
-        hub.prepare_push(REPO)
+        publish.prepare_push(REPO)
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     for existing in (False, True):
         if existing:
             server.repositories["else/model"] = Repository()
         with pytest.raises(CheckpointError, match="else/model: the Hub refuses") as caught:
-            hub.prepare_push("else/model")
+            publish.prepare_push("else/model")
         assert "\n" not in str(caught.value)
     assert list(server.repositories) == ["else/model"]
     server.stop()
     with pytest.raises(CheckpointError, match=r"check the name, .* and the network"):
-        hub.prepare_push(REPO)
+        publish.prepare_push(REPO)
 
 
 def test_a_failed_upload_says_where_the_weights_are(server, run, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     with pytest.raises(CheckpointError, match=r"the upload failed .* the weights are in"):
-        hub.push("else/model", run, hub.model_card(run, "else/model"))
+        publish.push("else/model", run, publish.model_card(run, "else/model"))
     assert (run / "weights/README.md").is_file()
 
 

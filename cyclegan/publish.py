@@ -1,0 +1,166 @@
+"""A run's weights, model card and report to the Hugging Face Hub; `model/hub.py` gets them back."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import EvalResult, HfApi, ModelCard, ModelCardData, get_token
+from huggingface_hub.errors import HFValidationError, HTTPError
+
+from cyclegan import OTHER
+from cyclegan.checkpoint import CONFIG, WEIGHTS, CheckpointError
+from cyclegan.hub import OPTIONAL, brief
+from cyclegan.runlog import EVALUATION, MODEL, REPORT, read_json
+
+CARD = "README.md"
+
+
+def prepare_push(repo: str) -> None:
+    """Make sure that `push` will be allowed, before hours of training: token, name and rights.
+
+    The repository is created here when it does not exist, private: report and sample sheets show
+    training images, and making them public is a decision of its own.
+
+    Raises:
+        CheckpointError: no token, a bad name, no rights, or no network.
+    """
+    if get_token() is None:
+        raise CheckpointError(
+            f"--push-to-hub {repo}: no Hub token on this machine; log in with `hf auth login` or "
+            "set HF_TOKEN, then start again"
+        )
+    if repo.count("/") != 1:
+        raise CheckpointError(f'--push-to-hub {repo}: expected the form "user/model"')
+    api = HfApi()
+    try:
+        api.create_repo(repo, private=True, exist_ok=True)
+        # An existing repository of somebody else passes create_repo; only this needs its rights.
+        api.auth_check(repo, write=True)
+    except (HTTPError, HFValidationError, OSError) as error:
+        raise CheckpointError(
+            f"--push-to-hub {repo}: the Hub refuses ({brief(error)}); check the name, the token's "
+            "right to write, and the network"
+        ) from None
+
+
+def push(repo: str, run: str | Path, card: ModelCard) -> str:
+    """Upload the weights folder of a run, its model card and its report in one commit.
+
+    Args:
+        repo: "user/model"; see `prepare_push`.
+        run: folder of the run, with `weights/` and, when there is one, `report.html`.
+        card: as `model_card` makes it; also written to `weights/README.md`.
+
+    Returns:
+        Address of the repository.
+
+    Raises:
+        CheckpointError: the upload failed; the weights stay where they are.
+    """
+    folder = Path(run) / "weights"
+    card.save(folder / CARD)
+    if (Path(run) / REPORT).is_file():
+        shutil.copyfile(Path(run) / REPORT, folder / REPORT)
+    try:
+        commit = HfApi().upload_folder(
+            repo_id=repo,
+            folder_path=folder,
+            allow_patterns=[CONFIG, WEIGHTS, CARD, REPORT, *OPTIONAL],
+            commit_message="Weights, model card and report of a training run",
+        )
+    except (HTTPError, OSError) as error:
+        raise CheckpointError(
+            f"{repo}: the upload failed ({brief(error)}); the weights are in {folder}, send them "
+            f"with `hf upload {repo} {folder}`"
+        ) from None
+    return str(commit.repo_url)
+
+
+def model_card(run: str | Path, name: str, license: str = "other") -> ModelCard:
+    """The model card of a finished run, with its final evaluation as model-index metadata.
+
+    Args:
+        run: folder of the run; reads `weights/config.json` and, when there is one,
+            `evaluation.json`.
+        name: of the model; a Hub repository id as a rule.
+        license: Hub identifier; "other" where the training data decide.
+    """
+    run = Path(run)
+    config = json.loads((run / "weights" / CONFIG).read_text("utf-8"))
+    evaluation = read_json(run / EVALUATION)
+    data = ModelCardData(
+        license=license,
+        library_name="pytorch",
+        pipeline_tag="image-to-image",
+        tags=["medical-imaging", "mri", "cyclegan", "t1-t2-translation"],
+        model_name=name.rsplit("/", 1)[-1],
+        eval_results=_eval_results(evaluation) or None,
+    )
+    training = config["training"]
+    sources = ", ".join(training.get("sources", [])) or "simulated slices only"
+    text = f"""
+# {name}
+
+Two {config["generator"]} generators that turn an axial T1-weighted brain MRI slice into a synthetic
+T2-weighted one and back, trained unpaired for {training["steps"]} steps
+({training["minutes"]} minutes).
+
+**Research only. Not a medical device, not for diagnosis.** A generator can invent a lesion or erase
+one. A perfect cycle proves nothing about the translation.
+
+```python
+from cyclegan import Translator
+
+translator = Translator.from_pretrained("{name}")
+t2 = translator.translate(image, to="T2")  # (H, W), any real dtype -> float32 in [0, 1]
+```
+
+Training data: {sources}. SHA-256 of `{WEIGHTS}`: `{config["sha256"]}`
+
+{_scores_as_text(evaluation)}
+"""
+    return ModelCard(f"---\n{data.to_yaml()}\n---\n{text}")
+
+
+def _eval_results(evaluation: dict[str, Any] | None) -> list[EvalResult]:
+    """Means over the sources of the pairs, one entry per direction and score."""
+    if evaluation is None:
+        return []
+    names = {"ssim": "SSIM inside the head", "psnr": "PSNR inside the head (dB)"}
+    return [
+        EvalResult(
+            task_type="image-to-image",
+            task_name=f"{OTHER[to]} → {to} MRI translation",
+            # One dataset for each direction: results that share task and dataset are merged.
+            dataset_type="paired-slices",
+            dataset_name=f"{evaluation['slices']} paired slices of "
+            f"{len(evaluation['sources'])} sources, {OTHER[to]} → {to}",
+            dataset_config=f"{OTHER[to]}-to-{to}",
+            metric_type=metric,
+            metric_name=label,
+            metric_value=round(evaluation["predictors"][MODEL][to]["mean"][metric], 4),
+        )
+        for to in OTHER
+        for metric, label in names.items()
+    ]
+
+
+def _scores_as_text(evaluation: dict[str, Any] | None) -> str:
+    if evaluation is None:
+        return "Not judged on paired slices: no `--val` was given."
+    lines = [
+        f"Judged on {evaluation['slices']} paired slices, inside the head, mean over "
+        f"{len(evaluation['sources'])} sources (persons or studies):",
+        "",
+        "| | SSIM T1 → T2 | SSIM T2 → T1 | PSNR T1 → T2 | PSNR T2 → T1 |",
+        "|---|---|---|---|---|",
+    ]
+    for name, scores in evaluation["predictors"].items():
+        means = {to: scores[to]["mean"] for to in OTHER}
+        ssim = " | ".join(f"{means[to]['ssim']:.3f}" for to in OTHER)
+        psnr = " | ".join(f"{means[to]['psnr']:.1f} dB" for to in OTHER)
+        lines.append(f"| {name} | {ssim} | {psnr} |")
+    return "\n".join(lines)

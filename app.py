@@ -27,9 +27,9 @@ from starlette.requests import Request
 
 from cyclegan import Translator
 from cyclegan.calibration import Calibration
-from cyclegan.checkpoint import CheckpointError
 from cyclegan.checks import InputCheck
-from cyclegan.hub import weights_folder
+from cyclegan.model.checkpoint import CheckpointError
+from cyclegan.model.hub import weights_folder
 from cyclegan.web import failures, limits, memory, receiving
 from cyclegan.web.controls import (
     OF_OPENING,

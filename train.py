@@ -33,15 +33,15 @@ from accelerate.utils import broadcast
 from safetensors.torch import load_model, save_model
 from tqdm import tqdm
 
-from cyclegan.checkpoint import load_weights, replace_file
 from cyclegan.config import TrainConfig
 from cyclegan.data import SliceDataset
-from cyclegan.hub import weights_folder
 from cyclegan.interruption import Interrupted
 from cyclegan.inventory import take_inventory
-from cyclegan.networks import GENERATORS, UNetGenerator
+from cyclegan.model.checkpoint import load_weights, replace_file
+from cyclegan.model.hub import weights_folder
+from cyclegan.model.networks import GENERATORS, UNetGenerator
+from cyclegan.model.precision import multiplies_bfloat16
 from cyclegan.phantom import draw_slice
-from cyclegan.precision import multiplies_bfloat16
 from cyclegan.publish import model_card, prepare_push, push
 from cyclegan.run_evaluation import final_evaluation, make_validation
 from cyclegan.run_report import write_report

@@ -20,7 +20,7 @@ __all__ = [
 
 _HOMES = {
     "InputCheck": "checks",
-    "Translator": "translator",
+    "Translator": "model.translator",
     "ReadError": "reading.volume",
     "Volume": "reading.volume",
     "read_volume": "reading.read",

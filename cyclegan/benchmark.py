@@ -25,11 +25,11 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from cyclegan import training_benchmark
-from cyclegan.checkpoint import WEIGHTS
-from cyclegan.networks import ResnetGenerator
+from cyclegan.model.checkpoint import WEIGHTS
+from cyclegan.model.networks import ResnetGenerator
+from cyclegan.model.translator import Translator
 from cyclegan.phantom import draw_slice
 from cyclegan.simulate import simulate_pair
-from cyclegan.translator import Translator
 
 SIDES = (256, 512)  # pixels of the square input
 WARM_UP = 2  # calls that are not counted: the first ones allocate and choose kernels

@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from cyclegan.checkpoint import CheckpointError
 from cyclegan.checks import INNER, KINDS, LABELS, InputCheck, frame_slice, group
-from cyclegan.preprocess import head_mask, scale_intensity
+from cyclegan.model.checkpoint import CheckpointError
+from cyclegan.model.preprocess import head_mask, scale_intensity
 from cyclegan.reading.read import read_volume
 from cyclegan.reading.volume import ReadError
 

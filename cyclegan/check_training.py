@@ -33,7 +33,7 @@ from cyclegan.check_data import (
     add_turned,
 )
 from cyclegan.checks import KINDS, SIZE, CheckNetwork, export_check
-from cyclegan.precision import multiplies_bfloat16
+from cyclegan.model.precision import multiplies_bfloat16
 
 PHANTOM_SLICES = 5  # of each drawn head
 # Assumed among uploaded brain slices. Chosen with an eye on validation: 0.15 misses one FLAIR slice

@@ -21,8 +21,8 @@ from scipy import ndimage
 from torch import nn
 
 from cyclegan import OTHER
-from cyclegan.checkpoint import CheckpointError, file_sha256, read_checked
-from cyclegan.preprocess import Frame, head_mask, scale_intensity
+from cyclegan.model.checkpoint import CheckpointError, file_sha256, read_checked
+from cyclegan.model.preprocess import Frame, head_mask, scale_intensity
 
 CONFIG, WEIGHTS = "checks.json", "checks.safetensors"
 FORMAT = 1

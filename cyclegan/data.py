@@ -18,7 +18,7 @@ from cyclegan.decoded_files import DecodedFiles
 from cyclegan.framed_slices import frame_slices, head_masks
 from cyclegan.image_pool import ImagePool as ImagePool  # other programs look for it here
 from cyclegan.mapped_slices import MappedSlices
-from cyclegan.preprocess import scale_intensity
+from cyclegan.model.preprocess import scale_intensity
 from cyclegan.reading.read import read_volume
 from cyclegan.reading.volume import ReadError
 from cyclegan.slice_cache import SliceCache

@@ -16,7 +16,7 @@ import torch
 from cyclegan import __version__
 from cyclegan.file_summary import FileSummary, summarise_file
 from cyclegan.framed_slices import frame_slices
-from cyclegan.preprocess import scale_intensity
+from cyclegan.model.preprocess import scale_intensity
 from cyclegan.reading.read import parts, read_volume
 from cyclegan.reading.volume import ReadError
 from cyclegan.slice_cache import SliceCache

@@ -208,7 +208,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.every < 1:
         parser.error(f"--every {options.every}: 1 or more would work")
 
-    from cyclegan.translator import Translator  # here: training evaluates without it
+    from cyclegan.model.translator import Translator  # here: training evaluates without it
 
     try:
         translators = {weights: Translator.from_pretrained(weights) for weights in options.weights}

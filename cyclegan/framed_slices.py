@@ -8,7 +8,7 @@ import hashlib
 import numpy as np
 import torch
 
-from cyclegan.preprocess import Frame, head_mask, scale_intensity
+from cyclegan.model.preprocess import Frame, head_mask, scale_intensity
 
 SMALLEST_HEAD = 0.04  # of a volume's slice: emptier slices at either end teach nothing
 

@@ -19,7 +19,7 @@ from cyclegan import CONTRASTS
 from cyclegan.data import find_files
 from cyclegan.decoded_files import DecodedFiles, file_digest
 from cyclegan.file_summary import BINS, EXAMPLES, FileSummary, evenly_spaced, summarise_file
-from cyclegan.preprocess import scale_intensity
+from cyclegan.model.preprocess import scale_intensity
 from cyclegan.reading.read import read_volume
 from cyclegan.reading.volume import ReadError
 from cyclegan.slice_cache import SliceCache

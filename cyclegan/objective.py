@@ -22,7 +22,7 @@ from cyclegan.config import TrainConfig
 from cyclegan.data import Drawn, SliceDataset
 from cyclegan.image_pool import ImagePool
 from cyclegan.lesions import implant_lesions
-from cyclegan.networks import GENERATORS, PatchDiscriminator
+from cyclegan.model.networks import GENERATORS, PatchDiscriminator
 from cyclegan.sharing import Share, stream
 from cyclegan.simulate import SimulatedPair, Simulator
 

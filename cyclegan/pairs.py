@@ -10,7 +10,7 @@ from PIL import Image
 
 from cyclegan import OTHER
 from cyclegan.metrics import head_mask
-from cyclegan.preprocess import scale_intensity
+from cyclegan.model.preprocess import scale_intensity
 
 
 class PairsError(ValueError):

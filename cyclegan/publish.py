@@ -11,8 +11,8 @@ from huggingface_hub import EvalResult, HfApi, ModelCard, ModelCardData, get_tok
 from huggingface_hub.errors import HFValidationError, HTTPError
 
 from cyclegan import OTHER
-from cyclegan.checkpoint import CONFIG, WEIGHTS, CheckpointError
-from cyclegan.hub import OPTIONAL, brief
+from cyclegan.model.checkpoint import CONFIG, WEIGHTS, CheckpointError
+from cyclegan.model.hub import OPTIONAL, brief
 from cyclegan.runlog import EVALUATION, MODEL, REPORT, read_json
 
 CARD = "README.md"

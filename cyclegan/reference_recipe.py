@@ -20,7 +20,7 @@ from torchvision import transforms
 
 from cyclegan import CONTRASTS, OTHER
 from cyclegan.image_pool import ImagePool
-from cyclegan.networks import GENERATORS
+from cyclegan.model.networks import GENERATORS
 from cyclegan.pace import Pace
 
 ENLARGED = 286 / 256  # before the crop

@@ -14,9 +14,9 @@ from torch import nn
 from cyclegan import OTHER
 from cyclegan.evaluate import BASELINES, Predictor, evaluate
 from cyclegan.metrics import slice_scores
+from cyclegan.model.translator import Translator
 from cyclegan.pairs import load_pairs, to_unit
 from cyclegan.runlog import EVALUATION, MODEL, write_json
-from cyclegan.translator import Translator
 
 EVERY = 3  # pair that validation takes while training runs
 WORST = 6  # cases that are drawn

@@ -10,7 +10,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from cyclegan.checkpoint import CheckpointError
+from cyclegan.model.checkpoint import CheckpointError
 from cyclegan.runlog import LOG, SAMPLES, VALIDATION, CsvLog, write_sample_sheet
 
 

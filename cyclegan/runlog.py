@@ -21,7 +21,7 @@ from torch import nn
 from tqdm import tqdm
 
 from cyclegan import CONTRASTS, OTHER, __version__
-from cyclegan.checkpoint import replace_file
+from cyclegan.model.checkpoint import replace_file
 
 LOG, VALIDATION, SAMPLES = "log.csv", "validation.csv", "samples"
 STEPS_PER_SECOND, DATA_WAIT = "steps_per_second", "data_wait"  # columns of the log

@@ -16,7 +16,7 @@ import torch
 
 from cyclegan.augment import Draw, add_rician_noise, blur, sample, sampling_grid, view
 from cyclegan.lesions import draw_lesions
-from cyclegan.preprocess import FOREGROUND, HIGH_PERCENTILE, MARGIN, SMALLEST_FRAME
+from cyclegan.model.preprocess import FOREGROUND, HIGH_PERCENTILE, MARGIN, SMALLEST_FRAME
 from cyclegan.tissues import TISSUES, Tissue, inversion_recovery, spin_echo
 
 

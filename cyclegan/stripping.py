@@ -16,8 +16,8 @@ from scipy import ndimage
 from torch import nn
 from tqdm import trange
 
-from cyclegan.networks import UNetGenerator
-from cyclegan.preprocess import Frame
+from cyclegan.model.networks import UNetGenerator
+from cyclegan.model.preprocess import Frame
 from cyclegan.simulate import Simulator
 
 SIZE = 128  # pixels; a brain's outline needs no more

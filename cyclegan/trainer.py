@@ -22,10 +22,10 @@ from torch import nn
 from tqdm import tqdm
 
 from cyclegan import CONTRASTS, __version__
-from cyclegan.checkpoint import CheckpointError, export_weights, save_state
 from cyclegan.config import TrainConfig
 from cyclegan.data import Drawn, SliceDataset
 from cyclegan.interruption import Interrupted, StopSignals
+from cyclegan.model.checkpoint import CheckpointError, export_weights, save_state
 from cyclegan.objective import Batch, Objective
 from cyclegan.optimisation import learning_rates, new_optimizer, optimise, update_average
 from cyclegan.pace import Pace

@@ -26,9 +26,9 @@ from PIL import Image
 from cyclegan import CONTRASTS
 from cyclegan.config import TrainConfig
 from cyclegan.data import SliceDataset
+from cyclegan.model.precision import multiplies_bfloat16
 from cyclegan.pace import Pace
 from cyclegan.phantom import draw_slice
-from cyclegan.precision import multiplies_bfloat16
 from cyclegan.reference_recipe import ReferenceRecipe
 from cyclegan.runlog import DATA_WAIT, STEPS_PER_SECOND
 from cyclegan.simulate import Simulator, simulate_pair

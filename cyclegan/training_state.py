@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from cyclegan import CONTRASTS
-from cyclegan.checkpoint import CheckpointError, load_state
+from cyclegan.model.checkpoint import CheckpointError, load_state
 
 if TYPE_CHECKING:
     from cyclegan.trainer import Trainer

@@ -14,8 +14,8 @@ from scipy import ndimage
 
 from cyclegan import OTHER
 from cyclegan.metrics import foreground, mae, ssim, structure_agreement
-from cyclegan.preprocess import Frame, Scale
-from cyclegan.translator import CycleResult, Prepared
+from cyclegan.model.preprocess import Frame, Scale
+from cyclegan.model.translator import CycleResult, Prepared
 
 Translate = Callable[..., np.ndarray]  # `Translator.translate`, or one that waits for its turn
 

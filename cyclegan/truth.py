@@ -13,7 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from cyclegan.metrics import head_mask, mae, psnr, ssim
-from cyclegan.preprocess import Scale
+from cyclegan.model.preprocess import Scale
 
 if TYPE_CHECKING:
     from cyclegan.reading.volume import Volume

@@ -7,8 +7,8 @@ import pytest
 import torch
 from browser.serve import CHROMIUM_ARGUMENTS, find_chromium
 
-from cyclegan.checkpoint import export_weights
-from cyclegan.networks import UNetGenerator
+from cyclegan.model.checkpoint import export_weights
+from cyclegan.model.networks import UNetGenerator
 
 if os.environ.get("PYTEST_XDIST_WORKER"):
     # Two workers of two threads on two cores wait for each other: tiny trainings took four times

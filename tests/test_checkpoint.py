@@ -6,14 +6,14 @@ import pickle
 import pytest
 import torch
 
-from cyclegan.checkpoint import (
+from cyclegan.model.checkpoint import (
     CheckpointError,
     export_weights,
     load_state,
     load_weights,
     save_state,
 )
-from cyclegan.networks import UNetGenerator
+from cyclegan.model.networks import UNetGenerator
 
 OPTIONS = {"channels": [4, 8], "blocks": 1}
 
@@ -58,7 +58,7 @@ def test_a_pickle_in_place_of_weights_is_refused_and_not_run(folder, tmp_path):
 
     (folder / "model.safetensors").write_bytes(pickle.dumps(Bomb()))
     config = json.loads((folder / "config.json").read_text())
-    from cyclegan.checkpoint import file_sha256
+    from cyclegan.model.checkpoint import file_sha256
 
     config["sha256"] = file_sha256(folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(config))
@@ -106,7 +106,7 @@ def test_a_failed_write_leaves_the_old_state(tmp_path, monkeypatch):
             file.write(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("cyclegan.checkpoint.save_file", disk_full)
+    monkeypatch.setattr("cyclegan.model.checkpoint.save_file", disk_full)
     with pytest.raises(OSError, match="No space"):
         save_state(tmp_path / "s", {"step": 2})
     monkeypatch.undo()

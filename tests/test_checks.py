@@ -12,8 +12,8 @@ import torch
 from scipy import ndimage
 
 from cyclegan.check_report import measure, reliability
-from cyclegan.checkpoint import CheckpointError
 from cyclegan.checks import CONFIG, LABELS, WEIGHTS, InputCheck, inner_slices
+from cyclegan.model.checkpoint import CheckpointError
 from cyclegan.negatives import DRAWERS, draw_negative, text_page
 from cyclegan.phantom import draw_slice
 from cyclegan.reading.read import read_volume

@@ -4,7 +4,7 @@ import pytest
 import tiny_training
 import torch
 
-from cyclegan.checkpoint import load_state
+from cyclegan.model.checkpoint import load_state
 
 STEPS = 4  # two on simulated pairs, two on real slices; the pool, of three, swaps from the first
 # Root mean square over the weights; Adam moves each by up to 5e-4 a step. Another order of sums

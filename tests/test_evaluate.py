@@ -8,10 +8,10 @@ from PIL import Image
 from scipy import ndimage
 
 from cyclegan import evaluate as evaluation
-from cyclegan.checkpoint import file_sha256
 from cyclegan.evaluate import BASELINES, evaluate, format_table
+from cyclegan.model.checkpoint import file_sha256
+from cyclegan.model.translator import Translator
 from cyclegan.pairs import PairsError, load_pairs
-from cyclegan.translator import Translator
 
 SHARED = Path(__file__).parents[2] / "shared"
 SCORES = ("ssim", "psnr", "mae", "gcc", "full_ssim", "full_psnr")

@@ -8,7 +8,7 @@ import time
 import pytest
 import tiny_training
 
-from cyclegan.checkpoint import load_state
+from cyclegan.model.checkpoint import load_state
 from cyclegan.runlog import DATA_WAIT, STEPS_PER_SECOND
 
 STEPS = 14
@@ -79,7 +79,7 @@ def test_a_run_killed_again_and_again_has_the_same_curve_and_weights(
         "torn-row:2",  # in the middle of a row of the log
         "torn-state",  # with half of the state written
         "kill:cyclegan.trainer:save_state:1:before",
-        "kill:cyclegan.checkpoint:save_file:1:after",  # written, but not yet in its place
+        "kill:cyclegan.model.checkpoint:save_file:1:after",  # written, but not yet in its place
         "kill:cyclegan.trainer:save_state:1:after",
     ):
         killed = tiny_training.run("--sabotage", where, *start, "--resume")

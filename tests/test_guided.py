@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from cyclegan.guided import guided
-from cyclegan.preprocess import Frame
+from cyclegan.model.guided import guided
+from cyclegan.model.preprocess import Frame
 
 INVERTED, DIMMED = (0.9, -0.8), (0.1, 0.6)  # an answer: level and slope of its source
 

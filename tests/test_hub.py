@@ -10,8 +10,9 @@ from huggingface_hub import ModelCard, constants
 
 import train
 from app import create_app
-from cyclegan import Translator, hub, publish
-from cyclegan.checkpoint import CheckpointError
+from cyclegan import Translator, publish
+from cyclegan.model import hub
+from cyclegan.model.checkpoint import CheckpointError
 from cyclegan.runlog import write_json
 
 REPO = "user/model"
@@ -39,7 +40,7 @@ def server(tmp_path, monkeypatch):
     server.stop()
 
 
-def publish(server, folder, **kind):
+def serve_folder(server, folder, **kind):
     files = {p.name: p.read_bytes() for p in folder.iterdir()}
     server.repositories[REPO] = Repository(files, **kind)
     return server.repositories[REPO]
@@ -52,7 +53,7 @@ def go_offline(monkeypatch):
 
 def test_a_repository_loads_as_the_folder_it_came_from(server, export_tiny):
     folder = export_tiny(32)
-    publish(server, folder)
+    serve_folder(server, folder)
     here, there = Translator.from_pretrained(folder), Translator.from_pretrained(REPO)
     assert there.checksum == here.checksum
     state, expected = (t.generators["T2"].state_dict() for t in (there, here))
@@ -60,7 +61,7 @@ def test_a_repository_loads_as_the_folder_it_came_from(server, export_tiny):
 
 
 def test_a_revision_is_pinned_and_an_unknown_one_is_said(server, export_tiny):
-    repository = publish(server, export_tiny(32))
+    repository = serve_folder(server, export_tiny(32))
     first = repository.commit
     Translator.from_pretrained(REPO, revision=first)
     repository.files["config.json"] = b"{}"  # somebody pushed nonsense since
@@ -72,7 +73,7 @@ def test_a_revision_is_pinned_and_an_unknown_one_is_said(server, export_tiny):
 
 
 def test_the_cache_serves_offline(server, export_tiny, monkeypatch):
-    publish(server, export_tiny(32))
+    serve_folder(server, export_tiny(32))
     Translator.from_pretrained(REPO)
     go_offline(monkeypatch)
     before = len(server.requests)
@@ -86,7 +87,7 @@ def test_the_input_check_comes_along_where_there_is_one(server, export_tiny):
     folder = export_tiny(32)
     (folder / "checks.json").write_text("{}")
     (folder / "training.csv").write_text("not needed to translate")
-    publish(server, folder)
+    serve_folder(server, folder)
     found = {p.name for p in hub.weights_folder(REPO).iterdir()}
     assert found == {"config.json", "model.safetensors", "checks.json"}
 
@@ -108,7 +109,7 @@ def test_an_unreachable_hub_is_one_sentence(server, monkeypatch):
 )
 def test_closed_doors_are_said(server, export_tiny, kind, sentence):
     if kind is not None:
-        publish(server, export_tiny(32), **kind)
+        serve_folder(server, export_tiny(32), **kind)
     with pytest.raises(CheckpointError, match=sentence) as caught:
         hub.weights_folder(REPO)
     assert "\n" not in str(caught.value)
@@ -116,7 +117,7 @@ def test_closed_doors_are_said(server, export_tiny, kind, sentence):
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
 def test_a_missing_file_is_named(server, export_tiny, name):
-    del publish(server, export_tiny(32)).files[name]
+    del serve_folder(server, export_tiny(32)).files[name]
     with pytest.raises(CheckpointError, match=f"user/model: the repository holds no {name}"):
         hub.weights_folder(REPO)
 
@@ -212,7 +213,7 @@ def test_a_failed_upload_says_where_the_weights_are(server, run, monkeypatch):
 
 
 def test_the_page_opens_on_a_repository(server, export_tiny):
-    publish(server, export_tiny(32))
+    serve_folder(server, export_tiny(32))
     assert create_app(REPO).fns
     assert f"HEAD /{REPO}/resolve/main/config.json" in server.requests
 

@@ -23,8 +23,8 @@ from pydicom.uid import RLELossless
 from server_process import Tab, run_to_its_end
 
 import app
-from cyclegan.checkpoint import export_weights, file_sha256
-from cyclegan.networks import UNetGenerator
+from cyclegan.model.checkpoint import export_weights, file_sha256
+from cyclegan.model.networks import UNetGenerator
 from cyclegan.reading import dicom_decode
 from cyclegan.reading.deadline import TimeLimitExceeded, time_limit
 from cyclegan.reading.read import read_volume

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from cyclegan.networks import PatchDiscriminator, ResnetGenerator, UNetGenerator
+from cyclegan.model.networks import PatchDiscriminator, ResnetGenerator, UNetGenerator
 
 SMALL = (8, 16, 16, 16)
 

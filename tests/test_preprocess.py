@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cyclegan.preprocess import Frame, Scale, head_mask, scale_intensity
+from cyclegan.model.preprocess import Frame, Scale, head_mask, scale_intensity
 
 
 def blob(height, width, top, left, size, value=1.0):

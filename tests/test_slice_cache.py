@@ -15,10 +15,11 @@ import torch
 from many_volumes import measured_apart, write_volumes
 from PIL import Image
 
-from cyclegan import decoded_files, framed_slices, preprocess, slice_cache, stripping
+from cyclegan import decoded_files, framed_slices, slice_cache, stripping
 from cyclegan.data import SliceDataset
 from cyclegan.inventory import take_inventory
 from cyclegan.mapped_slices import MappedSlices, RowFile
+from cyclegan.model import preprocess
 from cyclegan.phantom import draw_slice, draw_volume
 from cyclegan.slice_cache import CacheError, SliceCache
 

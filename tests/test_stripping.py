@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from cyclegan.data import SliceDataset
+from cyclegan.model.preprocess import head_mask
 from cyclegan.phantom import draw_slice
-from cyclegan.preprocess import head_mask
 from cyclegan.simulate import Simulator
 from cyclegan.stripping import (
     brain_masks,

@@ -11,15 +11,15 @@ from PIL import Image
 
 import train
 from cyclegan import training_state
-from cyclegan.checkpoint import CheckpointError, save_state
 from cyclegan.config import TrainConfig
 from cyclegan.data import SliceDataset
+from cyclegan.model.checkpoint import CheckpointError, save_state
+from cyclegan.model.translator import Translator
 from cyclegan.phantom import draw_slice
 from cyclegan.sharing import Share
 from cyclegan.simulate import Simulator, simulate_pair
 from cyclegan.trainer import Trainer
 from cyclegan.training_state import networks_of
-from cyclegan.translator import Translator
 
 FLOAT32 = ["--precision", "no"]  # one process has one precision, and the other tests use this
 TINY = {

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from cyclegan import Translator
-from cyclegan.checkpoint import CheckpointError, export_weights
-from cyclegan.networks import UNetGenerator
+from cyclegan.model.checkpoint import CheckpointError, export_weights
+from cyclegan.model.networks import UNetGenerator
 from cyclegan.phantom import draw_slice
 from cyclegan.simulate import simulate_pair
 

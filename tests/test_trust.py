@@ -5,8 +5,8 @@ import pytest
 from scipy import ndimage
 
 from cyclegan import trust
-from cyclegan.preprocess import Frame
-from cyclegan.translator import CycleResult
+from cyclegan.model.preprocess import Frame
+from cyclegan.model.translator import CycleResult
 
 
 def anatomy(seed=0, size=96):

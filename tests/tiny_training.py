@@ -106,7 +106,7 @@ def _sabotage(what: str) -> None:
 
         runlog.CsvLog.append = torn
     elif kind == "torn-state":  # half a file
-        from cyclegan import checkpoint
+        from cyclegan.model import checkpoint
 
         def half(tensors, path, *_):
             Path(path).write_bytes(b"half")

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cyclegan.calibration import Calibration
+    from cyclegan.model.translator import CycleResult
     from cyclegan.reading.volume import Volume
-    from cyclegan.translator import CycleResult
     from cyclegan.web.turns import SharedModel
 
 # Of a volume between two turns of the model. On a CPU four are no faster per slice than two

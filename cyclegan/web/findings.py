@@ -17,7 +17,7 @@ from cyclegan.web.report import report, true_words
 
 if TYPE_CHECKING:
     from cyclegan.calibration import Calibration
-    from cyclegan.translator import CycleResult, Prepared
+    from cyclegan.model.translator import CycleResult, Prepared
     from cyclegan.truth import Truth
     from cyclegan.web.session import Session
     from cyclegan.web.turns import SharedModel

@@ -31,9 +31,9 @@ from cyclegan.web.work import Step, in_line, whole, within
 
 if TYPE_CHECKING:
     from cyclegan.checks import Assessment, InputCheck
+    from cyclegan.model.translator import Translator
     from cyclegan.reading.series import Selection
     from cyclegan.reading.volume import Volume
-    from cyclegan.translator import Translator
     from cyclegan.web.answers import Saved
 
 

@@ -11,9 +11,9 @@ import numpy as np
 from cyclegan import OTHER
 
 if TYPE_CHECKING:
-    from cyclegan.preprocess import Scale
+    from cyclegan.model.preprocess import Scale
+    from cyclegan.model.translator import CycleResult
     from cyclegan.reading.volume import Volume
-    from cyclegan.translator import CycleResult
     from cyclegan.truth import Truth
     from cyclegan.web.session import Session
     from cyclegan.web.turns import SharedModel

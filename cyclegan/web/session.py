@@ -17,17 +17,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cyclegan.model.translator import CycleResult
 from cyclegan.provenance import Provenance, provenance
-from cyclegan.translator import CycleResult
 from cyclegan.web.limits import SCAN_FINDINGS_BYTES, SCAN_RESULT_BYTES
 from cyclegan.web.notice import Notice, notice
 from cyclegan.web.turns import Rank
 
 if TYPE_CHECKING:
     from cyclegan.checks import Assessment
+    from cyclegan.model.translator import Prepared
     from cyclegan.reading.series import Selection
     from cyclegan.reading.volume import Volume
-    from cyclegan.translator import Prepared
     from cyclegan.truth import Truth
     from cyclegan.web.turns import SharedModel, Turn
 

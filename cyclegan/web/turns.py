@@ -16,7 +16,7 @@ from cyclegan.reading.deadline import TimeLimitExceeded, time_left
 if TYPE_CHECKING:  # torch is slow to import, and the types suffice here
     import numpy as np
 
-    from cyclegan.translator import CycleResult, Prepared, Translator
+    from cyclegan.model.translator import CycleResult, Prepared, Translator
 
 _SMOOTHING = 0.2  # of the latest duration in their running mean
 

@@ -39,8 +39,8 @@ def weights_folder(folder: Path) -> Path:
     shipped = ROOT / "weights"
     if (shipped / "model.safetensors").is_file():
         return shipped
-    from cyclegan.checkpoint import export_weights
-    from cyclegan.networks import UNetGenerator
+    from cyclegan.model.checkpoint import export_weights
+    from cyclegan.model.networks import UNetGenerator
 
     torch.manual_seed(0)
     generators = {to: UNetGenerator() for to in ("T1", "T2")}

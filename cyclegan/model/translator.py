@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from cyclegan import OTHER
-from cyclegan.checkpoint import load_weights
-from cyclegan.guided import guided
-from cyclegan.hub import weights_folder
-from cyclegan.precision import multiplies_bfloat16
-from cyclegan.preprocess import Frame, Scale, head_without_rim
+from cyclegan.model.checkpoint import load_weights
+from cyclegan.model.guided import guided
+from cyclegan.model.hub import weights_folder
+from cyclegan.model.precision import multiplies_bfloat16
+from cyclegan.model.preprocess import Frame, Scale, head_without_rim
 
 BATCH = 4  # slices of a volume at a time; more is no faster on a CPU and takes more memory
 

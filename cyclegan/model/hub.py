@@ -19,7 +19,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from cyclegan.checkpoint import CONFIG, WEIGHTS, CheckpointError
+from cyclegan.model.checkpoint import CONFIG, WEIGHTS, CheckpointError
 
 # Beside the generators in a weights folder, where they exist: the input check and its calibration.
 OPTIONAL = ("checks.json", "checks.safetensors", "trust.json")

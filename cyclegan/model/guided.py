@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from cyclegan.preprocess import Frame
+from cyclegan.model.preprocess import Frame
 
 # Variance of the source (white is 1) up to which it counts as flat, and lends no detail: a standard
 # deviation of 0.06. On validation 0.002 to 0.015 gave the same SSIM within 0.003.

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save_file
 from torch import nn
 
-from cyclegan.networks import GENERATORS
+from cyclegan.model.networks import GENERATORS
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 FORMAT = 1  # of the weights folder; raised when old software could not read it

@@ -1,0 +1,1 @@
+"""Networks, scaling and framing, detail from the source, weights on disk and on the Hub."""

@@ -48,7 +48,7 @@ translator = Translator.from_pretrained(sys.argv[1])
 loaded = time.perf_counter()
 translator.cycle(np.random.default_rng(0).random((256, 256), np.float32), to="T2")
 first = time.perf_counter()
-from cyclegan.peak_memory import peak_bytes
+from cyclegan.judging.peak_memory import peak_bytes
 memory = peak_bytes()
 translator.cycle(np.random.default_rng(0).random((48, 256, 256), np.float32), to="T2")
 print(json.dumps({"import": imported - begun, "load": loaded - imported, "first": first - loaded,

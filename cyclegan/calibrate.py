@@ -22,9 +22,9 @@ from tqdm import tqdm
 
 from cyclegan import OTHER, trust
 from cyclegan.calibration import BASELINE, FILE, FORMAT, MEASURES, NEEDED
-from cyclegan.metrics import head_mask, ssim
+from cyclegan.judging.metrics import head_mask, ssim
+from cyclegan.judging.pairs import Pair, load_pairs, to_unit
 from cyclegan.model.translator import Translator
-from cyclegan.pairs import Pair, load_pairs, to_unit
 
 EXPECTED = (10, 90)  # percentiles of a number over validation slices
 ALIKE = 0.02  # maps whose rank correlations differ by less are alike: the simplest is shown

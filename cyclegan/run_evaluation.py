@@ -12,10 +12,10 @@ from PIL import Image
 from torch import nn
 
 from cyclegan import OTHER
-from cyclegan.evaluate import BASELINES, Predictor, evaluate
-from cyclegan.metrics import slice_scores
+from cyclegan.judging.evaluation import BASELINES, Predictor, evaluate
+from cyclegan.judging.metrics import slice_scores
+from cyclegan.judging.pairs import load_pairs, to_unit
 from cyclegan.model.translator import Translator
-from cyclegan.pairs import load_pairs, to_unit
 from cyclegan.runlog import EVALUATION, MODEL, write_json
 
 EVERY = 3  # pair that validation takes while training runs

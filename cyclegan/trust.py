@@ -13,7 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from cyclegan import OTHER
-from cyclegan.metrics import foreground, mae, ssim, structure_agreement
+from cyclegan.judging.metrics import foreground, mae, ssim, structure_agreement
 from cyclegan.model.preprocess import Frame, Scale
 from cyclegan.model.translator import CycleResult, Prepared
 

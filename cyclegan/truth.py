@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from cyclegan.metrics import head_mask, mae, psnr, ssim
+from cyclegan.judging.metrics import head_mask, mae, psnr, ssim
 from cyclegan.model.preprocess import Scale
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from cyclegan.data import SliceDataset
 from cyclegan.framed_slices import recipe
-from cyclegan.peak_memory import peak_bytes
+from cyclegan.judging.peak_memory import peak_bytes
 from cyclegan.phantom import draw_volume
 
 PEOPLE = 4  # heads that the volumes are variations of; drawing one for each would take hours

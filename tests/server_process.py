@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import httpx
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from cyclegan.peak_memory import peak_bytes
+from cyclegan.judging.peak_memory import peak_bytes
 
 ROOT = Path(__file__).resolve().parents[1]
 START_S = 180.0  # two busy cores

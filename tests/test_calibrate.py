@@ -11,7 +11,7 @@ from scipy import ndimage
 from cyclegan import OTHER, Translator, trust
 from cyclegan.calibrate import main, measure_slice, summarise
 from cyclegan.calibration import BASELINE, MEASURES, NEEDED, Calibration
-from cyclegan.pairs import load_pairs
+from cyclegan.judging.pairs import load_pairs
 
 ROOT = Path(__file__).parents[1]
 PAIRS = ROOT.parent / "shared" / "data" / "val"

@@ -7,11 +7,11 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from cyclegan import evaluate as evaluation
-from cyclegan.evaluate import BASELINES, evaluate, format_table
+from cyclegan.judging import evaluation as evaluation
+from cyclegan.judging.evaluation import BASELINES, evaluate, format_table
+from cyclegan.judging.pairs import PairsError, load_pairs
 from cyclegan.model.checkpoint import file_sha256
 from cyclegan.model.translator import Translator
-from cyclegan.pairs import PairsError, load_pairs
 
 SHARED = Path(__file__).parents[2] / "shared"
 SCORES = ("ssim", "psnr", "mae", "gcc", "full_ssim", "full_psnr")

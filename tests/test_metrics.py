@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from cyclegan import metrics
+from cyclegan.judging import metrics
 
 SIZE = 96
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from cyclegan.metrics import slice_scores
+from cyclegan.judging.metrics import slice_scores
 from cyclegan.reading.read import read_volume
 from cyclegan.reading.volume import Volume
 from cyclegan.truth import TruthError, match, true_error

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from cyclegan import OTHER
-from cyclegan.metrics import head_mask
+from cyclegan.judging.metrics import head_mask
 from cyclegan.model.preprocess import scale_intensity
 
 

@@ -21,13 +21,13 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from cyclegan import OTHER
-from cyclegan.metrics import (
+from cyclegan.judging.metrics import (
     foreground,
     lesion_contrast_ratios,
     lesion_fidelity,
     slice_scores,
 )
-from cyclegan.pairs import Pair, load_pairs, to_unit
+from cyclegan.judging.pairs import Pair, load_pairs, to_unit
 
 Predictor = Callable[[np.ndarray, str], np.ndarray]  # ((H, W), to) -> (H, W) in [0, 1]
 

@@ -1,0 +1,1 @@
+"""How like the truth a translation is: metrics, pairs, and the scores over them."""

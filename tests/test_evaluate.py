@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from cyclegan.judging import evaluation as evaluation
+from cyclegan.evaluate import main
 from cyclegan.judging.evaluation import BASELINES, evaluate, format_table
 from cyclegan.judging.pairs import PairsError, load_pairs
 from cyclegan.model.checkpoint import file_sha256
@@ -149,7 +149,7 @@ def test_command_prints_the_table_and_writes_json_and_figure(pairs, weights, tmp
     out = tmp_path / "new"
     (pairs / "T2" / "ben_001.png").unlink()
     files = ["--json", str(out / "scores.json"), "--figure", str(out / "slices.png")]
-    evaluation.main(["--pairs", str(pairs), "--weights", str(weights), *files])
+    main(["--pairs", str(pairs), "--weights", str(weights), *files])
     printed = capsys.readouterr().out
     assert "ben, n = 1" in printed
     assert "T1/ben_001.png: no file of this name in T2/" in printed
@@ -168,9 +168,9 @@ def test_command_prints_the_table_and_writes_json_and_figure(pairs, weights, tmp
 def test_command_tells_what_is_wrong_in_a_sentence(pairs, weights, tmp_path):
     missing = tmp_path / "missing"
     with pytest.raises(SystemExit, match="missing: no such weights folder"):
-        evaluation.main(["--pairs", str(pairs), "--weights", str(missing)])
+        main(["--pairs", str(pairs), "--weights", str(missing)])
     with pytest.raises(SystemExit, match="missing: no folder T1/"):
-        evaluation.main(["--pairs", str(missing), "--weights", str(weights)])
+        main(["--pairs", str(missing), "--weights", str(weights)])
 
 
 def load_yardstick(name):

@@ -1,0 +1,56 @@
+"""Score translations on paired slices, beside the baselines that any translation must beat.
+
+    python -m cyclegan.evaluate --pairs DIR [--weights W ...] [--json FILE] [--figure FILE]
+
+DIR holds T1/ and T2/ with equal file names, and optionally lesion/ with masks of those names.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from cyclegan.judging.evaluation import BASELINES, draw_figure, evaluate, format_table
+from cyclegan.judging.pairs import load_pairs
+from cyclegan.model.translator import Translator
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m cyclegan.evaluate", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--pairs", required=True, metavar="DIR", help="holds T1/ and T2/")
+    parser.add_argument("--weights", nargs="+", default=["weights"], metavar="W")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every score here")
+    parser.add_argument("--figure", type=Path, metavar="FILE", help="write example slices here")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="score each N-th pair")
+    options = parser.parse_args(arguments)
+    if options.every < 1:
+        parser.error(f"--every {options.every}: 1 or more would work")
+
+    try:
+        translators = {weights: Translator.from_pretrained(weights) for weights in options.weights}
+        learnt = {weights: t.translate for weights, t in translators.items()}
+        result = evaluate(options.pairs, BASELINES | learnt, options.every)
+    except (OSError, ValueError) as error:
+        sys.exit(str(error))
+    result["weights"] = {
+        weights: {"version": t.version, "sha256": t.checksum} for weights, t in translators.items()
+    }
+    print(format_table(result))
+    if result["skipped"]:
+        print(f"\nSkipped {len(result['skipped'])}:", *result["skipped"], sep="\n  ")
+    for file in filter(None, (options.json, options.figure)):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    if options.figure:
+        pairs, _ = load_pairs(options.pairs, options.every)
+        draw_figure(pairs, learnt).savefig(options.figure, dpi=150)
+
+
+if __name__ == "__main__":
+    main()

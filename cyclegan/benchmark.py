@@ -28,8 +28,8 @@ from cyclegan import training_benchmark
 from cyclegan.model.checkpoint import WEIGHTS
 from cyclegan.model.networks import ResnetGenerator
 from cyclegan.model.translator import Translator
-from cyclegan.phantom import draw_slice
-from cyclegan.simulate import simulate_pair
+from cyclegan.simulation.phantom import draw_slice
+from cyclegan.simulation.simulate import simulate_pair
 
 SIDES = (256, 512)  # pixels of the square input
 WARM_UP = 2  # calls that are not counted: the first ones allocate and choose kernels

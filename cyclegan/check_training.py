@@ -22,7 +22,6 @@ import torch
 import torch.nn.functional as F
 from tqdm import tqdm
 
-from cyclegan.augment import Draw, add_rician_noise, blur, sample, sampling_grid, view
 from cyclegan.check_data import (
     Pool,
     add_inverted,
@@ -34,6 +33,7 @@ from cyclegan.check_data import (
 )
 from cyclegan.checks import KINDS, SIZE, CheckNetwork, export_check
 from cyclegan.model.precision import multiplies_bfloat16
+from cyclegan.simulation.augment import Draw, add_rician_noise, blur, sample, sampling_grid, view
 
 PHANTOM_SLICES = 5  # of each drawn head
 # Assumed among uploaded brain slices. Chosen with an eye on validation: 0.15 misses one FLAIR slice

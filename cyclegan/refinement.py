@@ -22,9 +22,9 @@ import torch
 import torch.nn.functional as F
 
 from cyclegan import CONTRASTS, OTHER, losses
-from cyclegan.augment import Draw, denoise_tv, fading_rim, local_mean
-from cyclegan.lesions import implant_lesions
 from cyclegan.objective import Batch, Objective
+from cyclegan.simulation.augment import Draw, denoise_tv, fading_rim, local_mean
+from cyclegan.simulation.lesions import implant_lesions
 
 SHADING = 0.7  # of the shading of the source; 1 gave the same scores
 # Grey values: the height of faint texture that goes, of white. A synthetic T1 gains nothing by it

@@ -18,7 +18,7 @@ from tqdm import trange
 
 from cyclegan.model.networks import UNetGenerator
 from cyclegan.model.preprocess import Frame
-from cyclegan.simulate import Simulator
+from cyclegan.simulation.simulate import Simulator
 
 SIZE = 128  # pixels; a brain's outline needs no more
 SMALLEST_BRAIN = 0.08  # of the frame: less is the tip of a lobe or a mistake

@@ -32,7 +32,7 @@ from cyclegan.pace import Pace
 from cyclegan.refinement import Refinement
 from cyclegan.run_output import RunOutput, writing
 from cyclegan.sharing import Share
-from cyclegan.simulate import Simulator
+from cyclegan.simulation.simulate import Simulator
 from cyclegan.training_state import STATE, collect_state, restore_state
 
 Validate = Callable[[dict[str, nn.Module], dict[str, Any]], dict[str, float]]

@@ -28,10 +28,10 @@ from cyclegan.config import TrainConfig
 from cyclegan.data import SliceDataset
 from cyclegan.model.precision import multiplies_bfloat16
 from cyclegan.pace import Pace
-from cyclegan.phantom import draw_slice
 from cyclegan.reference_recipe import ReferenceRecipe
 from cyclegan.runlog import DATA_WAIT, STEPS_PER_SECOND
-from cyclegan.simulate import Simulator, simulate_pair
+from cyclegan.simulation.phantom import draw_slice
+from cyclegan.simulation.simulate import Simulator, simulate_pair
 from cyclegan.trainer import Trainer
 
 WARM_UP = 3  # steps that are not counted: the first ones allocate, choose kernels, start workers

@@ -29,7 +29,7 @@ from tqdm import tqdm
 from cyclegan.data import SliceDataset
 from cyclegan.framed_slices import recipe
 from cyclegan.judging.peak_memory import peak_bytes
-from cyclegan.phantom import draw_volume
+from cyclegan.simulation.phantom import draw_volume
 
 PEOPLE = 4  # heads that the volumes are variations of; drawing one for each would take hours
 BATCH, BATCHES = 4, 500

@@ -17,8 +17,8 @@ from intact_files import intact_files
 from PIL import Image
 from server_process import Answer, ServerProcess, Tab
 
-from cyclegan.phantom import draw_slice
-from cyclegan.simulate import simulate_pair
+from cyclegan.simulation.phantom import draw_slice
+from cyclegan.simulation.simulate import simulate_pair
 
 MIB = 2**20
 WINDOW = json.dumps({"center": 0.5, "width": 1})

@@ -5,8 +5,8 @@ import pytest
 import torch
 from skimage.restoration import denoise_tv_chambolle
 
-from cyclegan.augment import Draw, denoise_tv, disturb, fading_rim, move_real
-from cyclegan.lesions import implant_lesions
+from cyclegan.simulation.augment import Draw, denoise_tv, disturb, fading_rim, move_real
+from cyclegan.simulation.lesions import implant_lesions
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ from scipy import ndimage
 from cyclegan.check_report import measure, reliability
 from cyclegan.checks import CONFIG, LABELS, WEIGHTS, InputCheck, inner_slices
 from cyclegan.model.checkpoint import CheckpointError
-from cyclegan.negatives import DRAWERS, draw_negative, text_page
-from cyclegan.phantom import draw_slice
 from cyclegan.reading.read import read_volume
-from cyclegan.simulate import simulate_pair
+from cyclegan.simulation.negatives import DRAWERS, draw_negative, text_page
+from cyclegan.simulation.phantom import draw_slice
+from cyclegan.simulation.simulate import simulate_pair
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "data"

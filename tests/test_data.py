@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from cyclegan.data import DataError, SliceDataset
-from cyclegan.phantom import draw_slice, draw_volume
+from cyclegan.simulation.phantom import draw_slice, draw_volume
 
 
 def write_slices(folder, names):

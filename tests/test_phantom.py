@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from cyclegan.phantom import draw_slice, draw_volume
+from cyclegan.simulation.phantom import draw_slice, draw_volume
 
 BRAIN = [2, 3, 4, 7, 8, 10, 11, 12, 13, 16]
 

@@ -11,11 +11,11 @@ from PIL import Image
 import train
 from cyclegan import run_report
 from cyclegan.inventory import take_inventory
-from cyclegan.phantom import draw_slice
 from cyclegan.run_charts import curves
 from cyclegan.run_report import ReportError, write_report
 from cyclegan.runlog import _without_folders
-from cyclegan.simulate import simulate_pair
+from cyclegan.simulation.phantom import draw_slice
+from cyclegan.simulation.simulate import simulate_pair
 
 TINY = ["--size", "32", "--start-size", "32", "--batch", "1", "--steps", "2", "--precision", "no"]
 TINY += ["--log-every", "1", "--sample-every", "1", "--validate-every", "1", "--strip-steps", "0"]

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from cyclegan import losses
-from cyclegan.augment import Draw, disturb
-from cyclegan.phantom import draw_slice
 from cyclegan.sharing import Share, stream
-from cyclegan.simulate import Simulator
+from cyclegan.simulation.augment import Draw, disturb
+from cyclegan.simulation.phantom import draw_slice
+from cyclegan.simulation.simulate import Simulator
 
 
 def numbers(generator):

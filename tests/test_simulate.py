@@ -5,9 +5,9 @@ import pytest
 import torch
 from scipy import ndimage
 
-from cyclegan.phantom import draw_slice
-from cyclegan.simulate import Simulator, simulate_pair
-from cyclegan.tissues import (
+from cyclegan.simulation.phantom import draw_slice
+from cyclegan.simulation.simulate import Simulator, simulate_pair
+from cyclegan.simulation.tissues import (
     TISSUES,
     inversion_recovery,
     read_label_maps,

@@ -20,7 +20,7 @@ from cyclegan.data import SliceDataset
 from cyclegan.inventory import take_inventory
 from cyclegan.mapped_slices import MappedSlices, RowFile
 from cyclegan.model import preprocess
-from cyclegan.phantom import draw_slice, draw_volume
+from cyclegan.simulation.phantom import draw_slice, draw_volume
 from cyclegan.slice_cache import CacheError, SliceCache
 
 SIZE = 48

@@ -6,8 +6,8 @@ import torch
 
 from cyclegan.data import SliceDataset
 from cyclegan.model.preprocess import head_mask
-from cyclegan.phantom import draw_slice
-from cyclegan.simulate import Simulator
+from cyclegan.simulation.phantom import draw_slice
+from cyclegan.simulation.simulate import Simulator
 from cyclegan.stripping import (
     brain_masks,
     brain_whites,

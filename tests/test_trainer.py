@@ -15,9 +15,9 @@ from cyclegan.config import TrainConfig
 from cyclegan.data import SliceDataset
 from cyclegan.model.checkpoint import CheckpointError, save_state
 from cyclegan.model.translator import Translator
-from cyclegan.phantom import draw_slice
 from cyclegan.sharing import Share
-from cyclegan.simulate import Simulator, simulate_pair
+from cyclegan.simulation.phantom import draw_slice
+from cyclegan.simulation.simulate import Simulator, simulate_pair
 from cyclegan.trainer import Trainer
 from cyclegan.training_state import networks_of
 

@@ -9,8 +9,8 @@ import torch
 from cyclegan import Translator
 from cyclegan.model.checkpoint import CheckpointError, export_weights
 from cyclegan.model.networks import UNetGenerator
-from cyclegan.phantom import draw_slice
-from cyclegan.simulate import simulate_pair
+from cyclegan.simulation.phantom import draw_slice
+from cyclegan.simulation.simulate import simulate_pair
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
 OPTIONS = {"channels": [8, 16]}

@@ -17,7 +17,7 @@ from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from cyclegan import translate as command
 from cyclegan.model.translator import Translator
-from cyclegan.phantom import draw_volume
+from cyclegan.simulation.phantom import draw_volume
 from cyclegan.translate import main, plan
 
 AFFINE = np.diag([2.0, 2.0, 5.0, 1.0])

@@ -24,8 +24,8 @@ TINY = [*SIZE, "--precision", "no", "--labelmaps", "phantom", "--log-every", "1"
 
 def write_slices(folder: Path) -> Path:
     """Write a training folder of four T1 and three T2 slices: simulated, head-in."""
-    from cyclegan.phantom import draw_slice
-    from cyclegan.simulate import simulate_pair
+    from cyclegan.simulation.phantom import draw_slice
+    from cyclegan.simulation.simulate import simulate_pair
 
     for contrast, count in (("T1", 4), ("T2", 3)):
         (folder / contrast).mkdir(parents=True)

@@ -7,9 +7,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from cyclegan.phantom import draw_slice, draw_volume
 from cyclegan.reading.volume import Volume
-from cyclegan.simulate import simulate_pair
+from cyclegan.simulation.phantom import draw_slice, draw_volume
+from cyclegan.simulation.simulate import simulate_pair
 
 SLICES = 24
 SLICE_SPACING_MM = 102 / (SLICES - 1)  # the phantom's levels 0 to 1 are 102 mm apart

@@ -22,8 +22,8 @@ from playwright.sync_api import Page
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from serve import opened_page
 
-from cyclegan.phantom import draw_volume
-from cyclegan.simulate import simulate_pair
+from cyclegan.simulation.phantom import draw_volume
+from cyclegan.simulation.simulate import simulate_pair
 
 # Watches the canvas of the synthetic image and resolves in the frame after its pixels changed.
 WATCH = """() => {

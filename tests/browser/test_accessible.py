@@ -8,8 +8,8 @@ from axe_playwright_python.sync_playwright import Axe
 from looks import CONTRASTS, CUT_OFF, FOCUSED, open_example
 from PIL import Image
 
-from cyclegan.phantom import draw_slice
-from cyclegan.simulate import simulate_pair
+from cyclegan.simulation.phantom import draw_slice
+from cyclegan.simulation.simulate import simulate_pair
 
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 THEMES = ["light", "dark"]

@@ -17,8 +17,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 from scipy import ndimage
 
-from cyclegan.phantom import draw_slice, draw_volume
-from cyclegan.simulate import simulate_pair
+from cyclegan.simulation.phantom import draw_slice, draw_volume
+from cyclegan.simulation.simulate import simulate_pair
 from cyclegan.web.session import Session
 
 ROOT = Path(__file__).parents[2]

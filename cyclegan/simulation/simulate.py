@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from cyclegan.augment import Draw, add_rician_noise, blur, sample, sampling_grid, view
-from cyclegan.lesions import draw_lesions
 from cyclegan.model.preprocess import FOREGROUND, HIGH_PERCENTILE, MARGIN, SMALLEST_FRAME
-from cyclegan.tissues import TISSUES, Tissue, inversion_recovery, spin_echo
+from cyclegan.simulation.augment import Draw, add_rician_noise, blur, sample, sampling_grid, view
+from cyclegan.simulation.lesions import draw_lesions
+from cyclegan.simulation.tissues import TISSUES, Tissue, inversion_recovery, spin_echo
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ the folds, so every slice of one seed cuts the same head.
 import numpy as np
 from scipy import ndimage
 
-from cyclegan import phantom_brain, phantom_head
-from cyclegan.phantom_person import Person
+from cyclegan.simulation import phantom_brain, phantom_head
+from cyclegan.simulation.phantom_person import Person
 
 AIR, CSF, VESSEL = 0, 24, 62
 OUTSIDE_BRAIN = 500  # labels from here up are skull, scalp, face and neck

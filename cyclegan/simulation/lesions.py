@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from cyclegan.augment import Draw, local_mean, view
+from cyclegan.simulation.augment import Draw, local_mean, view
 
 
 def draw_lesions(

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cyclegan.phantom_person import Grid, Person
+from cyclegan.simulation.phantom_person import Grid, Person
 
 EYE_FLUID, FAT, MUCOSA, MUSCLE, MARROW, BONE, SKIN = 506, 508, 509, 511, 514, 515, 516
 WHITE = 2  # the optic nerve

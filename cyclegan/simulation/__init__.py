@@ -1,0 +1,1 @@
+"""Slices whose truth is known: label maps, phantoms, signal equations, lesions, augmentation."""

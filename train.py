@@ -34,9 +34,7 @@ from safetensors.torch import load_model, save_model
 from tqdm import tqdm
 
 from cyclegan.config import TrainConfig
-from cyclegan.data import SliceDataset
 from cyclegan.interruption import Interrupted
-from cyclegan.inventory import take_inventory
 from cyclegan.model.checkpoint import load_weights, replace_file
 from cyclegan.model.hub import weights_folder
 from cyclegan.model.networks import GENERATORS, UNetGenerator
@@ -48,7 +46,9 @@ from cyclegan.runlog import DATA, record_run, write_json
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import Simulator
 from cyclegan.simulation.tissues import TISSUES, read_label_maps
-from cyclegan.stripping import new_masker, train_masker
+from cyclegan.slices.data import SliceDataset
+from cyclegan.slices.inventory import take_inventory
+from cyclegan.slices.stripping import new_masker, train_masker
 from cyclegan.trainer import Trainer
 from cyclegan.training_state import BESIDE_SETTINGS, STATE
 

@@ -18,13 +18,13 @@ from torch import nn
 
 from cyclegan import CONTRASTS, OTHER, losses
 from cyclegan.config import TrainConfig
-from cyclegan.data import Drawn, SliceDataset
 from cyclegan.image_pool import ImagePool
 from cyclegan.model.networks import GENERATORS, PatchDiscriminator
 from cyclegan.sharing import Share, stream
 from cyclegan.simulation.augment import Draw, disturb, move_real
 from cyclegan.simulation.lesions import implant_lesions
 from cyclegan.simulation.simulate import SimulatedPair, Simulator
+from cyclegan.slices.data import Drawn, SliceDataset
 
 
 class Batch(NamedTuple):

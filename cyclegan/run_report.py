@@ -21,7 +21,6 @@ from jinja2 import Environment, StrictUndefined
 from PIL import Image
 
 from cyclegan import OTHER
-from cyclegan.inventory import LOOKED_AT
 from cyclegan.run_charts import curves, histograms
 from cyclegan.run_page import SCRIPT, STYLE, TEMPLATE
 from cyclegan.runlog import (
@@ -37,6 +36,7 @@ from cyclegan.runlog import (
     VALIDATION,
     read_json,
 )
+from cyclegan.slices.inventory import LOOKED_AT
 
 SHEETS = 24  # sample sheets in the slider, evenly spaced: the file stays below some 5 MB
 SHEET_WIDTH = 960  # pixels

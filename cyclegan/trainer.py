@@ -23,7 +23,6 @@ from tqdm import tqdm
 
 from cyclegan import CONTRASTS, __version__
 from cyclegan.config import TrainConfig
-from cyclegan.data import Drawn, SliceDataset
 from cyclegan.interruption import Interrupted, StopSignals
 from cyclegan.model.checkpoint import CheckpointError, export_weights, save_state
 from cyclegan.objective import Batch, Objective
@@ -33,6 +32,7 @@ from cyclegan.refinement import Refinement
 from cyclegan.run_output import RunOutput, writing
 from cyclegan.sharing import Share
 from cyclegan.simulation.simulate import Simulator
+from cyclegan.slices.data import Drawn, SliceDataset
 from cyclegan.training_state import STATE, collect_state, restore_state
 
 Validate = Callable[[dict[str, nn.Module], dict[str, Any]], dict[str, float]]

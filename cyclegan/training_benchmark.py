@@ -25,13 +25,13 @@ from PIL import Image
 
 from cyclegan import CONTRASTS
 from cyclegan.config import TrainConfig
-from cyclegan.data import SliceDataset
 from cyclegan.model.precision import multiplies_bfloat16
 from cyclegan.pace import Pace
 from cyclegan.reference_recipe import ReferenceRecipe
 from cyclegan.runlog import DATA_WAIT, STEPS_PER_SECOND
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import Simulator, simulate_pair
+from cyclegan.slices.data import SliceDataset
 from cyclegan.trainer import Trainer
 
 WARM_UP = 3  # steps that are not counted: the first ones allocate, choose kernels, start workers

@@ -26,10 +26,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
 from tqdm import tqdm
 
-from cyclegan.data import SliceDataset
-from cyclegan.framed_slices import recipe
 from cyclegan.judging.peak_memory import peak_bytes
 from cyclegan.simulation.phantom import draw_volume
+from cyclegan.slices.data import SliceDataset
+from cyclegan.slices.framed_slices import recipe
 
 PEOPLE = 4  # heads that the volumes are variations of; drawing one for each would take hours
 BATCH, BATCHES = 4, 500

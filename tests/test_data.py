@@ -6,8 +6,8 @@ import pytest
 import torch
 from PIL import Image
 
-from cyclegan.data import DataError, SliceDataset
 from cyclegan.simulation.phantom import draw_slice, draw_volume
+from cyclegan.slices.data import DataError, SliceDataset
 
 
 def write_slices(folder, names):

@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from cyclegan.evaluate import main
 from cyclegan.judging.evaluation import BASELINES, evaluate, format_table
+from cyclegan.judging.metrics import lesion_contrast_ratios, lesion_fidelity
 from cyclegan.judging.pairs import PairsError, load_pairs
 from cyclegan.model.checkpoint import file_sha256
 from cyclegan.model.translator import Translator
@@ -212,10 +213,10 @@ def test_numbers_agree_with_the_yardstick():
     assert {pair.name for pair in masked} == {path.name for path in (val / "lesion").iterdir()}
     for name, predictor in theirs.items():
         expected = lesions.run(val, predictor)
-        found = evaluation.lesion_fidelity(
+        found = lesion_fidelity(
             ratio
             for pair in masked
-            for ratio in evaluation.lesion_contrast_ratios(
+            for ratio in lesion_contrast_ratios(
                 predictors[name](pair.images["T1"], "T2"),
                 pair.images["T2"] / 255,
                 pair.images["T1"] / 255,

@@ -10,12 +10,12 @@ from PIL import Image
 
 import train
 from cyclegan import run_report
-from cyclegan.inventory import take_inventory
 from cyclegan.run_charts import curves
 from cyclegan.run_report import ReportError, write_report
 from cyclegan.runlog import _without_folders
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import simulate_pair
+from cyclegan.slices.inventory import take_inventory
 
 TINY = ["--size", "32", "--start-size", "32", "--batch", "1", "--steps", "2", "--precision", "no"]
 TINY += ["--log-every", "1", "--sample-every", "1", "--validate-every", "1", "--strip-steps", "0"]

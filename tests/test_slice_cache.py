@@ -15,13 +15,13 @@ import torch
 from many_volumes import measured_apart, write_volumes
 from PIL import Image
 
-from cyclegan import decoded_files, framed_slices, slice_cache, stripping
-from cyclegan.data import SliceDataset
-from cyclegan.inventory import take_inventory
-from cyclegan.mapped_slices import MappedSlices, RowFile
 from cyclegan.model import preprocess
 from cyclegan.simulation.phantom import draw_slice, draw_volume
-from cyclegan.slice_cache import CacheError, SliceCache
+from cyclegan.slices import decoded_files, framed_slices, slice_cache, stripping
+from cyclegan.slices.data import SliceDataset
+from cyclegan.slices.inventory import take_inventory
+from cyclegan.slices.mapped_slices import MappedSlices, RowFile
+from cyclegan.slices.slice_cache import CacheError, SliceCache
 
 SIZE = 48
 ROOT = Path(__file__).parents[1]
@@ -213,9 +213,9 @@ def test_another_grid_or_another_scaling_shares_nothing(tmp_path, monkeypatch):
 
 KILLED = """
 import os, signal, sys
-from cyclegan import slice_cache
-from cyclegan.data import SliceDataset
-from cyclegan.mapped_slices import RowFile
+from cyclegan.slices import slice_cache
+from cyclegan.slices.data import SliceDataset
+from cyclegan.slices.mapped_slices import RowFile
 
 slice_cache.COMMIT_EVERY = 0  # these files take much less than a second
 write, calls = RowFile.write, []
@@ -241,7 +241,7 @@ def test_a_kill_loses_only_the_file_in_work(folder, decoded, call):
 
 
 def test_two_processes_fill_one_cache_together(folder):
-    load_twice = "import sys; from cyclegan.data import SliceDataset\n"
+    load_twice = "import sys; from cyclegan.slices.data import SliceDataset\n"
     load_twice += "SliceDataset.load([sys.argv[1]], int(sys.argv[2]), cache=sys.argv[3])"
     arguments = [sys.executable, "-c", load_twice, folder, str(SIZE), folder.parent / "cache"]
     processes = [subprocess.Popen(arguments, cwd=ROOT) for _ in range(2)]

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from cyclegan.data import SliceDataset
 from cyclegan.model.preprocess import head_mask
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import Simulator
-from cyclegan.stripping import (
+from cyclegan.slices.data import SliceDataset
+from cyclegan.slices.stripping import (
     brain_masks,
     brain_whites,
     cut_to_brain,
@@ -70,7 +70,7 @@ def test_only_head_in_sources_are_copied(heads, monkeypatch):
     dataset = SliceDataset(
         {"T1": images, "T2": other}, {"T1": labels, "T2": labels}, ["scans", "brains"]
     )
-    monkeypatch.setattr("cyclegan.stripping.brain_masks", lambda masker, slices: heads.brain)
+    monkeypatch.setattr("cyclegan.slices.stripping.brain_masks", lambda masker, slices: heads.brain)
     assert dataset.add_stripped(None) == ["scans, stripped"]
     assert dataset.names[-1] == "scans, stripped"
     for contrast in ("T1", "T2"):

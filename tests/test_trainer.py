@@ -12,12 +12,12 @@ from PIL import Image
 import train
 from cyclegan import training_state
 from cyclegan.config import TrainConfig
-from cyclegan.data import SliceDataset
 from cyclegan.model.checkpoint import CheckpointError, save_state
 from cyclegan.model.translator import Translator
 from cyclegan.sharing import Share
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import Simulator, simulate_pair
+from cyclegan.slices.data import SliceDataset
 from cyclegan.trainer import Trainer
 from cyclegan.training_state import networks_of
 

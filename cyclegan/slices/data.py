@@ -14,15 +14,14 @@ import torch
 from torch import nn
 
 from cyclegan import CONTRASTS
-from cyclegan.decoded_files import DecodedFiles
-from cyclegan.framed_slices import frame_slices, head_masks
-from cyclegan.image_pool import ImagePool as ImagePool  # other programs look for it here
-from cyclegan.mapped_slices import MappedSlices
 from cyclegan.model.preprocess import scale_intensity
 from cyclegan.reading.read import read_volume
 from cyclegan.reading.volume import ReadError
-from cyclegan.slice_cache import SliceCache
-from cyclegan.stripped_copies import Part, Stripper
+from cyclegan.slices.decoded_files import DecodedFiles
+from cyclegan.slices.framed_slices import frame_slices, head_masks
+from cyclegan.slices.mapped_slices import MappedSlices
+from cyclegan.slices.slice_cache import SliceCache
+from cyclegan.slices.stripped_copies import Part, Stripper
 
 # Folder names of the two contrasts, in the layouts that people already have.
 LAYOUTS = (("T1", "T2"), ("trainA", "trainB"), ("Tr1/TrainT1", "Tr2/TrainT2"))

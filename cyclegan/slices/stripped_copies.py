@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from cyclegan import CONTRASTS, stripping
-from cyclegan.mapped_slices import MappedSlices
-from cyclegan.slice_cache import SliceCache
+from cyclegan import CONTRASTS
+from cyclegan.slices import stripping
+from cyclegan.slices.mapped_slices import MappedSlices
+from cyclegan.slices.slice_cache import SliceCache
 
 Stacks = Mapping[str, torch.Tensor | MappedSlices]
 

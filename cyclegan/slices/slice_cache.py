@@ -29,8 +29,8 @@ import numpy as np
 import torch
 from filelock import FileLock, Timeout
 
-from cyclegan.framed_slices import recipe
-from cyclegan.mapped_slices import MappedSlices, RowFile
+from cyclegan.slices.framed_slices import recipe
+from cyclegan.slices.mapped_slices import MappedSlices, RowFile
 
 FORMAT = 1  # raised when the layout changes, or when `read_volume` gives other pixels for a file
 COMMIT_EVERY = 1.0  # seconds; a commit took 13 ms on a busy disk, decoding a slice 4

@@ -14,12 +14,12 @@ import numpy as np
 import torch
 
 from cyclegan import __version__
-from cyclegan.file_summary import FileSummary, summarise_file
-from cyclegan.framed_slices import frame_slices
 from cyclegan.model.preprocess import scale_intensity
 from cyclegan.reading.read import parts, read_volume
 from cyclegan.reading.volume import ReadError
-from cyclegan.slice_cache import SliceCache
+from cyclegan.slices.file_summary import FileSummary, summarise_file
+from cyclegan.slices.framed_slices import frame_slices
+from cyclegan.slices.slice_cache import SliceCache
 
 AHEAD = min(4, os.cpu_count() or 1)  # threads; each may hold a volume and its copies, 1/4 GB
 

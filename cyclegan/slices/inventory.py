@@ -16,13 +16,13 @@ import numpy as np
 from PIL import Image
 
 from cyclegan import CONTRASTS
-from cyclegan.data import find_files
-from cyclegan.decoded_files import DecodedFiles, file_digest
-from cyclegan.file_summary import BINS, EXAMPLES, FileSummary, evenly_spaced, summarise_file
 from cyclegan.model.preprocess import scale_intensity
 from cyclegan.reading.read import read_volume
 from cyclegan.reading.volume import ReadError
-from cyclegan.slice_cache import SliceCache
+from cyclegan.slices.data import find_files
+from cyclegan.slices.decoded_files import DecodedFiles, file_digest
+from cyclegan.slices.file_summary import BINS, EXAMPLES, FileSummary, evenly_spaced, summarise_file
+from cyclegan.slices.slice_cache import SliceCache
 
 LOOKED_AT = 200  # files of one source and contrast that are decoded, evenly spaced; all are hashed
 # Correlation of thumbnails. Measured: of 286 slices of other people, the most alike training slice

@@ -1,0 +1,1 @@
+"""What training reads: slices decoded once, cached, framed, stripped, listed."""

@@ -39,10 +39,10 @@ from cyclegan.model.checkpoint import load_weights, replace_file
 from cyclegan.model.hub import weights_folder
 from cyclegan.model.networks import GENERATORS, UNetGenerator
 from cyclegan.model.precision import multiplies_bfloat16
-from cyclegan.publish import model_card, prepare_push, push
-from cyclegan.run_evaluation import final_evaluation, make_validation
-from cyclegan.run_report import write_report
-from cyclegan.runlog import DATA, record_run, write_json
+from cyclegan.report.publish import model_card, prepare_push, push
+from cyclegan.report.run_evaluation import final_evaluation, make_validation
+from cyclegan.report.run_report import write_report
+from cyclegan.report.runlog import DATA, record_run, write_json
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import Simulator
 from cyclegan.simulation.tissues import TISSUES, read_label_maps

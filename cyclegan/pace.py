@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from cyclegan.runlog import DATA_WAIT, STEPS_PER_SECOND
+from cyclegan.report.runlog import DATA_WAIT, STEPS_PER_SECOND
 
 
 class Pace:

@@ -29,7 +29,7 @@ from cyclegan.objective import Batch, Objective
 from cyclegan.optimisation import learning_rates, new_optimizer, optimise, update_average
 from cyclegan.pace import Pace
 from cyclegan.refinement import Refinement
-from cyclegan.run_output import RunOutput, writing
+from cyclegan.report.run_output import RunOutput, writing
 from cyclegan.sharing import Share
 from cyclegan.simulation.simulate import Simulator
 from cyclegan.slices.data import Drawn, SliceDataset

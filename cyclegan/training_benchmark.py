@@ -28,7 +28,7 @@ from cyclegan.config import TrainConfig
 from cyclegan.model.precision import multiplies_bfloat16
 from cyclegan.pace import Pace
 from cyclegan.reference_recipe import ReferenceRecipe
-from cyclegan.runlog import DATA_WAIT, STEPS_PER_SECOND
+from cyclegan.report.runlog import DATA_WAIT, STEPS_PER_SECOND
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import Simulator, simulate_pair
 from cyclegan.slices.data import SliceDataset

@@ -9,7 +9,7 @@ import pytest
 import tiny_training
 
 from cyclegan.model.checkpoint import load_state
-from cyclegan.runlog import DATA_WAIT, STEPS_PER_SECOND
+from cyclegan.report.runlog import DATA_WAIT, STEPS_PER_SECOND
 
 STEPS = 14
 TIMINGS = ("minutes", STEPS_PER_SECOND, DATA_WAIT)

@@ -10,10 +10,11 @@ from huggingface_hub import ModelCard, constants
 
 import train
 from app import create_app
-from cyclegan import Translator, publish
+from cyclegan import Translator
 from cyclegan.model import hub
 from cyclegan.model.checkpoint import CheckpointError
-from cyclegan.runlog import write_json
+from cyclegan.report import publish
+from cyclegan.report.runlog import write_json
 
 REPO = "user/model"
 

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 import train
-from cyclegan import run_report
-from cyclegan.run_charts import curves
-from cyclegan.run_report import ReportError, write_report
-from cyclegan.runlog import _without_folders
+from cyclegan.report import run_report
+from cyclegan.report.run_charts import curves
+from cyclegan.report.run_report import ReportError, write_report
+from cyclegan.report.runlog import _without_folders
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import simulate_pair
 from cyclegan.slices.inventory import take_inventory

@@ -92,7 +92,7 @@ def _sabotage(what: str) -> None:
         module, name, when, before = values
         _kill_at(module, name, int(when), before == "before")
     elif kind == "torn-row":  # half a row of the log
-        from cyclegan import runlog
+        from cyclegan.report import runlog
 
         append, calls = runlog.CsvLog.append, [0]
 

@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from cyclegan.model.checkpoint import CheckpointError
-from cyclegan.runlog import LOG, SAMPLES, VALIDATION, CsvLog, write_sample_sheet
+from cyclegan.report.runlog import LOG, SAMPLES, VALIDATION, CsvLog, write_sample_sheet
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from huggingface_hub.errors import HFValidationError, HTTPError
 from cyclegan import OTHER
 from cyclegan.model.checkpoint import CONFIG, WEIGHTS, CheckpointError
 from cyclegan.model.hub import OPTIONAL, brief
-from cyclegan.runlog import EVALUATION, MODEL, REPORT, read_json
+from cyclegan.report.runlog import EVALUATION, MODEL, REPORT, read_json
 
 CARD = "README.md"
 

@@ -16,7 +16,7 @@ from cyclegan.judging.evaluation import BASELINES, Predictor, evaluate
 from cyclegan.judging.metrics import slice_scores
 from cyclegan.judging.pairs import load_pairs, to_unit
 from cyclegan.model.translator import Translator
-from cyclegan.runlog import EVALUATION, MODEL, write_json
+from cyclegan.report.runlog import EVALUATION, MODEL, write_json
 
 EVERY = 3  # pair that validation takes while training runs
 WORST = 6  # cases that are drawn

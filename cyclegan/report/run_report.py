@@ -21,9 +21,9 @@ from jinja2 import Environment, StrictUndefined
 from PIL import Image
 
 from cyclegan import OTHER
-from cyclegan.run_charts import curves, histograms
-from cyclegan.run_page import SCRIPT, STYLE, TEMPLATE
-from cyclegan.runlog import (
+from cyclegan.report.run_charts import curves, histograms
+from cyclegan.report.run_page import SCRIPT, STYLE, TEMPLATE
+from cyclegan.report.runlog import (
     DATA,
     DATA_WAIT,
     EVALUATION,

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import train
-from cyclegan.report import run_report
+from cyclegan import run_report
 from cyclegan.report.run_charts import curves
 from cyclegan.report.run_report import ReportError, write_report
 from cyclegan.report.runlog import _without_folders

@@ -1,19 +1,15 @@
 """The report of a training run: one HTML file that asks for nothing from outside.
 
-    python -m cyclegan.run_report RUN
-
 Everything in it is read from what the run left on disk, so it can be rebuilt at any time.
 """
 
 from __future__ import annotations
 
-import argparse
 import base64
 import csv
 import io
 import math
 import statistics
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -286,20 +282,3 @@ def _most(counts: dict[str, int]) -> str:
 
 def _counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}" + ("s" if count != 1 else "")
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m cyclegan.run_report", description=__doc__.splitlines()[0]
-    )
-    parser.add_argument("run", metavar="RUN", help="folder that train.py wrote")
-    try:
-        print(write_report(parser.parse_args(arguments).run))
-    except ReportError as error:
-        print(f"run_report: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

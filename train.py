@@ -33,8 +33,6 @@ from accelerate.utils import broadcast
 from safetensors.torch import load_model, save_model
 from tqdm import tqdm
 
-from cyclegan.config import TrainConfig
-from cyclegan.interruption import Interrupted
 from cyclegan.model.checkpoint import load_weights, replace_file
 from cyclegan.model.hub import weights_folder
 from cyclegan.model.networks import GENERATORS, UNetGenerator
@@ -49,8 +47,10 @@ from cyclegan.simulation.tissues import TISSUES, read_label_maps
 from cyclegan.slices.data import SliceDataset
 from cyclegan.slices.inventory import take_inventory
 from cyclegan.slices.stripping import new_masker, train_masker
-from cyclegan.trainer import Trainer
-from cyclegan.training_state import BESIDE_SETTINGS, STATE
+from cyclegan.training.config import TrainConfig
+from cyclegan.training.interruption import Interrupted
+from cyclegan.training.trainer import Trainer
+from cyclegan.training.training_state import BESIDE_SETTINGS, STATE
 
 TRACKERS = ("tensorboard", "trackio", "wandb")
 PHANTOMS = 120  # label maps drawn for --labelmaps phantom; each takes about 75 ms on one core
@@ -95,7 +95,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
             option = {"choices": sorted(GENERATORS), "default": field.default}
         elif field.type == "bool":
             option = {"action": argparse.BooleanOptionalAction, "default": field.default}
-        about = f"default: {field.default}; why: cyclegan/config.py"
+        about = f"default: {field.default}; why: cyclegan/training/config.py"
         parser.add_argument(f"--{field.name.replace('_', '-')}", help=about, **option)
     options = parser.parse_args(arguments)
     options.command = sys.argv[1:] if arguments is None else arguments  # for the record

@@ -24,15 +24,15 @@ from accelerate import Accelerator
 from PIL import Image
 
 from cyclegan import CONTRASTS
-from cyclegan.config import TrainConfig
 from cyclegan.model.precision import multiplies_bfloat16
-from cyclegan.pace import Pace
-from cyclegan.reference_recipe import ReferenceRecipe
 from cyclegan.report.runlog import DATA_WAIT, STEPS_PER_SECOND
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import Simulator, simulate_pair
 from cyclegan.slices.data import SliceDataset
-from cyclegan.trainer import Trainer
+from cyclegan.training.config import TrainConfig
+from cyclegan.training.pace import Pace
+from cyclegan.training.reference_recipe import ReferenceRecipe
+from cyclegan.training.trainer import Trainer
 
 WARM_UP = 3  # steps that are not counted: the first ones allocate, choose kernels, start workers
 DRAWN = 24  # heads drawn where no data is given

@@ -78,9 +78,9 @@ def test_a_run_killed_again_and_again_has_the_same_curve_and_weights(
     for where in (
         "torn-row:2",  # in the middle of a row of the log
         "torn-state",  # with half of the state written
-        "kill:cyclegan.trainer:save_state:1:before",
+        "kill:cyclegan.training.trainer:save_state:1:before",
         "kill:cyclegan.model.checkpoint:save_file:1:after",  # written, but not yet in its place
-        "kill:cyclegan.trainer:save_state:1:after",
+        "kill:cyclegan.training.trainer:save_state:1:after",
     ):
         killed = tiny_training.run("--sabotage", where, *start, "--resume")
         assert killed.returncode == -signal.SIGKILL, (where, killed.stderr[-3000:])

@@ -2,7 +2,7 @@
 
 import torch
 
-from cyclegan.image_pool import ImagePool
+from cyclegan.training.image_pool import ImagePool
 
 
 def test_image_pool_fills_then_swaps_and_keeps_labels_with_images():

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from cyclegan.losses import gradient_field, intensity_distribution, l1, lsgan, ssim_loss
+from cyclegan.training.losses import gradient_field, intensity_distribution, l1, lsgan, ssim_loss
 
 
 @pytest.fixture

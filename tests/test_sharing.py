@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from cyclegan import losses
-from cyclegan.sharing import Share, stream
 from cyclegan.simulation.augment import Draw, disturb
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import Simulator
+from cyclegan.training import losses
+from cyclegan.training.sharing import Share, stream
 
 
 def numbers(generator):

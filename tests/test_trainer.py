@@ -10,16 +10,16 @@ from accelerate import Accelerator
 from PIL import Image
 
 import train
-from cyclegan import training_state
-from cyclegan.config import TrainConfig
 from cyclegan.model.checkpoint import CheckpointError, save_state
 from cyclegan.model.translator import Translator
-from cyclegan.sharing import Share
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import Simulator, simulate_pair
 from cyclegan.slices.data import SliceDataset
-from cyclegan.trainer import Trainer
-from cyclegan.training_state import networks_of
+from cyclegan.training import training_state
+from cyclegan.training.config import TrainConfig
+from cyclegan.training.sharing import Share
+from cyclegan.training.trainer import Trainer
+from cyclegan.training.training_state import networks_of
 
 FLOAT32 = ["--precision", "no"]  # one process has one precision, and the other tests use this
 TINY = {

@@ -82,7 +82,7 @@ def _sabotage(what: str) -> None:
 
         Accelerator.reduce = lambda self, tensor, *_, **__: tensor
     elif kind == "same-data":  # every process takes the same share
-        from cyclegan.trainer import Trainer
+        from cyclegan.training.trainer import Trainer
 
         deal = Trainer._shares
         Trainer._shares = lambda self, step: [deal(self, step)[0].deal(
@@ -114,7 +114,7 @@ def _sabotage(what: str) -> None:
 
         checkpoint.save_file = half
     elif kind == "disk":  # from this step on no file may grow beyond this many bytes
-        from cyclegan.trainer import Trainer
+        from cyclegan.training.trainer import Trainer
 
         train_step, (step, size) = Trainer.train_step, map(int, values)
 

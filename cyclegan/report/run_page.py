@@ -225,7 +225,7 @@ left out</summary><ul>
 <tr><th scope="row">system</th><td>{{ run.system }}</td></tr>
 {% for name, number in run.versions.items() %}<tr><th scope="row">{{ name }}</th>
 <td>{{ number }}</td></tr>{% endfor %}</tbody></table></div>
-<details><summary>All settings (reasons: cyclegan/config.py)</summary>
+<details><summary>All settings (reasons: cyclegan/training/config.py)</summary>
 <div class="scroll" tabindex="0"><table><tbody>{% for name, value in run.config.items() %}
 <tr><th scope="row">{{ name }}</th>
 <td>{{ value }}</td></tr>{% endfor %}</tbody></table></div></details>

@@ -8,7 +8,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from cyclegan.config import TrainConfig
+from cyclegan.training.config import TrainConfig
 
 MAX_GRADIENT_NORM = 1.0  # a rare batch must not undo hundreds of steps
 

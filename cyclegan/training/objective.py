@@ -16,15 +16,16 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from cyclegan import CONTRASTS, OTHER, losses
-from cyclegan.config import TrainConfig
-from cyclegan.image_pool import ImagePool
+from cyclegan import CONTRASTS, OTHER
 from cyclegan.model.networks import GENERATORS, PatchDiscriminator
-from cyclegan.sharing import Share, stream
 from cyclegan.simulation.augment import Draw, disturb, move_real
 from cyclegan.simulation.lesions import implant_lesions
 from cyclegan.simulation.simulate import SimulatedPair, Simulator
 from cyclegan.slices.data import Drawn, SliceDataset
+from cyclegan.training import losses
+from cyclegan.training.config import TrainConfig
+from cyclegan.training.image_pool import ImagePool
+from cyclegan.training.sharing import Share, stream
 
 
 class Batch(NamedTuple):

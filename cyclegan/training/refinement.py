@@ -21,10 +21,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from cyclegan import CONTRASTS, OTHER, losses
-from cyclegan.objective import Batch, Objective
+from cyclegan import CONTRASTS, OTHER
 from cyclegan.simulation.augment import Draw, denoise_tv, fading_rim, local_mean
 from cyclegan.simulation.lesions import implant_lesions
+from cyclegan.training import losses
+from cyclegan.training.objective import Batch, Objective
 
 SHADING = 0.7  # of the shading of the source; 1 gave the same scores
 # Grey values: the height of faint texture that goes, of white. A synthetic T1 gains nothing by it

@@ -18,7 +18,7 @@ from cyclegan import CONTRASTS
 from cyclegan.model.checkpoint import CheckpointError, load_state
 
 if TYPE_CHECKING:
-    from cyclegan.trainer import Trainer
+    from cyclegan.training.trainer import Trainer
 
 STATE = "state.safetensors"
 # Settings that a resumed run may change: how long, how fast, when to write, how to compute.

@@ -22,18 +22,18 @@ from torch import nn
 from tqdm import tqdm
 
 from cyclegan import CONTRASTS, __version__
-from cyclegan.config import TrainConfig
-from cyclegan.interruption import Interrupted, StopSignals
 from cyclegan.model.checkpoint import CheckpointError, export_weights, save_state
-from cyclegan.objective import Batch, Objective
-from cyclegan.optimisation import learning_rates, new_optimizer, optimise, update_average
-from cyclegan.pace import Pace
-from cyclegan.refinement import Refinement
 from cyclegan.report.run_output import RunOutput, writing
-from cyclegan.sharing import Share
 from cyclegan.simulation.simulate import Simulator
 from cyclegan.slices.data import Drawn, SliceDataset
-from cyclegan.training_state import STATE, collect_state, restore_state
+from cyclegan.training.config import TrainConfig
+from cyclegan.training.interruption import Interrupted, StopSignals
+from cyclegan.training.objective import Batch, Objective
+from cyclegan.training.optimisation import learning_rates, new_optimizer, optimise, update_average
+from cyclegan.training.pace import Pace
+from cyclegan.training.refinement import Refinement
+from cyclegan.training.sharing import Share
+from cyclegan.training.training_state import STATE, collect_state, restore_state
 
 Validate = Callable[[dict[str, nn.Module], dict[str, Any]], dict[str, float]]
 

@@ -19,9 +19,9 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from cyclegan import CONTRASTS, OTHER
-from cyclegan.image_pool import ImagePool
 from cyclegan.model.networks import GENERATORS
-from cyclegan.pace import Pace
+from cyclegan.training.image_pool import ImagePool
+from cyclegan.training.pace import Pace
 
 ENLARGED = 286 / 256  # before the crop
 WEIGHT_CYCLE, WEIGHT_IDENTITY = 10.0, 5.0

@@ -1,0 +1,1 @@
+"""The optimisation: settings, losses, stages, state, many processes."""

@@ -19,7 +19,6 @@ from cyclegan.training import training_state
 from cyclegan.training.config import TrainConfig
 from cyclegan.training.sharing import Share
 from cyclegan.training.trainer import Trainer
-from cyclegan.training.training_state import networks_of
 
 FLOAT32 = ["--precision", "no"]  # one process has one precision, and the other tests use this
 TINY = {
@@ -62,7 +61,7 @@ def trainer(out, dataset=None, labels=None, **changes):
 def weights_of(run):
     return {
         f"{kind}.{c}.{k}": v.clone()
-        for kind, networks in networks_of(run).items()
+        for kind, networks in run.stored().networks.items()
         for c, network in networks.items()
         for k, v in network.state_dict().items()
     }
@@ -148,7 +147,7 @@ def test_budget_learning_rate_and_intervals_may_change(tmp_path, labels):
 
 def test_resuming_in_another_precision_is_refused(tmp_path, labels):
     run = trainer(tmp_path, None, labels, steps=1)
-    state = training_state.collect_state(run) | {"precision": "bf16"}
+    state = training_state.collect_state(run.stored()) | {"precision": "bf16"}
     save_state(tmp_path / training_state.STATE, state)
     with pytest.raises(CheckpointError, match="precision: bf16 then, no now"):
         run.resume()

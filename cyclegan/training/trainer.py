@@ -33,7 +33,13 @@ from cyclegan.training.optimisation import learning_rates, new_optimizer, optimi
 from cyclegan.training.pace import Pace
 from cyclegan.training.refinement import Refinement
 from cyclegan.training.sharing import Share
-from cyclegan.training.training_state import STATE, collect_state, restore_state
+from cyclegan.training.training_state import (
+    STATE,
+    Stored,
+    collect_state,
+    describe_data,
+    restore_state,
+)
 
 Validate = Callable[[dict[str, nn.Module], dict[str, Any]], dict[str, float]]
 
@@ -273,7 +279,27 @@ class Trainer:
         if self.accelerator.is_main_process:
             with writing(self.out / STATE):
                 self.output.sync()  # a state on the disk has its rows on the disk
-                save_state(self.out / STATE, collect_state(self))
+                save_state(self.out / STATE, collect_state(self.stored()))
+
+    def stored(self) -> Stored:
+        """What of this run goes to the disk and comes back."""
+        objective = self.objective
+        return Stored(
+            config=self.config,
+            samples=self.samples_per_step,
+            data=describe_data(self.dataset, self.simulator),
+            precision=self.accelerator.mixed_precision,
+            networks={
+                "teacher": objective.teacher,
+                "generators": objective.generators,
+                "ema": self.ema,
+                "discriminators": objective.discriminators,
+            },
+            optimizers=(self.optimizer_G, self.optimizer_D),
+            pools=objective.pools,
+            step=self.step,
+            seconds=self.seconds,
+        )
 
     def resume(self, allow: Collection[str] = ()) -> None:
         """Continue from `out/state.safetensors`: networks, optimisers, EMA, pools and step.
@@ -284,7 +310,8 @@ class Trainer:
         Raises:
             CheckpointError: no state, or one of other settings, data or networks.
         """
-        restore_state(self, self.out / STATE, allow)
+        device = self.objective.device
+        self.step, self.seconds = restore_state(self.stored(), self.out / STATE, device, allow)
         self.output.drop_rows_after(self.step)
 
     def start_from(self, generators: dict[str, nn.Module]) -> None:

@@ -9,16 +9,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 
 from cyclegan import CONTRASTS
 from cyclegan.model.checkpoint import CheckpointError, load_state
-
-if TYPE_CHECKING:
-    from cyclegan.training.trainer import Trainer
+from cyclegan.simulation.simulate import Simulator
+from cyclegan.slices.data import SliceDataset
+from cyclegan.training.config import TrainConfig
+from cyclegan.training.image_pool import ImagePool
 
 STATE = "state.safetensors"
 # Settings that a resumed run may change: how long, how fast, when to write, how to compute.
@@ -28,53 +29,84 @@ FREE |= {"log_every", "sample_every", "save_every", "validate_every"}
 BESIDE_SETTINGS = [DATA := "data", PRECISION := "precision"]  # what `--allow-change` may name, too
 
 
-def collect_state(trainer: Trainer) -> dict[str, Any]:
+@dataclasses.dataclass
+class Stored:
+    """What of a run is stored: what must be the same when it goes on, and what is put back.
+
+    Attributes:
+        config: the settings.
+        samples: slices of each contrast in a step.
+        data: as `describe_data` tells it.
+        precision: Accelerate's name of it.
+        networks: kind -> wanted contrast -> network.
+        optimizers: of the generators and of the discriminators.
+        pools: wanted contrast -> history of translations.
+        step, seconds: how far the run is.
+    """
+
+    config: TrainConfig
+    samples: int
+    data: dict[str, str]
+    precision: str
+    networks: dict[str, dict[str, nn.Module]]
+    optimizers: tuple[torch.optim.Optimizer, ...]
+    pools: dict[str, ImagePool]
+    step: int
+    seconds: float
+
+
+def collect_state(run: Stored) -> dict[str, Any]:
     """Everything that `restore_state` needs, for `checkpoint.save_state`."""
     return {
-        "config": dataclasses.asdict(trainer.config),
-        "samples": trainer.samples_per_step,
-        "data": _describe_data(trainer),
-        "precision": trainer.accelerator.mixed_precision,
-        "step": trainer.step,
-        "seconds": trainer.seconds,
+        "config": dataclasses.asdict(run.config),
+        "samples": run.samples,
+        "data": run.data,
+        "precision": run.precision,
+        "step": run.step,
+        "seconds": run.seconds,
         "networks": {
             kind: {c: network.state_dict() for c, network in networks.items()}
-            for kind, networks in networks_of(trainer).items()
+            for kind, networks in run.networks.items()
         },
-        "optimizers": [o.state_dict() for o in (trainer.optimizer_G, trainer.optimizer_D)],
-        "pools": {c: pool.state_dict() for c, pool in trainer.objective.pools.items()},
+        "optimizers": [o.state_dict() for o in run.optimizers],
+        "pools": {c: pool.state_dict() for c, pool in run.pools.items()},
     }
 
 
-def restore_state(trainer: Trainer, path: Path, allow: Collection[str] = ()) -> None:
-    """Put networks, optimisers, EMA, pools, step and time back into a new trainer.
+def restore_state(
+    run: Stored, path: Path, device: torch.device, allow: Collection[str] = ()
+) -> tuple[int, float]:
+    """Put networks, optimisers, EMA and pools back into a new run.
 
     Args:
-        trainer: built with the settings and the data of now.
+        run: built with the settings and the data of now; its networks, optimisers and pools are
+            filled in place.
         path: of the training state.
+        device: where the pools' images go.
         allow: settings outside `FREE` that may differ all the same, "data" or "precision".
+
+    Returns:
+        (step, seconds) of the stored run.
 
     Raises:
         CheckpointError: no state, or one of other settings, data or networks.
     """
     state = load_state(path)
     try:
-        different = _differences(trainer, state, allow)
+        different = _differences(run, state, allow)
         if different:
             raise CheckpointError(
                 f"{path}: made with other settings ({'; '.join(different)}); resume with the old "
                 "ones, start in another folder, or name what may differ with --allow-change"
             )
-        for kind, networks in networks_of(trainer).items():
+        for kind, networks in run.networks.items():
             for c, network in networks.items():
                 network.load_state_dict(state["networks"][kind][c])
-        optimizers = (trainer.optimizer_G, trainer.optimizer_D)
-        for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+        for optimizer, saved in zip(run.optimizers, state["optimizers"], strict=True):
             _restore_optimizer(optimizer, saved)
-        for c, pool in trainer.objective.pools.items():
-            kept = state["pools"][c].items()
-            pool.load_state_dict({k: v.to(trainer.objective.device) for k, v in kept})
-        trainer.step, trainer.seconds = state["step"], state["seconds"]
+        for c, pool in run.pools.items():
+            pool.load_state_dict({k: v.to(device) for k, v in state["pools"][c].items()})
+        return state["step"], state["seconds"]
     except (KeyError, RuntimeError):
         raise CheckpointError(
             f"{path}: made by another version of this software, or with other networks or data "
@@ -82,31 +114,20 @@ def restore_state(trainer: Trainer, path: Path, allow: Collection[str] = ()) -> 
         ) from None
 
 
-def networks_of(trainer: Trainer) -> dict[str, dict[str, nn.Module]]:
-    """Kind -> wanted contrast -> network."""
-    return {
-        "teacher": trainer.objective.teacher,
-        "generators": trainer.objective.generators,
-        "ema": trainer.ema,
-        "discriminators": trainer.objective.discriminators,
-    }
-
-
-def _differences(trainer: Trainer, state: dict[str, Any], allow: Collection[str]) -> list[str]:
+def _differences(run: Stored, state: dict[str, Any], allow: Collection[str]) -> list[str]:
     """One phrase for each setting that must not differ, and does."""
-    old, new = state["config"], dataclasses.asdict(trainer.config)
+    old, new = state["config"], dataclasses.asdict(run.config)
     kept = [k for k in dict.fromkeys([*old, *new]) if k not in FREE and k not in allow]
     different = [
         f"{k}: {old.get(k)} then, {new.get(k)} now" for k in kept if old.get(k) != new.get(k)
     ]
-    samples = state["samples"], trainer.samples_per_step
+    samples = state["samples"], run.samples
     if samples[0] != samples[1] and "batch" not in allow:
         different.append(f"batch x accumulate x processes: {samples[0]} then, {samples[1]} now")
-    precision = trainer.accelerator.mixed_precision
-    if state["precision"] != precision and PRECISION not in allow:
-        different.append(f"precision: {state['precision']} then, {precision} now")
+    if state["precision"] != run.precision and PRECISION not in allow:
+        different.append(f"precision: {state['precision']} then, {run.precision} now")
     if DATA not in allow:
-        then, now = state["data"], _describe_data(trainer)
+        then, now = state["data"], run.data
         different += [
             f"{source}: {then.get(source, 'absent')} then, {now.get(source, 'absent')} now"
             for source in dict.fromkeys([*then, *now])
@@ -115,15 +136,14 @@ def _differences(trainer: Trainer, state: dict[str, Any], allow: Collection[str]
     return different
 
 
-def _describe_data(trainer: Trainer) -> dict[str, str]:
+def describe_data(dataset: SliceDataset | None, simulator: Simulator | None) -> dict[str, str]:
     """What there is of each data source, in words; the same data gives the same words."""
     described = {}
-    dataset = trainer.dataset
     for index, name in enumerate(dataset.names if dataset else []):
         counts = [f"{int((dataset.sources[c] == index).sum())} {c}" for c in CONTRASTS]
         described[f"data source {name}"] = f"{' and '.join(counts)} slices"
-    if trainer.simulator:
-        described["simulated pairs"] = f"from {len(trainer.simulator)} label maps"
+    if simulator:
+        described["simulated pairs"] = f"from {len(simulator)} label maps"
     return described
 
 

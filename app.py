@@ -26,10 +26,10 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 
 from cyclegan import Translator
-from cyclegan.calibration import Calibration
-from cyclegan.checks import InputCheck
 from cyclegan.model.checkpoint import CheckpointError
 from cyclegan.model.hub import weights_folder
+from cyclegan.trust.calibration import Calibration
+from cyclegan.trust.checks import InputCheck
 from cyclegan.web import failures, limits, memory, receiving
 from cyclegan.web.controls import (
     OF_OPENING,

@@ -19,7 +19,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "InputCheck": "checks",
+    "InputCheck": "trust.checks",
     "Translator": "model.translator",
     "ReadError": "reading.volume",
     "Volume": "reading.volume",

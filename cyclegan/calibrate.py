@@ -20,11 +20,12 @@ import numpy as np
 from scipy.stats import spearmanr
 from tqdm import tqdm
 
-from cyclegan import OTHER, trust
-from cyclegan.calibration import BASELINE, FILE, FORMAT, MEASURES, NEEDED
+from cyclegan import OTHER
 from cyclegan.judging.metrics import head_mask, ssim
 from cyclegan.judging.pairs import Pair, load_pairs, to_unit
 from cyclegan.model.translator import Translator
+from cyclegan.trust import evidence
+from cyclegan.trust.calibration import BASELINE, FILE, FORMAT, MEASURES, NEEDED
 
 EXPECTED = (10, 90)  # percentiles of a number over validation slices
 ALIKE = 0.02  # maps whose rank correlations differ by less are alike: the simplest is shown
@@ -36,22 +37,22 @@ def measure_slice(translator: Translator, pair: Pair, to: str) -> dict[str, Any]
 
     Returns:
         `name`, `person`, `to`, the true `ssim`, `numbers` (those of `MEASURES` and each entry of
-        `trust.STRUCTURE` by its name) and `maps` (Spearman's correlation of each map of
-        `trust.error_maps`, and of `BASELINE`, with the absolute error in the head).
+        `evidence.STRUCTURE` by its name) and `maps` (Spearman's correlation of each map of
+        `evidence.error_maps`, and of `BASELINE`, with the absolute error in the head).
     """
     image, truth = pair.images[OTHER[to]], to_unit(pair.images[to])
     prepared = translator.prepare(image)
     result = translator.cycle(image, to, prepared=prepared)
     frame, translate = prepared.frame, translator.translate
-    others = list(trust.translate_variants(translate, result.source, to, frame))
-    again = trust.reconstruct_disturbed(translate, result.translated, to, frame)
+    others = list(evidence.translate_variants(translate, result.source, to, frame))
+    again = evidence.reconstruct_disturbed(translate, result.translated, to, frame)
     head = head_mask(to_unit(image), truth)
     error = np.abs(result.translated - truth)[head]
-    maps = trust.error_maps(result, others) | {BASELINE: result.translated}
-    numbers = trust.cycle_numbers(result, again)
-    numbers |= trust.mean_spread(result.source, result.translated, others)
-    for name in trust.STRUCTURE:
-        numbers[name] = trust.structure(name, result)["structure"]
+    maps = evidence.error_maps(result, others) | {BASELINE: result.translated}
+    numbers = evidence.cycle_numbers(result, again)
+    numbers |= evidence.mean_spread(result.source, result.translated, others)
+    for name in evidence.STRUCTURE:
+        numbers[name] = evidence.structure(name, result)["structure"]
     return {
         "name": pair.name,
         "person": pair.source,
@@ -100,7 +101,7 @@ def summarise(slices: Sequence[dict[str, Any]]) -> dict[str, Any]:
             "map": _choose_map(maps),
         }
     chosen = max(
-        trust.STRUCTURE, key=lambda name: sum(d["ranks"][name] for d in directions.values())
+        evidence.STRUCTURE, key=lambda name: sum(d["ranks"][name] for d in directions.values())
     )
     for direction in directions.values():
         for part in ("expected", "ranks"):

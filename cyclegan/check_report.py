@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from cyclegan.checks import INNER, KINDS, LABELS, InputCheck, frame_slice, group
 from cyclegan.model.checkpoint import CheckpointError
 from cyclegan.model.preprocess import head_mask, scale_intensity
 from cyclegan.reading.read import read_volume
 from cyclegan.reading.volume import ReadError
+from cyclegan.trust.checks import INNER, KINDS, LABELS, InputCheck, frame_slice, group
 
 EDGES = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)  # of the confidence bins
 

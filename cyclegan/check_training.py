@@ -22,7 +22,9 @@ import torch
 import torch.nn.functional as F
 from tqdm import tqdm
 
-from cyclegan.check_data import (
+from cyclegan.model.precision import multiplies_bfloat16
+from cyclegan.simulation.augment import Draw, add_rician_noise, blur, sample, sampling_grid, view
+from cyclegan.trust.check_data import (
     Pool,
     add_inverted,
     add_label_maps,
@@ -31,9 +33,7 @@ from cyclegan.check_data import (
     add_real,
     add_turned,
 )
-from cyclegan.checks import KINDS, SIZE, CheckNetwork, export_check
-from cyclegan.model.precision import multiplies_bfloat16
-from cyclegan.simulation.augment import Draw, add_rician_noise, blur, sample, sampling_grid, view
+from cyclegan.trust.checks import KINDS, SIZE, CheckNetwork, export_check
 
 PHANTOM_SLICES = 5  # of each drawn head
 # Assumed among uploaded brain slices. Chosen with an eye on validation: 0.15 misses one FLAIR slice

@@ -22,10 +22,10 @@ from starlette.testclient import TestClient
 
 import app
 from cyclegan import ReadError, Translator
-from cyclegan.calibration import Calibration
-from cyclegan.checks import LABELS, Assessment, InputCheck
 from cyclegan.model.checkpoint import CheckpointError
 from cyclegan.reading.volume import Volume
+from cyclegan.trust.calibration import Calibration
+from cyclegan.trust.checks import LABELS, Assessment, InputCheck
 from cyclegan.web import answers, limits, panels
 from cyclegan.web.controls import (
     after_direction,

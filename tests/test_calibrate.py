@@ -8,10 +8,11 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from cyclegan import OTHER, Translator, trust
+from cyclegan import OTHER, Translator
 from cyclegan.calibrate import main, measure_slice, summarise
-from cyclegan.calibration import BASELINE, MEASURES, NEEDED, Calibration
 from cyclegan.judging.pairs import load_pairs
+from cyclegan.trust import evidence
+from cyclegan.trust.calibration import BASELINE, MEASURES, NEEDED, Calibration
 
 ROOT = Path(__file__).parents[1]
 PAIRS = ROOT.parent / "shared" / "data" / "val"
@@ -28,7 +29,7 @@ def measured(people=("anna", "ben"), count=12, **maps):
                     "cycle_error": 1 - ssim,
                     "cycle_robustness": ssim,
                     "spread": ssim,
-                    **dict.fromkeys(trust.STRUCTURE, 0.5),
+                    **dict.fromkeys(evidence.STRUCTURE, 0.5),
                     "normalised mutual information": 1 + ssim,
                 }
                 slices.append(
@@ -126,7 +127,7 @@ def test_without_a_fitting_file_there_are_numbers_without_ranges(tmp_path, conte
     assert reading["expected"] is None
     assert calibration.map_name("T2") is None
     assert calibration.missing in calibration.map_words("T2")
-    assert calibration.structure in trust.STRUCTURE
+    assert calibration.structure in evidence.STRUCTURE
 
 
 def test_the_command_measures_pairs_and_writes_the_file(tmp_path, export_tiny, capsys):

@@ -12,12 +12,12 @@ import torch
 from scipy import ndimage
 
 from cyclegan.check_report import measure, reliability
-from cyclegan.checks import CONFIG, LABELS, WEIGHTS, InputCheck, inner_slices
 from cyclegan.model.checkpoint import CheckpointError
 from cyclegan.reading.read import read_volume
 from cyclegan.simulation.negatives import DRAWERS, draw_negative, text_page
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import simulate_pair
+from cyclegan.trust.checks import CONFIG, LABELS, WEIGHTS, InputCheck, inner_slices
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "data"

@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from cyclegan import Translator
 from cyclegan.reading.volume import Volume
-from cyclegan.truth import match
+from cyclegan.trust.truth import match
 from cyclegan.web import panels
 from cyclegan.web.page import Page
 from cyclegan.web.session import Session

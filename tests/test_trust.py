@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from cyclegan import trust
 from cyclegan.model.preprocess import Frame
 from cyclegan.model.translator import CycleResult
+from cyclegan.trust import evidence
 
 
 def anatomy(seed=0, size=96):
@@ -22,11 +22,11 @@ def cycle(source, translated, reconstructed=None):
 
 def test_the_disturbance_is_eight_bits_and_slight_noise():
     ramp = np.tile(np.linspace(0.1, 0.9, 300, dtype=np.float32), (300, 1))
-    disturbed = trust.disturbed(ramp)
+    disturbed = evidence.disturbed(ramp)
     assert disturbed.dtype == np.float32
-    assert (disturbed - ramp).std() == pytest.approx(trust.NOISE, rel=0.05)
-    np.testing.assert_array_equal(disturbed, trust.disturbed(ramp))
-    assert trust.disturbed(np.ones((50, 50))).max() <= 1
+    assert (disturbed - ramp).std() == pytest.approx(evidence.NOISE, rel=0.05)
+    np.testing.assert_array_equal(disturbed, evidence.disturbed(ramp))
+    assert evidence.disturbed(np.ones((50, 50))).max() <= 1
 
 
 def test_a_cycle_that_hides_the_source_in_invisible_detail_is_found():
@@ -43,8 +43,8 @@ def test_a_cycle_that_hides_the_source_in_invisible_detail_is_found():
     robust = {}
     for name, translated, back in (("hidden", hidden, read_hidden), ("honest", 1 - source, honest)):
         result = cycle(source, translated, back(translated, "T1", prepared=None) * (source > 0))
-        again = trust.reconstruct_disturbed(back, translated, "T2", frame) * (source > 0)
-        numbers = trust.cycle_numbers(result, again)
+        again = evidence.reconstruct_disturbed(back, translated, "T2", frame) * (source > 0)
+        numbers = evidence.cycle_numbers(result, again)
         assert numbers["cycle_error"] < 0.02  # the plain cycle is perfect for both
         robust[name] = numbers["cycle_robustness"]
     assert robust["honest"] > 0.95
@@ -53,16 +53,16 @@ def test_a_cycle_that_hides_the_source_in_invisible_detail_is_found():
 
 def test_cycle_numbers_without_a_head_are_none():
     air = np.zeros((64, 64))
-    assert trust.cycle_numbers(cycle(air, air), air) == {}
-    assert trust.structure(next(iter(trust.STRUCTURE)), cycle(air, air)) == {}
+    assert evidence.cycle_numbers(cycle(air, air), air) == {}
+    assert evidence.structure(next(iter(evidence.STRUCTURE)), cycle(air, air)) == {}
 
 
-@pytest.mark.parametrize("name", list(trust.STRUCTURE))
+@pytest.mark.parametrize("name", list(evidence.STRUCTURE))
 def test_structure_agreement_falls_when_anatomy_moves(name):
     source = anatomy()
     translated = np.where(source > 0, 1 - source, 0)
     values = [
-        trust.structure(name, cycle(source, np.roll(translated, shift, axis=1)))["structure"]
+        evidence.structure(name, cycle(source, np.roll(translated, shift, axis=1)))["structure"]
         for shift in (0, 2, 6)
     ]
     assert values[0] > values[1] > values[2] - 0.02
@@ -78,11 +78,11 @@ def test_variants_are_brought_back_onto_the_same_pixels():
         """A network that changes nothing, with all the resampling of the real one."""
         return prepared.frame.restore(prepared.frame.apply(image[np.newaxis]))[0]
 
-    mirrored, darker, brighter, wider, smoothed = trust.translate_variants(
+    mirrored, darker, brighter, wider, smoothed = evidence.translate_variants(
         through_the_grid, source, "T2", frame
     )
     inside = ndimage.binary_erosion(source > 0, iterations=3)
-    plain = through_the_grid(source, "T2", prepared=trust.Prepared(trust.UNIT, frame))
+    plain = through_the_grid(source, "T2", prepared=evidence.Prepared(evidence.UNIT, frame))
     np.testing.assert_allclose(mirrored, plain, atol=0.1)
     assert np.abs(mirrored - plain)[inside].mean() < 0.01
     assert np.abs(wider - plain)[inside].mean() < 0.02
@@ -98,7 +98,7 @@ def test_maps_are_high_where_the_variants_disagree():
     region = (slice(40, 50), slice(40, 50))
     for number, other in enumerate(others):
         other[region] += 0.05 * (number - 2)
-    maps = trust.error_maps(cycle(source, translated), others)
+    maps = evidence.error_maps(cycle(source, translated), others)
     for name, map_ in maps.items():
         assert map_.shape == source.shape, name
         assert (map_ >= 0).all(), name
@@ -106,5 +106,5 @@ def test_maps_are_high_where_the_variants_disagree():
     assert spread[region].min() > 0.05
     assert spread[:35].max() == 0
     assert maps["cycle error"].max() == 0
-    mean = trust.mean_spread(source, translated, others)["spread"]
+    mean = evidence.mean_spread(source, translated, others)["spread"]
     assert mean == pytest.approx(spread[source > 0].mean(), rel=0.1)

@@ -9,7 +9,7 @@ from scipy import ndimage
 from cyclegan.judging.metrics import slice_scores
 from cyclegan.reading.read import read_volume
 from cyclegan.reading.volume import Volume
-from cyclegan.truth import TruthError, match, true_error
+from cyclegan.trust.truth import TruthError, match, true_error
 
 NIFTI = Path(__file__).parents[2] / "shared" / "data" / "readers" / "nifti"
 

@@ -13,7 +13,7 @@ from cyclegan import CONTRASTS
 from cyclegan.derived import derived_dicom
 from cyclegan.export import labelled_png, nifti, result_zip
 from cyclegan.provenance import CAVEAT, synthetic_label
-from cyclegan.truth import TruthError, match
+from cyclegan.trust.truth import TruthError, match
 from cyclegan.web.findings import slice_findings, slice_true_error
 from cyclegan.web.limits import API_VOXELS, WHOLE_VOXELS
 from cyclegan.web.outbox import Parcel
@@ -24,9 +24,9 @@ from cyclegan.web.session import ReaderError, Session
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cyclegan.calibration import Calibration
     from cyclegan.model.translator import CycleResult
     from cyclegan.reading.volume import Volume
+    from cyclegan.trust.calibration import Calibration
     from cyclegan.web.turns import SharedModel
 
 # Of a volume between two turns of the model. On a CPU four are no faster per slice than two

@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cyclegan import trust
-from cyclegan.truth import true_error
+from cyclegan.trust import evidence
+from cyclegan.trust.truth import true_error
 from cyclegan.web.panels import encode_uint16
 from cyclegan.web.report import report, true_words
 
 if TYPE_CHECKING:
-    from cyclegan.calibration import Calibration
     from cyclegan.model.translator import CycleResult, Prepared
-    from cyclegan.truth import Truth
+    from cyclegan.trust.calibration import Calibration
+    from cyclegan.trust.truth import Truth
     from cyclegan.web.session import Session
     from cyclegan.web.turns import SharedModel
 
 
 def slice_findings(
-    translate: trust.Translate,
+    translate: evidence.Translate,
     result: CycleResult,
     prepared: Prepared,
     to: str,
@@ -44,23 +44,23 @@ def slice_findings(
         in shares of the grey range, or None. The first step comes before the first run of the
         network.
     """
-    numbers = trust.structure(calibration.structure, result)
+    numbers = evidence.structure(calibration.structure, result)
     yield numbers, None
     if not numbers:  # no head
         return
     frame = prepared.frame
-    again = trust.reconstruct_disturbed(translate, result.translated, to, frame)
-    numbers = trust.cycle_numbers(result, again) | numbers
+    again = evidence.reconstruct_disturbed(translate, result.translated, to, frame)
+    numbers = evidence.cycle_numbers(result, again) | numbers
     yield numbers, None
     shown_map = calibration.map_name(to)
     if shown_map is None and not calibration.score_is_kept(to):
         return
     others = []
-    for other in trust.translate_variants(translate, result.source, to, frame):
+    for other in evidence.translate_variants(translate, result.source, to, frame):
         others.append(other)
         yield numbers, None
-    numbers |= trust.mean_spread(result.source, result.translated, others)
-    chosen = shown_map and trust.error_maps(result, others)[shown_map].astype(np.float32)
+    numbers |= evidence.mean_spread(result.source, result.translated, others)
+    chosen = shown_map and evidence.error_maps(result, others)[shown_map].astype(np.float32)
     yield numbers, chosen
 
 

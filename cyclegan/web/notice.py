@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cyclegan import OTHER
 
 if TYPE_CHECKING:
-    from cyclegan.checks import Assessment
+    from cyclegan.trust.checks import Assessment
 
 
 @dataclass(frozen=True)

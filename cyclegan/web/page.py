@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cyclegan import CONTRASTS
-from cyclegan.calibration import Calibration
 from cyclegan.reading.volume import ReadError
-from cyclegan.truth import TruthError, match
+from cyclegan.trust.calibration import Calibration
+from cyclegan.trust.truth import TruthError, match
 from cyclegan.web import answers, limits, panels
 from cyclegan.web.examples import EXAMPLES, example_volume
 from cyclegan.web.findings import second_look
@@ -30,10 +30,10 @@ from cyclegan.web.uploads import Uploads
 from cyclegan.web.work import Step, in_line, whole, within
 
 if TYPE_CHECKING:
-    from cyclegan.checks import Assessment, InputCheck
     from cyclegan.model.translator import Translator
     from cyclegan.reading.series import Selection
     from cyclegan.reading.volume import Volume
+    from cyclegan.trust.checks import Assessment, InputCheck
     from cyclegan.web.answers import Saved
 
 

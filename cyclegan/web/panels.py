@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cyclegan.model.preprocess import Scale
     from cyclegan.model.translator import CycleResult
     from cyclegan.reading.volume import Volume
-    from cyclegan.truth import Truth
+    from cyclegan.trust.truth import Truth
     from cyclegan.web.session import Session
     from cyclegan.web.turns import SharedModel
 

@@ -9,7 +9,7 @@ from cyclegan import OTHER
 from cyclegan.provenance import CAVEAT
 
 if TYPE_CHECKING:
-    from cyclegan.calibration import Calibration
+    from cyclegan.trust.calibration import Calibration
     from cyclegan.web.session import Session
     from cyclegan.web.turns import SharedModel
 

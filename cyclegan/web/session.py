@@ -24,11 +24,11 @@ from cyclegan.web.notice import Notice, notice
 from cyclegan.web.turns import Rank
 
 if TYPE_CHECKING:
-    from cyclegan.checks import Assessment
     from cyclegan.model.translator import Prepared
     from cyclegan.reading.series import Selection
     from cyclegan.reading.volume import Volume
-    from cyclegan.truth import Truth
+    from cyclegan.trust.checks import Assessment
+    from cyclegan.trust.truth import Truth
     from cyclegan.web.turns import SharedModel, Turn
 
 _keys = itertools.count(1)

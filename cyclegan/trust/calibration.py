@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cyclegan import OTHER, trust
+from cyclegan import OTHER
+from cyclegan.trust import evidence
 
 FILE = "trust.json"
 FORMAT = 1
@@ -76,11 +77,11 @@ class Calibration:
 
     @property
     def structure(self) -> str:
-        """The entry of `trust.STRUCTURE` to use."""
-        return self.record["structure"] if self.record else next(iter(trust.STRUCTURE))
+        """The entry of `evidence.STRUCTURE` to use."""
+        return self.record["structure"] if self.record else next(iter(evidence.STRUCTURE))
 
     def map_name(self, to: str) -> str | None:
-        """The map of `trust.error_maps` that is worth showing for translations into `to`."""
+        """The map of `evidence.error_maps` that is worth showing for translations into `to`."""
         return self.record["directions"][to]["map"] if self.record else None
 
     def expected(self, to: str, name: str) -> tuple[float, float] | None:

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from cyclegan.checks import KINDS, SIZE, frame_slice
 from cyclegan.reading.read import read_volume
 from cyclegan.reading.volume import ReadError
 from cyclegan.simulation.negatives import draw_negative, mosaic
@@ -19,6 +18,7 @@ from cyclegan.simulation.phantom import draw_slice, draw_volume
 from cyclegan.simulation.simulate import Simulator
 from cyclegan.simulation.tissues import TISSUES, Tissue, read_label_maps
 from cyclegan.slices.data import SliceDataset
+from cyclegan.trust.checks import KINDS, SIZE, frame_slice
 
 # Labels that only the input check knows.
 VESSEL, SINUS, LESION = 620, 621, 622

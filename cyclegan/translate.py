@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from cyclegan.derived import derived_dicom
-from cyclegan.export import labelled_png, nifti
 from cyclegan.model.checkpoint import CheckpointError
 from cyclegan.model.translator import BATCH, Translator
-from cyclegan.provenance import CAVEAT, provenance, synthetic_label
 from cyclegan.reading.series import open_files
 from cyclegan.reading.volume import ReadError, Volume, file_head, file_kind
+from cyclegan.results.derived import derived_dicom
+from cyclegan.results.export import labelled_png, nifti
+from cyclegan.results.provenance import CAVEAT, provenance, synthetic_label
 
 # Endings that say what a file is; names such as 1.2.840.113619.2 have none of them and stay whole.
 _ENDINGS = (

@@ -25,10 +25,10 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from cyclegan.derived import WHITE, derived_dicom
-from cyclegan.export import labelled_png, nifti, result_zip
-from cyclegan.provenance import Provenance
 from cyclegan.reading.read import read_volume
+from cyclegan.results.derived import WHITE, derived_dicom
+from cyclegan.results.export import labelled_png, nifti, result_zip
+from cyclegan.results.provenance import Provenance
 
 READERS = Path(__file__).parents[1] / "../shared/data/readers"
 ORIGIN = Provenance("1.2", "ab" * 32, "T1 to T2", "cd" * 32, "0.1.0")

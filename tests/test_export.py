@@ -18,9 +18,9 @@ from PIL import Image
 from pydicom.data import get_testdata_file
 
 from cyclegan import __version__
-from cyclegan.export import MIN_PNG_SIDE, labelled_png, nifti, result_zip
-from cyclegan.provenance import CAVEAT, Provenance, provenance
 from cyclegan.reading.read import read_volume
+from cyclegan.results.export import MIN_PNG_SIDE, labelled_png, nifti, result_zip
+from cyclegan.results.provenance import CAVEAT, Provenance, provenance
 
 READERS = Path(__file__).parents[1] / "../shared/data/readers"
 LABEL = "SYNTHETIC T2 from T1 - not for diagnosis"

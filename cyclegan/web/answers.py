@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from cyclegan import CONTRASTS
-from cyclegan.derived import derived_dicom
-from cyclegan.export import labelled_png, nifti, result_zip
-from cyclegan.provenance import CAVEAT, synthetic_label
+from cyclegan.results.derived import derived_dicom
+from cyclegan.results.export import labelled_png, nifti, result_zip
+from cyclegan.results.provenance import CAVEAT, synthetic_label
 from cyclegan.trust.truth import TruthError, match
 from cyclegan.web.findings import slice_findings, slice_true_error
 from cyclegan.web.limits import API_VOXELS, WHOLE_VOXELS

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cyclegan import OTHER
-from cyclegan.provenance import CAVEAT
+from cyclegan.results.provenance import CAVEAT
 
 if TYPE_CHECKING:
     from cyclegan.trust.calibration import Calibration

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cyclegan.model.translator import CycleResult
-from cyclegan.provenance import Provenance, provenance
+from cyclegan.results.provenance import Provenance, provenance
 from cyclegan.web.limits import SCAN_FINDINGS_BYTES, SCAN_RESULT_BYTES
 from cyclegan.web.notice import Notice, notice
 from cyclegan.web.turns import Rank

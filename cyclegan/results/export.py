@@ -16,10 +16,10 @@ import numpy as np
 from nibabel.nifti1 import Nifti1Extension
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
-from cyclegan.derived import derived_dicom
-from cyclegan.placement import in_source_grid
-from cyclegan.provenance import CAVEAT, Provenance, synthetic_label
 from cyclegan.reading.volume import Volume
+from cyclegan.results.derived import derived_dicom
+from cyclegan.results.placement import in_source_grid
+from cyclegan.results.provenance import CAVEAT, Provenance, synthetic_label
 
 MIN_PNG_SIDE = 512  # shorter pictures are enlarged, or the label would be wider than the slice
 _FONT_SIZE = 16

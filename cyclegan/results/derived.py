@@ -23,11 +23,11 @@ from pydicom.uid import (
 )
 from pydicom.valuerep import format_number_as_ds
 
-from cyclegan.deidentify import code_item, copied, patient_and_study, removed
-from cyclegan.placement import in_source_grid
-from cyclegan.provenance import SOFTWARE, Provenance, synthetic_label
 from cyclegan.reading import dicom_frames
 from cyclegan.reading.volume import Volume
+from cyclegan.results.deidentify import code_item, copied, patient_and_study, removed
+from cyclegan.results.placement import in_source_grid
+from cyclegan.results.provenance import SOFTWARE, Provenance, synthetic_label
 
 # Stored value of a 1.0. Fourteen bits, where scanners store twelve; and whole numbers without a
 # slope, since many viewers move the window in steps of 1.

@@ -1,0 +1,1 @@
+"""Results to take away: PNG, NIfTI, derived DICOM, and what each says of itself."""

@@ -2,9 +2,10 @@
 
     python app.py [--host H] [--port P] [--weights W]
 
-Layout and events only, as the one file that knows Gradio. What an event does is in
-`cyclegan/web/page.py`, which parts change then in `cyclegan/web/controls.py`, what a tab holds in
-`cyclegan/web/session.py`, and what is drawn in `cyclegan/viewer/`.
+Layout (`place_...`), events (`on_...`) and the server's options: the one file that knows Gradio.
+What an event does is in `cyclegan/web/page.py`, which parts change then in `.../controls.py`, what
+a tab holds in `.../session.py`, which parts of Gradio have no public switch in
+`.../gradio_private.py`, and what is drawn in `cyclegan/viewer/`.
 """
 
 from __future__ import annotations
@@ -13,24 +14,23 @@ import argparse
 import os
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio import route_utils
-from gradio.route_utils import upload_fn
 from gradio.routes import file_upload_statuses
 from gradio.utils import get_upload_folder
 from starlette.middleware import Middleware
-from starlette.requests import Request
 
 from cyclegan import Translator
 from cyclegan.model.checkpoint import CheckpointError
 from cyclegan.model.hub import weights_folder
 from cyclegan.trust.calibration import Calibration
 from cyclegan.trust.checks import InputCheck
-from cyclegan.web import failures, limits, memory, receiving
+from cyclegan.web import failures, gradio_private, limits, memory, receiving
 from cyclegan.web.controls import (
     OF_OPENING,
     after_direction,
@@ -80,15 +80,17 @@ one_by_one = partial(failures.one_by_one, error=gr.Error)
 in_steps = partial(failures.in_steps, error=gr.Error)
 
 
-def lay_out() -> tuple[dict[str, Any], list[gr.Button]]:
-    """Put the parts on the page, inside `gr.Blocks`.
+# Layout, from the top of the page to its end. Each area returns its parts by the names that
+# `cyclegan.web.controls` uses.
 
-    Returns:
-        The parts by the names that `cyclegan.web.controls` uses, and the buttons of the examples.
-    """
-    scripts = "\n".join((VIEWER / f"{name}.js").read_text("utf-8") for name in SCRIPTS)
 
-    gr.HTML(INTRODUCTION, elem_id="masthead", apply_default_css=False)
+def heading(text: str) -> None:
+    """A line in small print above a group of parts."""
+    gr.HTML(f"<p>{text}</p>", elem_classes="heading", apply_default_css=False)
+
+
+def place_controls() -> tuple[dict[str, Any], list[gr.Button]]:
+    """What to open and what to do with it; also returns the buttons of the examples."""
     with gr.Row(elem_id="controls"):
         with gr.Column(scale=5, min_width=260):
             heading("PNG, JPEG, TIFF, BMP, NIfTI, DICOM; a series as many files or as a zip")
@@ -119,6 +121,17 @@ def lay_out() -> tuple[dict[str, Any], list[gr.Button]]:
             heading("Examples, simulated")
             with gr.Row(elem_id="examples"):
                 examples = [gr.Button(e.label, size="md", min_width=100) for e in EXAMPLES]
+    return {
+        "upload": upload,
+        "direction": direction,
+        "translate": translate,
+        "translate_all": translate_all,
+        "cancel": cancel,
+    }, examples
+
+
+def place_messages() -> dict[str, Any]:
+    """What the page says of the work and of the input, and where in a volume it is."""
     message = gr.HTML(status(""), elem_id="status", apply_default_css=False)
     with gr.Row(elem_id="input-check"):
         notice = gr.HTML("", elem_id="notice", apply_default_css=False)
@@ -139,6 +152,18 @@ def lay_out() -> tuple[dict[str, Any], list[gr.Button]]:
             min_width=260,
             elem_id="slice",
         )
+    return {
+        "message": message,
+        "notice": notice,
+        "switch": switch,
+        "series": series,
+        "slider": slider,
+    }
+
+
+def place_viewer() -> dict[str, Any]:
+    """The pictures, drawn by `cyclegan/viewer/` in the browser."""
+    scripts = "\n".join((VIEWER / f"{name}.js").read_text("utf-8") for name in SCRIPTS)
     viewer = gr.HTML(
         None,
         html_template=(VIEWER / "viewer.html").read_text("utf-8"),
@@ -146,6 +171,11 @@ def lay_out() -> tuple[dict[str, Any], list[gr.Button]]:
         apply_default_css=False,
         elem_id="viewer",
     )
+    return {"viewer": viewer}
+
+
+def place_truth() -> dict[str, Any]:
+    """The reader's own real image of the wanted contrast."""
     with gr.Accordion("I have the real T2", open=False, elem_id="truth") as truth_area:
         heading(
             "Drop in the acquired image of the contrast to translate to; it is laid over the "
@@ -160,6 +190,16 @@ def lay_out() -> tuple[dict[str, Any], list[gr.Button]]:
         )
         truth_message = gr.HTML("", elem_id="truth-status", apply_default_css=False)
         drop_truth = gr.Button("Remove the real image", visible=False, size="md")
+    return {
+        "truth_area": truth_area,
+        "truth_upload": truth_upload,
+        "truth_message": truth_message,
+        "drop_truth": drop_truth,
+    }
+
+
+def place_downloads() -> dict[str, Any]:
+    """What can be saved."""
     heading("Save the synthetic images, labelled as such")
     with gr.Row(elem_id="downloads"):
         png = gr.Button("PNG of this slice", size="md", interactive=False)
@@ -170,75 +210,304 @@ def lay_out() -> tuple[dict[str, Any], list[gr.Button]]:
             for label, kind in SAVES
         }
     saved = gr.HTML("", elem_id="saved", apply_default_css=False)
-
-    return {
-        "viewer": viewer,
-        "message": message,
-        "saved": saved,
-        "notice": notice,
-        "switch": switch,
-        "truth_area": truth_area,
-        "truth_upload": truth_upload,
-        "truth_message": truth_message,
-        "drop_truth": drop_truth,
-        "upload": upload,
-        "direction": direction,
-        "series": series,
-        "slider": slider,
-        "translate": translate,
-        "translate_all": translate_all,
-        "cancel": cancel,
-        "png": png,
-        **saves,
-    }, examples
+    return {"png": png, **saves, "saved": saved}
 
 
-def heading(text: str) -> None:
-    """A line in small print above a group of parts."""
-    gr.HTML(f"<p>{text}</p>", elem_classes="heading", apply_default_css=False)
+# Events. No handler is in the public API but `translate`.
+
+PRIVATE = {"api_visibility": "private"}
 
 
-def forget_session(app: gr.Blocks, tab: str) -> None:
-    """Drop what Gradio itself holds for a closed tab: parts as they were, answers not fetched.
+def at_once(name: str, most: int) -> dict[str, Any]:
+    """Options of an event: at most so many of the line `name` run at a time."""
+    return {"concurrency_id": name, "concurrency_limit": most}
 
-    It would keep them for an hour or longer, and the names of uploads for good.
+
+# The model's own line decides who is next and tells the place; this bounds who stands in it.
+ON_MODEL = {**PRIVATE, **at_once("model", limits.SLICES_AT_ONCE)}
+ON_VOLUME = {**PRIVATE, **at_once("volume", limits.JOBS_AT_ONCE)}
+OPENING = {**PRIVATE, **at_once("opening", limits.OPENINGS_AT_ONCE)}
+
+
+@dataclass
+class Board:
+    """The page's logic and its parts, as the events need them.
+
+    Attributes:
+        page: what the events do.
+        parts: by the names that `cyclegan.web.controls` uses, the tab's state "session" among them.
+        examples: the buttons of the examples.
+        window, kept: values that scripts of the browser fill in.
     """
-    with app.state_holder.lock:
-        app.state_holder.session_data.pop(tab, None)
-        app.state_holder.time_last_used.pop(tab, None)
-    for event in list(app._queue.event_ids_to_events.values()):
-        event.alive &= event.session_hash != tab  # what still runs has nobody to tell
-    messages = app._queue.pending_messages_per_session.get(tab)
-    # Emptied, not removed: a stream that is being closed removes it, and fails if it is not there.
-    while messages is not None and not messages.empty():
-        messages.get_nowait()
-    app.upload_file_set.difference_update(
-        [path for path in list(app.upload_file_set) if not os.path.exists(path)]
+
+    page: Page
+    parts: dict[str, Any]
+    examples: list[gr.Button]
+    window: gr.Textbox
+    kept: gr.Checkbox
+
+    @property
+    def everything(self) -> list[Any]:
+        return list(self.parts.values())
+
+    @property
+    def in_step(self) -> list[Any]:
+        """The parts that a step of the work can change: all but those that opening changes."""
+        return [part for name, part in self.parts.items() if name not in OF_OPENING]
+
+    def update(self, updates: dict[str, Any]) -> dict[Any, Any]:
+        """Updates by name, as `cyclegan.web.controls` gives them, for Gradio."""
+        return {
+            self.parts[name]: update["value"] if name == "session" else gr.update(**update)
+            for name, update in updates.items()
+        }
+
+    def meanwhile(self, state: Any, told: str | Step) -> dict[Any, Any]:
+        """What a wait or a step of the work tells."""
+        waits = isinstance(told, str)
+        return self.update(while_waiting(told) if waits else after_step(state, told))
+
+    def react(
+        self, listen: Callable, handler: Callable, inputs: Any, outputs: Any, **options: Any
+    ) -> None:
+        """Answer an event that changes the slice on screen, then look at that slice again."""
+        options = {"show_progress_on": self.parts["message"], **ON_MODEL, **options}
+        # Each look runs, and ends at once when another slice is on screen by then.
+        listen(handler, inputs, outputs, **options).then(
+            one_by_one(self.page.look_again),
+            self.parts["session"],
+            self.parts["viewer"],
+            trigger_mode="multiple",
+            show_progress="hidden",
+            **at_once("look", limits.LOOKS_AT_ONCE),
+            **PRIVATE,
+        )
+
+
+def on_api(page: Page) -> None:
+    """What programs may call."""
+
+    @in_one_sentence
+    def api(file: dict, to: str, truth: dict | None = None) -> dict:
+        """Translate a brain MRI slice or volume into the other contrast and back.
+
+        Up to 4,194,304 voxels (64 slices of 256 x 256) in a file of up to 256 MB, and up to
+        300 s; larger ones through the page or `python -m cyclegan.translate`.
+
+        Args:
+            file: an image, DICOM or NIfTI file, or a zip with one DICOM series.
+            to: the wanted contrast, "T1" or "T2".
+            truth: optionally the real image of that contrast, to measure the true error with.
+
+        Returns:
+            name, to, shape [slices, rows, columns], spacing in mm or null, directions, notes;
+            source, translated and reconstructed, each base64 of little-endian float32 in
+            [0, 1] of that shape; cycle_error (mean absolute; it is not the translation's
+            error); input_check (text, warns, label, probabilities); slices, for each slice its
+            numbers with their expected ranges, true_error (ssim, psnr, mae) or null, and a
+            report as text; uncertainty, a map like source, or null, and uncertainty_help, what
+            it is worth; version and checksum (sha256) of the model; caveat.
+        """
+        return page.answer(file, to, truth)
+
+    gr.api(api, api_name="translate", **at_once("api", limits.API_AT_ONCE))
+
+
+def on_opening(board: Board) -> None:
+    """The reader drops in files or chooses among their series."""
+    page, parts = board.page, board.parts
+
+    @in_one_sentence
+    def load(files: Any, to: str, request: gr.Request) -> dict:
+        return board.update(after_opening(page.load(files, to, request.session_hash)))
+
+    @in_one_sentence
+    def choose(state: Any, choice: int, to: str, request: gr.Request) -> dict:
+        opened = page.choose(state, choice, to, request.session_hash)
+        return board.update(after_opening(opened))
+
+    # The raw file data, not Gradio's copy of it: `Uploads` checks and deletes the paths.
+    parts["upload"].upload(
+        lambda: gr.Button(interactive=False), None, parts["translate"], queue=False, **PRIVATE
+    ).then(
+        load,
+        [parts["upload"], parts["direction"]],
+        board.everything,
+        preprocess=False,
+        show_progress_on=parts["message"],
+        **OPENING,
     )
-    memory.give_back()
+    parts["series"].input(
+        choose,
+        [parts["session"], parts["series"], parts["direction"]],
+        board.everything,
+        show_progress_on=parts["message"],
+        **OPENING,
+    )
 
 
-def refuse_what_does_not_fit() -> None:
-    """Let Gradio refuse in one sentence what its parts cannot take, as no page sends it.
+def on_direction(board: Board) -> None:
+    """The reader chooses a direction."""
 
-    It would answer nothing, and print a message that can hold the name of a file.
-    """
-    process = route_utils.call_process_api
+    @in_one_sentence
+    def choose_direction(state: Any, to: str) -> dict:
+        return board.update(after_direction(state, to))
 
-    async def guarded(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return await process(*args, **kwargs)
-        except Exception as fault:
-            if isinstance(fault, gr.Error) and not fault.print_exception:
-                raise  # a sentence of ours; one of Gradio's repeats what was sent
-            failures.log.warning("%s of a queued request", type(fault).__name__)
-            raise gr.Error(failures.NOT_UNDERSTOOD, print_exception=False) from None
-
-    route_utils.call_process_api = guarded
+    board.parts["direction"].input(
+        choose_direction,
+        [board.parts["session"], board.parts["direction"]],
+        board.everything,
+        show_progress="hidden",
+        **PRIVATE,
+    )
 
 
-def create_app(weights: str = "weights") -> gr.Blocks:
-    """Build the page around the weights in the folder, or Hub repository, `weights`.
+def on_examples_and_switch(board: Board) -> None:
+    """The reader opens an example, or follows the input check's advice: both translate at once."""
+    page, parts = board.page, board.parts
+
+    def open_example(number: int, request: gr.Request) -> Iterator[dict]:
+        for told in in_steps(page.open_example)(number, request.session_hash):
+            opened = isinstance(told, Opened)
+            yield board.update(after_opening(told)) if opened else board.meanwhile(None, told)
+
+    def switch_direction(state: Any, position: int, request: gr.Request) -> Iterator[dict]:
+        for told in in_steps(page.switch)(state, position, request.session_hash):
+            if isinstance(told, str | Step):
+                yield board.meanwhile(state, told)
+            else:
+                yield board.update(after_switch(state, *told))
+
+    for number, button in enumerate(board.examples):
+        board.react(button.click, open_example, gr.State(number), board.everything)
+    board.react(
+        parts["switch"].click,
+        switch_direction,
+        [parts["session"], parts["slider"]],
+        board.everything,
+    )
+
+
+def on_truth(board: Board) -> None:
+    """The reader gives the real image, or takes it back."""
+    page, parts = board.page, board.parts
+
+    @in_one_sentence
+    def load_truth(state: Any, files: Any, to: str) -> dict:
+        return board.update(after_truth(state, page.load_truth(state, files, to)))
+
+    @in_one_sentence
+    def remove_truth(state: Any) -> dict:
+        return board.update(after_truth(state, page.drop_truth(state)))
+
+    board.react(
+        parts["truth_upload"].upload,
+        load_truth,
+        [parts["session"], parts["truth_upload"], parts["direction"]],
+        board.everything,
+        preprocess=False,
+        show_progress_on=parts["truth_message"],
+        **OPENING,
+    )
+    board.react(
+        parts["drop_truth"].click,
+        remove_truth,
+        parts["session"],
+        board.everything,
+        show_progress_on=parts["truth_message"],
+    )
+
+
+def on_translating(board: Board) -> None:
+    """The reader has a slice or a volume translated, or stops it."""
+    page, parts = board.page, board.parts
+    wanted = [parts["session"], parts["direction"], parts["slider"]]
+
+    def translator_of(steps: Callable) -> Callable:
+        def translating(state: Any, to: str, position: int, request: gr.Request) -> Iterator[dict]:
+            for told in in_steps(steps)(state, to, position, request.session_hash):
+                yield board.meanwhile(state, told)
+
+        return translating
+
+    board.react(parts["translate"].click, translator_of(page.translate), wanted, board.in_step)
+    board.react(
+        parts["translate_all"].click,
+        translator_of(page.translate_all),
+        wanted,
+        board.in_step,
+        show_progress="hidden",  # the steps show their own
+        show_progress_on=None,
+        **ON_VOLUME,
+    )
+    parts["cancel"].click(page.cancel, parts["session"], None, queue=False, **PRIVATE)
+
+
+def on_browsing(board: Board) -> None:
+    """The reader goes to another slice."""
+    page, parts = board.page, board.parts
+
+    @in_one_sentence
+    def show_slice(state: Any, position: int, is_kept: bool, request: gr.Request) -> Any:
+        return page.show_slice(state, position, is_kept, request.session_hash) or gr.skip()
+
+    board.react(
+        parts["slider"].input,
+        show_slice,
+        [parts["session"], parts["slider"], board.kept],
+        parts["viewer"],
+        js=WITH_KEPT,
+        trigger_mode="always_last",
+        show_progress="hidden",
+        show_progress_on=None,
+    )
+
+
+def on_saving(board: Board) -> None:
+    """The reader saves a slice or all of the result."""
+    page, parts = board.page, board.parts
+    file_to_save = parts["file_to_save"]
+
+    @in_one_sentence
+    def save_slice(state: Any, position: int, seen: str, request: gr.Request) -> dict:
+        step = page.save_slice(state, position, seen, request.session_hash)
+        return board.update(after_step(state, step, line="saved"))
+
+    def saver(kind: str) -> Callable:
+        def save(state: Any, position: int, seen: str, request: gr.Request) -> Iterator[dict]:
+            steps = in_steps(page.save_whole)
+            for step in steps(state, kind, position, seen, request.session_hash):
+                yield board.update(after_step(state, step, line="saved"))
+
+        return save
+
+    for button, save, where in (
+        (parts["png"], save_slice, ON_MODEL),
+        *((parts[kind], saver(kind), ON_VOLUME) for _, kind in SAVES),
+    ):
+        button.click(
+            save,
+            [parts["session"], parts["slider"], board.window],
+            board.in_step,
+            js=WITH_WINDOW,
+            show_progress="hidden",
+            **where,
+        ).success(None, file_to_save, file_to_save, js=SAVE_FILE, **PRIVATE)
+
+
+def on_leaving(board: Board, app: gr.Blocks) -> None:
+    """The reader closes the tab."""
+
+    def forget(request: gr.Request) -> None:
+        board.page.forget(request.session_hash)
+        gradio_private.forget_session(app, request.session_hash)
+        memory.give_back()
+
+    app.unload(forget)
+
+
+def load_page(weights: str) -> Page:
+    """The page's logic around the weights in the folder, or Hub repository, `weights`.
 
     Raises:
         CheckpointError: no usable weights there.
@@ -250,17 +519,16 @@ def create_app(weights: str = "weights") -> gr.Blocks:
     except CheckpointError as error:  # one's own weights may have none; the page says so
         check = str(error)
     calibration = Calibration.from_pretrained(folder, translator.checksum)
-    page = Page(translator, get_upload_folder(), check, calibration)
-    private = {"api_visibility": "private"}
+    return Page(translator, get_upload_folder(), check, calibration)
 
-    def at_once(name: str, most: int) -> dict[str, Any]:
-        return {"concurrency_id": name, "concurrency_limit": most}
 
-    # The model's own line decides who is next and tells the place; this bounds who stands in it.
-    on_model = {**private, **at_once("model", limits.SLICES_AT_ONCE)}
-    on_volume = {**private, **at_once("volume", limits.JOBS_AT_ONCE)}
-    opening = {**private, **at_once("opening", limits.OPENINGS_AT_ONCE)}
+def create_app(weights: str = "weights") -> gr.Blocks:
+    """Build the page around the weights in the folder, or Hub repository, `weights`.
 
+    Raises:
+        CheckpointError: no usable weights there.
+    """
+    page = load_page(weights)
     with gr.Blocks(
         fill_width=True,
         title="T1 ↔ T2 brain MRI translation",
@@ -272,213 +540,26 @@ def create_app(weights: str = "weights") -> gr.Blocks:
         file_to_save = gr.JSON(visible=False)
         window = gr.Textbox(visible=False)
         kept = gr.Checkbox(visible=False)
-
-        placed, examples = lay_out()
-        parts = {"session": session, "file_to_save": file_to_save, **placed}
-        everything = list(parts.values())
-        in_step = [parts[name] for name in parts if name not in OF_OPENING]
-
-        def on_page(updates: dict[str, Any]) -> dict[Any, Any]:
-            return {
-                parts[name]: update["value"] if name == "session" else gr.update(**update)
-                for name, update in updates.items()
-            }
-
-        def told_meanwhile(state: Any, told: str | Step) -> dict[str, Any]:
-            return while_waiting(told) if isinstance(told, str) else after_step(state, told)
-
-        @in_one_sentence
-        def load(files: Any, to: str, request: gr.Request) -> dict:
-            return on_page(after_opening(page.load(files, to, request.session_hash)))
-
-        @in_one_sentence
-        def choose(state: Any, choice: int, to: str, request: gr.Request) -> dict:
-            opened = page.choose(state, choice, to, request.session_hash)
-            return on_page(after_opening(opened))
-
-        def open_example(number: int, request: gr.Request) -> Iterator[dict]:
-            for told in in_steps(page.open_example)(number, request.session_hash):
-                opened = isinstance(told, Opened)
-                yield on_page(after_opening(told) if opened else told_meanwhile(None, told))
-
-        @in_one_sentence
-        def choose_direction(state: Any, to: str) -> dict:
-            return on_page(after_direction(state, to))
-
-        def switch_direction(state: Any, position: int, request: gr.Request) -> Iterator[dict]:
-            for told in in_steps(page.switch)(state, position, request.session_hash):
-                waits = isinstance(told, str | Step)
-                yield on_page(told_meanwhile(state, told) if waits else after_switch(state, *told))
-
-        @in_one_sentence
-        def load_truth(state: Any, files: Any, to: str) -> dict:
-            return on_page(after_truth(state, page.load_truth(state, files, to)))
-
-        @in_one_sentence
-        def remove_truth(state: Any) -> dict:
-            return on_page(after_truth(state, page.drop_truth(state)))
-
-        @in_one_sentence
-        def show_slice(state: Any, position: int, is_kept: bool, request: gr.Request) -> Any:
-            return page.show_slice(state, position, is_kept, request.session_hash) or gr.skip()
-
-        def translator_of(steps: Callable) -> Callable:
-            def translating(
-                state: Any, to: str, position: int, request: gr.Request
-            ) -> Iterator[dict]:
-                for told in in_steps(steps)(state, to, position, request.session_hash):
-                    yield on_page(told_meanwhile(state, told))
-
-            return translating
-
-        @in_one_sentence
-        def save_slice(state: Any, position: int, seen: str, request: gr.Request) -> dict:
-            step = page.save_slice(state, position, seen, request.session_hash)
-            return on_page(after_step(state, step, line="saved"))
-
-        def saver(kind: str) -> Callable:
-            def save(state: Any, position: int, seen: str, request: gr.Request) -> Iterator[dict]:
-                steps = in_steps(page.save_whole)
-                for step in steps(state, kind, position, seen, request.session_hash):
-                    yield on_page(after_step(state, step, line="saved"))
-
-            return save
-
-        @in_one_sentence
-        def api(file: dict, to: str, truth: dict | None = None) -> dict:
-            """Translate a brain MRI slice or volume into the other contrast and back.
-
-            Up to 4,194,304 voxels (64 slices of 256 x 256) in a file of up to 256 MB, and up to
-            300 s; larger ones through the page or `python -m cyclegan.translate`.
-
-            Args:
-                file: an image, DICOM or NIfTI file, or a zip with one DICOM series.
-                to: the wanted contrast, "T1" or "T2".
-                truth: optionally the real image of that contrast, to measure the true error with.
-
-            Returns:
-                name, to, shape [slices, rows, columns], spacing in mm or null, directions, notes;
-                source, translated and reconstructed, each base64 of little-endian float32 in
-                [0, 1] of that shape; cycle_error (mean absolute; it is not the translation's
-                error); input_check (text, warns, label, probabilities); slices, for each slice its
-                numbers with their expected ranges, true_error (ssim, psnr, mae) or null, and a
-                report as text; uncertainty, a map like source, or null, and uncertainty_help, what
-                it is worth; version and checksum (sha256) of the model; caveat.
-            """
-            return page.answer(file, to, truth)
-
-        def react(
-            listen: Callable, handler: Callable, inputs: Any, outputs: Any, **options: Any
-        ) -> None:
-            """Answer an event that changes the slice on screen, then look at that slice again."""
-            options = {"show_progress_on": parts["message"], **on_model, **options}
-            # Each look runs, and ends at once when another slice is on screen by then.
-            listen(handler, inputs, outputs, **options).then(
-                one_by_one(page.look_again),
-                session,
-                parts["viewer"],
-                trigger_mode="multiple",
-                show_progress="hidden",
-                **at_once("look", limits.LOOKS_AT_ONCE),
-                **private,
-            )
-
-        # First, or the button's handler takes the name.
-        gr.api(api, api_name="translate", **at_once("api", limits.API_AT_ONCE))
-        # The raw file data, not Gradio's copy of it: `Uploads` checks and deletes the paths.
-        parts["upload"].upload(
-            lambda: gr.Button(interactive=False), None, parts["translate"], queue=False, **private
-        ).then(
-            load,
-            [parts["upload"], parts["direction"]],
-            everything,
-            preprocess=False,
-            show_progress_on=parts["message"],
-            **opening,
-        )
-        parts["series"].input(
-            choose,
-            [session, parts["series"], parts["direction"]],
-            everything,
-            show_progress_on=parts["message"],
-            **opening,
-        )
-        parts["direction"].input(
-            choose_direction,
-            [session, parts["direction"]],
-            everything,
-            show_progress="hidden",
-            **private,
-        )
-        wanted = [session, parts["direction"], parts["slider"]]
-        for number, button in enumerate(examples):
-            react(button.click, open_example, gr.State(number), everything)
-        react(parts["switch"].click, switch_direction, [session, parts["slider"]], everything)
-        react(
-            parts["truth_upload"].upload,
-            load_truth,
-            [session, parts["truth_upload"], parts["direction"]],
-            everything,
-            preprocess=False,
-            show_progress_on=parts["truth_message"],
-            **opening,
-        )
-        react(
-            parts["drop_truth"].click,
-            remove_truth,
-            session,
-            everything,
-            show_progress_on=parts["truth_message"],
-        )
-        react(parts["translate"].click, translator_of(page.translate), wanted, in_step)
-        react(
-            parts["translate_all"].click,
-            translator_of(page.translate_all),
-            wanted,
-            in_step,
-            show_progress="hidden",  # the steps show their own
-            show_progress_on=None,
-            **on_volume,
-        )
-        parts["cancel"].click(page.cancel, session, None, queue=False, **private)
-        react(
-            parts["slider"].input,
-            show_slice,
-            [session, parts["slider"], kept],
-            parts["viewer"],
-            js=WITH_KEPT,
-            trigger_mode="always_last",
-            show_progress="hidden",
-            show_progress_on=None,
-        )
-        for button, save, where in (
-            (parts["png"], save_slice, on_model),
-            *((parts[kind], saver(kind), on_volume) for _, kind in SAVES),
+        gr.HTML(INTRODUCTION, elem_id="masthead", apply_default_css=False)
+        controls, examples = place_controls()
+        parts = {"session": session, "file_to_save": file_to_save, **controls}
+        for place in (place_messages, place_viewer, place_truth, place_downloads):
+            parts |= place()
+        board = Board(page, parts, examples, window, kept)
+        on_api(page)  # first, or the button's handler takes the name
+        for listen in (
+            on_opening,
+            on_direction,
+            on_examples_and_switch,
+            on_truth,
+            on_translating,
+            on_browsing,
+            on_saving,
         ):
-            button.click(
-                save,
-                [session, parts["slider"], window],
-                in_step,
-                js=WITH_WINDOW,
-                show_progress="hidden",
-                **where,
-            ).success(None, file_to_save, file_to_save, js=SAVE_FILE, **private)
+            listen(board)
+        on_leaving(board, app)
 
-        def forget(request: gr.Request) -> None:
-            page.forget(request.session_hash)
-            forget_session(app, request.session_hash)
-
-        app.unload(forget)
-
-    async def save_upload(request: Request, folder: Path) -> list[str]:
-        upload_id = request.query_params.get("upload_id")
-        progress = file_upload_statuses if upload_id else None
-        paths, *_ = await upload_fn(
-            request, folder, limits.UPLOAD_BYTES, upload_id, upload_progress=progress
-        )
-        app.upload_file_set.update(paths)
-        return paths
-
+    save_upload = gradio_private.saver(app, route_utils.upload_fn, file_upload_statuses)
     app.routes_in_memory = [
         receiving.route(page.uploads, save_upload),
         route(page.outbox),
@@ -487,9 +568,7 @@ def create_app(weights: str = "weights") -> gr.Blocks:
     return app.queue(max_size=limits.QUEUE, api_open=False)  # no way past the queue
 
 
-def waiting(app: gr.Blocks, tab: str) -> tuple[int, int]:
-    """How many requests wait in Gradio's queue: of all, and of `tab` with what it has running."""
-    return len(app._queue), len(app._queue.pending_event_ids_session.get(tab, ()))
+# The server
 
 
 def launch_options(app: gr.Blocks) -> dict[str, Any]:
@@ -529,7 +608,7 @@ def launch_options(app: gr.Blocks) -> dict[str, Any]:
             "routes": app.routes_in_memory,
             "middleware": [
                 Middleware(SecurityHeaders),
-                Middleware(Gate, waiting=partial(waiting, app)),
+                Middleware(Gate, waiting=partial(gradio_private.waiting, app)),
             ],
         },
     }
@@ -553,7 +632,7 @@ def main() -> None:
     # What a container is stopped with; Gradio closes in order, and uploads are removed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     memory.few_pools()
-    refuse_what_does_not_fit()
+    gradio_private.refuse_what_does_not_fit(route_utils, gr.Error)
     try:
         app = create_app(arguments.weights)
     except CheckpointError as error:

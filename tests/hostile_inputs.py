@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from bombs import bombs, nifti_header
 from dicom_files import mr_image
 from intact_files import dicom_bytes, intact_files
-from test_hostile_files import bombs, nifti_header
 
 FILES = intact_files()
 FLIPS = 12  # damaged copies of each family

@@ -19,7 +19,7 @@ from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import simulate_pair
 from cyclegan.trust.checks import CONFIG, LABELS, WEIGHTS, InputCheck, inner_slices
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared" / "data"
 PHOTOGRAPHS = ("astronaut", "brick", "camera", "cat", "coffee", "coins", "grass", "gravel",
                "horse", "page", "rocket", "text")  # fmt: skip

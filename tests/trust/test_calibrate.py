@@ -14,7 +14,7 @@ from cyclegan.judging.pairs import load_pairs
 from cyclegan.trust import evidence
 from cyclegan.trust.calibration import BASELINE, MEASURES, NEEDED, Calibration
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAIRS = ROOT.parent / "shared" / "data" / "val"
 TOLERANCE = 0.02  # other processors and thread counts round otherwise
 

@@ -38,7 +38,7 @@ from cyclegan.web.sessions import Sessions
 from cyclegan.web.turns import Rank, Superseded, Turns
 from cyclegan.web.work import Step
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 WAIT_S = 30  # for what takes a moment on an idle machine
 
 

@@ -24,7 +24,7 @@ from cyclegan.slices.mapped_slices import MappedSlices, RowFile
 from cyclegan.slices.slice_cache import CacheError, SliceCache
 
 SIZE = 48
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def save_slice(path, seed):

@@ -16,7 +16,7 @@ from server_process import Tab
 
 import app
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 API = "/gradio_api/"
 SECRET = b"of the server alone"
 

@@ -12,7 +12,7 @@ from cyclegan.model.networks import UNetGenerator
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import simulate_pair
 
-WEIGHTS = Path(__file__).parents[1] / "weights"
+WEIGHTS = Path(__file__).parents[2] / "weights"
 OPTIONS = {"channels": [8, 16]}
 
 

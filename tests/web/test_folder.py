@@ -10,7 +10,7 @@ import pytest
 
 from cyclegan.web.folder import PREFIX, claim_folder
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 OWNER = """
 import os, sys
 from cyclegan.web.folder import claim_folder

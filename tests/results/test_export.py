@@ -22,7 +22,7 @@ from cyclegan.reading.read import read_volume
 from cyclegan.results.export import MIN_PNG_SIDE, labelled_png, nifti, result_zip
 from cyclegan.results.provenance import CAVEAT, Provenance, provenance
 
-READERS = Path(__file__).parents[1] / "../shared/data/readers"
+READERS = Path(__file__).parents[2] / "../shared/data/readers"
 LABEL = "SYNTHETIC T2 from T1 - not for diagnosis"
 
 

@@ -11,7 +11,7 @@ from cyclegan.reading.read import read_volume
 from cyclegan.reading.volume import Volume
 from cyclegan.trust.truth import TruthError, match, true_error
 
-NIFTI = Path(__file__).parents[2] / "shared" / "data" / "readers" / "nifti"
+NIFTI = Path(__file__).parents[3] / "shared" / "data" / "readers" / "nifti"
 
 
 def volume_of(pixels, affine=None, name="scan.nii"):

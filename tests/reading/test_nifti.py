@@ -17,7 +17,7 @@ from nibabel.testing import data_path
 from cyclegan.reading.read import read_volume
 from cyclegan.reading.volume import ORIENTATION_UNKNOWN, ReadError
 
-READERS = Path(__file__).parents[1] / "../shared/data/readers"
+READERS = Path(__file__).parents[2] / "../shared/data/readers"
 SHAPE = (36, 40, 44)
 # Every way to lay three array axes along the body: 6 permutations x 8 sign patterns.
 ORIENTATIONS = [
@@ -279,6 +279,6 @@ print((peak_bytes() - before) / size)
 """
     saved(tmp_path, slices[:40, :40, :2], np.eye(4), "small.nii.gz")
     command = [sys.executable, "-c", code, str(tmp_path / "small.nii.gz"), str(tmp_path / name)]
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root)
     assert 0.9 < float(done.stdout) < 1.25

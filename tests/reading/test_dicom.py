@@ -26,7 +26,7 @@ from cyclegan.reading.read import read_volume
 from cyclegan.reading.series import open_files
 from cyclegan.reading.volume import ORIENTATION_UNKNOWN, ReadError
 
-READERS = Path(__file__).parents[1] / "../shared/data/readers"
+READERS = Path(__file__).parents[2] / "../shared/data/readers"
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ from cyclegan.results.derived import WHITE, derived_dicom
 from cyclegan.results.export import labelled_png, nifti, result_zip
 from cyclegan.results.provenance import Provenance
 
-READERS = Path(__file__).parents[1] / "../shared/data/readers"
+READERS = Path(__file__).parents[2] / "../shared/data/readers"
 ORIGIN = Provenance("1.2", "ab" * 32, "T1 to T2", "cd" * 32, "0.1.0")
 PLANES = {
     "axial": (1, 0, 0, 0, 1, 0),

@@ -245,7 +245,7 @@ def test_it_runs_as_the_readme_says():
         [sys.executable, "-m", "cyclegan.translate", "--help"],
         capture_output=True,
         text=True,
-        cwd=Path(__file__).parents[1],
+        cwd=Path(__file__).parents[2],
     )
     assert said.returncode == 0
     assert "--keep-identity" in said.stdout

@@ -14,7 +14,7 @@ from cyclegan.judging.pairs import PairsError, load_pairs
 from cyclegan.model.checkpoint import file_sha256
 from cyclegan.model.translator import Translator
 
-SHARED = Path(__file__).parents[2] / "shared"
+SHARED = Path(__file__).parents[3] / "shared"
 SCORES = ("ssim", "psnr", "mae", "gcc", "full_ssim", "full_psnr")
 
 

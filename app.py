@@ -560,7 +560,7 @@ def create_app(weights: str = "weights") -> gr.Blocks:
         on_leaving(board, app)
 
     save_upload = gradio_private.saver(app, route_utils.upload_fn, file_upload_statuses)
-    app.routes_in_memory = [
+    app.routes_in_memory = [  # type: ignore[attr-defined] # an attribute of ours
         receiving.route(page.uploads, save_upload),
         route(page.outbox),
         *routes(page.slices),
@@ -605,7 +605,7 @@ def launch_options(app: gr.Blocks) -> dict[str, Any]:
             "docs_url": None,
             "redoc_url": None,
             "openapi_url": None,
-            "routes": app.routes_in_memory,
+            "routes": app.routes_in_memory,  # type: ignore[attr-defined]
             "middleware": [
                 Middleware(SecurityHeaders),
                 Middleware(Gate, waiting=partial(gradio_private.waiting, app)),

@@ -212,10 +212,10 @@ def fit_temperature(network: CheckNetwork, held: Pool) -> float:
         kinds += [list(KINDS).index(kind)] * len(images)
         weights += [1 / len(images)] * len(images)
     logits, kinds = torch.cat(logits), torch.tensor(kinds)
-    weights = torch.tensor(weights, dtype=torch.float64)
+    weight = torch.tensor(weights, dtype=torch.float64)
     candidates = np.geomspace(0.3, 10, 71)
     losses = [
-        float((F.cross_entropy(logits / t, kinds, reduction="none") * weights).sum())
+        float((F.cross_entropy(logits / t, kinds, reduction="none") * weight).sum())
         for t in candidates
     ]
     return float(candidates[int(np.argmin(losses))])

@@ -80,8 +80,8 @@ def _unpacked(path: Path, budget: int, left_out: dict[str, list[str]]) -> list[M
     members = []
     with damage_refused(path.name, "zip"), path.open("rb") as stream:
         # What ZipFile is about to parse, as it will find it; every entry costs it half a kilobyte.
-        record = zipfile._EndRecData(stream)
-        if record and record[zipfile._ECD_SIZE] > MAX_DIRECTORY_BYTES:
+        record = zipfile._EndRecData(stream)  # type: ignore[attr-defined]
+        if record and record[zipfile._ECD_SIZE] > MAX_DIRECTORY_BYTES:  # type: ignore[attr-defined]
             raise ReadError(f"{path.name}: the archive lists too many files; send one series.")
         with zipfile.ZipFile(stream) as archive:
             entries = [entry for entry in archive.infolist() if not entry.is_dir()]

@@ -162,10 +162,10 @@ class SliceCache:
             # A damaged index, or rows that are gone: nothing in it can be trusted.
             for file in self.folder.glob("index.sqlite*"):
                 file.unlink()
-        for file in (self._pixels, self._heads):
+        for rows in (self._pixels, self._heads):
             if not end:  # a run may still be reading rows of a lost index: a new file, not new rows
-                file.path.unlink(missing_ok=True)
-            file.path.touch()
+                rows.path.unlink(missing_ok=True)
+            rows.path.touch()
 
     @contextmanager
     def transaction(self, needed: int = 0) -> Iterator[None]:

@@ -188,7 +188,8 @@ class Objective:
                 terms["lesions"] = terms.get("lesions", 0) + lesions
         if self.simulator is not None and config.anchors:
             terms["pairs"] = self.pairs_loss(batch)
-        total = sum(weights[name] * value for name, value in terms.items())
+        nothing = torch.zeros((), device=self.device)
+        total = sum((weights[name] * value for name, value in terms.items()), nothing)
         return total, terms, fake
 
     def recall(

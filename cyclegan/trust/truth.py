@@ -136,7 +136,7 @@ def _truth_indices(
 def _covered(where: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
     """Whether (3, ...) indices lie within the voxels of `shape`, which are one index wide."""
     limits = np.array(shape).reshape(3, *[1] * (where.ndim - 1)) - 0.5
-    return ((where >= -0.5) & (where <= limits)).all(0)
+    return np.asarray(((where >= -0.5) & (where <= limits)).all(0))
 
 
 def _overlap(
@@ -149,7 +149,7 @@ def _overlap(
 
 
 def _frame_of_reference(volume: Volume) -> str | None:
-    return volume.dicom and str(volume.dicom.common.get("FrameOfReferenceUID", ""))
+    return str(volume.dicom.common.get("FrameOfReferenceUID", "")) if volume.dicom else None
 
 
 def _matrix(volume: Volume) -> str:

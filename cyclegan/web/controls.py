@@ -28,7 +28,7 @@ def while_waiting(line: str) -> Updates:
 def after_opening(opened: Opened) -> Updates:
     """For a scan that was opened, or for one that could not be."""
     session = opened.session
-    updates = {
+    updates: Updates = {
         "message": {"value": opened.status},
         "saved": {"value": ""},
         "translate": {"interactive": opened.ready},

@@ -30,7 +30,7 @@ def log_fault(fault: BaseException, where: str) -> None:
     log.error("%s in %s\n%s", type(fault).__name__, where, frames)
 
 
-def in_one_sentence(handler: Callable, error: type[Exception]) -> Callable:
+def in_one_sentence(handler: Callable, error: Any) -> Callable:
     """Turn any failure of an event handler into one sentence on the page.
 
     Gradio then leaves all outputs, and so the previous result, as they are.
@@ -53,7 +53,7 @@ def in_one_sentence(handler: Callable, error: type[Exception]) -> Callable:
     return guarded
 
 
-def one_by_one(handler: Callable, error: type[Exception]) -> Callable:
+def one_by_one(handler: Callable, error: Any) -> Callable:
     """The same for a handler that yields its answers."""
 
     @wraps(handler)
@@ -71,7 +71,7 @@ def one_by_one(handler: Callable, error: type[Exception]) -> Callable:
     return guarded
 
 
-def in_steps(handler: Callable, error: type[Exception]) -> Callable:
+def in_steps(handler: Callable, error: Any) -> Callable:
     """The same for a handler that yields `Step`s: the sentence becomes its last step."""
 
     @wraps(handler)

@@ -52,7 +52,7 @@ def waiting(app: Any, tab: str) -> tuple[int, int]:
     return len(app._queue), len(app._queue.pending_event_ids_session.get(tab, ()))
 
 
-def refuse_what_does_not_fit(route_utils: Any, error: type[Exception]) -> None:
+def refuse_what_does_not_fit(route_utils: Any, error: Any) -> None:
     """Let Gradio refuse in one sentence what its parts cannot take, as no page sends it.
 
     Args:

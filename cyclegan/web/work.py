@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from cyclegan.reading.deadline import TimeLimitExceeded, time_limit
@@ -54,7 +54,9 @@ def within(seconds: float, what: str) -> Iterator[None]:
         raise ReaderError(limits.took_too_long(what, seconds)) from None
 
 
-def in_line(session: Session, model: SharedModel, index: int, to: str, tab: str) -> Iterator[str]:
+def in_line(
+    session: Session, model: SharedModel, index: int, to: str, tab: str
+) -> Generator[str, None, bool]:
     """Translate slice `index` in its turn, and tell the place in line meanwhile, as HTML.
 
     Args:
@@ -93,7 +95,7 @@ def in_line(session: Session, model: SharedModel, index: int, to: str, tab: str)
     return True
 
 
-def whole(session: Session, model: SharedModel, job: int, near: int) -> Iterator[Step]:
+def whole(session: Session, model: SharedModel, job: int, near: int) -> Generator[Step, None, bool]:
     """Translate what is missing, batch by batch; silent when the scan is gone.
 
     Args:

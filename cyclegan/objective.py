@@ -23,6 +23,8 @@ from cyclegan.data import Drawn, SliceDataset
 from cyclegan.image_pool import ImagePool
 from cyclegan.lesions import implant_lesions
 from cyclegan.networks import GENERATORS, PatchDiscriminator
+from cyclegan.paired_lessons import PAIRED_TERMS, PairedLessons
+from cyclegan.paired_slices import DrawnPairs, PairedSlices
 from cyclegan.sharing import Share, stream
 from cyclegan.simulate import SimulatedPair, Simulator
 
@@ -34,6 +36,8 @@ class Batch(NamedTuple):
     real: dict[str, Drawn] | None
     pairs: SimulatedPair | None
     pairs_share: Share
+    paired: DrawnPairs | None
+    paired_share: Share
 
 
 class Objective:
@@ -43,6 +47,7 @@ class Objective:
         config: loss weights and network choice.
         dataset, simulator: real slices and simulated pairs; either may be None.
         accelerator: decides device and precision.
+        paired: real pairs, or None.
     """
 
     def __init__(
@@ -51,9 +56,11 @@ class Objective:
         dataset: SliceDataset | None,
         simulator: Simulator | None,
         accelerator: Accelerator,
+        paired: PairedSlices | None = None,
     ):
         self.config, self.dataset, self.simulator = config, dataset, simulator
         self.accelerator, self.device = accelerator, accelerator.device
+        self.lessons = PairedLessons(config, paired, self.device) if paired else None
         sources = len(dataset.names) if dataset and config.conditional else 0
         self.generators = {c: self.new_generator() for c in CONTRASTS}
         self.discriminators = {
@@ -102,15 +109,21 @@ class Objective:
             size: side of the images in pixels.
             real: from `read_real`; None in the stage of simulated pairs alone.
         """
-        if real is None:
-            return Batch(share, None, self._draw_pairs(share, size), share)
+        none = share.first(0)
+        paired_share = self.lessons.share(share) if self.lessons else none
+        paired = self.lessons.draw(paired_share, size) if paired_share else None
+        if real is None:  # real pairs and simulated ones share the places
+            rest = share.rest(paired_share.total) if self.simulator else none
+            simulated = self._draw_pairs(rest, size) if rest else None
+            return Batch(share, None, simulated, rest, paired, paired_share)
         anchors = share.first(self._anchors(share.total))
         moved = {}
         for c, drawn in real.items():
             images, masks, sources = (t.to(self.device, non_blocking=True) for t in drawn)
             draw = Draw(len(share), share.streams(f"move {c}"), self.device)
             moved[c] = Drawn(*move_real(images, masks, size, draw), sources)
-        return Batch(share, moved, self._draw_pairs(anchors, size) if anchors else None, anchors)
+        simulated = self._draw_pairs(anchors, size) if anchors else None
+        return Batch(share, moved, simulated, anchors, paired, paired_share)
 
     def _anchors(self, total: int) -> int:
         return math.ceil(total * self.config.anchors) if self.simulator else 0
@@ -135,6 +148,25 @@ class Objective:
         for c, given, target in (("T2", pair.t1, pair.t2_target), ("T1", pair.t2, pair.t1_target)):
             loss = loss + losses.unlikeness(self._generate(c, given), target)
         return loss * batch.pairs_share.weight
+
+    def supervised_loss(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Simulated and real pairs, in the proportion of their weights.
+
+        Returns:
+            (sum, the terms by name).
+        """
+        loss = self.pairs_loss(batch)
+        if self.lessons is None:
+            return loss, {"pairs": loss}
+        terms = self.paired_loss(batch)
+        total = loss * (self.config.weight_pairs / self.config.weight_paired) + terms["paired"]
+        return total, ({"pairs": loss} if self.simulator else {}) | terms
+
+    def paired_loss(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """`PairedLessons.loss` of the batch's real pairs; a share may have none."""
+        if batch.paired is None:
+            return dict.fromkeys(PAIRED_TERMS, torch.zeros((), device=self.device))
+        return self.lessons.loss(batch.paired, batch.paired_share, self._generate)
 
     def generator_loss(
         self, batch: Batch
@@ -187,6 +219,9 @@ class Objective:
                 terms["lesions"] = terms.get("lesions", 0) + lesions
         if self.simulator is not None and config.anchors:
             terms["pairs"] = self.pairs_loss(batch)
+        if self.lessons is not None:
+            terms |= self.paired_loss(batch)
+            weights |= dict.fromkeys(PAIRED_TERMS, 0.0) | {"paired": config.weight_paired}
         total = sum(weights[name] * value for name, value in terms.items())
         return total, terms, fake
 

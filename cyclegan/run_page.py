@@ -87,6 +87,8 @@ the training data: hand it on only where the data may go.</p>
 {% if data.simulated %}<p>Simulated pairs are drawn from
 {{ data.simulated.maps | counted("label map") }}
 ({{ data.simulated.origin }}).</p>{% endif %}
+{% if data.paired %}<p>{{ data.paired.pairs | counted("pair") }} of real slices, of
+{{ data.paired.sources | join(", ") }}.</p>{% endif %}
 {% if data.sources %}
 <p>A source is a folder and the beginning of the file names. Sizes and spacings are counted over the
 files that were looked at for this report, at most {{ looked_at }} of a source and contrast; spacing

@@ -122,6 +122,11 @@ def _describe_data(trainer: Trainer) -> dict[str, str]:
     for index, name in enumerate(dataset.names if dataset else []):
         counts = [f"{int((dataset.sources[c] == index).sum())} {c}" for c in CONTRASTS]
         described[f"data source {name}"] = f"{' and '.join(counts)} slices"
+    paired = trainer.paired
+    for index, name in enumerate(paired.names if paired else []):
+        described[f"pairs {name}"] = f"{int((paired.sources == index).sum())} pairs"
+    if paired:
+        described["stripped copies of pairs"] = f"of {len(paired.copies)} pairs"
     if trainer.simulator:
         described["simulated pairs"] = f"from {len(trainer.simulator)} label maps"
     return described

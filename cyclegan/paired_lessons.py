@@ -27,6 +27,7 @@ from cyclegan.paired_slices import DrawnPairs, PairedSlices
 from cyclegan.sharing import Share
 
 FADING = 0.25  # share of the pairs whose outline is cut smaller and fades, in both contrasts
+LARGEST_WEIGHT = 30.0  # of a pixel in or around a lesion; of any other: 1
 PAIRED_TERMS = ("paired", "paired_sharp", "paired_faded")  # of `PairedLessons.loss`
 
 Generate = Callable[[str, torch.Tensor], torch.Tensor]  # (wanted contrast, images) -> answers
@@ -109,8 +110,9 @@ class PairedLessons:
             source = torch.where(present > 0, with_lesions, source)
             truth = torch.where(present > 0, true_lesions, truth)
             where = where * present * weight
-            area = where.sum((1, 2, 3), keepdim=True).clamp_min(1)
-            weight = weight * (1 + where * weight.sum((1, 2, 3), keepdim=True) / area)
+            # As much as the whole slice together; a few small spots alone must not count for it.
+            inside, around = (w.sum((1, 2, 3), keepdim=True) for w in (where, weight))
+            weight = weight * (1 + where * (around / inside.clamp_min(1)).clamp_max(LARGEST_WEIGHT))
         fade = fading_rim(mask, draw, FADING)
         source, truth = source * fade, truth * fade
         given = source

@@ -200,7 +200,9 @@ baselines; SSIM and gradient correlation count structure, PSNR and mean absolute
 {% set l = evaluation.predictors[model].get("lesions", {"lesions": 0}) %}
 {% if l.lesions %}<p>Of {{ l.lesions }} lesions in T1 → T2, {{ "%.0f" | format(100 * l.kept) }} %
 kept at least half of their contrast, {{ "%.0f" | format(100 * l.lost) }} % were lost and
-{{ "%.0f" | format(100 * l.inverted) }} % inverted.</p>{% endif %}
+{{ "%.0f" | format(100 * l.inverted) }} % inverted.{% set v = l.in_source %}{% if v and v.lesions %}
+Of the {{ v.lesions }} that the T1 shows as dark, {{ "%.0f" | format(100 * v.kept) }} % were kept,
+{{ "%.0f" | format(100 * v.inverted) }} % inverted.{% endif %}</p>{% endif %}
 {% if evaluation.skipped %}<details><summary>{{ evaluation.skipped | length | counted("file") }}
 left out</summary><ul>
 {% for text in evaluation.skipped %}<li>{{ text }}</li>{% endfor %}</ul></details>

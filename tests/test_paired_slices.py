@@ -120,3 +120,23 @@ def test_stripped_copies_are_cut_alike_in_both_contrasts(folder):
         assert images[c].amax() <= 1
         assert images[c].amax((1, 2, 3)).min() > 0.5
         assert images[c][~masks[c]].mean() < 0.02
+
+
+def test_the_command_trains_on_pairs_reports_them_and_resumes(folder, tmp_path, capsys):
+    settings = ["--size", "48", "--start-size", "32", "--batch", "2", "--strip-steps", "1"]
+    settings += ["--pairs", str(folder), "--labelmaps", "phantom", "--precision", "no"]
+    settings += ["--val", str(folder), "--out", str(tmp_path / "run")]
+    train.PHANTOMS, phantoms = 2, train.PHANTOMS
+    try:
+        assert train.main([*settings, "--steps", "1"]) == 0
+        assert train.main([*settings, "--steps", "2", "--resume"]) == 0
+        (folder / "T1" / "ben_0.png").unlink()
+        assert train.main([*settings, "--steps", "3", "--resume"]) == 1
+    finally:
+        train.PHANTOMS = phantoms
+    said = capsys.readouterr()
+    assert "3 pairs of slices from pairs/anna, pairs/ben" in said.out
+    assert "pairs pairs/ben: 1 pairs then, absent now" in said.err
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "3 pairs of real slices" in page
+    assert "Leak: " in page  # they are those it is judged by

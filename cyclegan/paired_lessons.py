@@ -27,7 +27,7 @@ from cyclegan.paired_slices import DrawnPairs, PairedSlices
 from cyclegan.sharing import Share
 
 FADING = 0.25  # share of the pairs whose outline is cut smaller and fades, in both contrasts
-LARGEST_WEIGHT = 30.0  # of a pixel in or around a lesion; of any other: 1
+LARGEST_WEIGHT = 100.0  # of a pixel in or around a lesion; of any other: 1
 PAIRED_TERMS = ("paired", "paired_sharp", "paired_faded")  # of `PairedLessons.loss`
 
 Generate = Callable[[str, torch.Tensor], torch.Tensor]  # (wanted contrast, images) -> answers

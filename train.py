@@ -4,6 +4,7 @@
     python train.py --data DIR --out RUN --minutes 60                  # unpaired real slices only
     python train.py --labelmaps DIR --data DIR DIR --val PAIRS --out RUN --minutes 180
     python train.py --data DIR --labelmaps DIR --init WEIGHTS --refine --out RUN --minutes 30
+    python train.py --pairs DIR --labelmaps DIR --init WEIGHTS --out RUN --minutes 60  # pairs, too
     python train.py ... --track tensorboard --push-to-hub USER/MODEL
     python train.py ... --resume                                       # after whatever ended it
     accelerate launch train.py ...                                     # many GPUs or machines
@@ -15,7 +16,8 @@ however that is made up. Ctrl-C and SIGTERM save the step at hand and end with c
 RUN/report.html shows the data, the curves, sample sheets and scores; open it while the run goes on.
 
 DIR of --data holds two folders of images or volumes: T1/ T2/, trainA/ trainB/, or
-Tr1/TrainT1/ Tr2/TrainT2/. With --labelmaps the generators first learn from simulated pairs.
+Tr1/TrainT1/ Tr2/TrainT2/. With --labelmaps the generators first learn from simulated pairs. DIR of
+--pairs holds the same two folders; files of equal names show the same slices, to a pixel or two.
 """
 
 from __future__ import annotations
@@ -46,6 +48,7 @@ from cyclegan.simulation.simulate import Simulator
 from cyclegan.simulation.tissues import TISSUES, read_label_maps
 from cyclegan.slices.data import SliceDataset
 from cyclegan.slices.inventory import take_inventory
+from cyclegan.slices.paired_slices import PairedSlices
 from cyclegan.slices.stripping import new_masker, train_masker
 from cyclegan.training.config import TrainConfig
 from cyclegan.training.interruption import Interrupted
@@ -62,6 +65,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", nargs="+", default=[], metavar="DIR", help="unpaired real slices")
+    parser.add_argument("--pairs", nargs="+", default=[], metavar="DIR", help="real slices in both "
+                        "contrasts, by equal names")  # fmt: skip
     parser.add_argument("--labelmaps", metavar="DIR|phantom", help="label maps to simulate from")
     parser.add_argument("--out", required=True, metavar="RUN", help="checkpoints, log and samples")
     parser.add_argument(
@@ -99,8 +104,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         parser.add_argument(f"--{field.name.replace('_', '-')}", help=about, **option)
     options = parser.parse_args(arguments)
     options.command = sys.argv[1:] if arguments is None else arguments  # for the record
-    if not options.data and not options.labelmaps:
-        parser.error("give --data, --labelmaps, or both")
+    if not options.data and not options.labelmaps and not options.pairs:
+        parser.error("give --data, --labelmaps, --pairs, or several of them")
     if options.refine and not (options.data and (options.init or options.resume)):
         parser.error("--refine: give --data and --init, the weights to refine")
     if options.steps is None and options.minutes is None:
@@ -144,6 +149,17 @@ def build(options: argparse.Namespace) -> Trainer:
             say(f"skipped {sentence}")
         counts = {c: len(s) for c, s in dataset.slices.items()}
         say(f"{counts['T1']} T1 and {counts['T2']} T2 slices from {', '.join(dataset.names)}")
+    paired = None
+    if options.pairs:
+        paired = PairedSlices.load(
+            options.pairs,
+            config.size,
+            lambda files: tqdm(files, desc="pairs", unit="pair", leave=False, mininterval=0.5),
+            options.cache or Path(options.out) / "cache",
+        )
+        for sentence in paired.skipped:
+            say(f"skipped {sentence}")
+        say(f"{len(paired)} pairs of slices from {', '.join(paired.names)}")
     simulator = None
     if options.labelmaps == "phantom":
         seeds = np.random.default_rng(config.seed).integers(2**31, size=PHANTOMS)
@@ -154,9 +170,12 @@ def build(options: argparse.Namespace) -> Trainer:
         labels, tissues = read_label_maps(options.labelmaps)
         simulator = Simulator(labels, tissues, accelerator.device)
         say(f"{len(simulator)} label maps")
-    if dataset and simulator and config.strip_steps:
+    if (dataset or paired) and simulator and config.strip_steps:
         path = Path(options.out) / "brain_masks.safetensors"
         masker = _masker(path, simulator, config, accelerator)
+    if paired and simulator and config.strip_steps:
+        say(f"{paired.add_stripped(masker)} pairs have a skull-stripped copy, too")
+    if dataset and simulator and config.strip_steps:
         added = dataset.add_stripped(
             masker,
             lambda files: tqdm(files, desc="stripping", unit="file", leave=False, mininterval=0.5),
@@ -170,6 +189,7 @@ def build(options: argparse.Namespace) -> Trainer:
         options.out,
         dataset=dataset,
         simulator=simulator,
+        paired=paired,
         accelerator=accelerator,
         validate=validate,
         report=lambda: _report(options.out),
@@ -180,7 +200,7 @@ def build(options: argparse.Namespace) -> Trainer:
         trainer.resume(options.allow_change)
         say(f"resumed at step {trainer.step}")
     if accelerator.is_main_process:
-        _record(options, config, accelerator, dataset, simulator)
+        _record(options, config, accelerator, dataset, simulator, paired)
     return trainer
 
 
@@ -212,20 +232,24 @@ def _record(
     accelerator: Accelerator,
     dataset: SliceDataset | None,
     simulator: Simulator | None,
+    paired: PairedSlices | None,
 ) -> None:
     """Write down for the report what only the start of a run knows."""
     out = Path(options.out)
     record_run(out, dataclasses.asdict(config), accelerator, options.command)
     if options.resume and (out / DATA).is_file():
         return  # the same data as before
+    read = [held for held in (dataset, paired) if held is not None]
     data = take_inventory(
-        options.data,
+        [*options.data, *options.pairs],
         options.val,
         out,
-        dataset.skipped if dataset else (),
+        [sentence for held in read for sentence in held.skipped],
         lambda files: tqdm(files, desc="looking", leave=False, disable=None),
-        dataset.cache if dataset else None,
+        read[0].cache if read else None,
     )
+    if paired is not None:
+        data["paired"] = {"pairs": len(paired), "sources": paired.names}
     if simulator is not None:
         phantom = options.labelmaps == "phantom"
         origin = "random heads drawn from code" if phantom else Path(options.labelmaps).name

@@ -17,14 +17,16 @@ from tqdm import tqdm
 from cyclegan import OTHER
 from cyclegan.judging.metrics import (
     foreground,
-    lesion_contrast_ratios,
-    lesion_fidelity,
+    lesion_contrasts,
+    lesion_report,
     slice_scores,
+    ssim_by_region,
 )
 from cyclegan.judging.pairs import Pair, load_pairs, to_unit
 
 Predictor = Callable[[np.ndarray, str], np.ndarray]  # ((H, W), to) -> (H, W) in [0, 1]
 
+REGIONS = ("outline", "deeper", "scalp")  # of `metrics.ssim_by_region`
 RESAMPLES = 1000  # of the bootstrap
 
 
@@ -54,8 +56,9 @@ def evaluate(pairs: str | Path, predictors: dict[str, Predictor], every: int = 1
     Returns a dict that JSON can hold:
     `slices` and `sources` (their number, per source), `every`, `skipped` (one sentence per file),
     `predictors[name][to]` with `mean` (over sources) and `sources[source]`, each holding the
-    scores of `metrics.slice_scores` and `ssim_interval`, and `predictors[name]["lesions"]`
-    (`metrics.lesion_fidelity`, T1 → T2) when the folder has lesion masks.
+    scores of `metrics.slice_scores` and `ssim_interval`, and with `regions` (SSIM by region, `mean`
+    and `sources` of each, see `metrics.ssim_by_region`); and `predictors[name]["lesions"]`
+    (`metrics.lesion_report`, T1 → T2) when the folder has lesion masks.
     Raises PairsError for the folder and ValueError, naming the slice, for a predictor's output.
     """
     loaded, skipped = load_pairs(pairs, every)
@@ -75,7 +78,8 @@ def evaluate(pairs: str | Path, predictors: dict[str, Predictor], every: int = 1
 
 def _score(pairs: Sequence[Pair], name: str, predictor: Predictor) -> dict:
     scores: dict[str, dict[str, list]] = {to: {} for to in OTHER}
-    ratios = []
+    regions: dict[str, dict[str, list]] = {to: {} for to in OTHER}
+    contrasts = []
     # disable=None: no bar where nobody watches, such as in a log file
     for pair in tqdm(pairs, desc=name, leave=False, disable=None):
         for to, contrast in OTHER.items():
@@ -86,12 +90,30 @@ def _score(pairs: Sequence[Pair], name: str, predictor: Predictor) -> dict:
             except ValueError as error:
                 raise ValueError(f"{name}, {contrast} → {to} of {pair.name}: {error}") from error
             scores[to].setdefault(pair.source, []).append(one)
+            by_region = ssim_by_region(predicted, truth, source)
+            regions[to].setdefault(pair.source, []).append(by_region)
             if to == "T2" and pair.lesion is not None:
-                ratios += lesion_contrast_ratios(predicted, truth, source, pair.lesion)
+                contrasts += lesion_contrasts(predicted, truth, source, pair.lesion)
     result = {to: _summarise(by_source) for to, by_source in scores.items()}
+    for to, by_source in regions.items():
+        result[to]["regions"] = _mean_regions(by_source)
     if any(pair.lesion is not None for pair in pairs):
-        result["lesions"] = lesion_fidelity(ratios)
+        result["lesions"] = lesion_report(contrasts)
     return result
+
+
+def _mean_regions(by_source: dict[str, list[dict[str, float]]]) -> dict[str, dict]:
+    """Region -> SSIM, mean of the slices that have it per source, and the mean of those."""
+    found: dict[str, dict] = {}
+    for name in REGIONS:
+        sources = {}
+        for source, slices in sorted(by_source.items()):
+            values = [s[name] for s in slices if name in s]
+            if 2 * len(values) > len(slices):  # else a few slices were taken for head-in ones
+                sources[source] = float(np.mean(values))
+        if sources:
+            found[name] = {"mean": float(np.mean(list(sources.values()))), "sources": sources}
+    return found
 
 
 def _summarise(by_source: dict[str, list[dict[str, float]]]) -> dict:
@@ -142,17 +164,31 @@ def format_table(result: dict) -> str:
                     f"{s['full_ssim']:10.3f} {s['full_psnr']:10.2f}"
                 )
         blocks.append("\n".join(lines))
+    lines = ["SSIM by region".ljust(width + 2) + "".join(f"{r:>16}" for r in REGIONS)]
+    for name, scores in result["predictors"].items():
+        cells = [
+            " / ".join(
+                f"{scores[to]['regions'][r]['mean']:.3f}"
+                for to in OTHER
+                if r in scores[to]["regions"]
+            )
+            for r in REGIONS
+        ]
+        lines.append(f"  {name:<{width}}" + "".join(f"{cell or '-':>16}" for cell in cells))
+    blocks.append("\n".join(lines))
     fidelity = {n: s["lesions"] for n, s in result["predictors"].items() if "lesions" in s}
     if fidelity:
         head = f"{'lesions':>8} {'kept':>6} {'lost':>6} {'inverted':>9} {'median ratio':>13}"
-        lines = ["Lesions, T1 → T2".ljust(width + 2) + head]
-        for name, f in fidelity.items():
-            shares = f"  {name:<{width}}{f['lesions']:8d}"
-            if f["lesions"]:
-                shares += f" {f['kept']:6.2f} {f['lost']:6.2f} {f['inverted']:9.2f}"
-                shares += f" {f['median_ratio']:13.2f}"
-            lines.append(shares)
-        blocks.append("\n".join(lines))
+        for title in ("all", "in source"):
+            lines = [f"Lesions, T1 → T2, {title}".ljust(max(width + 2, 28)) + head]
+            for name, found in fidelity.items():
+                f = found["in_source"] if title == "in source" else found
+                shares = f"  {name}".ljust(max(width + 2, 28)) + f"{f['lesions']:8d}"
+                if f["lesions"]:
+                    shares += f" {f['kept']:6.2f} {f['lost']:6.2f} {f['inverted']:9.2f}"
+                    shares += f" {f['median_ratio']:13.2f}"
+                lines.append(shares)
+            blocks.append("\n".join(lines))
     return "\n\n".join(blocks)
 
 

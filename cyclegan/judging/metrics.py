@@ -15,8 +15,11 @@ from skimage.metrics import structural_similarity
 
 AIR = 0.06  # of full scale after a 1.5 pixel blur; Rician noise in air stays below it
 PSNR_CEILING = 100.0  # dB, what identical images score, so that means stay finite
+OUTLINE = 12  # pixels: what lies deeper is brain and its fluid in head-in slices, too
+SKULL = 20  # pixels: the skull begins nearer to the outline than this
 
 MIN_LESION_PIXELS = 20  # fewer, and the contrast is one of noise
+SHOWN_BY_SOURCE = -0.2  # the same in the source: from here on down it shows the lesion as dark
 VISIBLE_CONTRAST = 0.3  # head standard deviations by which the true lesion stands out
 
 
@@ -113,17 +116,18 @@ def slice_scores(predicted: np.ndarray, truth: np.ndarray, source: np.ndarray) -
     }
 
 
-def lesion_contrast_ratios(
+def lesion_contrasts(
     predicted: np.ndarray, truth: np.ndarray, source: np.ndarray, lesion: np.ndarray
-) -> list[float]:
-    """How much of its true contrast each visible lesion keeps in the prediction.
+) -> list[tuple[float, float]]:
+    """How much of its true contrast each visible lesion keeps, and how much the source shows of it.
 
     `predicted`, `truth`, `source`: (H, W) in [0, 1]; `lesion`: (H, W), non-zero inside lesions.
     A lesion is a 4-connected component of at least `MIN_LESION_PIXELS`. Its contrast is its mean
     minus the mean of the tissue 3 to 6 pixels away, in standard deviations of the head, so that
     a paler or brighter prediction is not punished for its style. Lesions that do not stand out
-    bright in the truth by `VISIBLE_CONTRAST` are left out. Returns predicted over true contrast
-    for the rest: 1 as in the truth, 0 vanished, below 0 dark where it should be bright.
+    bright in the truth by `VISIBLE_CONTRAST` are left out. Returns for the rest the contrast in the
+    source, negative where it is dark, and predicted over true contrast: 1 as in the truth, 0
+    vanished, below 0 dark where it should be bright.
     """
     predicted, truth = _as_pair(predicted, truth)
     lesion = np.asarray(lesion) > 0
@@ -131,20 +135,27 @@ def lesion_contrast_ratios(
     if not head.any():
         return []
     near_a_lesion = ndimage.binary_dilation(lesion, iterations=2)
-    true_spread, predicted_spread = truth[head].std(), max(predicted[head].std(), 1e-6)
     components, count = ndimage.label(lesion)
-    ratios = []
+    found = []
     for index in range(1, count + 1):
         inside = components == index
         ring = ndimage.binary_dilation(inside, iterations=6) & ~near_a_lesion & head
         if min(inside.sum(), ring.sum()) < MIN_LESION_PIXELS:
             continue
-        true_contrast = (truth[inside].mean() - truth[ring].mean()) / max(true_spread, 1e-6)
-        if true_contrast < VISIBLE_CONTRAST:
-            continue
-        contrast = (predicted[inside].mean() - predicted[ring].mean()) / predicted_spread
-        ratios.append(float(contrast / true_contrast))
-    return ratios
+        given, true, shown = (
+            float((x[inside].mean() - x[ring].mean()) / max(x[head].std(), 1e-6))
+            for x in (np.asarray(source, np.float64), truth, predicted)
+        )
+        if true >= VISIBLE_CONTRAST:
+            found.append((given, shown / true))
+    return found
+
+
+def lesion_contrast_ratios(
+    predicted: np.ndarray, truth: np.ndarray, source: np.ndarray, lesion: np.ndarray
+) -> list[float]:
+    """The second of each two that `lesion_contrasts` returns: predicted over true contrast."""
+    return [ratio for _, ratio in lesion_contrasts(predicted, truth, source, lesion)]
 
 
 def lesion_fidelity(ratios: Iterable[float]) -> dict[str, float | int | None]:
@@ -164,6 +175,51 @@ def lesion_fidelity(ratios: Iterable[float]) -> dict[str, float | int | None]:
         "inverted": float((ratios < 0).mean()),
         "median_ratio": float(np.median(ratios)),
     }
+
+
+def lesion_report(contrasts: Iterable[tuple[float, float]]) -> dict:
+    """`lesion_fidelity` of the `lesion_contrasts` of many slices, and of those the source shows.
+
+    Only a guess can bring back a lesion that the source does not show, so `in_source` (contrast of
+    `SHOWN_BY_SOURCE` or below) is what a translator can be held to.
+    """
+    contrasts = list(contrasts)
+    shown = [ratio for given, ratio in contrasts if given <= SHOWN_BY_SOURCE]
+    return lesion_fidelity(r for _, r in contrasts) | {"in_source": lesion_fidelity(shown)}
+
+
+def ssim_by_region(
+    predicted: np.ndarray, truth: np.ndarray, source: np.ndarray
+) -> dict[str, float]:
+    """Where in the head a translation is right: mean of `ssim_map` by region.
+
+    `predicted`, `truth`, `source`: (H, W) in [0, 1], registered, with a head. Returns `outline`
+    (up to `OUTLINE` pixels from the head's outline: scalp and skull, or cortex and rim of a
+    stripped brain), `deeper`, and `scalp` (down to the darkest part of the skull) where there is
+    one; regions without a pixel are left out.
+    """
+    mask = head_mask(source, truth)
+    depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    similarity = ssim_map(np.clip(predicted, 0, 1), truth)
+    skull = _skull_depth(np.maximum(source, truth), depth)
+    regions = {
+        "outline": mask & (depth <= OUTLINE),
+        "deeper": depth > OUTLINE,
+        "scalp": mask & (depth <= (skull or 0)),
+    }
+    return {name: float(similarity[r].mean()) for name, r in regions.items() if r.any()}
+
+
+def _skull_depth(brighter: np.ndarray, depth: np.ndarray) -> int | None:
+    """Pixels from the outline to the skull, a dark ring between scalp and brain; None without.
+
+    `brighter`: the brighter of both contrasts, as fluid and brain are dark in one of them only.
+    """
+    profile = ndimage.median(brighter, np.ceil(depth), range(1, SKULL + 1))
+    darkest = int(np.argmin(profile[2:SKULL])) + 2
+    inside = np.median(brighter[depth > SKULL]) if (depth > SKULL).any() else 0
+    scalp = profile[:darkest].max()
+    return darkest if profile[darkest] < 0.7 * min(scalp, inside) else None
 
 
 def _above_air(image: np.ndarray) -> np.ndarray:

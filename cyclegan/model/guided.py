@@ -34,13 +34,34 @@ def guided(
     Returns:
         (N, H, W) float32 in [0, 1], zero outside the frame.
     """
+    slope, level = np.moveaxis(frame.lay(_linear(answers, grids)), 1, 0)
+    return np.clip(slope * sources + level, 0, 1)
+
+
+def guided_grid(answers: torch.Tensor, grids: torch.Tensor) -> torch.Tensor:
+    """What `guided` makes of answers, on the network's own grid and differentiable.
+
+    A generator that learns from pairs is judged by this: what the filter blurs, it then draws with
+    more contrast, and what the filter adds, it need not draw.
+
+    Args:
+        answers: (B, 1, S, S), of a generator.
+        grids: (B, 1, S, S) in [0, 1], what it was given.
+
+    Returns:
+        (B, 1, S, S) float32 in [0, 1].
+    """
+    slope, level = _linear(answers, grids).split(1, 1)
+    return (slope * grids.float() + level).clamp(0, 1)
+
+
+def _linear(answers: torch.Tensor, grids: torch.Tensor) -> torch.Tensor:
+    """Slope and level of the answers as a linear function of the grids: (N, 2, S, S) float32."""
     answers, grids = answers.float(), grids.float()
     moments = _local_mean(torch.cat([grids, answers, grids.square(), grids * answers], 1))
     source, answer, square, product = moments.split(1, 1)
     slope = _local_mean((product - source * answer) / (square - source.square() + FLAT))
-    linear = torch.cat([slope, answer - slope * source], 1)
-    slope, level = np.moveaxis(frame.lay(linear), 1, 0)
-    return np.clip(slope * sources + level, 0, 1)
+    return torch.cat([slope, answer - slope * source], 1)
 
 
 def _local_mean(values: torch.Tensor) -> torch.Tensor:

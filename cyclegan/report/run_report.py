@@ -59,6 +59,11 @@ NOTES = {
     "anatomy moves; a fall to 0 with a poor validation score means copying.",
     "intensity": "The distance between the tissue brightness of translations and of real slices.",
     "lesions": "Implanted lesions, whose truth is known. If it rises, lesions are being erased.",
+    "paired": "Real pairs, most with implanted lesions: L1, SSIM, detail and faded spots against "
+    "the truth beside them. Falls slowly; if validation gets worse, the pairs are learnt by heart.",
+    "paired_sharp": "The part of it that is detail of one to eight pixels. A blur keeps it high.",
+    "paired_faded": "The part of it that is spots, dark in T1 and bright in T2, which the source "
+    "shows and the translation lets fade.",
     "refine": "The difference to the changed answers of the weights of the start. Falls slowly.",
 }
 

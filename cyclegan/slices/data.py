@@ -200,15 +200,15 @@ class SliceDataset:
         shared = self.source_weights()
         counts = self._counts()
         drawn = {}
-        places = _choose(shared, batch, rng) if shared.any() else None
+        places = choose(shared, batch, rng) if shared.any() else None
         for side, contrast in enumerate(CONTRASTS):
             one_sided = np.where(counts.min(0) == 0, counts[side], 0) ** 0.25
             sources = places
             if places is None:
-                sources = _choose(one_sided, batch, rng)
+                sources = choose(one_sided, batch, rng)
             elif one_sided.any():
                 replace = torch.rand(batch, generator=rng).numpy() < 1 / 8
-                sources = np.where(replace, _choose(one_sided, batch, rng), places)
+                sources = np.where(replace, choose(one_sided, batch, rng), places)
             picks = []
             for source in sources:
                 members = self._members[contrast][source]
@@ -281,7 +281,8 @@ def _extended(
     return torch.cat([stack, more])
 
 
-def _choose(weights: np.ndarray, count: int, rng: torch.Generator) -> np.ndarray:
+def choose(weights: np.ndarray, count: int, rng: torch.Generator) -> np.ndarray:
+    """`count` indices, each drawn with a probability in proportion to its weight: (count,)."""
     return torch.multinomial(
         torch.from_numpy(weights).double(), count, replacement=True, generator=rng
     ).numpy()

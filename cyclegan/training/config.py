@@ -34,6 +34,13 @@ class TrainConfig:
     weight_intensity: float = 10.0  # tissue brightness of the source, see losses.py
     weight_pairs: float = 6.0  # L1 + half of (1 - SSIM) on simulated pairs, beside the GAN losses
     weight_lesions: float = 3.0  # the same within and around lesions implanted in real slices
+    weight_paired: float = 12.0  # L1 + half of (1 - SSIM) on real pairs, beside the losses above
+    weight_sharp: float = 0.5  # within it: differences of detail at four sizes
+    weight_faded: float = 1.0  # within it: spots that the source shows and the answer lets fade
+    paired: float = 0.67  # share of a step's places with real pairs, where there are any
+    paired_stripped: float = 0.3  # share of head-in pairs that are skull-stripped copies
+    implanted: float = 0.75  # share of real pairs with lesions implanted
+    tolerance: int = 2  # pixels by which the truth of a real pair may lie beside its source
     refine: bool = False  # the last stage, from --init: see refinement.py
     anchors: float = 0.5  # simulated pairs beside each real slice, once real slices come in
     disturb: bool = True  # what generators are given comes from a scanner of its own

@@ -26,7 +26,7 @@ def lsgan(scores: torch.Tensor, images: torch.Tensor, real: bool) -> torch.Tenso
     with torch.no_grad():
         tissue = F.adaptive_avg_pool2d((images > AIR).float(), scores.shape[-2:]) > 0.1
     error = (scores.float() - (1.0 if real else 0.0)).square()
-    return _mean_within(error, tissue.float())
+    return mean_within(error, tissue.float())
 
 
 def l1(
@@ -38,7 +38,7 @@ def l1(
         weight: (B, 1, H, W), how much each pixel counts; default: all alike.
     """
     difference = (prediction.float() - target.float()).abs()
-    return difference.mean() if weight is None else _mean_within(difference, weight)
+    return difference.mean() if weight is None else mean_within(difference, weight)
 
 
 def ssim_loss(
@@ -62,7 +62,7 @@ def ssim_loss(
         (mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2)
     )
     tissue = (mean_y > AIR).float()
-    return _mean_within(1 - ssim, tissue if weight is None else tissue * weight)
+    return mean_within(1 - ssim, tissue if weight is None else tissue * weight)
 
 
 def unlikeness(
@@ -92,7 +92,7 @@ def gradient_field(source: torch.Tensor, translated: torch.Tensor) -> torch.Tens
     squared_a, squared_b = ay**2 + ax**2, by**2 + bx**2
     agreement = (ay * by + ax * bx) ** 2 / (squared_a * (squared_b + faint**2) + 1e-12)
     strength = squared_a / (squared_a + edge**2)  # 0 on flat ground, towards 1 on edges
-    return _mean_within(1 - agreement, strength)
+    return mean_within(1 - agreement, strength)
 
 
 def intensity_distribution(translated: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
@@ -115,7 +115,7 @@ def intensity_distribution(translated: torch.Tensor, real: torch.Tensor) -> torc
     return (quantiles(translated) - quantiles(real)).abs().mean()
 
 
-def _mean_within(values: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+def mean_within(values: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """Weighted mean of (B, 1, H, W) within each image, then over the images; no weight, zero."""
     inside = (1, 2, 3)
     return ((values * weight).sum(inside) / weight.sum(inside).clamp_min(1)).mean()

@@ -22,9 +22,11 @@ from cyclegan.simulation.augment import Draw, disturb, move_real
 from cyclegan.simulation.lesions import implant_lesions
 from cyclegan.simulation.simulate import SimulatedPair, Simulator
 from cyclegan.slices.data import Drawn, SliceDataset
+from cyclegan.slices.paired_slices import DrawnPairs, PairedSlices
 from cyclegan.training import losses
 from cyclegan.training.config import TrainConfig
 from cyclegan.training.image_pool import ImagePool
+from cyclegan.training.paired_lessons import PAIRED_TERMS, PairedLessons
 from cyclegan.training.sharing import Share, stream
 
 
@@ -35,6 +37,8 @@ class Batch(NamedTuple):
     real: dict[str, Drawn] | None
     pairs: SimulatedPair | None
     pairs_share: Share
+    paired: DrawnPairs | None
+    paired_share: Share
 
 
 class Objective:
@@ -44,6 +48,7 @@ class Objective:
         config: loss weights and network choice.
         dataset, simulator: real slices and simulated pairs; either may be None.
         accelerator: decides device and precision.
+        paired: real pairs, or None.
     """
 
     def __init__(
@@ -52,9 +57,11 @@ class Objective:
         dataset: SliceDataset | None,
         simulator: Simulator | None,
         accelerator: Accelerator,
+        paired: PairedSlices | None = None,
     ):
         self.config, self.dataset, self.simulator = config, dataset, simulator
         self.accelerator, self.device = accelerator, accelerator.device
+        self.lessons = PairedLessons(config, paired, self.device) if paired else None
         sources = len(dataset.names) if dataset and config.conditional else 0
         self.generators = {c: self.new_generator() for c in CONTRASTS}
         self.discriminators = {
@@ -103,15 +110,21 @@ class Objective:
             size: side of the images in pixels.
             real: from `read_real`; None in the stage of simulated pairs alone.
         """
-        if real is None:
-            return Batch(share, None, self._draw_pairs(share, size), share)
+        none = share.first(0)
+        paired_share = self.lessons.share(share) if self.lessons else none
+        paired = self.lessons.draw(paired_share, size) if paired_share else None
+        if real is None:  # real pairs and simulated ones share the places
+            rest = share.rest(paired_share.total) if self.simulator else none
+            simulated = self._draw_pairs(rest, size) if rest else None
+            return Batch(share, None, simulated, rest, paired, paired_share)
         anchors = share.first(self._anchors(share.total))
         moved = {}
         for c, drawn in real.items():
             images, masks, sources = (t.to(self.device, non_blocking=True) for t in drawn)
             draw = Draw(len(share), share.streams(f"move {c}"), self.device)
             moved[c] = Drawn(*move_real(images, masks, size, draw), sources)
-        return Batch(share, moved, self._draw_pairs(anchors, size) if anchors else None, anchors)
+        simulated = self._draw_pairs(anchors, size) if anchors else None
+        return Batch(share, moved, simulated, anchors, paired, paired_share)
 
     def _anchors(self, total: int) -> int:
         return math.ceil(total * self.config.anchors) if self.simulator else 0
@@ -136,6 +149,25 @@ class Objective:
         for c, given, target in (("T2", pair.t1, pair.t2_target), ("T1", pair.t2, pair.t1_target)):
             loss = loss + losses.unlikeness(self._generate(c, given), target)
         return loss * batch.pairs_share.weight
+
+    def supervised_loss(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Simulated and real pairs, in the proportion of their weights.
+
+        Returns:
+            (sum, the terms by name).
+        """
+        loss = self.pairs_loss(batch)
+        if self.lessons is None:
+            return loss, {"pairs": loss}
+        terms = self.paired_loss(batch)
+        total = loss * (self.config.weight_pairs / self.config.weight_paired) + terms["paired"]
+        return total, ({"pairs": loss} if self.simulator else {}) | terms
+
+    def paired_loss(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """`PairedLessons.loss` of the batch's real pairs; a share may have none."""
+        if batch.paired is None:
+            return dict.fromkeys(PAIRED_TERMS, torch.zeros((), device=self.device))
+        return self.lessons.loss(batch.paired, batch.paired_share, self._generate)
 
     def generator_loss(
         self, batch: Batch
@@ -188,6 +220,9 @@ class Objective:
                 terms["lesions"] = terms.get("lesions", 0) + lesions
         if self.simulator is not None and config.anchors:
             terms["pairs"] = self.pairs_loss(batch)
+        if self.lessons is not None:
+            terms |= self.paired_loss(batch)
+            weights |= dict.fromkeys(PAIRED_TERMS, 0.0) | {"paired": config.weight_paired}
         nothing = torch.zeros((), device=self.device)
         total = sum((weights[name] * value for name, value in terms.items()), nothing)
         return total, terms, fake

@@ -55,7 +55,11 @@ class Refinement(Objective):
             source, target, weight = self._lesson(c, images, mask, batch)
             answer = self._generate(c, source) * mask
             total = total + losses.unlikeness(answer, target, weight) * share.weight
-        return total, {"refine": total}, {}
+        if self.lessons is None:
+            return total, {"refine": total}, {}
+        terms = {"refine": total} | self.paired_loss(batch)
+        # Pairs know more than the teacher; the ratio is that of pairs to the cycle before.
+        return total + self.config.weight_paired / 3 * terms["paired"], terms, {}
 
     def _anchors(self, total: int) -> int:
         return 0  # no simulated pairs: their look is not the teacher's

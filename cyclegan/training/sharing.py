@@ -59,6 +59,11 @@ class Share:
         places = tuple(p for p in self.places if p < count)
         return Share(self.seed, self.step, places, count)
 
+    def rest(self, count: int) -> Share:
+        """The part of this share that `first(count)` leaves, maybe nothing."""
+        places = tuple(p for p in self.places if p >= count)
+        return Share(self.seed, self.step, places, self.total - count)
+
     def streams(self, purpose: str) -> list[torch.Generator]:
         """One generator for each sample."""
         return [stream(self.seed, self.step, purpose, place) for place in self.places]

@@ -26,6 +26,7 @@ from cyclegan.model.checkpoint import CheckpointError, export_weights, save_stat
 from cyclegan.report.run_output import RunOutput, writing
 from cyclegan.simulation.simulate import Simulator
 from cyclegan.slices.data import Drawn, SliceDataset
+from cyclegan.slices.paired_slices import PairedSlices
 from cyclegan.training.config import TrainConfig
 from cyclegan.training.interruption import Interrupted, StopSignals
 from cyclegan.training.objective import Batch, Objective
@@ -54,7 +55,8 @@ class Trainer:
         config: the run.
         out: folder for checkpoints, logs and samples; created when missing.
         dataset: real slices, or None.
-        simulator: simulated pairs, or None; one of the two is needed.
+        simulator: simulated pairs, or None.
+        paired: real pairs, or None; one of the three is needed.
         accelerator: device, precision and processes.
         validate: called with the EMA generators and `weights_config()`; returns numbers to log.
         report: called whenever validation is due, after it.
@@ -71,28 +73,29 @@ class Trainer:
         *,
         dataset: SliceDataset | None = None,
         simulator: Simulator | None = None,
+        paired: PairedSlices | None = None,
         accelerator: Accelerator | None = None,
         validate: Validate | None = None,
         report: Callable[[], object] | None = None,
     ):
-        if dataset is None and simulator is None:
-            raise ValueError("nothing to train on: give real slices, label maps, or both")
+        if dataset is None and simulator is None and paired is None:
+            raise ValueError("nothing to train on: give real slices, label maps, pairs, or several")
         if config.steps is None and config.minutes is None:
             raise ValueError("no budget: give steps, minutes, or both")
         if min(config.batch, config.accumulate) < 1:
             raise ValueError("--batch and --accumulate count from 1")
         self.config, self.out = config, Path(out)
         self.out.mkdir(parents=True, exist_ok=True)
-        self.dataset, self.simulator = dataset, simulator
+        self.dataset, self.simulator, self.paired = dataset, simulator, paired
         self.validate, self.report = validate, report
         self.accelerator = accelerator or Accelerator(cpu=not torch.cuda.is_available())
         torch.manual_seed(config.seed)  # the same initial weights in every process
         self.step, self.seconds = 0, 0.0
         self.warmup = 1.0 if dataset is None else config.warmup
-        if simulator is None or config.refine:
+        if dataset is not None and (simulator is None or config.refine):
             self.warmup = 0.0
         kind = Refinement if config.refine else Objective
-        self.objective = kind(config, dataset, simulator, self.accelerator)
+        self.objective = kind(config, dataset, simulator, self.accelerator, paired)
         self.ema = self.objective.frozen_copies()
         self.optimizer_G = new_optimizer(self.objective.generators)
         self.optimizer_D = new_optimizer(self.objective.discriminators)
@@ -195,8 +198,7 @@ class Trainer:
         self.optimizer_G.zero_grad(set_to_none=True)
         for batch in batches:
             if batch.real is None:
-                loss = objective.pairs_loss(batch)
-                backward(loss, {"pairs": loss})
+                backward(*objective.supervised_loss(batch))
             else:
                 loss, found, fake = objective.generator_loss(batch)
                 backward(loss, found)
@@ -265,6 +267,8 @@ class Trainer:
             "config": dataclasses.asdict(self.config),
             "sources": self.dataset.names if self.dataset else [],
         }
+        if self.paired:
+            training["paired_sources"] = self.paired.names
         with writing(self.out / "weights"):
             return export_weights(
                 self.out / "weights",
@@ -287,7 +291,7 @@ class Trainer:
         return Stored(
             config=self.config,
             samples=self.samples_per_step,
-            data=describe_data(self.dataset, self.simulator),
+            data=describe_data(self.dataset, self.paired, self.simulator),
             precision=self.accelerator.mixed_precision,
             networks={
                 "teacher": objective.teacher,
@@ -358,6 +362,10 @@ class Trainer:
     def _fixed_samples(self) -> dict[str, torch.Tensor]:
         """Slices of both contrasts for the sample sheets, the same for the whole run."""
         rng = torch.Generator().manual_seed(1234)
+        if self.dataset is None and self.paired is not None:
+            streams = [torch.Generator().manual_seed(1234 + k) for k in range(6)]
+            images = self.paired.draw(streams).images
+            return {c: image.to(self.accelerator.device) for c, image in images.items()}
         if self.dataset is None:
             pair = self.simulator.draw(4, self.config.size, rng)
             return {"T1": pair.t1, "T2": pair.t2}

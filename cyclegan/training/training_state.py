@@ -18,6 +18,7 @@ from cyclegan import CONTRASTS
 from cyclegan.model.checkpoint import CheckpointError, load_state
 from cyclegan.simulation.simulate import Simulator
 from cyclegan.slices.data import SliceDataset
+from cyclegan.slices.paired_slices import PairedSlices
 from cyclegan.training.config import TrainConfig
 from cyclegan.training.image_pool import ImagePool
 
@@ -136,12 +137,18 @@ def _differences(run: Stored, state: dict[str, Any], allow: Collection[str]) -> 
     return different
 
 
-def describe_data(dataset: SliceDataset | None, simulator: Simulator | None) -> dict[str, str]:
+def describe_data(
+    dataset: SliceDataset | None, paired: PairedSlices | None, simulator: Simulator | None
+) -> dict[str, str]:
     """What there is of each data source, in words; the same data gives the same words."""
     described = {}
     for index, name in enumerate(dataset.names if dataset else []):
         counts = [f"{int((dataset.sources[c] == index).sum())} {c}" for c in CONTRASTS]
         described[f"data source {name}"] = f"{' and '.join(counts)} slices"
+    for index, name in enumerate(paired.names if paired else []):
+        described[f"pairs {name}"] = f"{int((paired.sources == index).sum())} pairs"
+    if paired:
+        described["stripped copies of pairs"] = f"of {len(paired.copies)} pairs"
     if simulator:
         described["simulated pairs"] = f"from {len(simulator)} label maps"
     return described

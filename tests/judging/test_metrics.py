@@ -137,3 +137,29 @@ def test_no_lesion_gives_no_share():
         "inverted": None,
         "median_ratio": None,
     }
+
+
+def test_lesions_that_the_source_shows_are_counted_by_themselves():
+    head, lesion = disc(48, 48, 44) * 0.5, disc(48, 30, 6)
+    truth, faint = head + 0.3 * lesion, head + 0.1 * lesion
+    shown = metrics.lesion_contrasts(faint, truth, head - 0.2 * lesion, lesion)
+    hidden = metrics.lesion_contrasts(truth, truth, head, lesion)
+    assert shown[0][0] < metrics.SHOWN_BY_SOURCE < hidden[0][0]
+    report = metrics.lesion_report(shown + hidden)
+    assert report["lesions"] == 2
+    assert report["kept"] == 0.5  # the faint answer keeps less than half
+    assert report["in_source"]["lesions"] == 1
+    assert metrics.lesion_report(hidden)["in_source"]["kept"] is None
+
+
+def test_regions_say_where_a_translation_is_wrong():
+    noise = np.random.default_rng(0).normal(0, 0.1, (96, 96))
+    brain, scalp = disc(48, 48, 30), disc(48, 48, 44) & ~disc(48, 48, 38)
+    truth = np.clip((0.6 + noise) * (brain | scalp), 0, 1)
+    wrong_inside = np.where(disc(48, 48, 20), 1 - truth, truth)
+    regions = metrics.ssim_by_region(wrong_inside, truth, truth)
+    assert set(regions) == {"outline", "deeper", "scalp"}
+    assert regions["scalp"] == pytest.approx(1)
+    assert regions["deeper"] < 0.5 < regions["outline"]
+    stripped = truth * brain  # nothing around the brain, so no scalp
+    assert set(metrics.ssim_by_region(stripped, stripped, stripped)) == {"outline", "deeper"}

@@ -1,0 +1,265 @@
+"""Slices of the same anatomy in both contrasts, to learn from: read, framed alike, drawn together.
+
+What it tolerates: a pixel or two between the two scans (`paired_losses.aligned`). Further apart,
+register them first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from cyclegan import CONTRASTS
+from cyclegan.model.preprocess import Frame, head_mask, scale_intensity
+from cyclegan.reading.read import read_volume
+from cyclegan.reading.volume import ReadError
+from cyclegan.slices import stripping
+from cyclegan.slices.data import LAYOUTS, DataError, choose, find_files
+from cyclegan.slices.decoded_files import DecodedFiles
+from cyclegan.slices.framed_slices import SMALLEST_HEAD, head_masks
+from cyclegan.slices.mapped_slices import MappedSlices
+from cyclegan.slices.slice_cache import SliceCache
+
+LAYOUT = "a pairs folder holds T1/ and T2/ with equal file names"
+
+
+class DrawnPairs(NamedTuple):
+    """Pairs on one grid: "T1" and "T2" -> (B, 1, S, S) float32 in [0, 1], and bool head masks."""
+
+    images: dict[str, torch.Tensor]
+    masks: dict[str, torch.Tensor]
+
+
+@dataclass
+class PairedSlices:
+    """Framed slices that belong together, in memory or in a memory-mapped cache.
+
+    Attributes:
+        slices: "T1" and "T2" -> (N, 1, S, S) float16 in [0, 1]; equal rows are one pair.
+        masks: the head in each: the same shape, bool.
+        sources: (N,) index into `names`.
+        names: data sources: folder, and the file name's prefix up to the first "_" when it has one.
+        skipped: one sentence for each file that was left out.
+        cache: where the slices are mapped from, or None.
+        copies: skull-stripped copies, by row: see `add_stripped`.
+    """
+
+    slices: dict[str, torch.Tensor | MappedSlices]
+    masks: dict[str, torch.Tensor | MappedSlices]
+    sources: np.ndarray
+    names: list[str]
+    skipped: list[str] = field(default_factory=list)
+    cache: SliceCache | None = None
+    copies: dict[int, DrawnPairs] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    @classmethod
+    def load(
+        cls,
+        folders: Sequence[str | Path],
+        size: int,
+        progress: Callable[[Iterable], Iterable] = iter,
+        cache: str | Path | None = None,
+    ) -> PairedSlices:
+        """Read every pair of images or volumes of `folders`.
+
+        Args:
+            folders: each as `SliceDataset.load` takes them, and a file of one contrast has a
+                partner of the same name and matrix in the other.
+            size: side of the network's grid.
+            progress: wraps the list of pairs, for a progress bar.
+            cache: folder for decoded slices; None keeps them in memory.
+
+        Raises:
+            DataError: a missing folder, no name in common, or no pair that can be used.
+            CacheError: as `SliceDataset.load`.
+        """
+        pairs, skipped = [], []
+        for folder in folders:
+            found, alone = _partners(Path(folder))
+            pairs += found
+            skipped += alone
+        store = SliceCache(cache, size) if cache is not None else None
+        framed, labels = [], []
+        with store or nullcontext():
+            for source, paths in progress(pairs):
+                try:
+                    one = _read(paths, size, store)
+                except ReadError as error:
+                    skipped.append(str(error))
+                    continue
+                framed.append(one)
+                labels += [source] * (len(one["T1"][0]))
+        if not framed:
+            where = ", ".join(str(f) for f in folders)
+            raise DataError(f"{where}: no usable pair; first problem: {skipped[0]}")
+        names = sorted(set(labels))
+        slices, masks = {}, {}
+        for c in CONTRASTS:
+            parts = [one[c] for one in framed]
+            if store is not None:
+                rows = np.concatenate([part[0] for part in parts])
+                slices[c], masks[c] = store.mapped(rows)
+            else:
+                slices[c], masks[c] = (torch.cat(stack) for stack in zip(*parts, strict=True))
+        index = {name: k for k, name in enumerate(names)}
+        sources = np.array([index[label] for label in labels])
+        return cls(slices, masks, sources, names, skipped, store)
+
+    def source_weights(self) -> np.ndarray:
+        """Share of the draws for each source: the square root of its number of pairs.
+
+        Between equal shares for all, which make much of a source of one slice, and shares by
+        number, which make most of the person with most slices.
+        """
+        shares = np.bincount(self.sources, minlength=len(self.names)) ** 0.5
+        return shares / shares.sum()
+
+    def draw(self, rngs: Sequence[torch.Generator], stripped: float = 0.0) -> DrawnPairs:
+        """Draw one pair for each random generator.
+
+        Args:
+            stripped: probability that a skull-stripped copy takes the place of a pair that has one.
+        """
+        weights, drawn = self.source_weights(), []
+        for rng in rngs:
+            (source,) = choose(weights, 1, rng)
+            members = np.flatnonzero(self.sources == source)
+            row = int(members[torch.randint(len(members), (1,), generator=rng).item()])
+            wanted = torch.rand((), generator=rng).item() < stripped
+            drawn.append(self._stripped(row) if wanted and row in self.copies else self._pair(row))
+        return DrawnPairs(
+            {c: torch.cat([pair.images[c] for pair in drawn]).float() for c in CONTRASTS},
+            {c: torch.cat([pair.masks[c] for pair in drawn]) for c in CONTRASTS},
+        )
+
+    def add_stripped(
+        self, masker: nn.Module, progress: Callable[[Iterable], Iterable] = iter
+    ) -> int:
+        """Make skull-stripped copies of the head-in sources, cut alike in both contrasts.
+
+        Args:
+            masker: finds the brain; from `stripping.train_masker`.
+            progress: wraps the list of sources, for a progress bar.
+
+        Returns:
+            How many pairs have a copy.
+        """
+        for source in progress(range(len(self.names))):
+            rows = np.flatnonzero(self.sources == source)
+            images = {c: self.slices[c][rows] for c in CONTRASTS}
+            heads = {c: self.masks[c][rows] for c in CONTRASTS}
+            found = {c: stripping.brain_masks(masker, images[c]) for c in CONTRASTS}
+            shares = [stripping.outline_shares(heads[c], found[c]) for c in CONTRASTS]
+            if not stripping.is_head_in(np.concatenate(shares)):
+                continue
+            brains = found["T1"] & found["T2"]  # what one of the two takes for scalp is none
+            chosen, whites = {}, {}
+            for c in CONTRASTS:
+                chosen[c], whites[c] = stripping.brain_whites(images[c], heads[c], brains)
+            both = chosen["T1"] & chosen["T2"]
+            if not both.any():
+                continue
+            for c in CONTRASTS:
+                kept = whites[c][both[chosen[c]]]
+                whites[c] = kept.clamp_min(stripping.lowest_white(kept))
+            for place, k in enumerate(torch.where(both)[0].tolist()):
+                self.copies[int(rows[k])] = _cut(
+                    {c: images[c][k, 0].float() / whites[c][place] for c in CONTRASTS}, brains[k, 0]
+                )
+        return len(self.copies)
+
+    def _pair(self, row: int) -> DrawnPairs:
+        return DrawnPairs(
+            {c: self.slices[c][[row]] for c in CONTRASTS},
+            {c: self.masks[c][[row]] for c in CONTRASTS},
+        )
+
+    def _stripped(self, row: int) -> DrawnPairs:
+        return self.copies[row]
+
+
+def _cut(images: dict[str, torch.Tensor], brain: torch.Tensor) -> DrawnPairs:
+    """Cut a pair, (S, S) each, to one brain mask, which then fills the frame."""
+    frame = Frame.fit(brain.float().numpy(), len(brain))
+    cut = np.stack([(images[c].clamp(0, 1) * brain).numpy() for c in CONTRASTS])
+    framed = frame.apply(cut).half().split(1)
+    mask = frame.apply(brain.float().numpy()[None]) > 0.5
+    return DrawnPairs(dict(zip(CONTRASTS, framed, strict=True)), dict.fromkeys(CONTRASTS, mask))
+
+
+def _partners(folder: Path) -> tuple[list[tuple[str, dict[str, Path]]], list[str]]:
+    """(source, contrast -> path) of each pair of a folder, and a sentence for each single file."""
+    try:
+        files = find_files(folder)
+    except DataError as error:
+        raise DataError(f"{error}; {LAYOUT}") from None
+    layout = next(names for names in LAYOUTS if all((folder / n).is_dir() for n in names))
+    roots = dict(zip(CONTRASTS, layout, strict=True))
+    named: dict[str, dict[str, Path]] = {c: {} for c in CONTRASTS}
+    sources = {}
+    for contrast, source, path in files:
+        name = path.relative_to(folder / roots[contrast]).as_posix()
+        named[contrast][name], sources[name] = path, source
+    common = sorted(named["T1"].keys() & named["T2"].keys())
+    if not common:
+        seen = [
+            f"{roots[c]}/{min(n)}" if n else f"nothing in {roots[c]}/" for c, n in named.items()
+        ]
+        raise DataError(f"{folder}: no name occurs in both ({', '.join(seen)}); {LAYOUT}")
+    alone = [
+        f"{roots[c]}/{name}: no file of this name in the other contrast"
+        for c in CONTRASTS
+        for name in sorted(named[c].keys() - set(common))
+    ]
+    return [(sources[n], {c: named[c][n] for c in CONTRASTS}) for n in common], alone
+
+
+def _read(paths: dict[str, Path], size: int, cache: SliceCache | None) -> dict[str, tuple]:
+    """Contrast -> slices and masks of one pair of files, or, with a cache, (its rows,).
+
+    Raises:
+        ReadError: unreadable, or the two do not fit together.
+    """
+    if cache is None:
+        return _frame(paths, size)
+    try:
+        known = DecodedFiles(cache)
+        digests = [known.digest_of(paths[c]) for c in CONTRASTS]
+    except OSError as error:
+        raise ReadError(f"{paths['T1'].name}: {error.strerror or error}.") from error
+    key = f"pair {' '.join(digests)}"
+    rows = cache.rows(key)
+    if rows is None:
+        framed = _frame(paths, size)
+        stacks = [torch.cat([framed[c][k] for c in CONTRASTS]) for k in (0, 1)]
+        rows = cache.add(key, *stacks)
+    halves = np.split(rows, 2)  # T1, then T2
+    return {c: (half,) for c, half in zip(CONTRASTS, halves, strict=True)}
+
+
+def _frame(paths: dict[str, Path], size: int) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    """Contrast -> (N, 1, size, size) float16 slices and bool masks, both in one frame."""
+    scaled = {c: scale_intensity(read_volume(paths[c]).pixels) for c in CONTRASTS}
+    shapes = {c: "x".join(map(str, volume.shape)) for c, volume in scaled.items()}
+    if shapes["T1"] != shapes["T2"]:
+        raise ReadError(
+            f"{paths['T1'].name}: T1 is {shapes['T1']} but T2 is {shapes['T2']} (slices x rows x "
+            "columns); lay one over the other first."
+        )
+    if len(scaled["T1"]) > 1:
+        areas = np.array([[head_mask(image).mean() for image in scaled[c]] for c in CONTRASTS])
+        full = (areas > SMALLEST_HEAD * areas.max(1, keepdims=True)).all(0)
+        scaled = {c: volume[full] for c, volume in scaled.items()}
+    frame = Frame.fit(np.maximum(scaled["T1"], scaled["T2"]), size)
+    slices = {c: frame.apply(volume).half() for c, volume in scaled.items()}
+    return {c: (stack, head_masks(stack)) for c, stack in slices.items()}

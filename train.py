@@ -25,6 +25,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -137,50 +138,7 @@ def build(options: argparse.Namespace) -> Trainer:
         prepare_push(options.push_to_hub)
     validate = make_validation(Path(options.val)) if options.val else None
 
-    dataset = None
-    if options.data:
-        dataset = SliceDataset.load(
-            options.data,
-            config.size,
-            lambda files: tqdm(files, desc="reading", unit="file", leave=False, mininterval=0.5),
-            options.cache or Path(options.out) / "cache",
-        )
-        for sentence in dataset.skipped:
-            say(f"skipped {sentence}")
-        counts = {c: len(s) for c, s in dataset.slices.items()}
-        say(f"{counts['T1']} T1 and {counts['T2']} T2 slices from {', '.join(dataset.names)}")
-    paired = None
-    if options.pairs:
-        paired = PairedSlices.load(
-            options.pairs,
-            config.size,
-            lambda files: tqdm(files, desc="pairs", unit="pair", leave=False, mininterval=0.5),
-            options.cache or Path(options.out) / "cache",
-        )
-        for sentence in paired.skipped:
-            say(f"skipped {sentence}")
-        say(f"{len(paired)} pairs of slices from {', '.join(paired.names)}")
-    simulator = None
-    if options.labelmaps == "phantom":
-        seeds = np.random.default_rng(config.seed).integers(2**31, size=PHANTOMS)
-        levels = np.random.default_rng(config.seed + 1).uniform(0, 1, PHANTOMS)
-        labels = [draw_slice(int(s), float(v)) for s, v in zip(seeds, levels, strict=True)]
-        simulator = Simulator(np.stack(labels), TISSUES, accelerator.device)
-    elif options.labelmaps:
-        labels, tissues = read_label_maps(options.labelmaps)
-        simulator = Simulator(labels, tissues, accelerator.device)
-        say(f"{len(simulator)} label maps")
-    if (dataset or paired) and simulator and config.strip_steps:
-        path = Path(options.out) / "brain_masks.safetensors"
-        masker = _masker(path, simulator, config, accelerator)
-    if paired and simulator and config.strip_steps:
-        say(f"{paired.add_stripped(masker)} pairs have a skull-stripped copy, too")
-    if dataset and simulator and config.strip_steps:
-        added = dataset.add_stripped(
-            masker,
-            lambda files: tqdm(files, desc="stripping", unit="file", leave=False, mininterval=0.5),
-        )
-        say(f"{len(added)} sources more by skull-stripping: {', '.join(added) or 'none'}")
+    dataset, paired, simulator = _load(options, config, accelerator)
     if options.track:
         settings = {k: v for k, v in vars(config).items() if isinstance(v, int | float | str)}
         accelerator.init_trackers(Path(options.out).resolve().name, settings)
@@ -202,6 +160,56 @@ def build(options: argparse.Namespace) -> Trainer:
     if accelerator.is_main_process:
         _record(options, config, accelerator, dataset, simulator, paired)
     return trainer
+
+
+def _load(
+    options: argparse.Namespace, config: TrainConfig, accelerator: Accelerator
+) -> tuple[SliceDataset | None, PairedSlices | None, Simulator | None]:
+    """Unpaired slices, pairs and simulated pairs, as far as they were given; says what there is."""
+    say, cache = accelerator.print, options.cache or Path(options.out) / "cache"
+
+    def bar(what: str, unit: str) -> Callable[[Iterable], Iterable]:
+        return lambda files: tqdm(files, desc=what, unit=unit, leave=False, mininterval=0.5)
+
+    dataset, paired, masker = None, None, None
+    if options.data:
+        dataset = SliceDataset.load(options.data, config.size, bar("reading", "file"), cache)
+        for sentence in dataset.skipped:
+            say(f"skipped {sentence}")
+        counts = {c: len(s) for c, s in dataset.slices.items()}
+        say(f"{counts['T1']} T1 and {counts['T2']} T2 slices from {', '.join(dataset.names)}")
+    if options.pairs:
+        paired = PairedSlices.load(options.pairs, config.size, bar("pairs", "pair"), cache)
+        for sentence in paired.skipped:
+            say(f"skipped {sentence}")
+        say(f"{len(paired)} pairs of slices from {', '.join(paired.names)}")
+    simulator = _simulator(options, config, accelerator)
+    if (dataset or paired) and simulator and config.strip_steps:
+        path = Path(options.out) / "brain_masks.safetensors"
+        masker = _masker(path, simulator, config, accelerator)
+    if paired and masker:
+        say(f"{paired.add_stripped(masker)} pairs have a skull-stripped copy, too")
+    if dataset and masker:
+        added = dataset.add_stripped(masker, bar("stripping", "file"))
+        say(f"{len(added)} sources more by skull-stripping: {', '.join(added) or 'none'}")
+    return dataset, paired, simulator
+
+
+def _simulator(
+    options: argparse.Namespace, config: TrainConfig, accelerator: Accelerator
+) -> Simulator | None:
+    """Simulated pairs from label maps, or from heads that are drawn."""
+    if options.labelmaps == "phantom":
+        seeds = np.random.default_rng(config.seed).integers(2**31, size=PHANTOMS)
+        levels = np.random.default_rng(config.seed + 1).uniform(0, 1, PHANTOMS)
+        labels = [draw_slice(int(s), float(v)) for s, v in zip(seeds, levels, strict=True)]
+        return Simulator(np.stack(labels), TISSUES, accelerator.device)
+    if not options.labelmaps:
+        return None
+    labels, tissues = read_label_maps(options.labelmaps)
+    simulator = Simulator(labels, tissues, accelerator.device)
+    accelerator.print(f"{len(simulator)} label maps")
+    return simulator
 
 
 def _masker(

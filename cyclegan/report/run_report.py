@@ -123,7 +123,7 @@ def write_report(run: str | Path) -> Path:
 
 
 def _with_defaults(data: dict[str, Any] | None) -> dict[str, Any]:
-    empty = {"sources": [], "skipped": [], "copies": [], "leaks": []}
+    empty: dict[str, Any] = {"sources": [], "skipped": [], "copies": [], "leaks": []}
     empty |= {"simulated": None, "paired": None}
     data = empty | {"counts": {"copies": 0, "leaks": 0}} | (data or {})
     data["sources"] = [{"examples": None} | s for s in data["sources"]]

@@ -250,7 +250,7 @@ def test_missing_pairs_and_token_are_said_before_training(folders, tmp_path, mon
     arguments = ["--data", str(folders / "mine"), "--out", str(tmp_path / "run"), *TINY]
     assert train.main([*arguments, "--val", str(folders / "none")]) == 1
     assert "none: no folder T1/" in capsys.readouterr().err
-    monkeypatch.setattr("cyclegan.model.hub.get_token", lambda: None)
+    monkeypatch.setattr("cyclegan.report.publish.get_token", lambda: None)
     assert train.main([*arguments, "--push-to-hub", "user/model"]) == 1
     assert "no Hub token on this machine" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()

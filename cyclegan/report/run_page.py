@@ -87,7 +87,7 @@ the training data: hand it on only where the data may go.</p>
 {% if data.simulated %}<p>Simulated pairs are drawn from
 {{ data.simulated.maps | counted("label map") }}
 ({{ data.simulated.origin }}).</p>{% endif %}
-{% if data.paired %}<p>{{ data.paired.pairs | counted("pair") }} of real slices, of
+{% if data.get("paired") %}<p>{{ data.paired.pairs | counted("pair") }} of real slices, of
 {{ data.paired.sources | join(", ") }}.</p>{% endif %}
 {% if data.sources %}
 <p>A source is a folder and the beginning of the file names. Sizes and spacings are counted over the
@@ -200,7 +200,8 @@ baselines; SSIM and gradient correlation count structure, PSNR and mean absolute
 {% set l = evaluation.predictors[model].get("lesions", {"lesions": 0}) %}
 {% if l.lesions %}<p>Of {{ l.lesions }} lesions in T1 → T2, {{ "%.0f" | format(100 * l.kept) }} %
 kept at least half of their contrast, {{ "%.0f" | format(100 * l.lost) }} % were lost and
-{{ "%.0f" | format(100 * l.inverted) }} % inverted.{% set v = l.in_source %}{% if v and v.lesions %}
+{{ "%.0f" | format(100 * l.inverted) }} % inverted.{% set v = l.get("in_source") %}
+{% if v and v.lesions %}
 Of the {{ v.lesions }} that the T1 shows as dark, {{ "%.0f" | format(100 * v.kept) }} % were kept,
 {{ "%.0f" | format(100 * v.inverted) }} % inverted.{% endif %}</p>{% endif %}
 {% if evaluation.skipped %}<details><summary>{{ evaluation.skipped | length | counted("file") }}

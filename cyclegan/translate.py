@@ -209,7 +209,7 @@ def _run(job: Job, translator: Translator, options: argparse.Namespace) -> list[
 
 def translate_volume(translator: Translator, volume: Volume, to: str) -> np.ndarray:
     """Translate all slices, `BATCH` at a time: (Z, H, W) float32 in [0, 1]."""
-    prepared = translator.prepare(volume.pixels)
+    prepared = translator.prepare(volume.pixels, volume.pixel_spacing)
     translated = np.empty(volume.pixels.shape, np.float32)
     with tqdm(
         total=len(translated), desc=volume.name, unit="slice", leave=False, disable=None

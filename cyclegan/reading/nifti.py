@@ -236,6 +236,7 @@ def _header(stream: BinaryIO) -> tuple[nib.analyze.AnalyzeHeader, bool]:
 def _shape(header: nib.analyze.AnalyzeHeader, name: str) -> tuple[tuple[int, int, int], int]:
     """Three dimensions and the number of volumes, or a refusal."""
     shape = [int(side) for side in header.get_data_shape()]
+    shape = [side if place < 3 else side or 1 for place, side in enumerate(shape)]
     if any(side < 1 for side in shape) or len(shape) < 2:
         raise ReadError(f"{name}: the header gives the dimensions {shape}, which hold no image.")
     dtype = header.get_data_dtype()
@@ -265,12 +266,20 @@ def _placements(header: nib.analyze.AnalyzeHeader) -> list[np.ndarray]:
     return found
 
 
+def _linear(header: nib.analyze.AnalyzeHeader) -> tuple[float, float]:
+    """Slope and intercept for stored values; a part that is no number counts as absent."""
+    try:
+        slope, intercept = header.get_slope_inter()
+    except nib.spatialimages.HeaderDataError:  # an intercept that is not finite
+        slope, intercept = float(header["scl_slope"]), 0.0
+    return (1.0, 0.0) if slope is None else (float(slope), float(intercept or 0.0))
+
+
 def _planes(name: str, layout: Layout, volumes: range) -> Iterator[np.ndarray]:
     """Yield the planes (i, j) of volumes in physical values; read to the end behind the last."""
     header, (height, width, depth) = layout.header, layout.shape
     dtype = header.get_data_dtype()
-    slope, intercept = header.get_slope_inter()
-    slope, intercept = (1.0, 0.0) if slope is None else (float(slope), float(intercept or 0.0))
+    slope, intercept = _linear(header)
     plane_bytes = height * width * dtype.itemsize
     with _unpacked(layout.voxels) as unpacked, np.errstate(over="ignore", invalid="ignore"):
         unpacked.seek(layout.start + volumes.start * depth * plane_bytes)

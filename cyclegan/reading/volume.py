@@ -81,6 +81,11 @@ class Volume:
     stored_affine: np.ndarray | None = None
     dicom: DicomSource | None = None
 
+    @property
+    def pixel_spacing(self) -> tuple[float, float] | None:
+        """(row, column) distance between pixel centres in mm, or None."""
+        return self.spacing[1:] if self.spacing else None
+
 
 def file_head(path: Path) -> bytes:
     """The first kilobyte of a file of acceptable size.

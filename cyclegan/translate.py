@@ -23,7 +23,7 @@ from cyclegan.results.provenance import CAVEAT, provenance, synthetic_label
 
 # Endings that say what a file is; names such as 1.2.840.113619.2 have none of them and stay whole.
 _ENDINGS = (
-    *(".nii.gz", ".nii", ".hdr", ".img", ".dcm", ".dicom", ".ima", ".zip"),
+    *(".nii.gz", ".nii", ".mgz", ".mgh", ".hdr", ".img", ".dcm", ".dicom", ".ima", ".zip"),
     *(".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"),
 )
 # What lies beside images in folders and holds none.

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import warnings
 import zipfile
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
+import tifffile
 from dicom_files import axial_series, enhanced, mr_image, saved
 from PIL import Image
 from pydicom.uid import generate_uid
@@ -15,6 +19,8 @@ from pydicom.uid import generate_uid
 from cyclegan.reading.read import read_volume
 from cyclegan.reading.series import open_files
 from cyclegan.reading.volume import ReadError
+from cyclegan.results.derived import derived_dicom
+from cyclegan.results.provenance import Provenance
 
 
 @pytest.fixture
@@ -245,3 +251,88 @@ def test_an_archive_inside_another_is_named(tmp_path):
         archive.write(tmp_path / "inner.zip", "inner.zip")
     with pytest.raises(ReadError, match=r"an archive inside another: unpack it first\): inner.zip"):
         open_files([tmp_path / "outer.zip"])
+
+
+@pytest.mark.parametrize(
+    ("declared", "encoding", "written_set", "name"),
+    [
+        ("ISO-IR 144", "iso8859_5", "ISO_IR 144", "Иванов^И"),
+        ("iso_ir 144", "iso8859_5", "ISO_IR 144", "Иванов^И"),
+        ("ISO IR 100", "latin_1", "ISO_IR 100", "Müller^J"),
+        ("ISO_IR 192", "utf-8", "ISO_IR 192", "Иванов^И"),
+        (None, "utf-8", "ISO_IR 192", "Иванов^И"),
+        ("ISO_IR 192", "latin_1", "ISO_IR 100", "Müller^J"),
+    ],
+)
+def test_a_kept_name_is_kept_in_any_character_set(
+    tmp_path, stack, declared, encoding, written_set, name
+):
+    dataset = mr_image(stack[0])
+    stored = name.encode(encoding)
+    stored += b" " * (len(stored) % 2)
+    dataset.PatientName = "X" * len(stored)
+    if declared:
+        dataset.SpecificCharacterSet = "ISO_IR 6".ljust(len(declared))
+    path = saved(tmp_path, dataset, "a.dcm")
+    data = path.read_bytes().replace(b"X" * len(stored), stored)
+    if declared:
+        data = data.replace(b"ISO_IR 6".ljust(len(declared)), declared.encode())
+    path.write_bytes(data)
+    volume = read_volume(path)
+    origin = Provenance("1.2", "ab" * 32, "T1 to T2", "cd" * 32, "0.1.0")
+    (data,), _ = derived_dicom(
+        volume.pixels / 2000, volume, to="T2", provenance=origin, keep_identity=True
+    )
+    result = pydicom.dcmread(io.BytesIO(data))
+    assert result.PatientName == name
+    assert result.SpecificCharacterSet == written_set
+
+
+@pytest.mark.parametrize("ending", ["mgh", "mgz"])
+def test_mgh_opens_as_nifti_does(tmp_path, ending):
+    voxels = np.random.default_rng(0).integers(0, 999, (40, 48, 36)).astype(np.int16)
+    affine = np.array([[-2, 0, 0, 40], [0, 0, 3, -50], [0, -2, 0, 60], [0, 0, 0, 1]], float)
+    nib.save(nib.MGHImage(voxels, affine), tmp_path / f"a.{ending}")
+    nib.save(nib.Nifti1Image(voxels, affine), tmp_path / "a.nii")
+    mgh, nifti = read_volume(tmp_path / f"a.{ending}"), read_volume(tmp_path / "a.nii")
+    assert np.array_equal(mgh.pixels, nifti.pixels)
+    np.testing.assert_allclose(mgh.affine, nifti.affine, atol=1e-4)
+    assert mgh.directions == nifti.directions
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "sentence"),
+    [
+        ("a.nrrd", b"NRRD0004\n" + bytes(99), "save the volume as NIfTI"),
+        ("a.img.gz", gzip.compress(bytes(999)), "half of an Analyze or NIfTI"),
+    ],
+)
+def test_sentences_about_other_formats_are_true(tmp_path, name, data, sentence):
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(ReadError, match=sentence):
+        read_volume(tmp_path / name)
+
+
+def test_channels_and_times_of_imagej_are_a_choice(tmp_path):
+    pixels = np.random.default_rng(1).integers(0, 999, (2, 5, 3, 48, 40)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, imagej=True, metadata={"axes": "TZCYX"})
+    selection = open_files([tmp_path / "a.tif"])
+    assert len(selection.choices) == 6
+    assert selection.choices[4] == "a.tif, time 2 of 2, channel 2 of 3, 5 slices, 40 x 48"
+    assert np.array_equal(selection.read(4).pixels, pixels[1, :, 1])
+    with pytest.raises(ReadError, match="6 images per slice"):
+        read_volume(tmp_path / "a.tif")
+
+
+def test_channels_of_ome_are_a_choice(tmp_path):
+    pixels = np.random.default_rng(1).integers(0, 999, (2, 5, 48, 40)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "a.ome.tif", pixels, ome=True, metadata={"axes": "CZYX"})
+    selection = open_files([tmp_path / "a.ome.tif"])
+    assert len(selection.choices) == 2
+    assert np.array_equal(selection.read(1).pixels, pixels[1])
+
+
+def test_slices_of_imagej_are_one_stack(tmp_path):
+    pixels = np.random.default_rng(1).integers(0, 999, (5, 48, 40)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, imagej=True, metadata={"axes": "ZYX"})
+    assert np.array_equal(read_volume(tmp_path / "a.tif").pixels, pixels)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 import pydicom
+from pydicom.charset import python_encoding
 from pydicom.datadict import dictionary_VM, dictionary_VR, keyword_for_tag
 from pydicom.dataelem import RawDataElement
 from pydicom.valuerep import AMBIGUOUS_VR, VR
@@ -25,6 +26,9 @@ _COUNTS = {
     "ImageOrientationPatient": 6,
 }
 _ONE_FOR_BOTH = ("PixelSpacing", "NominalScannedPixelSpacing", "ImagerPixelSpacing")
+_TEXT = frozenset(["LO", "LT", "PN", "SH", "ST", "UC", "UT"])
+_SET_NAME = re.compile(r"ISO[ _-]*(2022[ _-]*)?IR[ _-]*(\d+)", re.IGNORECASE)
+_UTF_8, _LATIN_1 = "ISO_IR 192", "ISO_IR 100"
 _GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 _KNOWN = frozenset(map(str, VR)) | AMBIGUOUS_VR
 _SHOWN = 40  # characters of a value in a note
@@ -40,6 +44,7 @@ def mend(dataset: pydicom.Dataset) -> tuple[str, ...]:
         A sentence for each attribute that was left out; what could be read needs none.
     """
     notes: dict[str, str] = {}
+    _mend_character_set(dataset)
     _mend_numbers(dataset, notes)
     for keyword in _GROUPS:
         for group in dataset.get(keyword) or ():
@@ -101,6 +106,52 @@ def _numbers(text: str) -> list[str] | None:
         value = number.group()
         found.append(value if len(value) <= 16 else f"{float(value):.10g}")
     return found if all(abs(float(value)) < float("inf") for value in found) else None
+
+
+def _mend_character_set(dataset: pydicom.Dataset) -> None:
+    """Spell the character set as PS3.3 C.12.1.1.2 does, and replace one that the text breaks.
+
+    Bytes that the declared set does not know are UTF-8 if they can be, else counted as Latin-1:
+    then they are kept as they are, whatever they mean.
+    """
+    element = dataset.get_item("SpecificCharacterSet")
+    declared = element.value if element is not None else None
+    if isinstance(declared, bytes):
+        declared = declared.decode("latin-1").split("\\")
+    declared = [declared] if isinstance(declared, str) else list(declared or ())
+    names = [_set_name(str(name)) for name in declared]
+    if names != declared and all(names[1:]):
+        dataset.SpecificCharacterSet = names if len(names) > 1 else names[0]
+    if len(names) > 1:  # switched by escape sequences
+        return
+    texts = [
+        item.value
+        for tag in dataset.keys()  # noqa: SIM118 - raw elements
+        if isinstance(item := dataset.get_item(tag), RawDataElement)
+        and isinstance(item.value, bytes)
+        and not item.value.isascii()
+        and (item.VR or (dictionary_VR(tag) if keyword_for_tag(tag) else "")) in _TEXT
+    ]
+    encoding = python_encoding.get(names[0]) if names and names[0] else "ascii"
+    if texts and not _all_decode(texts, encoding):
+        dataset.SpecificCharacterSet = _UTF_8 if _all_decode(texts, "utf-8") else _LATIN_1
+
+
+def _set_name(name: str) -> str:
+    """A defined term for a character set where the name is nearly one, else the name."""
+    tidy = " ".join(name.strip(" \0").upper().split())
+    if match := _SET_NAME.fullmatch(tidy):
+        tidy = f"ISO 2022 IR {match[2]}" if match[1] else f"ISO_IR {match[2]}"
+    if tidy in ("UTF-8", "UTF8", "UTF_8"):
+        tidy = _UTF_8
+    return tidy
+
+
+def _all_decode(texts: list[bytes], encoding: str | None) -> bool:
+    try:
+        return encoding is not None and all(text.decode(encoding) for text in texts)
+    except (UnicodeDecodeError, LookupError):
+        return False
 
 
 def _mend_pixel_description(dataset: pydicom.Dataset, notes: dict[str, str]) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pydicom
 
-from cyclegan.reading import dicom, nifti
+from cyclegan.reading import dicom, nifti, tiff
 from cyclegan.reading.archive import Member, members_of
 from cyclegan.reading.deadline import check_time
 from cyclegan.reading.decode import decoded
@@ -147,7 +147,7 @@ def _choices(
                 elif kind == "NIfTI":
                     choices += _nifti_choices(member, pairs.get(id(member)), notes)
                 else:
-                    choices.append(_picture_choice(member))
+                    choices += _picture_choices(member, kind)
         except ReadError as error:
             notes.append(str(error))
     return _dicom_choices(objects, left_out) + choices, notes
@@ -199,14 +199,22 @@ def _nifti_choices(member: Member, image: Member | None, notes: list[str]) -> li
     ]
 
 
-def _picture_choice(member: Member) -> _Choice:
-    """A picture or stack of pages; decoded once to see whether it can be, and not kept."""
+def _picture_choices(member: Member, kind: str) -> list[_Choice]:
+    """A picture or stack of pages, one choice for each channel and time; decoded once to see
+    whether it can be, and not kept."""
 
-    def load() -> Volume:
-        return decoded(io.BytesIO(member.data), member.name)
+    def load(index: int | None) -> Volume:
+        which = {} if index is None else {"index": index}
+        return decoded(io.BytesIO(member.data), member.name, **which)
 
-    shape = load().pixels.shape
-    return _Choice(f"{member.name}, {_size_label(*shape)}", shape[0], load)
+    parts = tiff.parts(io.BytesIO(member.data), member.name) if kind == "TIFF" else [""]
+    choices = []
+    for index, part in enumerate(parts[:MAX_CHOICES]):
+        read = partial(load, index if len(parts) > 1 else None)
+        shape = read().pixels.shape
+        label = ", ".join(filter(None, [member.name, part, _size_label(*shape)]))
+        choices.append(_Choice(label, shape[0], read))
+    return choices
 
 
 # DICOM

@@ -23,21 +23,74 @@ _CHANNELS_LAST = {"YX": "YX", "YXS": "YXS", "SYX": "YXS"}
 _PILLOW_TYPES = {("uint8", True), ("uint8", False), ("uint16", False), ("float32", False)}
 
 
-def read(stream: BinaryIO, name: str) -> Volume:
-    """Read a TIFF file; pages of equal size become the slices of a volume, in file order."""
+def read(stream: BinaryIO, name: str, *, index: int | None = None) -> Volume:
+    """Read a TIFF file; pages of equal size become the slices of a volume, in file order.
+
+    Args:
+        stream: at its start.
+        name: file name for messages and for the volume.
+        index: which of the `parts` of an ImageJ or OME file with several channels or times.
+
+    Raises:
+        ReadError: as for `read_volume`, or several parts and no index.
+    """
     with tifffile.TiffFile(stream, name=name) as file:
         pages = list(file.pages)
         if _next_page_offset(file, pages[-1]) != 0:
             raise ReadError(f"{name}: the TIFF file ends before its last page does; copy it again.")
         pages = [page for page in pages if not page.is_reduced]
         _refuse_unsuitable(pages, name, file.filehandle.size)
-        if len(pages) == 1 and file.imagej_metadata and len(file.series[0].shape) > 2:
+        found = _parts(file, len(pages))
+        if len(found) > 1 and index is None:
+            raise ReadError(
+                f"{name}: the file holds {len(found)} images per slice "
+                f"({'; '.join(list(found)[:3])}{' ...' * (len(found) > 3)}); save one of them."
+            )
+        if len(found) > 1:
+            pages = [pages[number] for number in list(found.values())[index]]
+        if (
+            len(pages) == 1
+            and len(found) == 1
+            and file.imagej_metadata
+            and len(file.series[0].shape) > 2
+        ):
             _refuse_imagej_stack_with_one_page(file, name)
         first = pages[0]
         plain = first.compression == tifffile.COMPRESSION.NONE and first.bitspersample >= 8
         planes = (_plain(page) for page in pages) if plain else _through_pillow(stream, pages, name)
         slices = [_upright(pixels, page, name) for pixels, page in zip(planes, pages, strict=True)]
     return slices_without_geometry(np.stack(slices), name)
+
+
+def parts(stream: BinaryIO, name: str) -> list[str]:
+    """What each channel and time of a file is called; one empty name where it has one of each."""
+    with tifffile.TiffFile(stream, name=name) as file:
+        return list(_parts(file, sum(not page.is_reduced for page in file.pages)))
+
+
+def _parts(file: tifffile.TiffFile, count: int) -> dict[str, np.ndarray]:
+    """Name -> numbers of its pages, by what ImageJ or OME say of the order of the pages."""
+    whole = {"": np.arange(count)}
+    if not (file.is_imagej or file.is_ome) or len(file.series) != 1:
+        return whole
+    series = file.series[0]
+    axes = series.get_axes(squeeze=False).removesuffix("S").removesuffix("YX")
+    shape = series.get_shape(squeeze=False)[: len(axes)]
+    if int(np.prod(shape)) != count or not set(axes) <= set("TZCQI"):
+        return whole
+    numbers = np.arange(count).reshape(shape)
+    told = [axis for axis, side in zip(axes, shape, strict=True) if axis in "CT" and side > 1]
+    if not told:
+        return whole
+    numbers = np.moveaxis(numbers, [axes.index(axis) for axis in told], range(len(told)))
+    words = {"C": "channel", "T": "time"}
+    return {
+        ", ".join(
+            f"{words[axis]} {at + 1} of {numbers.shape[place]}"
+            for place, (axis, at) in enumerate(zip(told, where, strict=True))
+        ): numbers[where].ravel()
+        for where in np.ndindex(numbers.shape[: len(told)])
+    }
 
 
 def _refuse_unsuitable(pages: list[tifffile.TiffPage], name: str, size: int) -> None:

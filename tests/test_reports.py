@@ -336,3 +336,43 @@ def test_slices_of_imagej_are_one_stack(tmp_path):
     pixels = np.random.default_rng(1).integers(0, 999, (5, 48, 40)).astype(np.uint16)
     tifffile.imwrite(tmp_path / "a.tif", pixels, imagej=True, metadata={"axes": "ZYX"})
     assert np.array_equal(read_volume(tmp_path / "a.tif").pixels, pixels)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "text", "spacing", "shape"),
+    [
+        ("PixelAspectRatio", "1\\2", None, (1, 2)),
+        ("NominalScannedPixelSpacing", "0.5\\1", (1, 0.5, 1), (0.5, 1)),
+        ("ImagerPixelSpacing", "2\\1", (1, 2, 1), (2, 1)),
+    ],
+)
+def test_the_shape_of_pixels_where_pixel_spacing_is_missing(
+    tmp_path, stack, keyword, text, spacing, shape
+):
+    volume = read(written(tmp_path, [mr_image(stack[0], cosines=None)], **{keyword: text}))
+    assert volume.spacing == spacing
+    assert volume.pixel_spacing == shape
+
+
+def test_the_aspect_turns_with_the_slice(tmp_path, stack):
+    dataset = mr_image(stack[0], cosines=(0, 1, 0, 1, 0, 0))
+    volume = read(written(tmp_path, [dataset], PixelSpacing=None, PixelAspectRatio="1\\2"))
+    assert volume.pixels.shape == (1, 40, 48)
+    assert volume.pixel_spacing == (2, 1)
+
+
+def test_the_resolution_of_tiff_is_the_shape_of_pixels(tmp_path):
+    pixels = np.random.default_rng(1).integers(0, 999, (48, 40)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, resolution=(200, 100), resolutionunit="INCH")
+    volume = read_volume(tmp_path / "a.tif")
+    assert volume.spacing is None
+    assert volume.pixel_spacing[0] / volume.pixel_spacing[1] == pytest.approx(2)
+
+
+def test_imagej_tells_the_size_of_pixels(tmp_path):
+    pixels = np.random.default_rng(1).integers(0, 999, (3, 48, 40)).astype(np.uint16)
+    told = {"axes": "ZYX", "unit": "mm", "spacing": 3.0}
+    tifffile.imwrite(
+        tmp_path / "a.tif", pixels, imagej=True, resolution=(1 / 0.8, 1 / 0.4), metadata=told
+    )
+    assert read_volume(tmp_path / "a.tif").spacing == pytest.approx((3, 0.4, 0.8))

@@ -124,15 +124,17 @@ def _read_stack(stack: Stack, load: Callable[[int], pydicom.Dataset], name: str)
 
     notes += tuple(dict.fromkeys(mended))[:MAX_MENDED]
     instances = tuple(frame.instance for frame in frames)
-    spacing = stack.spacing
+    spacing, aspect = stack.spacing, frames[0].aspect
     if turn is None:
         notes += (ORIENTATION_UNKNOWN,)
     else:
         notes += turn.notes
         instances = instances[::-1] if turn.reverses_slices else instances
+        column, row = np.linalg.norm(turn.affine[:3, :2], axis=0)  # the two may have swapped
         if spacing is not None:
-            column, row = np.linalg.norm(turn.affine[:3, :2], axis=0)  # the two may have swapped
             spacing = (spacing[0], float(row), float(column))
+        elif aspect is not None:
+            aspect = float(row), float(column)
     return Volume(
         pixels=pixels,
         spacing=spacing,
@@ -144,6 +146,7 @@ def _read_stack(stack: Stack, load: Callable[[int], pydicom.Dataset], name: str)
         notes=notes,
         stored_affine=stack.affine if stack.even else None,
         dicom=DicomSource(common, instances),
+        aspect=None if spacing else aspect,
     )
 
 

@@ -34,6 +34,7 @@ class Frame:
         spacing: (slice, row, column) mm, or None.
         traits: what differs between stacks: series, matrix, spacing, echo time, kind of image.
         rank: what orders images of one position: time, then their order in file and series.
+        aspect: (row, column) sides of a pixel in proportion where `spacing` is None, or None.
         location: SliceLocation, for images that do not say where they lie.
         number: InstanceNumber.
         time: what differs between images of one position that were taken one after the other.
@@ -47,6 +48,7 @@ class Frame:
     spacing: tuple[float, float, float] | None
     traits: dict[str, object]
     rank: tuple[float, ...]
+    aspect: tuple[float, float] | None = None
     location: float | None = None
     number: float | None = None
     time: tuple[str, ...] = ()
@@ -148,6 +150,7 @@ def frames_of(dataset: pydicom.Dataset, source: int = 0) -> list[Frame]:
                 cosines=cosines,
                 spacing=spacing,
                 traits=traits,
+                aspect=None if spacing else _aspect(dataset),
                 location=number_of(dataset.get("SliceLocation")),
                 number=number_of(dataset.get("InstanceNumber")),
                 time=tuple(str(dataset.get(keyword) or "") for keyword in _TIMES),
@@ -252,7 +255,7 @@ def _places(frames: list[Frame]) -> list[list[Frame]]:
 def _placed(frames: list[Frame], repeat: tuple[int, int] | None) -> Stack:
     """Affine of sorted, parallel frames; PS3.3 C.7.6.2.1.1, equation C.7.6.2.1-1."""
     size, (along_row, along_column) = frames[0].spacing, frames[0].cosines
-    spacing = size or (1.0, 1.0, 1.0)
+    spacing = size or (1.0, *(frames[0].aspect or (1.0, 1.0)))
     positions = np.array([frame.position for frame in frames])
     step = spacing[0] * np.cross(along_row, along_column)
     even, notes = True, ()
@@ -295,13 +298,34 @@ def _plane(dataset: pydicom.Dataset, index: int) -> tuple[np.ndarray, np.ndarray
 
 def _spacing(dataset: pydicom.Dataset, index: int) -> tuple[float, float, float] | None:
     """(slice, row, column) mm; a lone slice without thickness counts as 1 mm."""
-    pixel = attribute(dataset, index, "PixelMeasuresSequence", "PixelSpacing")
-    if pixel is None or len(pixel) != 2:
+    candidates = (
+        attribute(dataset, index, "PixelMeasuresSequence", "PixelSpacing"),
+        dataset.get("NominalScannedPixelSpacing"),
+        dataset.get("ImagerPixelSpacing"),
+    )
+    pixel = next((c for c in candidates if _is_pair(c)), None)
+    if pixel is None:
         return None
     between = attribute(dataset, index, "PixelMeasuresSequence", "SpacingBetweenSlices")
     thickness = attribute(dataset, index, "PixelMeasuresSequence", "SliceThickness")
     spacing = (abs(float(between or 0)) or float(thickness or 0) or 1.0, *map(float, pixel))
     return spacing if all(np.isfinite(spacing)) and min(spacing) > 0 else None
+
+
+def _aspect(dataset: pydicom.Dataset) -> tuple[float, float] | None:
+    """PixelAspectRatio: vertical and horizontal side of a pixel (PS3.3 C.7.6.3.1.7)."""
+    sides = dataset.get("PixelAspectRatio")
+    return tuple(map(float, sides)) if _is_pair(sides) else None
+
+
+def _is_pair(values) -> bool:
+    """Whether an attribute holds two positive numbers."""
+    numbers = [number_of(value) for value in values_of(values)] if _is_multiple(values) else []
+    return len(numbers) == 2 and all(n is not None and 0 < n < float("inf") for n in numbers)
+
+
+def _is_multiple(values) -> bool:
+    return values is not None and not isinstance(values, str) and hasattr(values, "__len__")
 
 
 def _one_echo(frames: list[Frame]) -> dict[float | None, float | None]:

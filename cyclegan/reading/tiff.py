@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import BinaryIO
 
 import numpy as np
@@ -19,6 +20,7 @@ from cyclegan.reading.raster import apply_exif_orientation, decode, grey, slices
 from cyclegan.reading.volume import ReadError, Volume, check_claimed_size
 
 _CHANNELS_LAST = {"YX": "YX", "YXS": "YXS", "SYX": "YXS"}
+_MILLIMETRES = {"mm": 1.0, "cm": 10.0, "micron": 1e-3, "um": 1e-3, "\\u00B5m": 1e-3, "µm": 1e-3}
 # Number types that Pillow decodes from compressed files without loss: (type, many channels?).
 _PILLOW_TYPES = {("uint8", True), ("uint8", False), ("uint16", False), ("float32", False)}
 
@@ -59,7 +61,8 @@ def read(stream: BinaryIO, name: str, *, index: int | None = None) -> Volume:
         plain = first.compression == tifffile.COMPRESSION.NONE and first.bitspersample >= 8
         planes = (_plain(page) for page in pages) if plain else _through_pillow(stream, pages, name)
         slices = [_upright(pixels, page, name) for pixels, page in zip(planes, pages, strict=True)]
-    return slices_without_geometry(np.stack(slices), name)
+        shape = _pixel_shape(file, first)
+    return replace(slices_without_geometry(np.stack(slices), name), **shape)
 
 
 def parts(stream: BinaryIO, name: str) -> list[str]:
@@ -164,6 +167,30 @@ def _through_pillow(
             pixels = decode(image)
             # Pillow turns white-is-zero around itself, but only up to 8 bits.
             yield pixels if page.bitspersample <= 8 else _white_high(pixels, page)
+
+
+def _pixel_shape(file: tifffile.TiffFile, page: tifffile.TiffPage) -> dict[str, tuple]:
+    """`spacing` where ImageJ tells it in a unit of length, else `aspect`, else nothing.
+
+    The resolution of other programs is that of a printer, and tells the proportion only.
+    """
+    values = [page.tags.get(f"{axis}Resolution") for axis in "YX"]
+    if any(tag is None for tag in values):
+        return {}
+    per_unit = [tag.value[0] / tag.value[1] if tag.value[1] else 0.0 for tag in values]
+    if not all(0 < each < float("inf") for each in per_unit):
+        return {}
+    row, column = (1 / each for each in per_unit)
+    tag = page.tags.get("Orientation")
+    if tag and int(tag.value) in (5, 6, 7, 8):
+        row, column = column, row
+    told = file.imagej_metadata or {}
+    factor = _MILLIMETRES.get(str(told.get("unit", "")))
+    if factor is None:
+        return {"aspect": (row, column)}
+    between = told.get("spacing", 1 / factor)
+    usable = isinstance(between, int | float) and 0 < between < float("inf")
+    return {"spacing": (between * factor if usable else 1.0, row * factor, column * factor)}
 
 
 def _white_high(pixels: np.ndarray, page: tifffile.TiffPage) -> np.ndarray:

@@ -68,6 +68,8 @@ class Volume:
             them, or None. `inv(stored_affine) @ affine` is the signed permutation back to the
             file's own grid.
         dicom: what a derived DICOM object needs of its source, or None for other files.
+        aspect: (row, column) sides of a pixel in proportion, where the file tells their shape but
+            not their size, else None.
     """
 
     pixels: np.ndarray
@@ -80,11 +82,12 @@ class Volume:
     notes: tuple[str, ...] = ()
     stored_affine: np.ndarray | None = None
     dicom: DicomSource | None = None
+    aspect: tuple[float, float] | None = None
 
     @property
     def pixel_spacing(self) -> tuple[float, float] | None:
-        """(row, column) distance between pixel centres in mm, or None."""
-        return self.spacing[1:] if self.spacing else None
+        """(row, column) distance between pixel centres in mm, else in proportion, else None."""
+        return self.spacing[1:] if self.spacing else self.aspect
 
 
 def file_head(path: Path) -> bytes:

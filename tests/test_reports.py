@@ -376,3 +376,30 @@ def test_imagej_tells_the_size_of_pixels(tmp_path):
         tmp_path / "a.tif", pixels, imagej=True, resolution=(1 / 0.8, 1 / 0.4), metadata=told
     )
     assert read_volume(tmp_path / "a.tif").spacing == pytest.approx((3, 0.4, 0.8))
+
+
+def test_one_of_several_volumes_by_label_or_index(tmp_path, stack):
+    datasets = axial_series(stack, EchoTime=10) + axial_series(stack[::-1] // 2, EchoTime=90)
+    series = generate_uid()
+    for dataset in datasets:
+        dataset.SeriesInstanceUID = series
+    paths = written(tmp_path, datasets)
+    archive = tmp_path / "two.zip"
+    with zipfile.ZipFile(archive, "w") as target:
+        for path in paths:
+            target.write(path, path.name)
+    labels = open_files([archive]).choices
+    assert len(labels) == 2
+    assert np.array_equal(read_volume(archive, choice=1).pixels, stack[::-1] // 2)
+    assert np.array_equal(read_volume(archive, choice=labels[0]).pixels, stack)
+    for wrong in (2, -1, "echo 3"):
+        with pytest.raises(ReadError, match="there is no choice"):
+            read_volume(archive, choice=wrong)
+    with pytest.raises(ReadError, match="choose one of them"):
+        read_volume(archive)
+
+
+def test_a_folder_is_called_one(tmp_path):
+    for read_it in (read_volume, lambda path: open_files([path])):
+        with pytest.raises(ReadError, match="this is a folder"):
+            read_it(tmp_path)

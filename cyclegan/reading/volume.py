@@ -97,6 +97,8 @@ def file_head(path: Path) -> bytes:
         ReadError: the file is missing, empty, larger than `MAX_FILE_BYTES` or cannot be opened.
     """
     try:
+        if path.is_dir():
+            raise ReadError(f"{path.name}: this is a folder; choose the files in it.")
         if not path.is_file():
             raise ReadError(f"{path.name}: there is no such file; choose a {SUPPORTED} file.")
         size = path.stat().st_size

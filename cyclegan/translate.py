@@ -23,7 +23,7 @@ from cyclegan.results.provenance import CAVEAT, provenance, synthetic_label
 
 # Endings that say what a file is; names such as 1.2.840.113619.2 have none of them and stay whole.
 _ENDINGS = (
-    *(".nii.gz", ".nii", ".hdr", ".img", ".dcm", ".dicom", ".ima", ".zip"),
+    *(".nii.gz", ".nii", ".mgz", ".mgh", ".hdr", ".img", ".dcm", ".dicom", ".ima", ".zip"),
     *(".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"),
 )
 # What lies beside images in folders and holds none.
@@ -209,7 +209,7 @@ def _run(job: Job, translator: Translator, options: argparse.Namespace) -> list[
 
 def translate_volume(translator: Translator, volume: Volume, to: str) -> np.ndarray:
     """Translate all slices, `BATCH` at a time: (Z, H, W) float32 in [0, 1]."""
-    prepared = translator.prepare(volume.pixels)
+    prepared = translator.prepare(volume.pixels, volume.pixel_spacing)
     translated = np.empty(volume.pixels.shape, np.float32)
     with tqdm(
         total=len(translated), desc=volume.name, unit="slice", leave=False, disable=None

@@ -7,7 +7,7 @@ over the native matrix, pixel on pixel.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -25,6 +25,9 @@ FOREGROUND = 0.06  # share of the high value that counts as tissue once smoothed
 BLACK = 0.005  # of the high value: less than two of 255 grey values
 SMOOTHING = 1.5 / 256  # of the image's longer side
 MARGIN = 1.06  # the frame's side over the head's longer side
+SQUARE = 1.005  # longer over shorter side of a pixel; up to here it counts as square
+MOST_OBLONG = 8.0  # beyond it a spacing is a mistake, or the slice holds nothing to translate
+LARGEST_RASTER = 1024  # pixels; finer than any grid of the network
 SMALLEST_FRAME = 0.6  # of the image's longer side: a small top slice is not blown up to full size
 
 
@@ -125,7 +128,9 @@ def _fill_holes(mask: np.ndarray) -> np.ndarray:
 class Frame:
     """A square window around the head in a native (height, width) matrix, and the way back.
 
-    `top`, `left` may be negative and `side` larger than the matrix: outside is air.
+    `top`, `left` may be negative and `side` larger than the matrix: outside is air. Where pixels
+    are not square, the window counts in the pixels of the `raster`, as many millimetres wide as
+    high; the network never sees a stretched head.
     """
 
     height: int
@@ -134,31 +139,44 @@ class Frame:
     left: int
     side: int
     size: int
+    raster: tuple[int, int] | None = None  # (height, width) in square pixels; None: the matrix
 
     @classmethod
-    def fit(cls, image: np.ndarray, size: int = 256) -> Frame:
+    def fit(
+        cls, image: np.ndarray, size: int = 256, spacing: tuple[float, float] | None = None
+    ) -> Frame:
         """Fit a frame to the head in `image`.
 
         Args:
             image: (H, W) or (Z, H, W) in [0, 1]; a volume gets one frame around the head in all
                 its slices, so that the anatomy keeps one scale.
             size: side of the network's grid in pixels.
+            spacing: (row, column) distance between pixel centres, in any unit; None for square
+                pixels. Only their proportion counts.
         """
         projection = image if image.ndim == 2 else image.max(axis=0)
         height, width = projection.shape
+        raster = square_raster(height, width, spacing)
+        if raster is not None:
+            projection = _resample(torch.from_numpy(projection[None, None]).float(), raster)
+            projection = projection[0, 0].clamp(0, 1).numpy()
         mask = head_mask(projection)
+        rows, columns = mask.shape
         if mask.any():
             rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
         else:
-            rows, columns = np.arange(height), np.arange(width)
+            rows, columns = np.arange(rows), np.arange(columns)
         extent = max(np.ptp(rows), np.ptp(columns)) + 1
-        side = round(max(MARGIN * extent, SMALLEST_FRAME * max(height, width)))
+        side = round(max(MARGIN * extent, SMALLEST_FRAME * max(mask.shape)))
         top = round((rows[0] + rows[-1] + 1 - side) / 2)
         left = round((columns[0] + columns[-1] + 1 - side) / 2)
-        return cls(height, width, top, left, side, size)
+        return cls(height, width, top, left, side, size, raster)
 
     def apply(self, images: np.ndarray) -> torch.Tensor:
         """Bring (N, H, W) in [0, 1] onto the grid: (N, 1, size, size) float32."""
+        if self.raster is not None:
+            native = torch.from_numpy(np.ascontiguousarray(images))[:, None].float()
+            images = _resample(native, self.raster)[:, 0].numpy()
         top, left, bottom, right = self._overlap()
         window = torch.zeros(len(images), 1, self.side, self.side)
         inside = torch.from_numpy(np.ascontiguousarray(images[:, top:bottom, left:right]))
@@ -176,17 +194,27 @@ class Frame:
         window = _resize(grids.float(), self.side)
         top, left, bottom, right = self._overlap()
         rows, columns = self._window(top, bottom, left, right)
-        native = np.zeros((*grids.shape[:2], self.height, self.width), np.float32)
-        native[..., top:bottom, left:right] = window[..., rows, columns].cpu().numpy()
-        return native
+        laid = np.zeros((*grids.shape[:2], *self._raster()), np.float32)
+        laid[..., top:bottom, left:right] = window[..., rows, columns].cpu().numpy()
+        if self.raster is not None:
+            laid = _resample(torch.from_numpy(laid), (self.height, self.width)).numpy()
+        return laid
+
+    def mirrored(self) -> Frame:
+        """The frame of the images with left and right exchanged."""
+        return replace(self, left=self._raster()[1] - self.left - self.side)
+
+    def _raster(self) -> tuple[int, int]:
+        return self.raster or (self.height, self.width)
 
     def _overlap(self) -> tuple[int, int, int, int]:
-        """The part of the native matrix that the frame covers: top, left, bottom, right."""
+        """The part of the raster that the frame covers: top, left, bottom, right."""
+        height, width = self._raster()
         return (
             max(self.top, 0),
             max(self.left, 0),
-            min(self.top + self.side, self.height),
-            min(self.left + self.side, self.width),
+            min(self.top + self.side, height),
+            min(self.left + self.side, width),
         )
 
     def _window(self, top: int, bottom: int, left: int, right: int) -> tuple[slice, slice]:
@@ -195,6 +223,35 @@ class Frame:
             slice(top - self.top, bottom - self.top),
             slice(left - self.left, right - self.left),
         )
+
+
+def square_raster(
+    height: int, width: int, spacing: tuple[float, float] | None
+) -> tuple[int, int] | None:
+    """Height and width of a matrix in square pixels, None where it has them already.
+
+    The finer of the two spacings is kept, up to `LARGEST_RASTER` pixels a side.
+
+    Raises:
+        ValueError: spacings that are not positive numbers.
+    """
+    if spacing is None:
+        return None
+    row, column = map(float, spacing)
+    if not (np.isfinite([row, column]).all() and min(row, column) > 0):
+        raise ValueError(f"spacing={spacing}: expected two positive numbers, (row, column) in mm")
+    if not SQUARE < max(row, column) / min(row, column) <= MOST_OBLONG:
+        return None
+    fine = min(row, column)
+    sides = height * row / fine, width * column / fine
+    shrink = min(1.0, max(LARGEST_RASTER, height, width) / max(sides))
+    raster = tuple(max(1, round(side * shrink)) for side in sides)
+    return None if raster == (height, width) else raster
+
+
+def _resample(images: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
+    """As `_resize`, (N, C, H, W) -> (N, C, *shape), for pixels that change their proportion."""
+    return F.interpolate(images, size=shape, mode="bicubic", align_corners=False, antialias=True)
 
 
 def _resize(images: torch.Tensor, size: int) -> torch.Tensor:

@@ -98,23 +98,31 @@ class Translator:
             *load_weights(weights_folder(source, revision)), device=device, precision=precision
         )
 
-    def prepare(self, image: np.ndarray) -> Prepared:
+    def prepare(self, image: np.ndarray, spacing: tuple[float, float] | None = None) -> Prepared:
         """Scale and framing for a slice or a whole volume, (H, W) or (Z, H, W).
+
+        The network sees heads as they are, so pass the `spacing` of pixels that are not square:
+        (row, column) distance between their centres in mm. Without it they count as square.
 
         Give the result to `translate` and `cycle` to treat a volume slice by slice, so that the
         slices match, and without looking at all of it again each time.
 
         Raises:
-            ValueError: not a real-valued, non-empty slice or volume.
+            ValueError: not a real-valued, non-empty slice or volume, or no positive spacing.
         """
         image = _checked(image)
         scale = Scale.fit(image)
         # Scaling keeps the order of values, so the projection may come first.
         projection = image if image.ndim == 2 else np.nanmax(image, axis=0)
-        return Prepared(scale, Frame.fit(scale.apply(projection), self.size))
+        return Prepared(scale, Frame.fit(scale.apply(projection), self.size, spacing))
 
     def translate(
-        self, image: np.ndarray, to: str, *, prepared: Prepared | None = None
+        self,
+        image: np.ndarray,
+        to: str,
+        *,
+        prepared: Prepared | None = None,
+        spacing: tuple[float, float] | None = None,
     ) -> np.ndarray:
         """Translate a slice or a volume.
 
@@ -122,36 +130,50 @@ class Translator:
             image: (H, W) or (Z, H, W), any real dtype, the other contrast than `to`.
             to: the wanted contrast, "T1" or "T2".
             prepared: of the volume that `image` is a part of. Default: of `image` itself.
+            spacing: (row, column) in mm where pixels are not square, as `prepare` takes it; with
+                `prepared` it is known already.
 
         Returns:
             float32, the shape of `image`, in [0, 1]. Air stays black.
 
         Raises:
-            ValueError: another `to`, another number of dimensions, or an empty image.
+            ValueError: another `to`, another number of dimensions, an empty image, or no positive
+                spacing.
         """
-        source, prepared = self._scaled(image, to, prepared)
+        source, prepared = self._scaled(image, to, prepared, spacing)
         return self._run(source, prepared.frame, to).reshape(np.shape(image))
 
-    def cycle(self, image: np.ndarray, to: str, *, prepared: Prepared | None = None) -> CycleResult:
+    def cycle(
+        self,
+        image: np.ndarray,
+        to: str,
+        *,
+        prepared: Prepared | None = None,
+        spacing: tuple[float, float] | None = None,
+    ) -> CycleResult:
         """Translate, and translate the result back: arguments as in `translate`.
 
         The way back starts from the translated pixels as the user sees them, not from a tensor
         inside the network, and is framed as the way there.
         """
-        source, prepared = self._scaled(image, to, prepared)
+        source, prepared = self._scaled(image, to, prepared, spacing)
         translated = self._run(source, prepared.frame, to)
         reconstructed = self._run(translated, prepared.frame, OTHER[to])
         shape = np.shape(image)
         return CycleResult(*(a.reshape(shape) for a in (source, translated, reconstructed)))
 
     def _scaled(
-        self, image: np.ndarray, to: str, prepared: Prepared | None
+        self,
+        image: np.ndarray,
+        to: str,
+        prepared: Prepared | None,
+        spacing: tuple[float, float] | None,
     ) -> tuple[np.ndarray, Prepared]:
         """Scaled source, always (N, H, W), and how it is prepared."""
         if to not in OTHER:
             raise ValueError(f'to="{to}": the wanted contrast is "T1" or "T2"')
         image = _checked(image)
-        prepared = prepared or self.prepare(image)
+        prepared = prepared or self.prepare(image, spacing)
         matrix = (prepared.frame.height, prepared.frame.width)
         if matrix != image.shape[-2:]:
             raise ValueError(f"prepared for a matrix of {matrix}, the image has {image.shape[-2:]}")

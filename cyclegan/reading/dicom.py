@@ -22,11 +22,25 @@ from cyclegan.reading.volume import (
     ReadError,
     Volume,
     check_claimed_size,
+    damage_refused,
 )
 
+MAX_MENDED = 8  # sentences on numbers that could not be read; a broken writer breaks them all
 _OTHER_MODALITIES = frozenset(
     ["CR", "CT", "DX", "ES", "IO", "MG", "NM", "OPT", "PT", "PX", "RF", "RTDOSE", "SEG", "US", "XA"]
 )
+
+
+class DamagedObjects(ReadError):
+    """Some objects of a stack cannot be decoded.
+
+    Attributes:
+        sources: `Frame.source` of each.
+    """
+
+    def __init__(self, damaged: dict[int, str]):
+        super().__init__(next(iter(damaged.values())))
+        self.sources = frozenset(damaged)
 
 
 def read(stream: BinaryIO, name: str) -> Volume:
@@ -52,6 +66,7 @@ def read_stack(stack: Stack, load: Callable[[int], pydicom.Dataset], name: str) 
         name: file name for messages and for the volume.
 
     Raises:
+        DamagedObjects: some of several objects could not be read; the others may be.
         ReadError: pixels are missing, damaged or compressed in a way that has no decoder here.
     """
     with quiet():
@@ -72,13 +87,23 @@ def _read_stack(stack: Stack, load: Callable[[int], pydicom.Dataset], name: str)
         places.setdefault(frame.source, {})[frame.index] = place
     middle, low, high = frames[len(frames) // 2], np.inf, -np.inf
     common = window = hint = None
+    mended: list[str] = []
+    damaged: dict[int, str] = {}
     for source, wanted in places.items():
-        dataset = load(source)
-        for index, values in _images(dataset, sorted(wanted), name):
-            check_time()
-            stored[wanted[index]] = values
-            if not np.isnan(values).all():
-                low, high = min(low, np.nanmin(values)), max(high, np.nanmax(values))
+        try:
+            with damage_refused(name, "DICOM"):
+                dataset = load(source)
+                mended += dataset.notes_of_mending
+                for index, values in _images(dataset, sorted(wanted), name):
+                    check_time()
+                    stored[wanted[index]] = values
+                    if not np.isnan(values).all():
+                        low, high = min(low, np.nanmin(values)), max(high, np.nanmax(values))
+        except ReadError as error:
+            if len(places) == 1:
+                raise
+            damaged[source] = str(error)
+            continue
         if source == frames[0].source:
             common = _without_pixels(dataset)
             modality = str(dataset.get("Modality") or "")
@@ -88,6 +113,8 @@ def _read_stack(stack: Stack, load: Callable[[int], pydicom.Dataset], name: str)
             window = dicom_values.window(dataset, middle.index)
             hint = contrast_from_header(dataset, middle.index)
             notes += dicom_values.notes(dataset, middle.index)
+    if damaged:
+        raise DamagedObjects(damaged)
     if frames[0].traits["grey"] == "MONOCHROME1":  # darkest value is the highest one
         np.subtract(np.float32(low + high), pixels, out=pixels)
         window = (float(low + high) - window[0], window[1]) if window else None
@@ -95,15 +122,19 @@ def _read_stack(stack: Stack, load: Callable[[int], pydicom.Dataset], name: str)
         for plane in pixels:
             plane[np.isnan(plane)] = low
 
+    notes += tuple(dict.fromkeys(mended))[:MAX_MENDED]
     instances = tuple(frame.instance for frame in frames)
-    spacing = stack.spacing
+    spacing, aspect = stack.spacing, frames[0].aspect
     if turn is None:
         notes += (ORIENTATION_UNKNOWN,)
     else:
         notes += turn.notes
         instances = instances[::-1] if turn.reverses_slices else instances
         column, row = np.linalg.norm(turn.affine[:3, :2], axis=0)  # the two may have swapped
-        spacing = (spacing[0], float(row), float(column))
+        if spacing is not None:
+            spacing = (spacing[0], float(row), float(column))
+        elif aspect is not None:
+            aspect = float(row), float(column)
     return Volume(
         pixels=pixels,
         spacing=spacing,
@@ -115,6 +146,7 @@ def _read_stack(stack: Stack, load: Callable[[int], pydicom.Dataset], name: str)
         notes=notes,
         stored_affine=stack.affine if stack.even else None,
         dicom=DicomSource(common, instances),
+        aspect=None if spacing else aspect,
     )
 
 

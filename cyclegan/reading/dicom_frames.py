@@ -16,6 +16,8 @@ from cyclegan.reading.geometry import is_usable
 
 MAX_UNEVEN = 0.05  # of the slice distance; scanners round positions, a missing slice is off by 1
 _SAME_PLANE = 2e-3  # largest difference of direction cosines; scanners round them to 4 digits
+_SAME_ECHO = 1e-3  # relative; no protocol has two echoes so close, but programs round differently
+_TIMES = ("TemporalPositionIdentifier", "AcquisitionNumber", "AcquisitionTime", "TriggerTime")
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 
 
@@ -32,6 +34,10 @@ class Frame:
         spacing: (slice, row, column) mm, or None.
         traits: what differs between stacks: series, matrix, spacing, echo time, kind of image.
         rank: what orders images of one position: time, then their order in file and series.
+        aspect: (row, column) sides of a pixel in proportion where `spacing` is None, or None.
+        location: SliceLocation, for images that do not say where they lie.
+        number: InstanceNumber.
+        time: what differs between images of one position that were taken one after the other.
     """
 
     source: int
@@ -42,6 +48,10 @@ class Frame:
     spacing: tuple[float, float, float] | None
     traits: dict[str, object]
     rank: tuple[float, ...]
+    aspect: tuple[float, float] | None = None
+    location: float | None = None
+    number: float | None = None
+    time: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,12 +103,13 @@ def frames_of(dataset: pydicom.Dataset, source: int = 0) -> list[Frame]:
     """The images of one object; `source` is its place among the objects."""
     total = count(dataset)
     enhanced = "PerFrameFunctionalGroupsSequence" in dataset
+    many = total > 1 or enhanced
     uids = str(dataset.get("SOPClassUID") or ""), str(dataset.get("SOPInstanceUID") or "")
     series = {
         "series": str(dataset.get("SeriesInstanceUID") or ""),
         "number": number_of(dataset.get("SeriesNumber")),
-        # Each multi-frame object is a stack of its own.
-        "object": uids[1] or source if total > 1 or enhanced else None,
+        # A multi-frame object is a stack of its own, unless it is a part of one (C.7.6.16.2.2.4).
+        "object": str(dataset.get("ConcatenationUID") or uids[1] or source) if total > 1 else None,
         "matrix": (int(dataset.Rows), int(dataset.Columns)),
         "grey": str(dataset.get("PhotometricInterpretation")),
     }
@@ -134,11 +145,15 @@ def frames_of(dataset: pydicom.Dataset, source: int = 0) -> list[Frame]:
             Frame(
                 source=source,
                 index=index,
-                instance=(*uids, index + 1 if series["object"] is not None else None),
+                instance=(*uids, index + 1 if many else None),
                 position=position,
                 cosines=cosines,
                 spacing=spacing,
                 traits=traits,
+                aspect=None if spacing else _aspect(dataset),
+                location=number_of(dataset.get("SliceLocation")),
+                number=number_of(dataset.get("InstanceNumber")),
+                time=tuple(str(dataset.get(keyword) or "") for keyword in _TIMES),
                 rank=tuple(number_of(value) or 0.0 for value in rank),
             )
         )
@@ -152,8 +167,11 @@ def stacks(frames: Iterable[Frame]) -> list[Stack]:
     per place, in order of time.
     """
     groups: dict[tuple, list[list[Frame]]] = {}
+    frames = list(frames)
+    echo = _one_echo(frames)
     for frame in frames:
-        alike = groups.setdefault(tuple(frame.traits.values()), [])
+        traits = {**frame.traits, "echo": echo[frame.traits["echo"]]}
+        alike = groups.setdefault(tuple(traits.values()), [])
         for group in alike:
             if _same_plane(frame, group[0]):
                 group.append(frame)
@@ -164,14 +182,54 @@ def stacks(frames: Iterable[Frame]) -> list[Stack]:
     for group in (group for alike in groups.values() for group in alike):
         ordered = sorted(group, key=lambda frame: frame.rank)
         if ordered[0].cosines is None:
-            found.append(Stack(ordered, None, False, ordered[0].spacing, ()))
+            ordered, notes = _listed(ordered)
+            found.append(Stack(ordered, None, False, ordered[0].spacing, notes))
             continue
         places = _places(ordered)
+        if len(places) == 1 and (listed := _told_apart(ordered)):
+            found.append(_unplaced(*listed))
+            continue
         repeats = max(map(len, places))
         for which in range(repeats):
             chosen = [place[which] for place in places if which < len(place)]
             found.append(_placed(chosen, (which + 1, repeats) if repeats > 1 else None))
     return found
+
+
+def _listed(frames: list[Frame]) -> tuple[list[Frame], tuple[str, ...]]:
+    """Images without a place in the patient, in the best order there is, and a note on it."""
+    if len(frames) == 1 or len({frame.source for frame in frames}) == 1:  # the file's own order
+        return frames, ()
+    if told := _told_apart(frames):
+        return told
+    note = "Nothing in the files tells the order of the slices; they are in the order of the files."
+    return frames, (note,)
+
+
+def _told_apart(frames: list[Frame]) -> tuple[list[Frame], tuple[str, ...]] | None:
+    """Images in the order of their slice locations or numbers, or None where neither tells.
+
+    Numbers alone do not make a stack of images that were taken one after the other.
+    """
+    count = len(frames)
+    if count == 1 or len({frame.source for frame in frames}) < count:
+        return None
+    at_one_time = frames[0].cosines is None or len({frame.time for frame in frames}) == 1
+    for keyword, values in (
+        ("SliceLocation", [frame.location for frame in frames]),
+        ("InstanceNumber", [frame.number for frame in frames] if at_one_time else []),
+    ):
+        if None not in values and len(set(values)) == count:
+            order = sorted(range(count), key=values.__getitem__)
+            note = f"No usable positions of the slices: they are in the order of {keyword}."
+            return [frames[index] for index in order], (note,)
+    return None
+
+
+def _unplaced(frames: list[Frame], notes: tuple[str, ...]) -> Stack:
+    """A stack of images that all claim one place: their plane is known, their distance is not."""
+    one = _placed(frames[:1], None)
+    return Stack(frames, one.affine, False, one.spacing, notes)
 
 
 def _same_plane(frame: Frame, other: Frame) -> bool:
@@ -196,9 +254,8 @@ def _places(frames: list[Frame]) -> list[list[Frame]]:
 
 def _placed(frames: list[Frame], repeat: tuple[int, int] | None) -> Stack:
     """Affine of sorted, parallel frames; PS3.3 C.7.6.2.1.1, equation C.7.6.2.1-1."""
-    spacing, (along_row, along_column) = frames[0].spacing, frames[0].cosines
-    if spacing is None:
-        return Stack(frames, None, False, None, (), repeat)
+    size, (along_row, along_column) = frames[0].spacing, frames[0].cosines
+    spacing = size or (1.0, *(frames[0].aspect or (1.0, 1.0)))
     positions = np.array([frame.position for frame in frames])
     step = spacing[0] * np.cross(along_row, along_column)
     even, notes = True, ()
@@ -218,6 +275,9 @@ def _placed(frames: list[Frame], repeat: tuple[int, int] | None) -> Stack:
     axes = np.stack([along_row * spacing[2], along_column * spacing[1], step], axis=1)
     affine[:3, :3] = _LPS_TO_RAS @ axes
     affine[:3, 3] = _LPS_TO_RAS @ positions[0]
+    if size is None:  # the plane is known all the same, and with it the letters
+        spacing, even = None, False
+        notes += ("The file does not tell the size of a pixel: size unknown.",)
     usable = is_usable(affine)
     return Stack(frames, affine if usable else None, bool(even), spacing, notes, repeat)
 
@@ -238,13 +298,46 @@ def _plane(dataset: pydicom.Dataset, index: int) -> tuple[np.ndarray, np.ndarray
 
 def _spacing(dataset: pydicom.Dataset, index: int) -> tuple[float, float, float] | None:
     """(slice, row, column) mm; a lone slice without thickness counts as 1 mm."""
-    pixel = attribute(dataset, index, "PixelMeasuresSequence", "PixelSpacing")
-    if pixel is None or len(pixel) != 2:
+    candidates = (
+        attribute(dataset, index, "PixelMeasuresSequence", "PixelSpacing"),
+        dataset.get("NominalScannedPixelSpacing"),
+        dataset.get("ImagerPixelSpacing"),
+    )
+    pixel = next((c for c in candidates if _is_pair(c)), None)
+    if pixel is None:
         return None
     between = attribute(dataset, index, "PixelMeasuresSequence", "SpacingBetweenSlices")
     thickness = attribute(dataset, index, "PixelMeasuresSequence", "SliceThickness")
     spacing = (abs(float(between or 0)) or float(thickness or 0) or 1.0, *map(float, pixel))
     return spacing if all(np.isfinite(spacing)) and min(spacing) > 0 else None
+
+
+def _aspect(dataset: pydicom.Dataset) -> tuple[float, float] | None:
+    """PixelAspectRatio: vertical and horizontal side of a pixel (PS3.3 C.7.6.3.1.7)."""
+    sides = dataset.get("PixelAspectRatio")
+    return tuple(map(float, sides)) if _is_pair(sides) else None
+
+
+def _is_pair(values) -> bool:
+    """Whether an attribute holds two positive numbers."""
+    numbers = [number_of(value) for value in values_of(values)] if _is_multiple(values) else []
+    return len(numbers) == 2 and all(n is not None and 0 < n < float("inf") for n in numbers)
+
+
+def _is_multiple(values) -> bool:
+    return values is not None and not isinstance(values, str) and hasattr(values, "__len__")
+
+
+def _one_echo(frames: list[Frame]) -> dict[float | None, float | None]:
+    """The echo time that each one counts as: the lowest of those that hardly differ."""
+    counts_as: dict[float | None, float | None] = {None: None}
+    times = {frame.traits["echo"] for frame in frames} - {None}
+    before = None
+    for time in sorted(times):
+        near = before is not None and time - before <= _SAME_ECHO * time
+        counts_as[time] = counts_as[before] if near else time
+        before = time
+    return counts_as
 
 
 def values_of(element) -> list:

@@ -18,6 +18,7 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
 
 from cyclegan.reading import dicom_frames
 from cyclegan.reading.deadline import check_time
+from cyclegan.reading.dicom_mend import mend
 from cyclegan.reading.volume import MAX_VOXELS, ReadError, check_claimed_size
 
 MAX_INFLATED_BYTES = 2 * MAX_VOXELS  # of a deflated data set: 16 bits for each voxel
@@ -30,6 +31,9 @@ def parse(stream: BinaryIO, name: str, *, header_only: bool = False) -> pydicom.
         stream: at its start.
         name: file name for messages.
         header_only: leave the pixels out; what is wrong with them is then not noticed.
+
+    Returns:
+        The data set with its numbers mended; `notes_of_mending` says what was left out.
 
     Raises:
         ReadError: the object holds no image that can be read.
@@ -48,6 +52,7 @@ def parse(stream: BinaryIO, name: str, *, header_only: bool = False) -> pydicom.
                 if little
                 else ExplicitVRBigEndian
             )
+        dataset.notes_of_mending = mend(dataset)
         _refuse_unsuitable(dataset, name, header_only)
     return dataset
 
@@ -103,7 +108,8 @@ def _refuse_unsuitable(dataset: pydicom.Dataset, name: str, header_only: bool) -
         raise ReadError(
             f"{name}: the DICOM image is in colour ({colour}); choose the original grey MR image."
         )
-    if "MOSAIC" in (dataset.get("ImageType") or ()):
+    lone = dicom_frames.count(dataset) == 1 and "PerFrameFunctionalGroupsSequence" not in dataset
+    if lone and "MOSAIC" in (dataset.get("ImageType") or ()):
         raise ReadError(
             f"{name}: this is a Siemens mosaic, many slices tiled in one image; convert it to "
             "NIfTI or enhanced DICOM first."

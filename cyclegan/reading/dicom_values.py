@@ -76,7 +76,7 @@ def _rescale(dataset: pydicom.Dataset, index: int) -> tuple[float, float] | None
     macro = "PixelValueTransformationSequence"
     slope = attribute(dataset, index, macro, "RescaleSlope")
     intercept = attribute(dataset, index, macro, "RescaleIntercept")
-    return (1.0 if slope is None else float(slope), float(intercept or 0.0))
+    return (float(slope or 1.0), float(intercept or 0.0))  # a slope of 0 is one never set
 
 
 def _world_map(dataset: pydicom.Dataset, index: int) -> tuple[tuple[float, float] | None, bool]:
@@ -99,7 +99,9 @@ def _world_map(dataset: pydicom.Dataset, index: int) -> tuple[tuple[float, float
 def _padding(dataset: pydicom.Dataset, stored: np.ndarray) -> np.ndarray | None:
     """Mask of PixelPaddingValue, or the range it spans with PixelPaddingRangeLimit."""
     value = dataset.get("PixelPaddingValue")
-    if value is None or stored.dtype.kind == "f":
+    if value is None:
+        return _undeclared_padding(stored)
+    if stored.dtype.kind == "f":
         return None
     limit = dataset.get("PixelPaddingRangeLimit")
     # Writers get the sign of this element wrong; compare in the bits that are stored.
@@ -110,6 +112,16 @@ def _padding(dataset: pydicom.Dataset, stored: np.ndarray) -> np.ndarray | None:
     else:
         ends = [end % 2**bits for end in ends]
     return (stored >= min(ends)) & (stored <= max(ends))
+
+
+def _undeclared_padding(stored: np.ndarray) -> np.ndarray | None:
+    """Mask of the lowest 16-bit number where it stands alone, far below all else."""
+    lowest = -(2**15)
+    if stored.dtype.kind != "i" or stored.min() != lowest:
+        return None
+    padding = stored == lowest
+    rest = stored[~padding]
+    return padding if rest.size and rest.min() > lowest // 2 else None
 
 
 def _first_number(value) -> float | None:

@@ -1,4 +1,4 @@
-"""Read NIfTI-1, NIfTI-2 and Analyze 7.5 without trusting their headers.
+"""Read NIfTI-1, NIfTI-2, Analyze 7.5 and FreeSurfer's MGH without trusting their headers.
 
 The header is parsed by nibabel; the voxels are read here, plane by plane into the result, because
 only so can a header's claims be checked first, a compressed file be stopped soon after what its
@@ -27,10 +27,12 @@ from cyclegan.reading.volume import (
     ReadError,
     Volume,
     check_claimed_size,
+    is_mgh,
 )
 
 MAX_HEADER_BYTES = 16 * 2**20  # header and extensions before the voxels start
 MAX_TAIL_BYTES = 64 * 2**20  # unpacked behind the voxels in search of gzip's checksum
+MGH_START = 284  # byte at which the voxels of an MGH file start
 _DEFLATE_RATIO = 1032  # no deflate stream unpacks to more times its size (zlib's technical notes)
 _MILLIMETRES = {"meter": 1000.0, "micron": 1e-3}  # other units are mm or not told
 # Where each version keeps its magic, and what that is in a single file and in a pair.
@@ -144,6 +146,8 @@ def read_layout(stream: BinaryIO, name: str, image: BinaryIO | None = None) -> L
     shape, count = _shape(header, name)
     least = int(header["sizeof_hdr"]) if single else 0
     start = int(header["vox_offset"]) or (header.single_vox_offset if single else 0)
+    if isinstance(header, _MghAsNifti):
+        least = start = MGH_START
     if not least <= start <= MAX_HEADER_BYTES:
         raise ReadError(f"{name}: the header puts the voxels at byte {start}; it is damaged.")
     wanted = int(np.prod(shape)) * header.get_data_dtype().itemsize * count
@@ -219,6 +223,8 @@ def _header(stream: BinaryIO) -> tuple[nib.analyze.AnalyzeHeader, bool]:
     """
     with _unpacked(stream) as unpacked:
         block = unpacked.read(348)
+        if is_mgh(block):
+            return _mgh_header(block), True
         length = next(
             n for order in ("little", "big") if (n := int.from_bytes(block[:4], order)) < 2**16
         )
@@ -233,9 +239,27 @@ def _header(stream: BinaryIO) -> tuple[nib.analyze.AnalyzeHeader, bool]:
     return header, magic == single
 
 
+class _MghAsNifti(nib.Nifti1Header):
+    """What an MGH header says, in the words of a NIfTI header."""
+
+
+def _mgh_header(block: bytes) -> _MghAsNifti:
+    """FreeSurfer's MGH: voxels as NIfTI has them, big-endian, from byte `MGH_START`."""
+    mgh = nib.freesurfer.mghformat.MGHHeader(block[: nib.freesurfer.mghformat.DATA_OFFSET])
+    header = _MghAsNifti(endianness=">")
+    sides = [int(side) for side in mgh["dims"]]
+    header.set_data_shape(sides if sides[3] > 1 else sides[:3])
+    header.set_data_dtype(mgh.get_data_dtype())
+    header.set_xyzt_units("mm")
+    header.set_sform(mgh.get_affine(), code=int(mgh["goodRASFlag"] == 1))
+    header["pixdim"][1:4] = mgh["delta"]
+    return header
+
+
 def _shape(header: nib.analyze.AnalyzeHeader, name: str) -> tuple[tuple[int, int, int], int]:
     """Three dimensions and the number of volumes, or a refusal."""
     shape = [int(side) for side in header.get_data_shape()]
+    shape = [side if place < 3 else side or 1 for place, side in enumerate(shape)]
     if any(side < 1 for side in shape) or len(shape) < 2:
         raise ReadError(f"{name}: the header gives the dimensions {shape}, which hold no image.")
     dtype = header.get_data_dtype()
@@ -265,12 +289,20 @@ def _placements(header: nib.analyze.AnalyzeHeader) -> list[np.ndarray]:
     return found
 
 
+def _linear(header: nib.analyze.AnalyzeHeader) -> tuple[float, float]:
+    """Slope and intercept for stored values; a part that is no number counts as absent."""
+    try:
+        slope, intercept = header.get_slope_inter()
+    except nib.spatialimages.HeaderDataError:  # an intercept that is not finite
+        slope, intercept = float(header["scl_slope"]), 0.0
+    return (1.0, 0.0) if slope is None else (float(slope), float(intercept or 0.0))
+
+
 def _planes(name: str, layout: Layout, volumes: range) -> Iterator[np.ndarray]:
     """Yield the planes (i, j) of volumes in physical values; read to the end behind the last."""
     header, (height, width, depth) = layout.header, layout.shape
     dtype = header.get_data_dtype()
-    slope, intercept = header.get_slope_inter()
-    slope, intercept = (1.0, 0.0) if slope is None else (float(slope), float(intercept or 0.0))
+    slope, intercept = _linear(header)
     plane_bytes = height * width * dtype.itemsize
     with _unpacked(layout.voxels) as unpacked, np.errstate(over="ignore", invalid="ignore"):
         unpacked.seek(layout.start + volumes.start * depth * plane_bytes)

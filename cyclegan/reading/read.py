@@ -11,11 +11,16 @@ from cyclegan.reading.decode import decoded
 from cyclegan.reading.volume import ZIP_MAGIC, ReadError, Volume, file_head, is_nifti, split_name
 
 
-def read_volume(path: str | os.PathLike[str]) -> Volume:
+def read_volume(path: str | os.PathLike[str], choice: int | str | None = None) -> Volume:
     """Read a DICOM, NIfTI, Analyze, PNG, JPEG, TIFF or BMP file into a `Volume`.
 
     The other half of an .hdr/.img pair is looked for beside the one that is named. A zip archive
-    is read if it holds one volume or series; `series.open_files` offers a choice of several.
+    is read if it holds one volume or series.
+
+    Args:
+        path: the file.
+        choice: which of several volumes, by its index or its label in the choices of
+            `series.open_files`; may be omitted where there is one.
 
     Raises:
         ReadError: the file is missing, is none of these, is damaged, holds colour, is constant,
@@ -24,7 +29,7 @@ def read_volume(path: str | os.PathLike[str]) -> Volume:
     """
     path = Path(path)
     head = file_head(path)
-    if head[:4] != ZIP_MAGIC:
+    if head[:4] != ZIP_MAGIC and choice is None:
         header, image = _pair(path, head)
         try:
             with header.open("rb") as stream, (image or header).open("rb") as pixels:
@@ -33,14 +38,25 @@ def read_volume(path: str | os.PathLike[str]) -> Volume:
             raise ReadError(f"{path.name}: it cannot be opened ({error.strerror}).") from error
     from cyclegan.reading.series import open_files  # pydicom takes a while to import
 
-    selection = open_files([path])
+    selection = open_files(parts(path))
+    if choice is not None:
+        return replace(selection.read(_index(choice, selection.choices, path.name)), name=path.name)
     if len(selection.choices) > 1:
         raise ReadError(
             f"{path.name}: the archive holds {len(selection.choices)} images or series "
             f"({'; '.join(selection.choices[:3])}{' ...' * (len(selection.choices) > 3)}); "
-            "unpack it and choose one."
+            "choose one of them."
         )
     return replace(selection.read(0), name=path.name)
+
+
+def _index(choice: int | str, labels: tuple[str, ...], name: str) -> int:
+    """Where a choice is among the labels."""
+    if isinstance(choice, str) and choice in labels:
+        return labels.index(choice)
+    if not isinstance(choice, str) and 0 <= choice < len(labels):
+        return int(choice)
+    raise ReadError(f"{name}: there is no choice {choice!r}; it holds {'; '.join(labels)}.")
 
 
 def parts(path: Path) -> tuple[Path, ...]:

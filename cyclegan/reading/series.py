@@ -9,13 +9,13 @@ import io
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 import pydicom
 
-from cyclegan.reading import dicom, nifti
+from cyclegan.reading import dicom, nifti, tiff
 from cyclegan.reading.archive import Member, members_of
 from cyclegan.reading.deadline import check_time
 from cyclegan.reading.decode import decoded
@@ -23,6 +23,7 @@ from cyclegan.reading.dicom_frames import Frame, Stack, frames_of, stacks
 from cyclegan.reading.dicom_parse import parse, quiet
 from cyclegan.reading.geometry import plane_of
 from cyclegan.reading.volume import (
+    ZIP_MAGIC,
     ReadError,
     Volume,
     checked,
@@ -33,6 +34,7 @@ from cyclegan.reading.volume import (
 )
 
 MAX_CHOICES = 64  # more cannot be told apart in a list
+_NESTED = "an archive inside another: unpack it first"
 _NAMED = 4  # files that a note names before it only counts
 _PLAIN_TYPES = frozenset(["ORIGINAL", "DERIVED", "PRIMARY", "SECONDARY", "MIXED", "NONE"])
 
@@ -131,7 +133,9 @@ def _choices(
             if len(members) == 1 and not member.archive:
                 notes.append(str(error))
             else:
-                left_out["no image that can be read"].append(member.name)
+                nested = member.data.startswith(ZIP_MAGIC)
+                reason = _NESTED if nested else "no image that can be read"
+                left_out[reason].append(member.name)
             continue
         try:
             with damage_refused(member.name, kind):
@@ -143,7 +147,7 @@ def _choices(
                 elif kind == "NIfTI":
                     choices += _nifti_choices(member, pairs.get(id(member)), notes)
                 else:
-                    choices.append(_picture_choice(member))
+                    choices += _picture_choices(member, kind)
         except ReadError as error:
             notes.append(str(error))
     return _dicom_choices(objects, left_out) + choices, notes
@@ -195,14 +199,22 @@ def _nifti_choices(member: Member, image: Member | None, notes: list[str]) -> li
     ]
 
 
-def _picture_choice(member: Member) -> _Choice:
-    """A picture or stack of pages; decoded once to see whether it can be, and not kept."""
+def _picture_choices(member: Member, kind: str) -> list[_Choice]:
+    """A picture or stack of pages, one choice for each channel and time; decoded once to see
+    whether it can be, and not kept."""
 
-    def load() -> Volume:
-        return decoded(io.BytesIO(member.data), member.name)
+    def load(index: int | None) -> Volume:
+        which = {} if index is None else {"index": index}
+        return decoded(io.BytesIO(member.data), member.name, **which)
 
-    shape = load().pixels.shape
-    return _Choice(f"{member.name}, {_size_label(*shape)}", shape[0], load)
+    parts = tiff.parts(io.BytesIO(member.data), member.name) if kind == "TIFF" else [""]
+    choices = []
+    for index, part in enumerate(parts[:MAX_CHOICES]):
+        read = partial(load, index if len(parts) > 1 else None)
+        shape = read().pixels.shape
+        label = ", ".join(filter(None, [member.name, part, _size_label(*shape)]))
+        choices.append(_Choice(label, shape[0], read))
+    return choices
 
 
 # DICOM
@@ -248,7 +260,10 @@ def _stack_choice(stack: Stack, members: list[Member], headers: list[pydicom.Dat
 
     def load() -> Volume:
         with damage_refused(name, "DICOM"):
-            return checked(dicom.read_stack(stack, source, name))
+            try:
+                return checked(dicom.read_stack(stack, source, name))
+            except dicom.DamagedObjects as error:
+                return checked(_without(stack, error, source, sources, name))
 
     plane = plane_of(stack.affine) if stack.affine is not None else ""
     title = " ".join(filter(None, [_title(headers[first.source]), plane]))
@@ -264,6 +279,28 @@ def _stack_choice(stack: Stack, members: list[Member], headers: list[pydicom.Dat
     if first.traits["number"] is not None:
         details["series"] = f"series {first.traits['number']:g}"
     return _Choice(f"{title}, {size}", len(stack.frames), load, "M" in kind, details)
+
+
+def _without(
+    stack: Stack,
+    error: dicom.DamagedObjects,
+    load: Callable[[int], pydicom.Dataset],
+    sources: dict[int, Member],
+    name: str,
+) -> Volume:
+    """What is left of a stack without its damaged objects, which a note names."""
+    rest = [frame for frame in stack.frames if frame.source not in error.sources]
+    left = stacks(rest)
+    if len(left) != 1 or stack.repeat:
+        raise error
+    named = sorted(sources[index].name for index in error.sources)
+    shown = ", ".join(named[:_NAMED]) + ", ..." * (len(named) > _NAMED)
+    note = (
+        f"{len(named)} of {len(sources)} files left out (damaged or truncated): {shown}; "
+        "the slices are missing here and in what is exported."
+    )
+    volume = dicom.read_stack(left[0], load, name)
+    return replace(volume, notes=(note, *volume.notes))
 
 
 def _title(header: pydicom.Dataset) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import BinaryIO
 
 import numpy as np
@@ -19,25 +20,80 @@ from cyclegan.reading.raster import apply_exif_orientation, decode, grey, slices
 from cyclegan.reading.volume import ReadError, Volume, check_claimed_size
 
 _CHANNELS_LAST = {"YX": "YX", "YXS": "YXS", "SYX": "YXS"}
+_MILLIMETRES = {"mm": 1.0, "cm": 10.0, "micron": 1e-3, "um": 1e-3, "\\u00B5m": 1e-3, "µm": 1e-3}
 # Number types that Pillow decodes from compressed files without loss: (type, many channels?).
 _PILLOW_TYPES = {("uint8", True), ("uint8", False), ("uint16", False), ("float32", False)}
 
 
-def read(stream: BinaryIO, name: str) -> Volume:
-    """Read a TIFF file; pages of equal size become the slices of a volume, in file order."""
+def read(stream: BinaryIO, name: str, *, index: int | None = None) -> Volume:
+    """Read a TIFF file; pages of equal size become the slices of a volume, in file order.
+
+    Args:
+        stream: at its start.
+        name: file name for messages and for the volume.
+        index: which of the `parts` of an ImageJ or OME file with several channels or times.
+
+    Raises:
+        ReadError: as for `read_volume`, or several parts and no index.
+    """
     with tifffile.TiffFile(stream, name=name) as file:
         pages = list(file.pages)
         if _next_page_offset(file, pages[-1]) != 0:
             raise ReadError(f"{name}: the TIFF file ends before its last page does; copy it again.")
         pages = [page for page in pages if not page.is_reduced]
         _refuse_unsuitable(pages, name, file.filehandle.size)
-        if len(pages) == 1 and file.imagej_metadata and len(file.series[0].shape) > 2:
+        found = _parts(file, len(pages))
+        if len(found) > 1 and index is None:
+            raise ReadError(
+                f"{name}: the file holds {len(found)} images per slice "
+                f"({'; '.join(list(found)[:3])}{' ...' * (len(found) > 3)}); save one of them."
+            )
+        if len(found) > 1:
+            pages = [pages[number] for number in list(found.values())[index]]
+        if (
+            len(pages) == 1
+            and len(found) == 1
+            and file.imagej_metadata
+            and len(file.series[0].shape) > 2
+        ):
             _refuse_imagej_stack_with_one_page(file, name)
         first = pages[0]
         plain = first.compression == tifffile.COMPRESSION.NONE and first.bitspersample >= 8
         planes = (_plain(page) for page in pages) if plain else _through_pillow(stream, pages, name)
         slices = [_upright(pixels, page, name) for pixels, page in zip(planes, pages, strict=True)]
-    return slices_without_geometry(np.stack(slices), name)
+        shape = _pixel_shape(file, first)
+    return replace(slices_without_geometry(np.stack(slices), name), **shape)
+
+
+def parts(stream: BinaryIO, name: str) -> list[str]:
+    """What each channel and time of a file is called; one empty name where it has one of each."""
+    with tifffile.TiffFile(stream, name=name) as file:
+        return list(_parts(file, sum(not page.is_reduced for page in file.pages)))
+
+
+def _parts(file: tifffile.TiffFile, count: int) -> dict[str, np.ndarray]:
+    """Name -> numbers of its pages, by what ImageJ or OME say of the order of the pages."""
+    whole = {"": np.arange(count)}
+    if not (file.is_imagej or file.is_ome) or len(file.series) != 1:
+        return whole
+    series = file.series[0]
+    axes = series.get_axes(squeeze=False).removesuffix("S").removesuffix("YX")
+    shape = series.get_shape(squeeze=False)[: len(axes)]
+    if int(np.prod(shape)) != count or not set(axes) <= set("TZCQI"):
+        return whole
+    numbers = np.arange(count).reshape(shape)
+    told = [axis for axis, side in zip(axes, shape, strict=True) if axis in "CT" and side > 1]
+    if not told:
+        return whole
+    numbers = np.moveaxis(numbers, [axes.index(axis) for axis in told], range(len(told)))
+    words = {"C": "channel", "T": "time"}
+    return {
+        ", ".join(
+            f"{words[axis]} {at + 1} of {numbers.shape[place]}"
+            for place, (axis, at) in enumerate(zip(told, where, strict=True))
+        ): numbers[where].ravel()
+        for where in np.ndindex(numbers.shape[: len(told)])
+    }
 
 
 def _refuse_unsuitable(pages: list[tifffile.TiffPage], name: str, size: int) -> None:
@@ -111,6 +167,30 @@ def _through_pillow(
             pixels = decode(image)
             # Pillow turns white-is-zero around itself, but only up to 8 bits.
             yield pixels if page.bitspersample <= 8 else _white_high(pixels, page)
+
+
+def _pixel_shape(file: tifffile.TiffFile, page: tifffile.TiffPage) -> dict[str, tuple]:
+    """`spacing` where ImageJ tells it in a unit of length, else `aspect`, else nothing.
+
+    The resolution of other programs is that of a printer, and tells the proportion only.
+    """
+    values = [page.tags.get(f"{axis}Resolution") for axis in "YX"]
+    if any(tag is None for tag in values):
+        return {}
+    per_unit = [tag.value[0] / tag.value[1] if tag.value[1] else 0.0 for tag in values]
+    if not all(0 < each < float("inf") for each in per_unit):
+        return {}
+    row, column = (1 / each for each in per_unit)
+    tag = page.tags.get("Orientation")
+    if tag and int(tag.value) in (5, 6, 7, 8):
+        row, column = column, row
+    told = file.imagej_metadata or {}
+    factor = _MILLIMETRES.get(str(told.get("unit", "")))
+    if factor is None:
+        return {"aspect": (row, column)}
+    between = told.get("spacing", 1 / factor)
+    usable = isinstance(between, int | float) and 0 < between < float("inf")
+    return {"spacing": (between * factor if usable else 1.0, row * factor, column * factor)}
 
 
 def _white_high(pixels: np.ndarray, page: tifffile.TiffPage) -> np.ndarray:

@@ -68,6 +68,8 @@ class Volume:
             them, or None. `inv(stored_affine) @ affine` is the signed permutation back to the
             file's own grid.
         dicom: what a derived DICOM object needs of its source, or None for other files.
+        aspect: (row, column) sides of a pixel in proportion, where the file tells their shape but
+            not their size, else None.
     """
 
     pixels: np.ndarray
@@ -80,6 +82,12 @@ class Volume:
     notes: tuple[str, ...] = ()
     stored_affine: np.ndarray | None = None
     dicom: DicomSource | None = None
+    aspect: tuple[float, float] | None = None
+
+    @property
+    def pixel_spacing(self) -> tuple[float, float] | None:
+        """(row, column) distance between pixel centres in mm, else in proportion, else None."""
+        return self.spacing[1:] if self.spacing else self.aspect
 
 
 def file_head(path: Path) -> bytes:
@@ -89,6 +97,8 @@ def file_head(path: Path) -> bytes:
         ReadError: the file is missing, empty, larger than `MAX_FILE_BYTES` or cannot be opened.
     """
     try:
+        if path.is_dir():
+            raise ReadError(f"{path.name}: this is a folder; choose the files in it.")
         if not path.is_file():
             raise ReadError(f"{path.name}: there is no such file; choose a {SUPPORTED} file.")
         size = path.stat().st_size
@@ -166,17 +176,23 @@ def file_kind(head: bytes, name: str) -> str:
         return "JPEG"
     if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         return "TIFF"
-    if is_nifti(head):
+    if is_nifti(head) or is_mgh(head):
         return "NIfTI"
     if head.startswith(b"\x1f\x8b"):
         try:
             inner = zlib.decompressobj(31).decompress(head, 1024)
         except zlib.error:
             inner = b""
-        if is_nifti(inner):
+        if is_nifti(inner) or is_mgh(inner):
             return "NIfTI"
+        if split_name(name)[1] == ".img":
+            raise ReadError(
+                f"{name}: this is half of an Analyze or NIfTI .hdr/.img pair; choose both files "
+                "together, or convert the pair to one .nii or .nii.gz file."
+            )
         raise ReadError(
-            f"{name}: the gzip file holds no NIfTI volume; unpack it and choose the image inside."
+            f"{name}: the gzip file holds no NIfTI or MGH volume; unpack it and choose the image "
+            "inside."
         )
     if head.startswith(b"BM"):
         return "BMP"
@@ -187,6 +203,10 @@ def file_kind(head: bytes, name: str) -> str:
             return "DICOM"
     if head.startswith(ZIP_MAGIC):
         raise ReadError(f"{name}: this is an archive inside another; unpack it first.")
+    if head.startswith(b"NRRD"):
+        raise ReadError(
+            f"{name}: NRRD is not read here; save the volume as NIfTI, for example in 3D Slicer."
+        )
     raise ReadError(f"{name}: this is not an image that can be read; choose a {SUPPORTED} file.")
 
 
@@ -196,6 +216,15 @@ def is_nifti(head: bytes) -> bool:
     All three start with their own length: https://nifti.nimh.nih.gov/nifti-1, -2.
     """
     return any(int.from_bytes(head[:4], order) in (348, 540) for order in ("little", "big"))
+
+
+def is_mgh(head: bytes) -> bool:
+    """Whether a FreeSurfer MGH header starts here: version 1, four sides, a known number type."""
+    if len(head) < 28 or head[:4] != b"\0\0\0\1":
+        return False
+    sides = [int.from_bytes(head[i : i + 4], "big") for i in range(4, 24, 4)]
+    *sides, kind = sides
+    return all(0 < side < 2**15 for side in sides) and kind in (0, 1, 3, 4)
 
 
 def checked(volume: Volume) -> Volume:

@@ -259,11 +259,12 @@ def _frame_files(
     """A key, and slices and head masks of each file, or why it cannot be read."""
     for number, path in enumerate(paths):
         try:
-            scaled = scale_intensity(read_volume(path).pixels)
+            volume = read_volume(path)
         except ReadError as error:
             yield error
         else:
-            yield str(number), frame_slices(scaled, size)
+            scaled = scale_intensity(volume.pixels)
+            yield str(number), frame_slices(scaled, size, volume.pixel_spacing)
 
 
 def _join(found: list, cache: SliceCache | None) -> tuple:

@@ -171,7 +171,7 @@ def _decode(path: Path, stamp: str, size: int | None) -> Decoded:
         raise ReadError(f"{path.name}: it changed while it was read; start again.")
     scaled = scale_intensity(volume.pixels)
     nothing = torch.zeros(0, 1, 0, 0)
-    framed = frame_slices(scaled, size) if size else (nothing, nothing)
+    framed = frame_slices(scaled, size, volume.pixel_spacing) if size else (nothing, nothing)
     return Decoded(*framed, summarise_file(volume, scaled))
 
 

@@ -13,12 +13,15 @@ from cyclegan.model.preprocess import Frame, head_mask, scale_intensity
 SMALLEST_HEAD = 0.04  # of a volume's slice: emptier slices at either end teach nothing
 
 
-def frame_slices(scaled: np.ndarray, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+def frame_slices(
+    scaled: np.ndarray, size: int, spacing: tuple[float, float] | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Frame a file's slices, the nearly empty ones left out, and find the heads in them.
 
     Args:
         scaled: (Z, H, W) float32 in [0, 1], scaled as one volume.
         size: side of the network's grid.
+        spacing: (row, column) in mm, for pixels that are not square; as `Frame.fit` takes it.
 
     Returns:
         (N, 1, size, size) float16 slices, and their bool head masks.
@@ -26,7 +29,7 @@ def frame_slices(scaled: np.ndarray, size: int) -> tuple[torch.Tensor, torch.Ten
     if len(scaled) > 1:
         areas = np.array([head_mask(image).mean() for image in scaled])
         scaled = scaled[areas > SMALLEST_HEAD * areas.max()]
-    slices = Frame.fit(scaled, size).apply(scaled).half()
+    slices = Frame.fit(scaled, size, spacing).apply(scaled).half()
     return slices, head_masks(slices)
 
 
@@ -41,7 +44,8 @@ def recipe() -> str:
     """Eight hexadecimal digits that change when scaling, framing or head masks do.
 
     Computed from what two made-up images become, so that nobody has to remember to raise a number:
-    a volume that is windowed by percentiles, and an 8-bit export that is taken as it is.
+    a volume that is windowed by percentiles, and an 8-bit export that is taken as it is, that also
+    with pixels that are not square.
     """
     y, x = np.mgrid[-1:1:80j, -1:1:64j]
     radius = np.hypot(1.1 * x, y)
@@ -50,8 +54,8 @@ def recipe() -> str:
     volume = 700 * np.stack([head * texture, head**4 * texture, radius < 0.1]) + 40
     total = hashlib.sha256()
     export = (170 * head * texture)[None].round()  # fills its range without reaching white
-    for image in (volume, export):
-        slices, heads = frame_slices(scale_intensity(image), 48)
+    for image, spacing in ((volume, None), (export, None), (export, (1.0, 1.5))):
+        slices, heads = frame_slices(scale_intensity(image), 48, spacing)
         # In 256 steps, as processors differ in the last bit of a float.
         total.update((255 * slices.float()).round().byte().numpy().tobytes())
         total.update(heads.numpy().tobytes())

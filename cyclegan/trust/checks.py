@@ -146,13 +146,14 @@ class InputCheck:
                 f"{folder / WEIGHTS}: does not fit its config ({reason})"
             ) from None
 
-    def assess(self, image: np.ndarray) -> Assessment:
+    def assess(self, image: np.ndarray, spacing: tuple[float, float] | None = None) -> Assessment:
         """Say what a slice or a volume looks like.
 
         Args:
             image: (H, W) or (Z, H, W), any real dtype and range, shown as it would be read:
                 anterior up. Of a volume a few slices through its middle are looked at, and
                 their probabilities averaged.
+            spacing: (row, column) in mm where pixels are not square.
 
         Raises:
             ValueError: another number of dimensions, or an empty image.
@@ -162,7 +163,8 @@ class InputCheck:
             raise ValueError(f"image of shape {image.shape}: expected (H, W) or (Z, H, W)")
         volume = image[np.newaxis] if image.ndim == 2 else image
         chosen = inner_slices(volume)
-        each = self.kind_probabilities(np.concatenate([frame_slice(volume[i]) for i in chosen]))
+        framed = [frame_slice(volume[i], spacing) for i in chosen]
+        each = self.kind_probabilities(np.concatenate(framed))
         return summarise(each.mean(0), tuple(int(i) for i in chosen))
 
     @torch.inference_mode()
@@ -181,13 +183,14 @@ class InputCheck:
         return torch.softmax(logits, 1).numpy()
 
 
-def frame_slice(image: np.ndarray) -> np.ndarray:
+def frame_slice(image: np.ndarray, spacing: tuple[float, float] | None = None) -> np.ndarray:
     """Bring one slice to the classifier's grid: (H, W), any real dtype -> (1, SIZE, SIZE).
 
     Each slice is scaled and framed by itself, so that the answer does not hang on its neighbours.
+    `spacing` is (row, column) in mm where pixels are not square.
     """
     scaled = scale_intensity(image)
-    return Frame.fit(scaled, SIZE).apply(scaled[np.newaxis])[:, 0].numpy()
+    return Frame.fit(scaled, SIZE, spacing).apply(scaled[np.newaxis])[:, 0].numpy()
 
 
 def inner_slices(volume: np.ndarray) -> np.ndarray:

@@ -154,11 +154,12 @@ def variants(source: np.ndarray, frame: Frame) -> list[Variant]:
         frame: of the source.
     """
     source = np.asarray(source, np.float32)
-    mirrored = replace(frame, left=frame.width - frame.left - frame.side)
     rim = round(0.06 * frame.side)
     wider = replace(frame, top=frame.top - rim, left=frame.left - rim, side=frame.side + 2 * rim)
     return [
-        Variant(np.ascontiguousarray(source[:, ::-1]), mirrored, lambda image: image[:, ::-1]),
+        Variant(
+            np.ascontiguousarray(source[:, ::-1]), frame.mirrored(), lambda image: image[:, ::-1]
+        ),
         Variant(source**0.7, frame, np.asarray),
         Variant(source**1.4, frame, np.asarray),
         Variant(source, wider, np.asarray),

@@ -259,7 +259,7 @@ class Page:
         """What the pixels look like, or why that is not known."""
         if self.check is None or isinstance(self.check, str):
             return None, self.check or ""
-        return self.check.assess(volume.pixels), ""
+        return self.check.assess(volume.pixels, volume.pixel_spacing), ""
 
     def _shown(self, session: Session, index: int) -> dict:
         session.shown = index

@@ -47,7 +47,7 @@ def view(
     `encode` returns them.
     """
     volume, scale, to = session.held(), session.prepared(model).scale, session.to
-    row, column = volume.spacing[1:] if volume.spacing else (1.0, 1.0)
+    row, column = volume.pixel_spacing or (1.0, 1.0)
     height, width = volume.pixels.shape[1:]
     window = _shown_window(volume, scale)
     size = _size(volume) + ("; shown at the window stored in the file" if window else "")

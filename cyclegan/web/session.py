@@ -173,7 +173,8 @@ class Session:
         """Scale and framing of the whole volume, worked out once."""
         prepared = self._prepared
         if prepared is None:
-            prepared = self._prepared = model.prepare(self.held().pixels)
+            volume = self.held()
+            prepared = self._prepared = model.prepare(volume.pixels, volume.pixel_spacing)
         return prepared
 
     def result(self, model: SharedModel, index: int, to: str) -> CycleResult:

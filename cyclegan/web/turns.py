@@ -184,9 +184,9 @@ class SharedModel:
         self.translator = translator
         self.turns = Turns()
 
-    def prepare(self, pixels: np.ndarray) -> Prepared:
+    def prepare(self, pixels: np.ndarray, spacing: tuple[float, float] | None = None) -> Prepared:
         """As `Translator.prepare`; it doesn't run the network, so nobody waits."""
-        return self.translator.prepare(pixels)
+        return self.translator.prepare(pixels, spacing)
 
     def cycle(
         self, pixels: np.ndarray, to: str, prepared: Prepared, *, rank: Rank = Rank.SHOWN

@@ -68,7 +68,7 @@ class Looks:
     def __init__(self, label):
         self.label = label
 
-    def assess(self, image):
+    def assess(self, image, spacing=None):
         return assessment(self.label)
 
 

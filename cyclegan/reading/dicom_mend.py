@@ -1,0 +1,188 @@
+"""Numbers of a DICOM header that were written wrongly: read where they can be, else left out.
+
+Decimal commas, units and words in a number stop a strict parser; none of them is worth a picture.
+What is left out is named in a note with its value.
+"""
+
+from __future__ import annotations
+
+import re
+
+import pydicom
+from pydicom.charset import python_encoding
+from pydicom.datadict import dictionary_VM, dictionary_VR, keyword_for_tag
+from pydicom.dataelem import RawDataElement
+from pydicom.valuerep import AMBIGUOUS_VR, VR
+
+_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+_UNIT = re.compile(r"\s*(?:mm|ms|msec|s|sec|deg|degrees?|T|%|°)?\s*", re.IGNORECASE)
+# Attributes of a fixed number of values that may be given as one for all, or not at all.
+_COUNTS = {
+    "PixelSpacing": 2,
+    "NominalScannedPixelSpacing": 2,
+    "ImagerPixelSpacing": 2,
+    "PixelAspectRatio": 2,
+    "ImagePositionPatient": 3,
+    "ImageOrientationPatient": 6,
+}
+_ONE_FOR_BOTH = ("PixelSpacing", "NominalScannedPixelSpacing", "ImagerPixelSpacing")
+_TEXT = frozenset(["LO", "LT", "PN", "SH", "ST", "UC", "UT"])
+_SET_NAME = re.compile(r"ISO[ _-]*(2022[ _-]*)?IR[ _-]*(\d+)", re.IGNORECASE)
+_UTF_8, _LATIN_1 = "ISO_IR 192", "ISO_IR 100"
+_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+_KNOWN = frozenset(map(str, VR)) | AMBIGUOUS_VR
+_SHOWN = 40  # characters of a value in a note
+
+
+def mend(dataset: pydicom.Dataset) -> tuple[str, ...]:
+    """Make every number of a header one that pydicom accepts, in place.
+
+    Args:
+        dataset: as parsed; elements that were not looked at yet are not converted.
+
+    Returns:
+        A sentence for each attribute that was left out; what could be read needs none.
+    """
+    notes: dict[str, str] = {}
+    _mend_character_set(dataset)
+    _mend_numbers(dataset, notes)
+    for keyword in _GROUPS:
+        for group in dataset.get(keyword) or ():
+            for element in list(group):
+                if element.VR == "SQ":
+                    for item in element.value:
+                        _mend_numbers(item, notes)
+    _mend_pixel_description(dataset, notes)
+    return tuple(notes.values())
+
+
+def _mend_numbers(dataset: pydicom.Dataset, notes: dict[str, str]) -> None:
+    for tag in list(dataset.keys()):
+        element = dataset.get_item(tag)
+        if not isinstance(element, RawDataElement) or tag.is_private or not element.value:
+            continue
+        keyword = keyword_for_tag(tag)
+        vr = element.VR or (dictionary_VR(tag) if keyword else "")
+        if vr and vr not in _KNOWN:  # a damaged byte; the dictionary knows better
+            if keyword:
+                dataset[tag] = element = element._replace(VR=dictionary_VR(tag))
+                vr = element.VR
+            else:
+                del dataset[tag]
+        if vr not in ("DS", "IS"):
+            continue
+        text = element.value.decode("latin-1").strip(" \0")
+        values = _numbers(text)
+        wanted = _COUNTS.get(keyword)
+        if keyword in _ONE_FOR_BOTH and values is not None and len(values) == 1:
+            values *= 2
+        if values is not None and wanted is None and keyword and dictionary_VM(tag) == "1":
+            values = values[:1]
+        if values is not None and (wanted is None or len(values) == wanted):
+            if vr == "IS" and any(not float(value).is_integer() for value in values):
+                values = [str(round(float(value))) for value in values]
+            mended = "\\".join(values)
+            if mended != text:
+                dataset.add_new(tag, vr, mended)
+        elif text:
+            del dataset[tag]
+            if keyword:  # others are not used
+                shown = "".join(c if c.isprintable() else "?" for c in text[:_SHOWN])
+                notes[keyword] = f'{keyword} "{shown}" cannot be read and is not used.'
+
+
+def _numbers(text: str) -> list[str] | None:
+    """The values of a text as decimal strings of at most 16 characters, or None."""
+    parts = text.split("\\")
+    if len(parts) == 1 and "," in text and "." in text:  # "0.9,0.9": a comma between values
+        parts = text.split(",")
+    found = []
+    for part in parts:
+        part = part.strip(" \0[]()\"'")
+        part = part.replace(",", ".") if part.count(",") == 1 and "." not in part else part
+        number = _NUMBER.match(part)
+        if number is None or not _UNIT.fullmatch(part[number.end() :]):
+            return None
+        value = number.group()
+        found.append(value if len(value) <= 16 else f"{float(value):.10g}")
+    return found if all(abs(float(value)) < float("inf") for value in found) else None
+
+
+def _mend_character_set(dataset: pydicom.Dataset) -> None:
+    """Spell the character set as PS3.3 C.12.1.1.2 does, and replace one that the text breaks.
+
+    Bytes that the declared set does not know are UTF-8 if they can be, else counted as Latin-1:
+    then they are kept as they are, whatever they mean.
+    """
+    element = dataset.get_item("SpecificCharacterSet")
+    declared = element.value if element is not None else None
+    if isinstance(declared, bytes):
+        declared = declared.decode("latin-1").split("\\")
+    declared = [declared] if isinstance(declared, str) else list(declared or ())
+    names = [_set_name(str(name)) for name in declared]
+    if names != declared and all(names[1:]):
+        dataset.SpecificCharacterSet = names if len(names) > 1 else names[0]
+    if len(names) > 1:  # switched by escape sequences
+        return
+    texts = [
+        item.value
+        for tag in dataset.keys()  # noqa: SIM118 - raw elements
+        if isinstance(item := dataset.get_item(tag), RawDataElement)
+        and isinstance(item.value, bytes)
+        and not item.value.isascii()
+        and (item.VR or (dictionary_VR(tag) if keyword_for_tag(tag) else "")) in _TEXT
+    ]
+    encoding = python_encoding.get(names[0]) if names and names[0] else "ascii"
+    if texts and not _all_decode(texts, encoding):
+        dataset.SpecificCharacterSet = _UTF_8 if _all_decode(texts, "utf-8") else _LATIN_1
+
+
+def _set_name(name: str) -> str:
+    """A defined term for a character set where the name is nearly one, else the name."""
+    tidy = " ".join(name.strip(" \0").upper().split())
+    if match := _SET_NAME.fullmatch(tidy):
+        tidy = f"ISO 2022 IR {match[2]}" if match[1] else f"ISO_IR {match[2]}"
+    if tidy in ("UTF-8", "UTF8", "UTF_8"):
+        tidy = _UTF_8
+    return tidy
+
+
+def _all_decode(texts: list[bytes], encoding: str | None) -> bool:
+    try:
+        return encoding is not None and all(text.decode(encoding) for text in texts)
+    except (UnicodeDecodeError, LookupError):
+        return False
+
+
+def _mend_pixel_description(dataset: pydicom.Dataset, notes: dict[str, str]) -> None:
+    """Fill in what describes the stored numbers where one answer is obvious (PS3.3 C.7.6.3)."""
+    if not (allocated := _whole(dataset, "BitsAllocated")):
+        return
+    if _whole(dataset, "SamplesPerPixel") is None:
+        dataset.SamplesPerPixel = 1
+    stored = _whole(dataset, "BitsStored")
+    if stored is None or not 0 < stored <= allocated:
+        dataset.BitsStored = stored = allocated
+    high = _whole(dataset, "HighBit")
+    if high is None or not stored - 1 <= high < allocated:
+        dataset.HighBit = stored - 1
+    if _whole(dataset, "PixelRepresentation") not in (0, 1):
+        dataset.PixelRepresentation = 0
+    grey = dataset.get("PhotometricInterpretation")
+    tidy = str(grey or "").strip(" \0").upper()
+    if tidy.startswith("MONO"):
+        tidy = "".join(tidy.split())
+    if tidy != grey and (tidy or dataset.SamplesPerPixel == 1):
+        if not tidy:
+            notes["PhotometricInterpretation"] = (
+                "PhotometricInterpretation is missing; the highest value is shown white."
+            )
+        dataset.PhotometricInterpretation = tidy or "MONOCHROME2"
+
+
+def _whole(dataset: pydicom.Dataset, keyword: str) -> int | None:
+    """A whole number, or None where there is none."""
+    try:
+        return int(dataset.get(keyword))
+    except (TypeError, ValueError):
+        return None

@@ -245,8 +245,8 @@ def square_raster(
     fine = min(row, column)
     sides = height * row / fine, width * column / fine
     shrink = min(1.0, max(LARGEST_RASTER, height, width) / max(sides))
-    raster = tuple(max(1, round(side * shrink)) for side in sides)
-    return None if raster == (height, width) else raster
+    rows, columns = (max(1, round(side * shrink)) for side in sides)
+    return None if (rows, columns) == (height, width) else (rows, columns)
 
 
 def _resample(images: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:

@@ -331,9 +331,9 @@ def _is_multiple(values) -> bool:
 def _one_echo(frames: list[Frame]) -> dict[float | None, float | None]:
     """The echo time that each one counts as: the lowest of those that hardly differ."""
     counts_as: dict[float | None, float | None] = {None: None}
-    times = {frame.traits["echo"] for frame in frames} - {None}
+    times = {frame.traits["echo"] for frame in frames if frame.traits["echo"] is not None}
     before = None
-    for time in sorted(times):
+    for time in sorted(times):  # type: ignore[type-var] # traits are of any type
         near = before is not None and time - before <= _SAME_ECHO * time
         counts_as[time] = counts_as[before] if near else time
         before = time

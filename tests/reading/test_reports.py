@@ -176,7 +176,7 @@ def test_images_of_one_place_taken_one_after_the_other_stay_apart(tmp_path, stac
     assert len(open_files(written(tmp_path, datasets)).choices) == 5
 
 
-@pytest.mark.parametrize("concatenation", [None, generate_uid()])
+@pytest.mark.parametrize("concatenation", [None, "1.2.826.0.1.3680043.8.498.7"])
 def test_enhanced_objects_of_one_series_are_one_volume(tmp_path, stack, concatenation):
     series, datasets = generate_uid(), []
     parts = [slice(0, 1), slice(1, 2), slice(2, 3), slice(3, 4), slice(4, 5)]

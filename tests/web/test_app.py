@@ -489,9 +489,14 @@ def test_the_results_that_are_kept_are_bounded(page, monkeypatch):
     assert session.result(page.model, 0, "T2").translated is not results[0].translated
 
 
+def only_steps(told):
+    """Without the places in line, which a busy machine tells, too."""
+    return (step for step in told if isinstance(step, Step))
+
+
 def test_a_volume_is_translated_from_the_shown_slice_outwards(page):
     session = small_session()
-    steps = list(page.translate_all(session, "T2", 3, TAB))
+    steps = list(only_steps(page.translate_all(session, "T2", 3, TAB)))
     assert [step.view["index"] for step in steps if step.view] == [2]
     assert steps[1].view  # at once
     assert all(step.working for step in steps[:-1])
@@ -504,7 +509,7 @@ def test_a_volume_is_translated_from_the_shown_slice_outwards(page):
 
 def test_cancelling_keeps_what_is_done(page):
     session = small_session()
-    steps = page.translate_all(session, "T2", 1, TAB)
+    steps = only_steps(page.translate_all(session, "T2", 1, TAB))
     for _ in range(4):
         assert next(steps).working
     page.cancel(session)
@@ -519,7 +524,7 @@ def test_cancelling_keeps_what_is_done(page):
 
 def test_another_file_ends_the_work_without_a_word(page):
     session = outcome(page.open_example(2, TAB)).session
-    steps = page.translate_all(session, "T2", 1, TAB)
+    steps = only_steps(page.translate_all(session, "T2", 1, TAB))
     for _ in range(3):
         next(steps)
     outcome(page.open_example(0, TAB))
@@ -529,7 +534,8 @@ def test_another_file_ends_the_work_without_a_word(page):
 
 def test_while_a_volume_is_worked_on_the_page_offers_cancel(page):
     session = small_session()
-    steps = [after_step(session, step) for step in page.translate_all(session, "T2", 1, TAB)]
+    told = only_steps(page.translate_all(session, "T2", 1, TAB))
+    steps = [after_step(session, step) for step in told]
     for update in steps[:-1]:
         assert update["cancel"] == {"visible": True}
         assert not update["translate_all"]["visible"]

@@ -116,7 +116,7 @@ class SliceDataset:
                     f"{where}: no readable {contrast} image; put PNG, TIFF, DICOM or NIfTI files "
                     f"into its {contrast} folder.{reasons}"
                 )
-        stacks = {c: _join(found[c], store) for c in CONTRASTS}
+        stacks = {c: join(found[c], store) for c in CONTRASTS}
         names = sorted(set(labels["T1"]) | set(labels["T2"]))
         index = {name: k for k, name in enumerate(names)}
         return cls(
@@ -154,7 +154,7 @@ class SliceDataset:
             for c in CONTRASTS:
                 if not copies[c]:
                     continue
-                slices, masks = _join(copies[c], self.cache)
+                slices, masks = join(copies[c], self.cache)
                 label = np.full(len(slices), len(self.names) - 1)
                 self.sources[c] = np.concatenate([self.sources[c], label])
                 self.slices[c] = _extended(self.slices[c], slices)
@@ -267,7 +267,7 @@ def _frame_files(
             yield str(number), frame_slices(scaled, size, volume.pixel_spacing)
 
 
-def _join(found: list, cache: SliceCache | None) -> tuple:
+def join(found: list, cache: SliceCache | None) -> tuple:
     """Slices and masks as one stack each, of pairs of tensors, or of rows of the cache."""
     if cache is not None:
         return cache.mapped(np.concatenate(found))

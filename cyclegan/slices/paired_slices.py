@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from cyclegan.model.preprocess import Frame, head_mask, scale_intensity
 from cyclegan.reading.read import read_volume
 from cyclegan.reading.volume import ReadError
 from cyclegan.slices import stripping
-from cyclegan.slices.data import LAYOUTS, DataError, choose, find_files
+from cyclegan.slices.data import LAYOUTS, DataError, choose, find_files, join
 from cyclegan.slices.decoded_files import DecodedFiles
 from cyclegan.slices.framed_slices import SMALLEST_HEAD, head_masks
 from cyclegan.slices.mapped_slices import MappedSlices
@@ -98,19 +98,14 @@ class PairedSlices:
                     skipped.append(str(error))
                     continue
                 framed.append(one)
-                labels += [source] * (len(one["T1"][0]))
+                labels += [source] * len(one["T1"] if store else one["T1"][0])
         if not framed:
             where = ", ".join(str(f) for f in folders)
             raise DataError(f"{where}: no usable pair; first problem: {skipped[0]}")
         names = sorted(set(labels))
         slices, masks = {}, {}
         for c in CONTRASTS:
-            parts = [one[c] for one in framed]
-            if store is not None:
-                rows = np.concatenate([part[0] for part in parts])
-                slices[c], masks[c] = store.mapped(rows)
-            else:
-                slices[c], masks[c] = (torch.cat(stack) for stack in zip(*parts, strict=True))
+            slices[c], masks[c] = join([one[c] for one in framed], store)
         index = {name: k for k, name in enumerate(names)}
         sources = np.array([index[label] for label in labels])
         return cls(slices, masks, sources, names, skipped, store)
@@ -136,7 +131,7 @@ class PairedSlices:
             members = np.flatnonzero(self.sources == source)
             row = int(members[torch.randint(len(members), (1,), generator=rng).item()])
             wanted = torch.rand((), generator=rng).item() < stripped
-            drawn.append(self._stripped(row) if wanted and row in self.copies else self._pair(row))
+            drawn.append(self.copies[row] if wanted and row in self.copies else self._pair(row))
         return DrawnPairs(
             {c: torch.cat([pair.images[c] for pair in drawn]).float() for c in CONTRASTS},
             {c: torch.cat([pair.masks[c] for pair in drawn]) for c in CONTRASTS},
@@ -184,9 +179,6 @@ class PairedSlices:
             {c: self.masks[c][[row]] for c in CONTRASTS},
         )
 
-    def _stripped(self, row: int) -> DrawnPairs:
-        return self.copies[row]
-
 
 def _cut(images: dict[str, torch.Tensor], brain: torch.Tensor) -> DrawnPairs:
     """Cut a pair, (S, S) each, to one brain mask, which then fills the frame."""
@@ -224,8 +216,8 @@ def _partners(folder: Path) -> tuple[list[tuple[str, dict[str, Path]]], list[str
     return [(sources[n], {c: named[c][n] for c in CONTRASTS}) for n in common], alone
 
 
-def _read(paths: dict[str, Path], size: int, cache: SliceCache | None) -> dict[str, tuple]:
-    """Contrast -> slices and masks of one pair of files, or, with a cache, (its rows,).
+def _read(paths: dict[str, Path], size: int, cache: SliceCache | None) -> dict[str, Any]:
+    """Contrast -> slices and masks of one pair of files, or, with a cache, its rows.
 
     Raises:
         ReadError: unreadable, or the two do not fit together.
@@ -243,8 +235,7 @@ def _read(paths: dict[str, Path], size: int, cache: SliceCache | None) -> dict[s
         framed = _frame(paths, size)
         stacks = [torch.cat([framed[c][k] for c in CONTRASTS]) for k in (0, 1)]
         rows = cache.add(key, *stacks)
-    halves = np.split(rows, 2)  # T1, then T2
-    return {c: (half,) for c, half in zip(CONTRASTS, halves, strict=True)}
+    return dict(zip(CONTRASTS, np.split(rows, 2), strict=True))  # T1, then T2
 
 
 def _frame(paths: dict[str, Path], size: int) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:

@@ -7,7 +7,6 @@ from accelerate import Accelerator
 
 from cyclegan.model.guided import guided_grid
 from cyclegan.model.translator import Translator
-from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import Simulator, simulate_pair
 from cyclegan.slices.paired_slices import PairedSlices
 from cyclegan.training import paired_lessons
@@ -27,11 +26,6 @@ TINY = {
     "save_every": 1000,
     "log_every": 1,
 }
-
-
-@pytest.fixture(scope="module")
-def labels():
-    return np.stack([draw_slice(s, level=0.55, size=64) for s in range(2)])
 
 
 @pytest.fixture(scope="module")

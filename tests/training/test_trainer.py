@@ -12,7 +12,6 @@ from PIL import Image
 import train
 from cyclegan.model.checkpoint import CheckpointError, save_state
 from cyclegan.model.translator import Translator
-from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import Simulator, simulate_pair
 from cyclegan.slices.data import SliceDataset
 from cyclegan.training import training_state
@@ -31,11 +30,6 @@ TINY = {
     "save_every": 1000,
     "log_every": 1,
 }
-
-
-@pytest.fixture(scope="module")
-def labels():
-    return np.stack([draw_slice(s, level=0.55, size=64) for s in range(2)])
 
 
 @pytest.fixture(scope="module")

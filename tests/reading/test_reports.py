@@ -306,6 +306,7 @@ def test_mgh_opens_as_nifti_does(tmp_path, ending):
         ("a.nrrd", b"NRRD0004\n" + bytes(99), "save the volume as NIfTI"),
         ("a.img.gz", gzip.compress(bytes(999)), "half of an Analyze or NIfTI"),
     ],
+    ids=["nrrd", "img.gz"],
 )
 def test_sentences_about_other_formats_are_true(tmp_path, name, data, sentence):
     (tmp_path / name).write_bytes(data)

@@ -21,6 +21,7 @@ ROOMS = (
     "training",  # settings, losses, stages, state, many processes
     "trust",  # is the input what the model expects, how far to trust one slice
     "results",  # PNG, NIfTI, derived DICOM, and what each says of itself
+    "archives",  # many series, on one machine or on a cluster
     "web",  # the page's logic without Gradio
     "commands",  # cyclegan/*.py: what people type
 )

@@ -15,10 +15,13 @@ from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
-from cyclegan import translate as command
+from cyclegan import open_files
+from cyclegan.archives import translation
+from cyclegan.archives.jobs import Job, Refused, find_jobs
+from cyclegan.archives.translation import Network
 from cyclegan.model.translator import Translator
 from cyclegan.simulation.phantom import draw_volume
-from cyclegan.translate import main, plan
+from cyclegan.translate import main
 
 AFFINE = np.diag([2.0, 2.0, 5.0, 1.0])
 
@@ -77,6 +80,11 @@ def results(tmp_path: Path) -> set[str]:
     return {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
 
 
+def planned(*inputs: Path, out: Path) -> tuple[list[Job], list[Refused]]:
+    found = list(find_jobs(inputs, out))
+    return [f for f in found if isinstance(f, Job)], [f for f in found if isinstance(f, Refused)]
+
+
 def test_finishes_past_a_bad_file_and_lists_it(run, tmp_path, head, capsys):
     save_nifti(tmp_path / "in/v.nii.gz", head)
     (tmp_path / "in/broken.nii.gz").write_bytes(b"nothing")
@@ -133,22 +141,22 @@ def test_an_interrupted_run_leaves_no_half_result_and_goes_on(run, tmp_path, hea
     save_series(tmp_path / "in/a", head)
     save_series(tmp_path / "in/b", head)
     with monkeypatch.context() as patch:
-        real = command._write
+        real = translation._write
 
         def interrupted(path: Path, data: bytes) -> None:
             if path.name.startswith("b"):
-                path.with_name(f".{path.name}.partial").write_bytes(data[:100])
+                path.with_name(f".{path.name}.part").write_bytes(data[:100])
                 raise KeyboardInterrupt
             real(path, data)
 
-        patch.setattr(command, "_write", interrupted)
+        patch.setattr(translation, "_write", interrupted)
         assert run(tmp_path / "in") == 130
     before = (tmp_path / "out/a_synthetic-T2.nii.gz").stat().st_mtime_ns
     assert not (tmp_path / "out/b_synthetic-T2.nii.gz").exists()
     assert run(tmp_path / "in") == 0
     assert (tmp_path / "out/a_synthetic-T2.nii.gz").stat().st_mtime_ns == before
     assert nib.load(tmp_path / "out/b_synthetic-T2.nii.gz").shape == (64, 64, 3)
-    assert not [name for name in results(tmp_path) if "partial" in name]
+    assert not [name for name in results(tmp_path) if ".part" in name]
 
 
 @pytest.mark.parametrize("keep", [False, True])
@@ -193,25 +201,51 @@ def test_files_named_by_uids_do_not_share_a_result(run, tmp_path, head):
 def test_names_that_endings_alone_tell_apart_stay_apart(tmp_path, head):
     save_nifti(tmp_path / "in/a.nii", head)
     Image.fromarray(head[1].astype(np.uint16)).save(tmp_path / "in/a.png")
-    jobs, failures = plan([str(tmp_path / "in")], tmp_path / "out")
+    jobs, refused = planned(tmp_path / "in", out=tmp_path / "out")
     assert {str(job.base) for job in jobs} == {"a.nii", "a.png"}
-    assert failures == []
+    assert refused == []
 
 
 def test_equal_names_from_two_places_are_refused_not_overwritten(tmp_path, head):
     paths = [save_nifti(tmp_path / f"{place}/a.nii", head) for place in ("x", "y")]
-    jobs, failures = plan(list(map(str, paths)), tmp_path / "out")
+    jobs, refused = planned(*paths, out=tmp_path / "out")
     assert jobs == []
-    assert len(failures) == 2
-    jobs, failures = plan([str(path.parent) for path in paths], tmp_path / "out")
+    assert len(refused) == 2
+    jobs, _ = planned(*(path.parent for path in paths), out=tmp_path / "out")
     assert {job.base for job in jobs} == {Path("x/a"), Path("y/a")}
+
+
+def test_folders_of_one_name_are_told_apart_by_those_above(tmp_path, head):
+    folders = [tmp_path / site / "images" for site in ("bern", "basel")]
+    for folder in folders:
+        save_nifti(folder / "a.nii", head)
+    jobs, _ = planned(*folders, out=tmp_path / "out")
+    assert {job.base for job in jobs} == {Path("bern/images/a"), Path("basel/images/a")}
+
+
+def test_a_file_named_as_the_folder_of_a_series_keeps_its_ending(tmp_path, head):
+    save_nifti(tmp_path / "in/a.nii", head)
+    save_nifti(tmp_path / "in/b.nii", head)
+    save_series(tmp_path / "in/a", head)
+    save_nifti(tmp_path / "in/b/c.nii", head)
+    jobs, _ = planned(tmp_path / "in", out=tmp_path / "out")
+    assert {str(job.base) for job in jobs} == {"a.nii", "a", "b", "b/c"}
+
+
+def test_folders_are_searched_while_the_first_jobs_are_at_work(tmp_path, head):
+    for name in "abc":
+        save_nifti(tmp_path / f"in/{name}/v.nii", head)
+    jobs = find_jobs([tmp_path / "in"], tmp_path / "out")
+    assert next(jobs).base == Path("a/v")
+    save_nifti(tmp_path / "in/c/found_late.nii", head)
+    assert [str(job.base) for job in jobs] == ["b/v", "c/found_late", "c/v"]
 
 
 def test_a_pair_of_header_and_image_is_one_job(tmp_path, head):
     folder = tmp_path / "in"
     folder.mkdir()
     nib.save(nib.Nifti1Pair(head.transpose(2, 1, 0), AFFINE), folder / "a.hdr")
-    jobs, _ = plan([str(folder)], tmp_path / "out")
+    jobs, _ = planned(folder, out=tmp_path / "out")
     assert [job.base for job in jobs] == [Path("a")]
     assert {path.name for path in jobs[0].files} == {"a.hdr", "a.img"}
 
@@ -219,8 +253,8 @@ def test_a_pair_of_header_and_image_is_one_job(tmp_path, head):
 def test_a_volume_in_parts_is_the_volume_at_once(export_tiny, tmp_path, head):
     translator = Translator.from_pretrained(export_tiny(64))
     path = save_nifti(tmp_path / "v.nii", np.tile(head, (3, 1, 1)))
-    volume = command.open_files([path]).read(0)
-    parts = command.translate_volume(translator, volume, "T2")
+    volume = open_files([path]).read(0)
+    parts = Network(translator, 2).translate(volume, "T2")
     np.testing.assert_allclose(parts, translator.translate(volume.pixels, "T2"), atol=1e-5)
 
 

@@ -1,0 +1,1 @@
+"""Many series, on one machine or on a cluster: found, translated, and accounted for."""

@@ -1,0 +1,207 @@
+"""Files and folders become jobs, one after the other, while the first are being translated.
+
+What is held is the listing of one folder and the names of folders still to be searched: an archive
+of a million files needs no more memory than its largest folder.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from cyclegan.reading.volume import ReadError, file_head, file_kind
+
+# Endings that say what a file is; names such as 1.2.840.113619.2 have none of them and stay whole.
+_VOLUMES = (".nii.gz", ".nii", ".mgz", ".mgh", ".hdr", ".img", ".zip")
+_PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+_ENDINGS = (*_VOLUMES, *_PICTURES, ".dcm", ".dicom", ".ima")
+# What lies beside images in folders and holds none.
+_SIDECARS = {
+    *(".json", ".txt", ".md", ".csv", ".tsv", ".xml", ".html", ".pdf", ".log"),
+    *(".bval", ".bvec", ".mat", ".py", ".sh"),
+}
+_LOOKS = 16  # files looked into at once: on a network drive each waits for its answer
+
+
+@dataclass(frozen=True)
+class Job:
+    """Files that are read together, and where their result goes.
+
+    Attributes:
+        files: one file, the DICOM files of one folder, or a .hdr with its .img.
+        base: of the results' names, relative to the output folder.
+    """
+
+    files: tuple[Path, ...]
+    base: Path
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Files that cannot become a job; `reason` is a sentence without names."""
+
+    path: Path
+    reason: str
+
+
+def find_jobs(inputs: Iterable[str | Path], out: Path) -> Iterator[Job | Refused]:
+    """What to translate, in order, and what cannot be.
+
+    Folders are searched with everything below them, and their shape is kept below `out`; with
+    several folders the last names of each come first, as many as tell them apart. Hidden files,
+    files that hold no image by their name, and everything in `out` are passed over.
+    """
+    with ThreadPoolExecutor(_LOOKS) as pool:
+        yield from _found(inputs, out, lambda paths: list(pool.map(_is_dicom, paths)))
+
+
+def count_jobs(inputs: Iterable[str | Path], out: Path) -> int:
+    """About how many jobs `find_jobs` will find, from names alone: no file is opened."""
+    return sum(isinstance(job, Job) for job in _found(inputs, out, _named_as_dicom))
+
+
+def _found(
+    inputs: Iterable[str | Path], out: Path, are_dicom: Callable[[list[Path]], list[bool]]
+) -> Iterator[Job | Refused]:
+    paths = list(dict.fromkeys(map(Path, inputs)))
+    folders = [path for path in paths if path.is_dir()]
+    single = [path for path in paths if path.is_file()]
+    for path in paths:
+        if not (path.is_dir() or path.is_file()):
+            yield Refused(path, "there is no such file or folder")
+    found = _told_apart(list(_grouped(single, Path(), are_dicom)), Counter())
+    taken = Counter(job.base for job in found if isinstance(job, Job))
+    yield from found
+    for folder, prefix in zip(folders, _prefixes(folders), strict=True):
+        empty = True
+        for job in _below(folder, prefix, out.resolve(), are_dicom, taken):
+            empty = False
+            yield job
+        if empty:
+            yield Refused(folder, "there is no image in this folder")
+
+
+def _prefixes(folders: list[Path]) -> list[Path]:
+    """What tells folders apart: of one nothing, of several their last names."""
+    names = [folder.resolve().parts[1:] for folder in folders]
+    if len(folders) < 2:
+        return [Path() for _ in folders]
+    deep = next(n for n in range(1, 1000) if len({p[-n:] for p in names}) == len(set(names)))
+    return [Path(*parts[-deep:]) for parts in names]
+
+
+def _below(
+    top: Path,
+    prefix: Path,
+    out: Path,
+    are_dicom: Callable[[list[Path]], list[bool]],
+    taken: Counter[Path],
+) -> Iterator[Job | Refused]:
+    """The jobs of a folder and of those below it, depth first; links to folders are not followed.
+
+    `taken`: bases of other inputs, which no job may have.
+    """
+    left = [top]
+    while left:
+        folder = left.pop()
+        try:
+            files, inside = _listing(folder)
+        except OSError as error:
+            yield Refused(folder, f"this folder cannot be searched ({error.strerror})")
+            continue
+        place = prefix / folder.relative_to(top)
+        # The whole name of the top folder serves only for a series right in it.
+        jobs = list(_grouped(files, place, are_dicom, top.resolve().name))
+        below = {place / path.name: path for path in inside}
+        series = [
+            base
+            for base in {job.base for job in jobs} & set(below)
+            if sum(are_dicom(_listing(below[base])[0])) > 1
+        ]
+        yield from _told_apart(jobs, taken + Counter(series))
+        left += [path for path in reversed(inside) if path.resolve() != out]
+
+
+def _listing(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Files that may hold images, and folders, both sorted."""
+    files, folders = [], []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(folder / entry.name)
+            elif _may_be_image(entry.name) and entry.is_file():
+                files.append(folder / entry.name)
+    return sorted(files), sorted(folders)
+
+
+def _may_be_image(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() not in _SIDECARS and name != "DICOMDIR"
+
+
+def _grouped(
+    files: list[Path],
+    place: Path,
+    are_dicom: Callable[[list[Path]], list[bool]],
+    top: str = "",
+) -> Iterator[Job]:
+    """Group files that belong together, of folders whose results go below `place`."""
+    groups: dict[tuple[Path, str], list[Path]] = {}
+    for path, dicom in zip(files, are_dicom(files), strict=True):
+        key = path.name
+        if path.suffix.lower() in (".hdr", ".img"):
+            key = f"{path.stem}.hdr"
+        elif dicom:
+            key = ""
+        groups.setdefault((path.parent, key), []).append(path)
+    for (parent, key), group in groups.items():
+        if len(group) > 1 and not key:  # a series goes by the name of its folder
+            base = place if place.name else Path(top or parent.resolve().name)
+        else:
+            base = place / _stem(group[0].name)
+        yield Job(tuple(group), base)
+
+
+def _told_apart(jobs: list[Job], taken: Counter[Path]) -> list[Job | Refused]:
+    """Jobs of one folder with bases that differ; no result is to overwrite another one."""
+    count = taken + Counter(job.base for job in jobs)
+    # Where endings alone tell names apart, as in a.png and a.nii, they stay.
+    jobs = [
+        Job(job.files, job.base.with_name(job.files[0].name))
+        if count[job.base] > 1 and len(job.files) == 1
+        else job
+        for job in jobs
+    ]
+    count = taken + Counter(job.base for job in jobs)
+    return [
+        job
+        if count[job.base] == 1
+        else Refused(
+            job.files[0],
+            "its result would have the name of another one's; translate one of them into another "
+            "folder",
+        )
+        for job in jobs
+    ]
+
+
+def _is_dicom(path: Path) -> bool:
+    try:
+        return file_kind(file_head(path), path.name) == "DICOM"
+    except ReadError:  # said when its turn comes
+        return False
+
+
+def _named_as_dicom(paths: list[Path]) -> list[bool]:
+    return [not path.name.lower().endswith((*_VOLUMES, *_PICTURES)) for path in paths]
+
+
+def _stem(name: str) -> str:
+    """The name without an ending that says what the file is."""
+    ending = next((e for e in _ENDINGS if name.lower().endswith(e)), "")
+    return name[: len(name) - len(ending)] or name

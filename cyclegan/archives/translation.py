@@ -1,0 +1,223 @@
+"""One job from its files to its results, which are whole or not there.
+
+Who works at a result holds its claim, a lock on a hidden file beside it. The system frees the
+claim of whoever dies, also by kill -9; network drives that know locks (NFS) do so for all machines.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+from tqdm import tqdm
+
+from cyclegan.archives.jobs import Job
+from cyclegan.model.checkpoint import replace_file
+from cyclegan.model.translator import Translator
+from cyclegan.reading.series import open_files
+from cyclegan.reading.volume import ReadError, Volume
+from cyclegan.results.derived import derived_dicom
+from cyclegan.results.export import labelled_png, nifti
+from cyclegan.results.provenance import CAVEAT, provenance, synthetic_label
+
+_ASKS_EVERY_S = 0.2  # for a claim that another process holds
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked for: the contrast `to`, the results' folder, and how to file them."""
+
+    to: str
+    out: Path
+    force: bool = False
+    keep_identity: bool = False
+
+    def target(self, base: Path) -> Path:
+        """The NIfTI of a result; it is written last, so where it is, all of the result is."""
+        return self.out / base.with_name(f"{base.name}_synthetic-{self.to}.nii.gz")
+
+
+@dataclass
+class Outcome:
+    """What became of a job: results, and sentences about what failed and what to know."""
+
+    written: list[Path] = field(default_factory=list)
+    kept: list[Path] = field(default_factory=list)
+    slices: int = 0
+    failures: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+class Stopped(Exception):
+    """The command ends; what is half done is left."""
+
+
+class Network:
+    """Translates volumes of several threads, `translator.batch` slices on each core at a time.
+
+    Slices are shared out to cores and not cores to a slice: then no core waits for another, and the
+    work between the layers, which has one thread, runs on all of them.
+
+    Args:
+        threads: of the network. On a CPU torch itself should have one (`torch.set_num_threads`).
+    """
+
+    def __init__(self, translator: Translator, threads: int):
+        self.translator = translator
+        self._pool = ThreadPoolExecutor(threads, "network")
+        self._stop = threading.Event()
+
+    def translate(self, volume: Volume, to: str) -> np.ndarray:
+        """Translate all slices: (Z, H, W) float32 in [0, 1].
+
+        Raises:
+            Stopped: `stop` was called.
+        """
+        translator = self.translator
+        prepared = translator.prepare(volume.pixels, volume.pixel_spacing)
+        translated = np.empty(volume.pixels.shape, np.float32)
+
+        def run(start: int) -> int:
+            if self._stop.is_set():
+                raise Stopped
+            part = slice(start, start + translator.batch)
+            translated[part] = translator.translate(volume.pixels[part], to, prepared=prepared)
+            return len(translated[part])
+
+        with tqdm(
+            total=len(translated), desc=volume.name, unit="slice", leave=False, disable=None
+        ) as bar:
+            for count in self._pool.map(run, range(0, len(translated), translator.batch)):
+                bar.update(count)
+        return translated
+
+    def stop(self) -> None:
+        """End what runs at its next slices."""
+        self._stop.set()
+        self._pool.shutdown(cancel_futures=True)
+
+
+def translate_job(job: Job, wanted: Wanted, network: Network) -> Outcome:
+    """Translate everything in the files of a job that has no result yet."""
+    outcome = Outcome()
+    target = wanted.target(job.base)
+    try:
+        with claimed(target):
+            if _kept(target, wanted, outcome):
+                return outcome
+            selection = open_files(job.files)
+            outcome.notes += [f"note: {note}" for note in selection.notes]
+            for index in range(len(selection.choices)):
+                base = job.base
+                if len(selection.choices) > 1:
+                    base = base.with_name(f"{base.name}_{index + 1}")
+                target = wanted.target(base)
+                if _kept(target, wanted, outcome):
+                    continue
+                try:
+                    volume = selection.read(index)
+                    translated = network.translate(volume, wanted.to)
+                    outcome.notes += write_results(
+                        target, translated, volume, network.translator, wanted
+                    )
+                    outcome.written.append(target)
+                    outcome.slices += len(translated)
+                except (ReadError, OSError, MemoryError) as error:
+                    outcome.failures.append(_sentence(job, error))
+    except (ReadError, OSError, MemoryError) as error:
+        outcome.failures.append(_sentence(job, error))
+    return outcome
+
+
+def _kept(target: Path, wanted: Wanted, outcome: Outcome) -> bool:
+    if wanted.force or not target.exists():
+        return False
+    outcome.kept.append(target)
+    return True
+
+
+@contextmanager
+def claimed(target: Path) -> Iterator[None]:
+    """Hold the claim on a result; waits for a process that holds it.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    path = target.with_name(f".{target.name}.claim")
+    lock = FileLock(path)
+    lock.acquire(poll_interval=_ASKS_EVERY_S)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)  # whoever waits on it notices, and makes a new one
+        lock.release()
+
+
+def write_results(
+    target: Path, translated: np.ndarray, volume: Volume, translator: Translator, wanted: Wanted
+) -> list[str]:
+    """Write `target`, a .nii.gz, and beside it a PNG of a lone slice and derived DICOM.
+
+    Each appears under its name only when it is complete, the NIfTI last: where it is, all is.
+
+    Returns:
+        Sentences on what of the source's header is not in the results.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
+    target.unlink(missing_ok=True)
+    to, name, notes = wanted.to, target.name.removesuffix(".nii.gz"), []
+    origin = provenance(volume, translator.version, translator.checksum, to)
+    label = synthetic_label(to)
+    if volume.dicom is not None:
+        files, removed = derived_dicom(
+            translated, volume, to=to, provenance=origin, keep_identity=wanted.keep_identity
+        )
+        if len(files) == 1:
+            _write(target.with_name(f"{name}.dcm"), files[0])
+        else:
+            _write_folder(target.with_name(f"{name}_dicom"), files)
+        notes.append(f"{volume.name}: not in the DICOM results: {'; '.join(removed)}")
+    if len(translated) == 1:
+        picture = labelled_png(
+            translated[0],
+            label=label,
+            spacing=volume.spacing,
+            provenance={**origin.lines(), "Caveat": CAVEAT},
+        )
+        _write(target.with_name(f"{name}.png"), picture)
+    _write(target, nifti(translated, volume, description=f"{label}. {CAVEAT} {origin}"))
+    return notes
+
+
+def _write(path: Path, data: bytes) -> None:
+    replace_file(path, lambda partial: Path(partial).write_bytes(data))
+
+
+def _write_folder(folder: Path, files: list[bytes]) -> None:
+    partial = folder.with_name(f".{folder.name}.partial")
+    for stale in (partial, folder):  # of a run that was stopped, or the result to replace
+        shutil.rmtree(stale, ignore_errors=True)
+    partial.mkdir()
+    for number, data in enumerate(files, 1):
+        with (partial / f"{number:04}.dcm").open("wb") as file:
+            file.write(data)
+            os.fsync(file.fileno())  # before the NIfTI, which says that all is there
+    partial.replace(folder)
+
+
+def _sentence(job: Job, error: Exception) -> str:
+    if isinstance(error, ReadError):
+        return str(error)
+    reason = getattr(error, "strerror", None) or "there is not enough memory"
+    return f"{job.files[0].name}: its result could not be made ({reason})"

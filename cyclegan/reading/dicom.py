@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import BinaryIO
 
@@ -12,9 +12,9 @@ import pydicom
 
 from cyclegan.reading import dicom_decode, dicom_frames, dicom_values
 from cyclegan.reading.deadline import check_time
-from cyclegan.reading.dicom_frames import Stack
+from cyclegan.reading.dicom_frames import Frame, Stack
 from cyclegan.reading.dicom_parse import parse, quiet
-from cyclegan.reading.geometry import turn_for_reading
+from cyclegan.reading.geometry import Turn, plane_of, spacing_of
 from cyclegan.reading.header_contrast import contrast_from_header
 from cyclegan.reading.volume import (
     ORIENTATION_UNKNOWN,
@@ -74,19 +74,64 @@ def read_stack(stack: Stack, load: Callable[[int], pydicom.Dataset], name: str) 
 
 
 def _read_stack(stack: Stack, load: Callable[[int], pydicom.Dataset], name: str) -> Volume:
-    frames, notes = stack.frames, stack.notes
-    rows, columns = frames[0].traits["matrix"]
-    shape = len(frames), rows, columns
-    check_claimed_size(name, rows, columns, len(frames))
-    turn = turn_for_reading(stack.affine, shape) if stack.affine is not None else None
-    pixels = np.empty(turn.shape if turn else shape, dtype=np.float32)
-    stored = turn.stored_view(pixels) if turn else pixels
+    depth, rows, columns = stack.shape
+    check_claimed_size(name, rows, columns, depth)
+    turn = stack.turn
+    pixels = np.empty(turn.shape if turn else stack.shape, dtype=np.float32)
+    told = _decode(stack.frames, load, turn.stored_view(pixels) if turn else pixels, name)
+    window = told.window
+    if stack.frames[0].traits["grey"] == "MONOCHROME1":  # darkest value is the highest one
+        np.subtract(np.float32(told.low + told.high), pixels, out=pixels)
+        window = (told.low + told.high - window[0], window[1]) if window else None
+    if told.low < told.high:  # padding is outside the scanned field: as dark as air
+        for plane in pixels:  # PS3.3 C.7.5.1.1.2
+            plane[np.isnan(plane)] = told.low
+    spacing, aspect, notes = _sizes(stack, turn)
+    instances = tuple(frame.instance for frame in stack.frames)
+    return Volume(
+        pixels=pixels,
+        spacing=spacing,
+        affine=turn.affine if turn and stack.even else None,
+        directions=turn.directions if turn else None,
+        window=window,
+        contrast_hint=told.hint,
+        name=name,
+        notes=(*stack.notes, *told.notes, *notes),
+        stored_affine=stack.affine if stack.even else None,
+        dicom=DicomSource(
+            told.common, instances[::-1] if turn and turn.reverses_slices else instances
+        ),
+        aspect=aspect,
+    )
 
+
+@dataclass
+class _Told:
+    """What the objects of a stack tell beside their pixels; see `Volume`."""
+
+    common: pydicom.Dataset | None = None
+    window: tuple[float, float] | None = None
+    hint: str | None = None
+    notes: tuple[str, ...] = ()
+    low: float = np.inf  # of all values but padding
+    high: float = -np.inf
+
+
+def _decode(
+    frames: list[Frame],
+    load: Callable[[int], pydicom.Dataset],
+    stored: np.ndarray,
+    name: str,
+) -> _Told:
+    """Write the physical values of each frame into `stored`, (Z, H, W), NaN for padding.
+
+    Raises:
+        DamagedObjects, ReadError: as `read_stack`.
+    """
     places: dict[int, dict[int, int]] = {}  # by source: the slice that each of its frames becomes
     for place, frame in enumerate(frames):
         places.setdefault(frame.source, {})[frame.index] = place
-    middle, low, high = frames[len(frames) // 2], np.inf, -np.inf
-    common = window = hint = None
+    middle, told = frames[len(frames) // 2], _Told()
     mended: list[str] = []
     damaged: dict[int, str] = {}
     for source, wanted in places.items():
@@ -98,56 +143,47 @@ def _read_stack(stack: Stack, load: Callable[[int], pydicom.Dataset], name: str)
                     check_time()
                     stored[wanted[index]] = values
                     if not np.isnan(values).all():
-                        low, high = min(low, np.nanmin(values)), max(high, np.nanmax(values))
+                        told.low = min(told.low, float(np.nanmin(values)))
+                        told.high = max(told.high, float(np.nanmax(values)))
         except ReadError as error:
             if len(places) == 1:
                 raise
             damaged[source] = str(error)
             continue
         if source == frames[0].source:
-            common = _without_pixels(dataset)
+            told.common = _without_pixels(dataset)
             modality = str(dataset.get("Modality") or "")
             if modality in _OTHER_MODALITIES:
-                notes += (f"The file's modality is {modality}; the models learned MR images only.",)
+                told.notes += (
+                    f"The file's modality is {modality}; the models learned MR images only.",
+                )
         if source == middle.source:
-            window = dicom_values.window(dataset, middle.index)
-            hint = contrast_from_header(dataset, middle.index)
-            notes += dicom_values.notes(dataset, middle.index)
+            told.window = dicom_values.window(dataset, middle.index)
+            told.hint = contrast_from_header(dataset, middle.index)
+            told.notes += dicom_values.notes(dataset, middle.index)
     if damaged:
         raise DamagedObjects(damaged)
-    if frames[0].traits["grey"] == "MONOCHROME1":  # darkest value is the highest one
-        np.subtract(np.float32(low + high), pixels, out=pixels)
-        window = (float(low + high) - window[0], window[1]) if window else None
-    if low < high:  # padding is outside the scanned field: as dark as air (PS3.3 C.7.5.1.1.2)
-        for plane in pixels:
-            plane[np.isnan(plane)] = low
+    told.notes += tuple(dict.fromkeys(mended))[:MAX_MENDED]
+    return told
 
-    notes += tuple(dict.fromkeys(mended))[:MAX_MENDED]
-    instances = tuple(frame.instance for frame in frames)
-    spacing, aspect = stack.spacing, frames[0].aspect
+
+def _sizes(
+    stack: Stack, turn: Turn | None
+) -> tuple[tuple[float, float, float] | None, tuple[float, float] | None, tuple[str, ...]]:
+    """Spacing and aspect of the slices as they are shown, and notes on how they lie."""
+    spacing, aspect = stack.spacing, stack.frames[0].aspect
     if turn is None:
-        notes += (ORIENTATION_UNKNOWN,)
-    else:
-        notes += turn.notes
-        instances = instances[::-1] if turn.reverses_slices else instances
-        column, row = np.linalg.norm(turn.affine[:3, :2], axis=0)  # the two may have swapped
-        if spacing is not None:
-            spacing = (spacing[0], float(row), float(column))
-        elif aspect is not None:
-            aspect = float(row), float(column)
-    return Volume(
-        pixels=pixels,
-        spacing=spacing,
-        affine=turn.affine if turn and stack.even else None,
-        directions=turn.directions if turn else None,
-        window=window,
-        contrast_hint=hint,
-        name=name,
-        notes=notes,
-        stored_affine=stack.affine if stack.even else None,
-        dicom=DicomSource(common, instances),
-        aspect=None if spacing else aspect,
+        return spacing, None if spacing else aspect, (ORIENTATION_UNKNOWN,)
+    between, row, column = spacing_of(turn.affine)  # the axes may have been exchanged
+    if spacing is None:
+        return None, (row, column) if aspect else None, turn.notes
+    if not stack.is_cut:
+        return (spacing[0], row, column), None, turn.notes
+    note = (
+        f"A {plane_of(stack.affine)} scan, shown and translated in axial cuts "
+        f"({row:.1f} x {column:.1f} mm); exports lie on its own slices."
     )
+    return (between, row, column), None, (*turn.notes, note)
 
 
 def _outstanding(found: list[Stack], name: str) -> Stack:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pydicom
 
-from cyclegan.reading.geometry import is_usable
+from cyclegan.reading.geometry import Turn, is_usable, leafed_axis, turn_for_reading
 
 MAX_UNEVEN = 0.05  # of the slice distance; scanners round positions, a missing slice is off by 1
 _SAME_PLANE = 2e-3  # largest difference of direction cosines; scanners round them to 4 digits
@@ -38,6 +38,7 @@ class Frame:
         location: SliceLocation, for images that do not say where they lie.
         number: InstanceNumber.
         time: what differs between images of one position that were taken one after the other.
+        thickness: SliceThickness in mm, or None.
     """
 
     source: int
@@ -52,6 +53,7 @@ class Frame:
     location: float | None = None
     number: float | None = None
     time: tuple[str, ...] = ()
+    thickness: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +76,32 @@ class Stack:
     spacing: tuple[float, float, float] | None
     notes: tuple[str, ...]
     repeat: tuple[int, int] | None = None
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(Z, H, W) as acquired."""
+        rows, columns = self.frames[0].traits["matrix"]  # type: ignore[misc] # traits are of any type
+        return len(self.frames), rows, columns
+
+    @property
+    def turn(self) -> Turn | None:
+        """How the stack is turned for reading, and cut axially where it is a volume; None where
+        it is not known how it lies."""
+        if self.affine is None:
+            return None
+        return turn_for_reading(self.affine, self.shape, self._leafed)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the shown slices lie across the acquired ones."""
+        return self._leafed != 2
+
+    @property
+    def _leafed(self) -> int:
+        if self.affine is None or not self.even:
+            return 2
+        thickness = self.frames[0].thickness
+        return leafed_axis(self.affine, self.shape[::-1], acquired=2, thickness=thickness)
 
 
 def count(dataset: pydicom.Dataset) -> int:
@@ -153,6 +181,7 @@ def frames_of(dataset: pydicom.Dataset, source: int = 0) -> list[Frame]:
                 aspect=None if spacing else _aspect(dataset),
                 location=number_of(dataset.get("SliceLocation")),
                 number=number_of(dataset.get("InstanceNumber")),
+                thickness=_thickness(dataset, index),
                 time=tuple(str(dataset.get(keyword) or "") for keyword in _TIMES),
                 rank=tuple(number_of(value) or 0.0 for value in rank),
             )
@@ -307,9 +336,14 @@ def _spacing(dataset: pydicom.Dataset, index: int) -> tuple[float, float, float]
     if pixel is None:
         return None
     between = attribute(dataset, index, "PixelMeasuresSequence", "SpacingBetweenSlices")
-    thickness = attribute(dataset, index, "PixelMeasuresSequence", "SliceThickness")
-    spacing = (abs(float(between or 0)) or float(thickness or 0) or 1.0, *map(float, pixel))
+    thickness = _thickness(dataset, index)
+    spacing = (abs(float(between or 0)) or thickness or 1.0, *map(float, pixel))
     return spacing if all(np.isfinite(spacing)) and min(spacing) > 0 else None
+
+
+def _thickness(dataset: pydicom.Dataset, index: int) -> float | None:
+    thickness = number_of(attribute(dataset, index, "PixelMeasuresSequence", "SliceThickness"))
+    return thickness if thickness and 0 < thickness < float("inf") else None
 
 
 def _aspect(dataset: pydicom.Dataset) -> tuple[float, float] | None:

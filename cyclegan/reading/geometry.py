@@ -12,6 +12,12 @@ import numpy as np
 from nibabel.orientations import aff2axcodes, apply_orientation, inv_ornt_aff, io_orientation
 
 MAX_AXIAL_TILT = 30.0  # degrees; planes along the canthomeatal or AC-PC line stay below this
+# What makes a stack a volume that can be cut across its slices; see `leafed_axis`.
+THIN = 2.0  # mm; three-dimensional scans have thinner slices, two-dimensional ones thicker
+OBLONG = 2.0  # longer over shorter side of a voxel in the cut; at 3 x 6 mm a head is still one
+WIDE = 32  # voxels across the cut that always suffice
+FEWEST, NARROWEST = 8, 30.0  # voxels and mm that do, too; below the cut shows a strip of a head
+GAPLESS = 1.1  # distance of slices over their thickness; scanners round both
 
 _OPPOSITE = dict(zip("RLAPSI", "LRPAIS", strict=True))
 _PLANES = ("sagittal", "coronal", "axial")  # by the axis (x, y, z) the slice normal is closest to
@@ -52,8 +58,8 @@ class Turn:
 
     @property
     def reverses_slices(self) -> bool:
-        """Whether the last stored slice is the first one shown."""
-        return bool(self.orientation[2, 1] < 0)
+        """Whether the stored slices are the shown ones, the last one first."""
+        return tuple(self.orientation[2]) == (2, -1)
 
     def stored_view(self, turned: np.ndarray) -> np.ndarray:
         """A view of a turned (Z, H, W) stack in the axes and order of the stored one.
@@ -66,7 +72,47 @@ class Turn:
         return apply_orientation(turned.transpose(2, 1, 0), back).transpose(2, 1, 0)
 
 
-def turn_for_reading(affine: np.ndarray, shape: tuple[int, int, int]) -> Turn:
+def leafed_axis(
+    affine: np.ndarray,
+    sides: tuple[int, int, int],
+    *,
+    acquired: int | None = None,
+    thickness: float | None = None,
+) -> int:
+    """Which array axis to leaf through: foot to head where the stack is a volume.
+
+    The models know axial slices only, so a volume is cut axially whatever plane it was scanned
+    in. A stack is a volume when slices across its own show anatomy: its voxels there are at most
+    `THIN` mm long or at most `OBLONG` times as long as wide, there is no gap between the scanned
+    slices as far as that is told, and the cut is at least `WIDE` voxels wide, or `FEWEST` voxels
+    and `NARROWEST` mm.
+    Every other stack keeps the plane it was scanned in.
+
+    Args:
+        affine: (4, 4) taking array indices to RAS+ mm; must be `is_usable`.
+        sides: voxels along each array axis.
+        acquired: the axis across the slices as they were scanned; None where the file does not
+            tell: then the shortest one of a few slices, else the one with the longest voxels.
+        thickness: of a scanned slice in mm, if it is told.
+    """
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    axial = int(np.flatnonzero(io_orientation(affine)[:, 0] == 2)[0])
+    across = [axis for axis in range(3) if axis != axial]
+    fine, coarse = sorted(spacing[across])
+    thin = coarse <= max(THIN, OBLONG * fine) * (1 + 1e-3)
+    wide = all(
+        sides[axis] >= WIDE or (sides[axis] >= FEWEST and sides[axis] * spacing[axis] >= NARROWEST)
+        for axis in across
+    )
+    gapless = acquired is None or not thickness or spacing[acquired] <= GAPLESS * thickness
+    if axial == acquired or (thin and wide and gapless):
+        return axial
+    if acquired is not None:
+        return acquired
+    return int(np.argmin(sides) if min(sides) < FEWEST or not wide else np.argmax(spacing))
+
+
+def turn_for_reading(affine: np.ndarray, shape: tuple[int, int, int], leafed: int = 2) -> Turn:
     """Choose the flips and transpositions for reading; no value is interpolated.
 
     Axial slices come out anterior up with the patient's right on the left, ordered foot to head;
@@ -76,15 +122,16 @@ def turn_for_reading(affine: np.ndarray, shape: tuple[int, int, int]) -> Turn:
     Args:
         affine: (4, 4) taking stored (column, row, slice, 1) to RAS+ mm; must be `is_usable`.
         shape: (Z, H, W) of the stored stack.
+        leafed: which stored axis (column, row, slice) becomes the slices; see `leafed_axis`.
     """
     axes = io_orientation(affine)  # per array axis: nearest of x, y, z, and its sign
-    normal_axis = int(axes[2, 0])
+    normal_axis = int(axes[leafed, 0])
     vertical = 2 if normal_axis != 2 else 1
     orientation = np.empty((3, 2))
     for axis, (world, sign) in enumerate(axes):
         # Left and top are the positive ends (right, anterior, superior); slices run upwards.
         orientation[axis] = (
-            (2, sign) if axis == 2 else (1, -sign) if world == vertical else (0, -sign)
+            (2, sign) if axis == leafed else (1, -sign) if world == vertical else (0, -sign)
         )
     sides = shape[::-1]
     turned = affine @ inv_ornt_aff(orientation, sides)

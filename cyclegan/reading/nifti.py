@@ -16,13 +16,19 @@ from typing import BinaryIO
 
 import nibabel as nib
 import numpy as np
-from nibabel.orientations import io_orientation
 
 from cyclegan.reading.deadline import check_time
-from cyclegan.reading.geometry import is_usable, spacing_of, turn_for_reading
+from cyclegan.reading.geometry import (
+    OBLONG,
+    Turn,
+    is_usable,
+    leafed_axis,
+    plane_of,
+    spacing_of,
+    turn_for_reading,
+)
 from cyclegan.reading.volume import (
     MAX_FILE_BYTES,
-    MIN_SIDE,
     ORIENTATION_UNKNOWN,
     ReadError,
     Volume,
@@ -80,10 +86,10 @@ class Layout:
 def read(
     stream: BinaryIO, name: str, *, image: BinaryIO | None = None, index: int | None = None
 ) -> Volume:
-    """Read one volume of a NIfTI or Analyze file as axial slices of the closest canonical axes.
+    """Read one volume of a NIfTI or Analyze file as slices of the closest canonical axes.
 
-    Axial slices are cut from the stack whatever plane it was scanned in, unless that would leave
-    a side below `MIN_SIDE`; then slices are shown in the plane the file stores them in.
+    Volumes are cut axially whatever plane they were scanned in; what is a volume, and what keeps
+    its plane, `geometry.leafed_axis` says.
 
     Args:
         stream: the file, or the .hdr of a pair; plain or gzip.
@@ -108,12 +114,7 @@ def read(
     for k, values in enumerate(_planes(name, layout, range(index, index + 1))):
         stored[:, :, k] = values
     spacing = spacing_of(turn.affine)
-    notes = turn.notes if oriented else (ORIENTATION_UNKNOWN,)
-    if oriented and max(spacing[1:]) > 2 * min(spacing[1:]):
-        notes += (
-            "The stack was scanned in another plane; axial cuts through it are coarse "
-            f"({spacing[1]:.1f} x {spacing[2]:.1f} mm).",
-        )
+    notes = (*turn.notes, *_cut_notes(turn)) if oriented else (ORIENTATION_UNKNOWN,)
     return Volume(
         pixels=pixels,
         spacing=spacing if usable else None,
@@ -125,6 +126,17 @@ def read(
         notes=notes,
         stored_affine=affine,
     )
+
+
+def _cut_notes(turn: Turn) -> tuple[str, ...]:
+    """Say where axial cuts are coarse, or would be and are therefore not made."""
+    between, row, column = spacing_of(turn.affine)
+    scanned = "The stack was scanned in another plane; axial cuts through it"
+    if plane_of(turn.affine) != "axial":
+        thick = turn.shape[0] > 1 and between > OBLONG * min(row, column)
+        return (f"{scanned} would be coarse ({between:.1f} mm), so it keeps its own.",) * thick
+    coarse = max(row, column) > OBLONG * min(row, column)
+    return (f"{scanned} are coarse ({row:.1f} x {column:.1f} mm).",) * coarse
 
 
 def read_layout(stream: BinaryIO, name: str, image: BinaryIO | None = None) -> Layout:
@@ -164,10 +176,8 @@ def read_layout(stream: BinaryIO, name: str, image: BinaryIO | None = None) -> L
             "again."
         )
     layout = Layout(header, voxels, shape, count, start, (2, 1, 0))
-    affine = layout.affine
-    plane = _slice_axis(shape, io_orientation(affine if is_usable(affine) else np.eye(4)))
+    plane = leafed_axis(layout.affine if layout.oriented else np.eye(4), shape)
     column, row = (axis for axis in range(3) if axis != plane)
-    check_claimed_size(name, shape[row], shape[column], shape[plane])
     return Layout(header, voxels, shape, count, start, (plane, row, column))
 
 
@@ -320,11 +330,3 @@ def _planes(name: str, layout: Layout, volumes: range) -> Iterator[np.ndarray]:
         for _ in range(MAX_TAIL_BYTES // 2**20):  # gzip verifies its checksum at the very end
             if not unpacked.read(2**20):
                 break
-
-
-def _slice_axis(shape: tuple[int, int, int], orientation: np.ndarray) -> int:
-    """The voxel axis to leaf through: foot to head, or the shortest if that leaves a sliver."""
-    axial = int(np.flatnonzero(orientation[:, 0] == 2)[0])
-    if min(side for axis, side in enumerate(shape) if axis != axial) >= MIN_SIDE:
-        return axial
-    return int(np.argmin(shape))

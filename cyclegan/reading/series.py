@@ -267,7 +267,8 @@ def _stack_choice(stack: Stack, members: list[Member], headers: list[pydicom.Dat
 
     plane = plane_of(stack.affine) if stack.affine is not None else ""
     title = " ".join(filter(None, [_title(headers[first.source]), plane]))
-    size = _size_label(len(stack.frames), *first.traits["matrix"])
+    title += ", cut axially" * stack.is_cut
+    shape = stack.turn.shape if stack.is_cut and stack.turn else stack.shape
     details = {}
     if first.traits["echo"] is not None:
         details["echo"] = f"echo time {first.traits['echo']:g} ms"
@@ -278,7 +279,7 @@ def _stack_choice(stack: Stack, members: list[Member], headers: list[pydicom.Dat
         details["repeat"] = "image {} of {} per position".format(*stack.repeat)
     if first.traits["number"] is not None:
         details["series"] = f"series {first.traits['number']:g}"
-    return _Choice(f"{title}, {size}", len(stack.frames), load, "M" in kind, details)
+    return _Choice(f"{title}, {_size_label(*shape)}", shape[0], load, "M" in kind, details)
 
 
 def _without(

@@ -40,7 +40,8 @@ class DicomSource:
         common: attributes of the first source object, without pixels, per-frame groups,
             private and overlay groups. It still identifies the patient.
         instances: (SOP class UID, SOP instance UID, frame number from 1 or None for an object of
-            one frame) of each slice, in the order of axis 0 of `Volume.pixels`.
+            one frame) of each slice, in the order of axis 0 of `Volume.pixels`; of a stack that is
+            shown cut across its slices, in the order of the third axis of `stored_affine`.
     """
 
     common: pydicom.Dataset
@@ -232,7 +233,8 @@ def checked(volume: Volume) -> Volume:
     name, notes = volume.name, volume.notes
     with np.errstate(over="ignore"):  # beyond float32 becomes infinite and is dealt with here
         pixels = np.ascontiguousarray(volume.pixels, dtype=np.float32)
-    check_claimed_size(name, *pixels.shape[1:], pixels.shape[0])
+    short, *plane = sorted(pixels.shape)  # a narrow volume may be cut across its slices
+    check_claimed_size(name, *plane, short)
     # The sum is finite only if every value is; it saves a mask as large as a third of the volume.
     if not np.isfinite(pixels.sum(dtype=np.float64)):
         finite = np.isfinite(pixels)

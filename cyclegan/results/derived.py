@@ -13,6 +13,7 @@ import warnings
 
 import numpy as np
 import pydicom
+from nibabel.orientations import io_orientation
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import (
@@ -70,17 +71,22 @@ def derived_dicom(
         them, in words.
 
     Raises:
-        ValueError: shape and volume do not belong together, or the source was not DICOM.
+        ValueError: shape and volume do not belong together, the source was not DICOM, or one
+            slice is given of a volume that is shown cut across the source's slices.
     """
     if volume.dicom is None:
         raise ValueError("a derived DICOM object needs a source that was DICOM")
     placed, affine = in_source_grid(translated, volume, slice_index)
     stored = np.rint(np.clip(placed, 0, 1) * WHITE).astype("<u2").transpose(2, 1, 0)
-    numbered = list(enumerate(volume.dicom.instances))  # in the order shown
+    numbered = list(enumerate(volume.dicom.instances))
+    if len(placed.T) != (len(numbered) if np.ndim(translated) == 3 else 1):
+        raise ValueError("a slice across those of the source has no place among them")
     if np.ndim(translated) == 2:
         numbered = [numbered[slice_index or 0]]
-    if volume.affine is not None and volume.affine[:3, 2] @ volume.stored_affine[:3, 2] < 0:
-        numbered = [(len(volume.pixels) - 1 - i, instance) for i, instance in numbered[::-1]]
+    if volume.affine is not None:
+        turn = io_orientation(np.linalg.inv(volume.stored_affine) @ volume.affine)
+        if tuple(turn[2]) == (2, -1):  # shown from the last stored slice to the first
+            numbered = [(len(volume.pixels) - 1 - i, instance) for i, instance in numbered[::-1]]
 
     common = volume.dicom.common
     with warnings.catch_warnings():
@@ -91,7 +97,7 @@ def derived_dicom(
             _capture(dataset, volume)
         else:
             _place(dataset, common, affine)
-            if len(volume.pixels) > 1:
+            if len(volume.dicom.instances) > 1:
                 dataset.SpacingBetweenSlices = _decimal(np.linalg.norm(affine[:3, 2]))
         files = []
         for index, (number, instance) in enumerate(numbered):

@@ -32,7 +32,7 @@ from filelock import FileLock, Timeout
 from cyclegan.slices.framed_slices import recipe
 from cyclegan.slices.mapped_slices import MappedSlices, RowFile
 
-FORMAT = 1  # raised when the layout changes, or when `read_volume` gives other pixels for a file
+FORMAT = 2  # raised when the layout changes, or when `read_volume` gives other pixels for a file
 COMMIT_EVERY = 1.0  # seconds; a commit took 13 ms on a busy disk, decoding a slice 4
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 SCHEMA = """

@@ -14,6 +14,7 @@ import pytest
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff, ornt_transform
 from nibabel.testing import data_path
 
+from cyclegan.reading.geometry import plane_of
 from cyclegan.reading.read import read_volume
 from cyclegan.reading.volume import ORIENTATION_UNKNOWN, ReadError
 
@@ -128,9 +129,23 @@ def test_single_slices_keep_their_plane(tmp_path, voxels):
     assert any("sagittal" in note for note in sagittal.notes)
 
 
-def test_coarse_axial_cuts_are_told(tmp_path, voxels):
-    volume = read_volume(saved(tmp_path, voxels, np.diag([5.0, 1, 1, 1])))
-    assert any("scanned in another plane" in note for note in volume.notes)
+@pytest.mark.parametrize(
+    ("sides", "plane", "said"),
+    [
+        ((2, 1, 1), "axial", ()),
+        ((1.6, 0.5, 0.5), "axial", ("cuts through it are coarse (0.5 x 1.6 mm)",)),
+        ((5, 1, 1), "sagittal", ("learned axial slices only", "would be coarse (5.0 mm)")),
+        ((1, 5, 1), "coronal", ("learned axial slices only", "would be coarse (5.0 mm)")),
+        ((1, 1, 5), "axial", ()),
+    ],
+)
+def test_volumes_are_cut_axially_and_thick_stacks_keep_their_plane(
+    tmp_path, voxels, sides, plane, said
+):
+    volume = read_volume(saved(tmp_path, voxels, np.diag([*sides, 1.0])))
+    assert plane_of(volume.affine) == plane
+    assert len(volume.notes) == len(said)
+    assert all(words in note for words, note in zip(said, volume.notes, strict=True))
 
 
 @pytest.mark.parametrize("dtype", [np.complex64, [("R", "u1"), ("G", "u1"), ("B", "u1")]])

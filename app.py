@@ -41,6 +41,7 @@ from cyclegan.web.controls import (
     while_waiting,
 )
 from cyclegan.web.examples import EXAMPLES
+from cyclegan.web.first_script import FirstScript
 from cyclegan.web.folder import claim_folder
 from cyclegan.web.gate import Gate
 from cyclegan.web.headers import SecurityHeaders
@@ -48,6 +49,7 @@ from cyclegan.web.outbox import route
 from cyclegan.web.page import Opened, Page
 from cyclegan.web.slices import routes
 from cyclegan.web.status import status
+from cyclegan.web.streams import Streams
 from cyclegan.web.work import Step
 
 VIEWER = Path(__file__).parent / "cyclegan" / "viewer"
@@ -609,6 +611,8 @@ def launch_options(app: gr.Blocks) -> dict[str, Any]:
             "middleware": [
                 Middleware(SecurityHeaders),
                 Middleware(Gate, waiting=partial(gradio_private.waiting, app)),
+                Middleware(Streams),
+                Middleware(FirstScript, script=(VIEWER / "connection.js").read_text("utf-8")),
             ],
         },
     }

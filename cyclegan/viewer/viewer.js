@@ -100,8 +100,10 @@ function receive(value) {
 function accept(value) {
   const before = shown;
   shown = value;
-  if (!before || value.key !== before.key) resetView();
-  else if (value.run !== before.run) resetWindowsOfResult();
+  if (!before || value.key !== before.key) {
+    resetView();
+    window.connection.opened();
+  } else if (value.run !== before.run) resetWindowsOfResult();
   for (const panel of panels) {
     const given = value.panels[panel.name];
     panel.pixels = (given && given.data) || null;

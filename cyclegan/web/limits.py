@@ -49,6 +49,8 @@ SCAN_BYTES = 4096 * MIB  # of all scans; who looked least recently has to open t
 OUTBOX_BYTES = 512 * MIB  # files to be fetched, of everybody; the oldest goes first
 OUTBOX_S = 120.0  # the browser asks for it at once; this is for the one that never does
 SESSION_S = 3600.0  # after its last use a scan is forgotten
+RECONNECT_S = 600.0  # a tab whose connection was cut, and that did not say that it is being closed
+STREAM_BYTES = 16 * MIB  # of what was sent to a tab, in case that it did not arrive
 SESSIONS = 512  # tabs whose choices the server remembers
 
 TOO_LARGE = (

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from cyclegan.trust.truth import Truth
     from cyclegan.web.turns import SharedModel, Turn
 
-_keys = itertools.count(1)
+_keys = itertools.count(time.time_ns() // 10**6)  # also after a restart, for a tab from before
 
 
 def _nothing() -> None:

@@ -1,0 +1,200 @@
+// The connection to the server. Gradio reloads the page when a request fails, and all on it is lost. So
+// this stands in front of `fetch` before Gradio starts: what is listened to goes on where it was
+// (web/streams.py), what was not sent is sent again, and the page says "reconnecting" meanwhile.
+
+(() => {
+  const send = window.fetch.bind(window);
+  const RETRY_MS = 1000;
+  const RESTARTED = "The server was restarted; please drop the file in again.";
+  const FORGOTTEN = "The connection was away for too long; please drop the file in again.";
+  const OPENING = /^(load|open_example)(_\d+)?$/; // events that need no scan
+  const STREAM = /\/gradio_api\/(heartbeat\/|queue\/data)/;
+  const SENT = /\/gradio_api\/(queue\/join|run\/predict|cancel|upload)(\?|$)/;
+
+  const waiting = new Set(); // events that were joined, and have no answer yet
+  let tab = "";
+  let lost = ""; // why the server has no scan of this tab any more
+  let returning = null;
+
+  const address = (path) => window.gradio_config.root.replace(/[/]+$/, "") + path;
+  const name = () => [...crypto.getRandomValues(new Uint32Array(4))].map((n) => n.toString(36)).join("");
+  const pause = (time) => new Promise((done) => setTimeout(done, time));
+
+  function tell(words, role = "status") {
+    let line = document.querySelector("#connection");
+    if (!line) {
+      line = document.createElement("p");
+      line.id = "connection";
+      document.body.append(line);
+    }
+    line.setAttribute("role", role);
+    line.textContent = words;
+  }
+
+  // Resolves once the server answers again; all that wait share one round of questions.
+  function reconnected() {
+    returning ??= (async () => {
+      tell("The connection is lost; reconnecting. What is on the page stays.");
+      for (;;) {
+        try {
+          const signal = AbortSignal.timeout(5000);
+          const answer = await send(address("/gradio_api/app_id"), { cache: "no-store", signal });
+          if (answer.ok) {
+            const { app_id: server } = await answer.json();
+            if (server !== window.gradio_config.app_id) {
+              window.gradio_config.app_id = server;
+              forgotten(RESTARTED);
+            } else {
+              tell(lost, "alert");
+            }
+            break;
+          }
+        } catch {
+          // Not yet.
+        }
+        await pause(RETRY_MS);
+      }
+      returning = null;
+    })();
+    return returning;
+  }
+
+  // The scan is gone from the server. What is on screen can still be read.
+  function forgotten(why) {
+    if (!document.querySelector(".viewer[data-key]")) return tell("");
+    lost = why;
+    tell(why, "alert");
+  }
+
+  const encode = (said) => new TextEncoder().encode("data: " + JSON.stringify(said) + "\n\n");
+
+  // What Gradio is told of events that will have no answer any more.
+  function* failures() {
+    for (const event_id of waiting) {
+      const output = { error: lost || FORGOTTEN, visible: true, duration: 10, title: "Not done" };
+      yield encode({ msg: "process_completed", event_id, success: false, output });
+    }
+    waiting.clear();
+    yield encode({ msg: "close_stream" });
+  }
+
+  function noteDone(event) {
+    if (!event.includes('"process_completed"')) return;
+    for (const id of waiting) if (event.includes('"' + id + '"')) waiting.delete(id);
+  }
+
+  // A stream that seems never to break: whole events, each once.
+  function lasting(request) {
+    const { url, signal } = request;
+    const isBeat = url.includes("/heartbeat/");
+    let stream = name();
+    let arrived = 0;
+
+    async function listen(out) {
+      const headers = { Accept: "text/event-stream", "X-Stream": stream, "X-Arrived": String(arrived) };
+      const answer = await send(url, { headers, signal, cache: "no-store" });
+      if (answer.status === 410) {
+        forgotten(lost || FORGOTTEN);
+        [stream, arrived] = [name(), 0];
+        return "gone";
+      }
+      if (!answer.ok) throw new Error(answer.status);
+      const reader = answer.body.getReader();
+      const decoder = new TextDecoder();
+      for (let left = ""; ; ) {
+        const { done, value } = await reader.read();
+        if (done) return "ended";
+        left += decoder.decode(value, { stream: true });
+        const events = left.split("\n\n");
+        left = events.pop();
+        for (const event of events) {
+          arrived += 1;
+          if (event.includes('"session_not_found":true')) return "gone";
+          noteDone(event);
+          out.enqueue(new TextEncoder().encode(event + "\n\n"));
+        }
+      }
+    }
+
+    async function start(out) {
+      for (;;) {
+        try {
+          const how = await listen(out);
+          if (how === "gone" && isBeat) continue;
+          if (how === "gone") for (const failure of failures()) out.enqueue(failure);
+          if (!isBeat) return out.close();
+        } catch {
+          // The connection was cut, or the server has ended.
+        }
+        if (signal.aborted) return out.error(signal.reason);
+        await reconnected();
+        await pause(100);
+        if (lost === RESTARTED && !isBeat) {
+          for (const failure of failures()) out.enqueue(failure);
+          return out.close();
+        }
+      }
+    }
+
+    const body = new ReadableStream({ start: (out) => void start(out) });
+    return new Response(body, { headers: { "Content-Type": "text/event-stream" } });
+  }
+
+  // The name of the handler that a request asks for.
+  function handler(body) {
+    try {
+      const { fn_index: number } = JSON.parse(body);
+      return window.gradio_config.dependencies.find((each) => each.id === number).api_name;
+    } catch {
+      return "";
+    }
+  }
+
+  async function surely(url, options) {
+    const isJoin = url.includes("/queue/join");
+    if (lost && isJoin && !OPENING.test(handler(options.body))) {
+      tell(lost, "alert");
+      return new Response(JSON.stringify({ detail: lost }), { status: 409 });
+    }
+    const headers = new Headers(options.headers);
+    if (isJoin) headers.set("X-Attempt", name());
+    for (;;) {
+      try {
+        const answer = await send(url, { ...options, headers });
+        if (isJoin && answer.ok) waiting.add((await answer.clone().json()).event_id);
+        return answer;
+      } catch (fault) {
+        if (options.signal?.aborted) throw fault;
+      }
+      await reconnected();
+    }
+  }
+
+  window.fetch = (input, options = {}) => {
+    const url = String(input.url || input);
+    if (STREAM.test(url)) {
+      tab ||= (url.match(/\/heartbeat\/(\w+)/) || [])[1] || "";
+      return Promise.resolve(lasting(input instanceof Request ? input : new Request(input, options)));
+    }
+    return SENT.test(url) && !(input instanceof Request) ? surely(url, options) : send(input, options);
+  };
+
+  // The viewer calls this when another scan is on the page.
+  window.connection = {
+    opened() {
+      if (lost) tell("");
+      lost = "";
+    },
+  };
+
+  addEventListener("offline", () => void reconnected());
+  addEventListener("beforeunload", (event) => {
+    if (document.querySelector(".viewer[data-key]")) event.preventDefault();
+  });
+  addEventListener("pagehide", () => {
+    if (tab) navigator.sendBeacon(address("/leaving/" + tab));
+  });
+  addEventListener("pageshow", (event) => {
+    if (event.persisted) location.reload(); // what it showed was forgotten when it was left
+  });
+})();

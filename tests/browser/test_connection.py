@@ -1,0 +1,115 @@
+"""Nothing is lost: a connection that is cut, a server that is restarted, a page that is left."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+from cuttable import Cuttable
+from serve import serve, weights_folder
+
+
+@pytest.fixture
+def cuttable(url):
+    with Cuttable(url) as cuttable:
+        yield cuttable
+
+
+@pytest.fixture
+def through(chromium, cuttable):
+    """A page that reaches the server through `cuttable`, with a mark that a reload would remove."""
+    context = chromium.new_context(viewport={"width": 1400, "height": 900})
+    yield marked(context.new_page(), cuttable.url)
+    context.close()
+
+
+def marked(page, url):
+    page.set_default_timeout(90_000)  # two busy cores
+    page.goto(url)
+    page.wait_for_selector(".viewer[data-ready]")
+    page.evaluate("window.mark = true")
+    return page
+
+
+def connection_says(page, words):
+    page.wait_for_function(
+        "(words) => (document.querySelector('#connection')?.innerText ?? '').includes(words)",
+        arg=words,
+    )
+
+
+def connection_is_quiet(page):
+    page.wait_for_function("document.querySelector('#connection').innerText === ''")
+
+
+@pytest.fixture(scope="module")
+def volume_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("files") / "volume.nii"
+    rows, columns = np.mgrid[-1:1:64j, -1:1:64j]
+    slices = [np.hypot(rows, columns) < 0.5 + 0.05 * index for index in range(6)]
+    array = np.stack(slices, axis=-1) * np.random.default_rng(0).uniform(200, 900, (64, 64, 6))
+    nib.save(nib.Nifti1Image(array.astype(np.int16), np.diag([3.0, 3.0, 5.0, 1.0])), path)
+    return path
+
+
+def test_a_cut_connection_keeps_the_page_and_its_work_goes_on(through, cuttable, volume_file):
+    page = through
+    page.set_input_files("#upload input[type=file]", str(volume_file))
+    page.get_by_role("button", name="All 6 slices").click()
+    page.wait_for_selector("[data-panel=translated].filled")
+    cuttable.cut()
+    connection_says(page, "reconnecting")
+    page.wait_for_timeout(4000)
+    assert page.locator("[data-panel=translated].filled").count() == 1
+    cuttable.mend()
+    connection_is_quiet(page)
+    page.locator("#status [role=status]:has-text('all 6 slices')").wait_for()
+
+    cuttable.cut()
+    page.get_by_label("T2 → T1", exact=True).check()  # pressed while nothing answers
+    connection_says(page, "reconnecting")
+    page.get_by_role("button", name="Translate", exact=True).click()
+    page.wait_for_timeout(1000)
+    cuttable.mend()
+    page.get_by_role("heading", name="Synthetic T1").wait_for()
+    connection_is_quiet(page)
+    assert page.evaluate("window.mark")
+    assert volume_file.name in page.inner_text(".viewer-caption")
+
+
+def test_after_a_restart_the_page_stays_readable_and_says_what_to_do(
+    through, cuttable, tmp_path, volume_file
+):
+    page = through
+    page.set_input_files("#upload input[type=file]", str(volume_file))
+    page.get_by_role("button", name="Translate", exact=True).click()
+    page.wait_for_selector("[data-panel=translated].filled")
+    page.get_by_label("T2 → T1", exact=True).check()
+    cuttable.cut()
+    connection_says(page, "reconnecting")
+    # A new process knows nothing of the old one's tabs; neither does another page of this one.
+    with serve(weights_folder(tmp_path), tmp_path / "uploads") as restarted:
+        cuttable.target = restarted
+        cuttable.mend()
+        sentence = "The server was restarted; please drop the file in again."
+        connection_says(page, sentence)
+        page.get_by_role("button", name="Translate", exact=True).click()
+        page.get_by_text(sentence).nth(1).wait_for()  # what Gradio shows of it
+        assert "cannot be understood" not in page.inner_text("body")
+        assert page.locator("[data-panel=translated].filled").count() == 1
+        page.set_input_files("#upload input[type=file]", str(volume_file))
+        connection_is_quiet(page)
+        page.get_by_role("button", name="Translate", exact=True).click()
+        page.wait_for_selector("[data-panel=translated].filled")
+        assert page.evaluate("window.mark")
+
+
+def test_leaving_asks_first_when_there_is_work_on_the_page(through):
+    asked = []
+    through.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
+    through.reload()
+    through.wait_for_selector(".viewer[data-ready]")
+    assert asked == []
+    through.get_by_role("button", name="Simulated T1", exact=True).click()
+    through.wait_for_selector(".viewer[data-found=all]")
+    through.reload()
+    through.wait_for_selector(".viewer[data-ready]")
+    assert asked == ["beforeunload"]

@@ -1,6 +1,7 @@
-"""Results to take away: a labelled PNG, a NIfTI that overlays its source, a zip of everything.
+"""Results to take away: a labelled PNG, and a NIfTI that overlays its source.
 
-Writers return bytes; nothing is written to disk here. Derived DICOM is in `derived`.
+Writers return bytes; nothing is written to disk here. Derived DICOM is in `derived`, a zip of
+everything in `bundle`.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 import gzip
 import io
 import math
-import zipfile
 from collections.abc import Mapping, Sequence
 
 import nibabel as nib
@@ -17,9 +17,8 @@ from nibabel.nifti1 import Nifti1Extension
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from cyclegan.reading.volume import Volume
-from cyclegan.results.derived import derived_dicom
 from cyclegan.results.placement import in_source_grid
-from cyclegan.results.provenance import CAVEAT, Provenance, synthetic_label
+from cyclegan.results.provenance import SOURCE_TYPE
 
 MIN_PNG_SIDE = 512  # shorter pictures are enlarged, or the label would be wider than the slice
 _FONT_SIZE = 16
@@ -27,6 +26,14 @@ _MARGIN = 8
 _NIFTI_COMPRESSION = 1  # float noise packs to 0.91 of its size at this level and at level 6
 _MAX_PROPORTION = 10  # pixels longer than that are a broken header, not an MR slice
 _SCALE_BARS_MM = (100, 50, 20, 10, 5, 2, 1)
+# XMP part 3, 1.1.5, with the IPTC extension schema: what photo software and search engines read.
+_XMP = f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
+<x:xmpmeta xmlns:x="adobe:ns:meta/">
+<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
+ Iptc4xmpExt:DigitalSourceType="{SOURCE_TYPE}"/>
+</rdf:RDF></x:xmpmeta>
+<?xpacket end="w"?>"""
 
 
 def labelled_png(
@@ -69,6 +76,8 @@ def labelled_png(
 
     metadata = PngImagePlugin.PngInfo()
     metadata.add_itxt("Description", label)
+    metadata.add_itxt("DigitalSourceType", SOURCE_TYPE)
+    metadata.add_itxt("XML:com.adobe.xmp", _XMP)
     for key, value in (provenance or {}).items():
         metadata.add_itxt(key, str(value))
     buffer = io.BytesIO()
@@ -115,65 +124,6 @@ def nifti(
     header["descrip"] = encoded[:79].decode("utf-8", "ignore").encode("utf-8")
     header.extensions.append(Nifti1Extension("comment", encoded))
     return gzip.compress(image.to_bytes(), _NIFTI_COMPRESSION, mtime=0)
-
-
-def result_zip(
-    translated: np.ndarray,
-    volume: Volume,
-    *,
-    to: str,
-    provenance: Provenance,
-    window: tuple[float, float] | None = None,
-) -> bytes:
-    """Pack a translated volume: a PNG of each slice, NIfTI, README and, of DICOM, derived DICOM.
-
-    Nothing in it, names included, tells who the patient is; times are those of the zip epoch.
-
-    Args:
-        translated: (Z, H, W) in [0, 1], of the shape of `volume.pixels`.
-        volume: the source as `read_volume` returned it.
-        to: the contrast of `translated`, "T1" or "T2".
-        provenance: as `provenance()` gives it.
-        window: (center, width) of the PNGs in values of `translated`; default all of [0, 1].
-
-    Raises:
-        ValueError: shape and volume do not belong together.
-    """
-    label, name = synthetic_label(to), f"synthetic_{to}"
-    described = nifti(translated, volume, description=f"{label}. {CAVEAT} {provenance}")
-    readme = [label, CAVEAT, "", *(f"{k}: {v}" for k, v in provenance.lines().items()), ""]
-    readme.append(f"png/: slices in the order shown{_said(window)}; grey is not calibrated")
-    readme.append(f"{name}.nii.gz: float32, 0 to 1, in the grid of the source")
-    objects, removed = [], []
-    if volume.dicom is not None:
-        objects, removed = derived_dicom(translated, volume, to=to, provenance=provenance)
-        readme.append("dicom/: derived objects, one for each slice")
-        readme += ["", "Removed from the DICOM header:", *(f"- {words}" for words in removed)]
-    readme += ["", "Pixels are not altered to hide a face; a stack through the head may show one."]
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        # PNG and NIfTI are deflated already.
-        def add(inside: str, data: bytes | str, how: int = zipfile.ZIP_STORED) -> None:
-            archive.writestr(zipfile.ZipInfo(f"{name}/{inside}"), data, how)
-
-        add("README.txt", "\n".join(readme) + "\n")
-        add(f"{name}.nii.gz", described)
-        for number, image in enumerate(translated, 1):
-            picture = labelled_png(
-                image,
-                label=label,
-                window=window,
-                spacing=volume.spacing,
-                provenance={**provenance.lines(), "Caveat": CAVEAT},
-            )
-            add(f"png/{name}_{number:04}.png", picture)
-        for number, data in enumerate(objects, 1):
-            add(f"dicom/{name}_{number:04}.dcm", data, zipfile.ZIP_DEFLATED)
-    return buffer.getvalue()
-
-
-def _said(window: tuple[float, float] | None) -> str:
-    return f" at window center {window[0]:.3f}, width {window[1]:.3f}" if window else ""
 
 
 def _enlarged(

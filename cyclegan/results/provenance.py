@@ -14,6 +14,8 @@ if TYPE_CHECKING:  # torch is slow to import, and the type suffices here
     from cyclegan.reading.volume import Volume
 
 SOFTWARE = "cyclegan-t1t2"
+# IPTC's word for machines: made by a model that was trained on others' images (NewsCodes).
+SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 CAVEAT = "Research demo, not for diagnosis: synthetic images can miss or invent findings."
 
 
@@ -40,6 +42,11 @@ class Provenance:
     direction: str
     source_sha256: str
     software_version: str
+
+    @property
+    def mark(self) -> str:
+        """Six digits that tell results of one source from those of others, for names of files."""
+        return self.source_sha256[:6]
 
     def lines(self) -> dict[str, str]:
         """Names (Latin-1, at most 79 characters, as PNG text chunks want them) and values."""

@@ -17,6 +17,10 @@ from cyclegan.trust import evidence
 FILE = "trust.json"
 FORMAT = 1
 NEEDED = 0.3  # rank correlation with the true error below which a map or a score is not shown
+TELLING = 0.5  # and below which a number gives no alarm: of the slices' order it tells a quarter
+TELLS_LITTLE = "on validation this number told little about the error"
+TELLS = "on validation slices with a better number mostly had a smaller error"
+OF_DRAWINGS = "this head is drawn, so what is usual in people says nothing of it"
 BASELINE = "brightness of the translation"  # no map, but what any map should be compared with
 
 
@@ -96,37 +100,51 @@ class Calibration:
         """How well a map ranks pixels by their true error: Spearman, 1 is perfectly."""
         return self.record["directions"][to]["maps"][name]
 
-    def readings(self, to: str, numbers: dict[str, float]) -> list[dict[str, Any]]:
+    def readings(
+        self, to: str, numbers: dict[str, float], *, drawn: bool = False
+    ) -> list[dict[str, Any]]:
         """The numbers of one slice in words.
+
+        Args:
+            to: the contrast of the translation.
+            numbers: by the names of `MEASURES`.
+            drawn: whether the source is a phantom, which the ranges of people do not fit.
 
         Returns:
             For each number that is worth showing: `name`, `title`, `value`, `expected` (low, high)
-            or None, `rank` or None, `weak` (it hardly ranks slices), `unusual` and `text`, such as
-            "typical 0.62 to 0.81, this slice 0.44: anatomy may have moved".
+            or None, `rank` or None, `weak` (it tells little, so it gives no alarm), `unusual`,
+            `text`, such as "typical 0.62 to 0.81, this slice 0.44: anatomy may have moved", and
+            `worth`, what the number told on validation, or "".
         """
         readings = []
         for name, measure in MEASURES.items():
             if name not in numbers or (name == "spread" and not self.score_is_kept(to)):
                 continue
-            value, expected = numbers[name], self.expected(to, name)
-            unusual = expected is not None and (
-                value < expected[0] if measure.higher_is_better else value > expected[1]
+            value, rank = numbers[name], self.rank(to, name)
+            expected = None if drawn else self.expected(to, name)
+            weak = rank is not None and rank < TELLING
+            unusual = (
+                expected is not None
+                and not weak
+                and (value < expected[0] if measure.higher_is_better else value > expected[1])
             )
-            text = f"{value:.3f}"
+            text, *typical = _with_digits(value, *(expected or ()))
             if expected is not None:
-                text = f"typical {expected[0]:.3f} to {expected[1]:.3f}, this slice {text}"
+                text = f"typical {typical[0]} to {typical[1]}, this slice {text}"
             if unusual:
                 text += f": {measure.warning}"
+            worth = "" if rank is None else TELLS_LITTLE if weak else TELLS
             readings.append(
                 {
                     "name": name,
                     "title": measure.title,
                     "value": value,
                     "expected": expected and list(expected),
-                    "rank": self.rank(to, name),
-                    "weak": expected is not None and self.rank(to, name) < NEEDED,
+                    "rank": rank,
+                    "weak": weak,
                     "unusual": unusual,
                     "text": text,
+                    "worth": OF_DRAWINGS if drawn and rank is not None else worth,
                 }
             )
         return readings
@@ -153,3 +171,12 @@ class Calibration:
             f"{len(self.record['people'])} people; 1 would be perfect, and brightness alone "
             f"reaches {maps[BASELINE]:.2f}. Dark does not mean right."
         )
+
+
+def _with_digits(*numbers: float) -> list[str]:
+    """Numbers with as many decimals, three to six, as tell them apart."""
+    for decimals in range(3, 7):
+        written = [f"{number:.{decimals}f}" for number in numbers]
+        if len(set(written)) == len(set(numbers)):
+            break
+    return written

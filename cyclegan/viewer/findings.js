@@ -1,8 +1,8 @@
 // What the second answer adds to the slice on screen: numbers with their expected ranges, the
 // uncertainty map, the true error and the report. Joined behind viewer.js into one function body.
 //
-// props.value: {key, run, index, report, findings: {readings: [{name, title, value, expected, rank, weak,
-//   unusual, text}], missing, structure, mapWords, mapRank, uncertainty, trueError, trueWords}}; uncertainty is
+// props.value: {key, run, index, report, findings: {readings: [{name, title, value, expected, weak,
+//   unusual, text, worth}], missing, structure, mapWords, mapRank, uncertainty, trueError, trueWords}}; uncertainty is
 //   an image as in viewer.js, or null: not there yet when mapRank says that there is one.
 
 const CYCLE_WORDS = root.querySelector(".map-words").innerHTML;
@@ -95,14 +95,14 @@ function showFindings() {
 }
 
 // One number: where it lies beside its expected range, and in words.
-function reading({ name, title, value, expected, rank, weak, unusual, text }) {
+function reading({ name, title, value, expected, weak, unusual, text, worth: told }) {
   const item = document.createElement("li");
   item.dataset.name = name;
   item.classList.toggle("unusual", unusual);
   const head = document.createElement("strong");
   head.textContent = title;
   item.append(head);
-  if (expected) {
+  if (expected && !weak) {
     const [low, high] = expected;
     const rim = (high - low) / 2;
     const [from, to] = [Math.min(low, value) - rim, Math.max(high, value) + rim];
@@ -121,11 +121,9 @@ function reading({ name, title, value, expected, rank, weak, unusual, text }) {
   const words = document.createElement("span");
   words.textContent = text;
   item.append(words);
-  if (rank !== null) {
+  if (told) {
     const worth = document.createElement("small");
-    worth.textContent =
-      "ranks slices by their true SSIM: " + rank.toFixed(2).replace("-", "−") +
-      (weak ? ", so it says little" : "");
+    worth.textContent = told;
     item.append(worth);
   }
   return item;

@@ -5,14 +5,16 @@ from __future__ import annotations
 import base64
 import io
 import zipfile
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NotRequired, TypedDict
 
 import numpy as np
 
-from cyclegan import CONTRASTS
+from cyclegan import CONTRASTS, OTHER
+from cyclegan.results.bundle import Companions, result_zip
 from cyclegan.results.derived import derived_dicom
-from cyclegan.results.export import labelled_png, nifti, result_zip
-from cyclegan.results.provenance import CAVEAT, synthetic_label
+from cyclegan.results.export import labelled_png, nifti
+from cyclegan.results.provenance import CAVEAT, SOURCE_TYPE, synthetic_label
+from cyclegan.trust.calibration import MEASURES
 from cyclegan.trust.truth import TruthError, match
 from cyclegan.web.findings import slice_findings, slice_true_error
 from cyclegan.web.limits import API_VOXELS, WHOLE_VOXELS
@@ -20,6 +22,7 @@ from cyclegan.web.outbox import Parcel
 from cyclegan.web.panels import NARROWEST, WIDEST
 from cyclegan.web.report import NOT_A_DEVICE, report
 from cyclegan.web.session import ReaderError, Session
+from cyclegan.web.turns import Rank
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +35,11 @@ if TYPE_CHECKING:
 # Of a volume between two turns of the model. On a CPU four are no faster per slice than two
 # (362 and 338 ms on two busy cores), and a reader who scrolls waits for at most one batch.
 BATCH = 2
+PARTS = ("everything", "translation")  # that a program may ask for
+
+
+# Of each slice: its numbers by name, and its uncertainty map, (H, W), or None.
+Measured = list[tuple[dict[str, float], np.ndarray | None]]
 
 
 class Saved(NamedTuple):
@@ -39,6 +47,69 @@ class Saved(NamedTuple):
 
     parcel: Parcel
     removed: tuple[str, ...] = ()
+
+
+class InputCheckAnswer(TypedDict):
+    """What the input looks like. text: in words; warns: whether that speaks against the direction;
+    label: "T1", "T2", "other" or "not a brain slice"; probabilities: of each label."""
+
+    text: str
+    warns: bool
+    label: str | None
+    probabilities: dict[str, float] | None
+
+
+class SliceAnswer(TypedDict):
+    """Of one slice. numbers: how far to trust it, each with name, value and its usual range in
+    people; true_error: ssim, psnr in dB and mae in the head against `truth`, or null; report: all
+    of it as text."""
+
+    numbers: list[dict[str, Any]]
+    true_error: dict[str, float] | None
+    report: str
+
+
+class Answer(TypedDict):
+    """What the API answers. Images are base64 of little-endian float32 in [0, 1] of `shape`.
+
+    Attributes:
+        name: of the file.
+        to: the contrast of `translated`.
+        shape: slices, rows, columns.
+        spacing: mm between slices, rows and columns, or null.
+        directions: of the left, right, top and bottom edge, or null.
+        notes: what was noticed in reading.
+        input_check: what the input looks like.
+        version, checksum: of the model; the checksum is its SHA-256.
+        digital_source_type: IPTC's word for what a model made.
+        caveat: to be shown with the images.
+        translated: the synthetic images.
+        source: the input, scaled as the model sees it. This and the rest: not with `parts`
+            "translation".
+        reconstructed: the synthetic images translated back.
+        slices: of each slice, how far to trust it.
+        uncertainty: a map like `source`, or null; uncertainty_help: what it is worth.
+        expected_ranges_missing: why there are no usual ranges, or null.
+    """
+
+    name: str
+    to: str
+    shape: list[int]
+    spacing: list[float] | None
+    directions: list[str] | None
+    notes: list[str]
+    input_check: InputCheckAnswer
+    version: str
+    checksum: str
+    digital_source_type: str
+    caveat: str
+    translated: str
+    source: NotRequired[str]
+    reconstructed: NotRequired[str]
+    slices: NotRequired[list[SliceAnswer]]
+    uncertainty: NotRequired[str | None]
+    uncertainty_help: NotRequired[str]
+    expected_ranges_missing: NotRequired[str | None]
 
 
 def encode_float32(image: np.ndarray) -> str:
@@ -66,7 +137,8 @@ def png_file(
             "Caveat": CAVEAT,
         },
     )
-    return Saved(Parcel(data, f"synthetic_{to}_slice{index + 1}.png", "image/png"))
+    name = f"{_name(session, model)}_slice{index + 1}.png"
+    return Saved(Parcel(data, name, "image/png"))
 
 
 def nifti_file(session: Session, model: SharedModel, window: tuple[float, float]) -> Saved:
@@ -77,7 +149,7 @@ def nifti_file(session: Session, model: SharedModel, window: tuple[float, float]
         volume,
         description=f"{synthetic_label(to)}. {CAVEAT} {session.provenance(model)}",
     )
-    return Saved(Parcel(data, f"synthetic_{to}.nii.gz", "application/gzip"))
+    return Saved(Parcel(data, f"{_name(session, model)}.nii.gz", "application/gzip"))
 
 
 def dicom_file(session: Session, model: SharedModel, window: tuple[float, float]) -> Saved:
@@ -95,33 +167,126 @@ def dicom_file(session: Session, model: SharedModel, window: tuple[float, float]
         to=to,
         provenance=session.provenance(model),
     )
+    name = _name(session, model)
     if len(files) == 1:
-        return Saved(Parcel(files[0], f"synthetic_{to}.dcm", "application/dicom"), tuple(removed))
+        return Saved(Parcel(files[0], f"{name}.dcm", "application/dicom"), tuple(removed))
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for number, data in enumerate(files, start=1):
-            entry = zipfile.ZipInfo(f"synthetic_{to}/synthetic_{to}_{number:04}.dcm")  # no times
+            entry = zipfile.ZipInfo(f"{name}/{name}_{number:04}.dcm")  # no times
             archive.writestr(entry, data, zipfile.ZIP_DEFLATED, compresslevel=1)
-    parcel = Parcel(buffer.getvalue(), f"synthetic_{to}_dicom.zip", "application/zip")
+    parcel = Parcel(buffer.getvalue(), f"{name}_dicom.zip", "application/zip")
     return Saved(parcel, tuple(removed))
 
 
-def everything_file(session: Session, model: SharedModel, window: tuple[float, float]) -> Saved:
-    """PNGs, NIfTI, DICOM where the source was, and a README, in one zip."""
+def everything_file(
+    session: Session,
+    model: SharedModel,
+    window: tuple[float, float],
+    index: int,
+    calibration: Calibration,
+    measured: Measured,
+) -> Saved:
+    """What the page shows of all slices, in one zip.
+
+    Args:
+        session: with all slices translated.
+        model: that did it.
+        window: of the synthetic PNGs.
+        index: of the slice on screen.
+        calibration: of the model.
+        measured: numbers and map of each slice.
+    """
     volume, to = session.held(), session.to
+    results = [session.result(model, each, to) for each in range(session.slices)]
+    beside = _beside(session, model, results, index, calibration, measured)
     data = result_zip(
-        session.translated_volume(model),
+        np.stack([result.translated for result in results]),
         volume,
         to=to,
         provenance=session.provenance(model),
         window=window,
+        beside=beside,
     )
     removed = () if volume.dicom is None else ("see README.txt in the zip",)
-    return Saved(Parcel(data, f"synthetic_{to}.zip", "application/zip"), removed)
+    return Saved(Parcel(data, f"{_name(session, model)}.zip", "application/zip"), removed)
 
 
-# What the page can save of a whole volume.
-WHOLE = {"nifti": nifti_file, "dicom": dicom_file, "everything": everything_file}
+def _beside(
+    session: Session,
+    model: SharedModel,
+    results: list[CycleResult],
+    index: int,
+    calibration: Calibration,
+    measured: Measured,
+) -> Companions:
+    """Images and reports for the zip."""
+    to, source, truth = session.to, OTHER[session.to], session.truth_for(session.to)
+    original, back = (
+        np.stack([getattr(result, name) for result in results])
+        for name in ("source", "reconstructed")
+    )
+    maps = {
+        f"desc-reconstruction_{source}w": (
+            f"the synthetic {to} translated back to {source}, 0 to 1",
+            back,
+        ),
+        "desc-cycleError_map": (
+            "|original - reconstruction| in shares of the grey range; cycle error, not the "
+            "translation's error",
+            np.abs(original - back),
+        ),
+    }
+    if any(found is not None for _, found in measured):
+        empty = np.zeros_like(original[0])
+        uncertain = [empty if found is None else found for _, found in measured]
+        maps["desc-uncertainty_map"] = (calibration.map_words(to), np.stack(uncertain))
+    real = None
+    if truth is not None:
+        pairs = [truth.slice(each, original[0].shape) for each in range(len(results))]
+        real = np.stack([pixels for pixels, _ in pairs])
+        errors = [
+            np.where(covered, result.translated - pixels, 0)
+            for result, (pixels, covered) in zip(results, pairs, strict=True)
+        ]
+        maps[f"desc-real_{to}w"] = (f"the acquired {to} in this grid, 0 to 1", real)
+        maps["desc-trueError_map"] = (
+            f"synthetic - real {to}; 0 where not covered",
+            np.stack(errors),
+        )
+    reports, table = [], []
+    for each, (numbers, _) in enumerate(measured):
+        readings = calibration.readings(to, numbers, drawn=session.drawn)
+        true = slice_true_error(truth, results[each], each)
+        reports.append(report(session, model, calibration, each, readings, true))
+        table.append(_row(session, each, readings, true))
+    return Companions(original, maps, real, index, reports, table)
+
+
+def _row(
+    session: Session,
+    index: int,
+    readings: Sequence[dict[str, Any]],
+    true: dict[str, float] | None,
+) -> dict[str, Any]:
+    """Of the table of slices: the same columns for each."""
+    row: dict[str, Any] = {"slice": index + 1, "input": session.check and session.check.label}
+    by_name = {reading["name"]: reading for reading in readings}
+    for name in MEASURES:
+        reading = by_name.get(name, {})
+        low, high = reading.get("expected") or (None, None)
+        row |= {name: reading.get("value"), f"{name}_low": low, f"{name}_high": high}
+    errors = true or {}
+    return row | {f"true_{name}": errors.get(name) for name in ("ssim", "psnr", "mae")}
+
+
+def _name(session: Session, model: SharedModel) -> str:
+    """Of files: what they are, and six digits of the source's checksum."""
+    return f"synthetic_{session.to}_{session.provenance(model).mark}"
+
+
+# What the page can save of a whole volume; "everything" needs more.
+WHOLE = {"nifti": nifti_file, "dicom": dicom_file}
 
 
 def api_answer(
@@ -130,8 +295,10 @@ def api_answer(
     to: str,
     calibration: Calibration,
     real: Volume | None = None,
+    parts: str = "everything",
 ) -> dict[str, Any]:
-    """Translate to the contrast `to` and back, as JSON; the API's help lists the fields.
+    """Translate to the contrast `to`, and back unless `parts` is "translation", as JSON; the
+    API's help lists the fields.
 
     Raises:
         ReaderError: `to` is not "T1" or "T2", more than `API_VOXELS` voxels, or a `real` image that
@@ -139,6 +306,10 @@ def api_answer(
     """
     if to not in CONTRASTS:
         raise ReaderError('`to` must be "T1" or "T2".')
+    if parts not in PARTS:
+        raise ReaderError(f"`parts` must be one of {', '.join(PARTS)}.")
+    if parts == "translation" and real is not None:
+        raise ReaderError('A real image is compared with `parts` "everything" only.')
     volume = session.held()
     refuse_large(volume, API_VOXELS)
     if real is not None:
@@ -146,30 +317,57 @@ def api_answer(
             session.set_truth(match(real, volume), to)
         except TruthError as error:
             raise ReaderError(str(error)) from None
+    session.start(to)
+    if parts == "translation":
+        return _described(session, model) | {"translated": _translated(session, model, to)}
     for batch in batches(session.missing(to)):
         session.translate_slices(model, batch, to)
-    session.start(to)
     results = [session.result(model, index, to) for index in range(session.slices)]
     source, translated, reconstructed = (
         np.stack([getattr(result, name) for result in results])
         for name in ("source", "translated", "reconstructed")
     )
     return {
+        **_described(session, model),
+        "translated": encode_float32(translated),
+        "source": encode_float32(source),
+        "reconstructed": encode_float32(reconstructed),
+        **_trust(session, model, calibration, results),
+    }
+
+
+def _described(session: Session, model: SharedModel) -> dict[str, Any]:
+    """What an answer says of its source and of the model."""
+    volume = session.held()
+    said, check = session.notice(session.to), session.check
+    return {
         "name": volume.name,
-        "to": to,
+        "to": session.to,
         "shape": list(volume.pixels.shape),
         "spacing": list(volume.spacing) if volume.spacing else None,
         "directions": list(volume.directions) if volume.directions else None,
         "notes": list(volume.notes),
-        "source": encode_float32(source),
-        "translated": encode_float32(translated),
-        "reconstructed": encode_float32(reconstructed),
-        "cycle_error": float(np.abs(source - reconstructed).mean()),
-        **_trust(session, model, calibration, results),
+        "input_check": {
+            "text": said.text,
+            "warns": said.warns,
+            "label": check and check.label,
+            "probabilities": check and check.probabilities,
+        },
         "version": model.translator.version,
         "checksum": model.translator.checksum,
+        "digital_source_type": SOURCE_TYPE,
         "caveat": f"{CAVEAT} {NOT_A_DEVICE}",
     }
+
+
+def _translated(session: Session, model: SharedModel, to: str) -> str:
+    """All slices through the network once, and not back."""
+    pixels, prepared = session.held().pixels, session.prepared(model)
+    done = [
+        model.translate(pixels[list(batch)], to, prepared=prepared, rank=Rank.WHOLE)
+        for batch in batches(range(len(pixels)))
+    ]
+    return encode_float32(np.concatenate(done))
 
 
 def _trust(
@@ -177,7 +375,7 @@ def _trust(
 ) -> dict[str, Any]:
     """How far to trust each slice: input check, numbers, uncertainty map, true error, reports."""
     to, prepared = session.to, session.prepared(model)
-    said, check, truth = session.notice(to), session.check, session.truth_for(to)
+    truth = session.truth_for(to)
     slices, maps = [], []
     for index, result in enumerate(results):
         *_, (numbers, uncertainty) = slice_findings(
@@ -195,12 +393,6 @@ def _trust(
         maps.append(np.zeros_like(result.source) if uncertainty is None else uncertainty)
     shown = calibration.map_name(to) is not None
     return {
-        "input_check": {
-            "text": said.text,
-            "warns": said.warns,
-            "label": check and check.label,
-            "probabilities": check and check.probabilities,
-        },
         "slices": slices,
         "uncertainty": encode_float32(np.stack(maps)) if shown else None,
         "uncertainty_help": calibration.map_words(to),

@@ -35,7 +35,8 @@ def after_opening(opened: Opened) -> Updates:
         "upload": {"value": None},  # so that the next file can be dropped in
     }
     if session is None:
-        return updates
+        # Its sentence stands alone, not above what was said of the scan before.
+        return updates | {"notice": {"value": ""}, "switch": {"visible": False}}
     selection = session.selection
     choices = selection.choices if selection else ()
     return updates | {
@@ -44,7 +45,7 @@ def after_opening(opened: Opened) -> Updates:
         "direction": {"value": opened.to},
         **after_direction(session, opened.to),
         "truth_message": {"value": ""},
-        "drop_truth": {"visible": False},
+        "drop_truth": {"visible": session.has_truth},
         "series": {
             "choices": [(label, number) for number, label in enumerate(choices)],
             "value": session.choice if choices else None,
@@ -52,7 +53,7 @@ def after_opening(opened: Opened) -> Updates:
         },
         "slider": {
             "maximum": max(session.slices, 2),
-            "value": session.middle + 1,
+            "value": session.shown + 1,
             "visible": session.slices > 1,
         },
         **_buttons(session, working=False),

@@ -81,7 +81,7 @@ def second_look(
         return seen == (True, index, to, run)
 
     def answer(numbers: dict[str, float], uncertainty: np.ndarray | None) -> dict[str, Any]:
-        readings = calibration.readings(to, numbers)
+        readings = calibration.readings(to, numbers, drawn=session.drawn)
         truth = session.truth_for(to)
         true = slice_true_error(truth, session.result(model, index, to), index)
         map_name = calibration.map_name(to)
@@ -90,7 +90,7 @@ def second_look(
             "run": run,
             "index": index,
             "findings": {
-                "readings": readings,
+                "readings": [input_reading(session, to), *readings],
                 "missing": calibration.missing,
                 "structure": calibration.structure.capitalize(),
                 "mapWords": calibration.map_words(to),
@@ -117,6 +117,22 @@ def second_look(
         session.keep_findings(index, to, numbers, uncertainty)
     if is_on_screen():
         yield answer(numbers, uncertainty)
+
+
+def input_reading(session: Session, to: str) -> dict[str, Any]:
+    """What the input check says, in the form of `Calibration.readings`."""
+    said = session.notice(to)
+    return {
+        "name": "input_check",
+        "title": "Input check",
+        "value": None,
+        "expected": None,
+        "rank": None,
+        "weak": False,
+        "unusual": said.warns,
+        "text": said.text,
+        "worth": "",
+    }
 
 
 def slice_true_error(

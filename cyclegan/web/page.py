@@ -27,7 +27,7 @@ from cyclegan.web.slices import Slices
 from cyclegan.web.status import done_line, progress, removal, status
 from cyclegan.web.turns import SharedModel, Superseded
 from cyclegan.web.uploads import Uploads
-from cyclegan.web.work import Step, in_line, whole, within
+from cyclegan.web.work import Step, in_line, measured, whole, within
 
 if TYPE_CHECKING:
     from cyclegan.model.translator import Translator
@@ -82,6 +82,13 @@ class Page:
     def choose(self, session: Session | None, choice: int, to: str, tab: str) -> Opened:
         """Open another series of the same upload."""
 
+        held = self.sessions.of_series(tab, choice)
+        if held is not None:
+            held.reopen()
+            to = held.to or preset(held.check, held.held().contrast_hint, to)
+            words = done_line(held) if held.to else _loaded(held.held())
+            return self._opened(held, to, words, tab, held.shown)
+
         def selection() -> Selection:
             if session is None or session.selection is None:
                 raise ReaderError("The files are not held any more; please drop them in again.")
@@ -91,7 +98,7 @@ class Page:
 
     def open_example(self, number: int, tab: str) -> Iterator[str | Opened]:
         """Open example `number` and translate its middle slice; before it, the place in line."""
-        session, to = self._session(example_volume(number)), EXAMPLES[number].to
+        session, to = self._session(example_volume(number), drawn=True), EXAMPLES[number].to
         if (yield from in_line(session, self.model, session.middle, to, f"{tab} example")):
             session.start(to)
             yield self._opened(session, to, done_line(session), tab)
@@ -214,18 +221,32 @@ class Page:
         """
         session = _require(session, translated=True)
         answers.refuse_large(session.volume)
-        if (yield from whole(session, self.model, session.begin_job(), _index(session, position))):
+        job, index = session.begin_job(), _index(session, position)
+        if not (yield from whole(session, self.model, job, index)):
+            return
+        seen = _window(window)
+        if kind == "everything":
+            found = yield from measured(session, self.model, self.calibration, job)
+            if found is None:
+                return
             yield Step(status("Writing the file."), working=True)
-            saved = answers.WHOLE[kind](session, self.model, _window(window))
-            if session.volume is not None:
-                yield self._post(saved, tab)
+            saved = answers.everything_file(
+                session, self.model, seen, index, self.calibration, found
+            )
+        else:
+            yield Step(status("Writing the file."), working=True)
+            saved = answers.WHOLE[kind](session, self.model, seen)
+        if session.volume is not None:
+            yield self._post(saved, tab)
 
-    def answer(self, file: dict, to: str, truth: dict | None = None) -> dict[str, Any]:
+    def answer(
+        self, file: dict, to: str, truth: dict | None = None, parts: str = "everything"
+    ) -> dict[str, Any]:
         """The API: translate an uploaded file, bring it back, and say how far to trust it."""
         with within(limits.API_S, "This request"):
             session = self._session(self.uploads.read(file))
             real = None if truth is None else self.uploads.read(truth)
-            return answers.api_answer(session, self.model, to, self.calibration, real)
+            return answers.api_answer(session, self.model, to, self.calibration, real, parts)
 
     def forget(self, tab: str) -> None:
         """A tab was closed: drop its scan and results now, not when they expire."""
@@ -246,10 +267,10 @@ class Page:
         hint = ""
         if len(selection.choices) > 1:
             hint = f"{len(selection.choices)} series were found; choose under Series."
-        text = f"{volume.name} is loaded. Check the direction, then press Translate."
         session = self._session(volume, selection=selection, choice=choice)
         to = preset(session.check, volume.contrast_hint, to)
-        return self._opened(session, to, status(text, hint, " ".join(selection.notes)), tab)
+        told = _loaded(volume, hint, " ".join(selection.notes))
+        return self._opened(session, to, told, tab)
 
     def _session(self, volume: Volume, **opened: Any) -> Session:
         check, unchecked = self._assess(volume)
@@ -269,8 +290,10 @@ class Page:
         """The shown slice, with or without its truth; None before the first translation."""
         return None if session.to is None else panels.view(session, self.model, session.shown)
 
-    def _opened(self, session: Session, to: str, message: str, tab: str) -> Opened:
-        shown = self._shown(session, session.middle)
+    def _opened(
+        self, session: Session, to: str, message: str, tab: str, index: int | None = None
+    ) -> Opened:
+        shown = self._shown(session, session.middle if index is None else index)
         self.sessions.open(tab, session)
         self.slices.offer(session)
         return Opened(session, shown, to, message, ready=True)
@@ -280,6 +303,12 @@ class Page:
         size = f"{max(len(parcel.data) / 1e6, 0.1):.1f} MB"
         message = status(f"Saved {parcel.name}, {size}.", *removal(saved.removed))
         return Step(message, file={"token": self.outbox.put(parcel, tab), "name": parcel.name})
+
+
+def _loaded(volume: Volume, *hints: str) -> str:
+    """What the page says of a scan that is open, as HTML."""
+    text = f"{volume.name} is loaded. Check the direction, then press Translate."
+    return status(text, *hints)
 
 
 def _window(window: str) -> tuple[float, float]:

@@ -65,5 +65,4 @@ def true_words(true: dict[str, float] | None) -> str:
 
 
 def _worth(reading: dict[str, Any]) -> str:
-    rank = reading["rank"]
-    return "" if rank is None else f" (ranks validation slices by true SSIM: {rank:.2f})"
+    return f" ({reading['worth']})" if reading["worth"] else ""

@@ -51,6 +51,7 @@ class Session:
         selection: all that was dropped together with it; None for an example.
         choice: which of `selection.choices` this is.
         check: what the pixels look like; None without an input check, for the reason `unchecked`.
+        drawn: whether it is an example, drawn and simulated, and nobody's.
         to: the contrast of the result on screen, "T1" or "T2"; None before the first translation.
         shown: index of the slice on screen.
         token: for the viewer to fetch slices with; 256 random bits.
@@ -66,6 +67,7 @@ class Session:
     choice: int = 0
     check: Assessment | None = None
     unchecked: str = ""
+    drawn: bool = False
     to: str | None = None
     shown: int = 0
     token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
@@ -99,6 +101,10 @@ class Session:
         """From now on the page shows the translation into `to`."""
         self.to = to
         self.run += 1
+
+    def reopen(self) -> None:
+        """Come back to the screen: newer than what has been there meanwhile."""
+        self.key = next(_keys)
 
     def begin_job(self) -> int:
         """Begin work on the whole volume; it goes on while `job` is what this returns."""

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 
 class Sessions:
-    """One `Session` for each tab; bounded, and forgotten some time after its last use.
+    """The scan of each tab, with others that came in the same files and were looked at; bounded,
+    and forgotten some time after their last use.
 
     When memory is short, the tabs that were used least recently lose their translations first,
     which are computed again when somebody looks, and then their scans.
@@ -34,7 +35,7 @@ class Sessions:
         self.result_bytes = result_bytes
         self.scan_bytes = scan_bytes
         self._lock = threading.Lock()
-        self._by_tab: dict[str, Session] = {}
+        self._by_tab: dict[str, list[Session]] = {}  # the one on screen last
         self._timer: threading.Timer | None = None
 
     def __contains__(self, tab: str) -> bool:
@@ -42,27 +43,37 @@ class Sessions:
             return tab in self._by_tab
 
     def open(self, tab: str, session: Session) -> None:
-        """Hold `session` for `tab`, in place of the one before."""
+        """Hold `session` for `tab`, in place of those of other files."""
         with self._lock:
-            before = self._by_tab.pop(tab, None)
-            self._by_tab[tab] = session
+            before = [each for each in self._by_tab.pop(tab, ()) if each is not session]
+            kept = [
+                each for each in before if each.selection and each.selection is session.selection
+            ]
+            self._by_tab[tab] = [*kept, session]
             self._watch()
-        if before is not None:
-            before.clear()
+        for each in before:
+            if each not in kept:
+                each.clear()
         session.grown = self.trim
         self.trim()
 
-    def close(self, tab: str) -> None:
-        """Forget the scan of `tab`."""
+    def of_series(self, tab: str, choice: int) -> Session | None:
+        """What is still held of a series of the files on screen, with its translations."""
         with self._lock:
-            session = self._by_tab.pop(tab, None)
-        if session is not None:
+            held = [each for each in self._by_tab.get(tab, ()) if each.selection]
+        found = [each for each in held if each.choice == choice and each.volume is not None]
+        return found[0] if found else None
+
+    def close(self, tab: str) -> None:
+        """Forget the scans of `tab`."""
+        with self._lock:
+            sessions = self._by_tab.pop(tab, ())
+        for session in sessions:
             session.clear()
 
     def trim(self) -> None:
         """Forget what is too much; never the scan that was used last."""
-        with self._lock:
-            by_use = sorted(self._by_tab.items(), key=lambda item: item[1].last_used)
+        by_use = sorted(self._all(), key=lambda each: each[1].last_used)
         results = sum(session.result_bytes for _, session in by_use)
         scans = sum(session.scan_bytes for _, session in by_use)
         for tab, session in by_use[:-1]:
@@ -71,12 +82,25 @@ class Sessions:
                 session.drop_results()
             if scans > self.scan_bytes:
                 scans -= session.scan_bytes
-                self.close(tab)
+                self._forget(tab, session)
+
+    def _all(self) -> list[tuple[str, Session]]:
+        with self._lock:
+            return [(tab, each) for tab, held in self._by_tab.items() for each in held]
+
+    def _forget(self, tab: str, session: Session) -> None:
+        with self._lock:
+            left = [each for each in self._by_tab.get(tab, ()) if each is not session]
+            if left:
+                self._by_tab[tab] = left
+            else:
+                self._by_tab.pop(tab, None)
+        session.clear()
 
     def _watch(self) -> None:
         """Wake up when the first scan may have been unused for too long; call with the lock."""
         if self._timer is None and self._by_tab:
-            first = min(session.last_used for session in self._by_tab.values())
+            first = min(each.last_used for held in self._by_tab.values() for each in held)
             wait = max(first + self.lifetime - time.monotonic(), 0.01)
             self._timer = threading.Timer(wait, self._forget_unused)
             self._timer.daemon = True  # or the server would wait for it to stop
@@ -84,10 +108,9 @@ class Sessions:
 
     def _forget_unused(self) -> None:
         end = time.monotonic() - self.lifetime
-        with self._lock:
-            unused = [tab for tab, each in self._by_tab.items() if each.last_used <= end]
-        for tab in unused:
-            self.close(tab)
+        for tab, session in self._all():
+            if session.last_used <= end:
+                self._forget(tab, session)
         with self._lock:
             self._timer = None
             self._watch()

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cyclegan.reading.deadline import TimeLimitExceeded, time_limit
 from cyclegan.web import limits
-from cyclegan.web.answers import batches
+from cyclegan.web.answers import Measured, batches
+from cyclegan.web.findings import slice_findings
 from cyclegan.web.session import ReaderError
 from cyclegan.web.status import place_line, progress, status
 from cyclegan.web.turns import Superseded
 
 if TYPE_CHECKING:
+    from cyclegan.trust.calibration import Calibration
     from cyclegan.web.session import Session
     from cyclegan.web.turns import SharedModel
 
@@ -125,3 +127,36 @@ def whole(session: Session, model: SharedModel, job: int, near: int) -> Generato
     except ReaderError:  # another file was opened, or the tab closed
         return False
     return session.volume is not None
+
+
+def measured(
+    session: Session, model: SharedModel, calibration: Calibration, job: int
+) -> Generator[Step, None, Measured | None]:
+    """Numbers and maps of all slices of a translated scan, slice by slice.
+
+    Args:
+        session: with all slices translated.
+        model: does it.
+        calibration: says which numbers.
+        job: of `session.begin_job`; it ends with that.
+
+    Returns:
+        One entry for each slice; None when stopped, or when the scan is gone.
+    """
+    to, done = session.to, []
+    try:
+        for index in range(session.slices):
+            yield Step(status(f"Measuring: {index} of {session.slices} slices."), working=True)
+            found = session.kept_findings(index, to)
+            if found is None:
+                result, prepared = session.result(model, index, to), session.prepared(model)
+                for step in slice_findings(model.translate, result, prepared, to, calibration):
+                    found = step
+                    if session.job != job:
+                        yield Step(status("Stopped; nothing was saved."))
+                        return None
+                session.keep_findings(index, to, *found)
+            done.append(found)
+    except ReaderError:  # another file was opened, or the tab closed
+        return None
+    return done

@@ -3,6 +3,7 @@
 import gc
 import io
 import json
+import re
 import time
 import zipfile
 from pathlib import Path
@@ -439,12 +440,12 @@ def test_results_are_saved_without_a_file_on_the_server(page, uploads, tmp_path)
     page.get_by_role("button", name="T2 with lesion").click()
     wait_until_translated(page, "T1")
     data, name = save(page, "PNG of this slice")
-    assert name == "synthetic_T1_slice1.png"
+    assert re.fullmatch(r"synthetic_T1_[0-9a-f]{6}_slice1\.png", name)
     with Image.open(io.BytesIO(data)) as image:
         assert image.size[1] > image.size[0]
         assert "not for diagnosis" in image.text["Caveat"]
     data, name = save(page, "NIfTI")
-    assert name == "synthetic_T1.nii.gz"
+    assert re.fullmatch(r"synthetic_T1_[0-9a-f]{6}\.nii\.gz", name)
     (tmp_path / name).write_bytes(data)
     assert nib.load(tmp_path / name).get_fdata().max() > 0
     assert not page.get_by_role("button", name="DICOM", exact=True).is_visible()
@@ -475,7 +476,7 @@ def test_a_series_of_files_is_one_volume_and_comes_back_as_dicom(
     assert page.inner_text("[data-panel=translated] .corner-window") == "W 1.00  L 0.50"
 
     data, name = save(page, "DICOM")
-    assert name == "synthetic_T2_dicom.zip"
+    assert re.fullmatch(r"synthetic_T2_[0-9a-f]{6}_dicom\.zip", name)
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         derived = [pydicom.dcmread(io.BytesIO(archive.read(n))) for n in archive.namelist()]
     sources = {ds.SOPInstanceUID: ds for ds in map(pydicom.dcmread, series_files)}
@@ -499,7 +500,7 @@ def test_a_series_of_files_is_one_volume_and_comes_back_as_dicom(
         names = archive.namelist()
         readme = next(n for n in names if n.endswith("README.txt"))
         assert "not for diagnosis" in archive.read(readme).decode()
-    assert [sum(n.endswith(end) for n in names) for end in (".png", ".nii.gz", ".dcm")] == [6, 1, 6]
+    assert [sum(n.endswith(end) for n in names) for end in (".png", ".csv", ".dcm")] == [7, 1, 6]
     assert [path for path in uploads.rglob("*") if path.is_file()] == []
 
 

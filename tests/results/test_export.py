@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import hashlib
 import io
+import json
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import nibabel as nib
 import numpy as np
@@ -19,10 +22,13 @@ from pydicom.data import get_testdata_file
 
 from cyclegan import __version__
 from cyclegan.reading.read import read_volume
-from cyclegan.results.export import MIN_PNG_SIDE, labelled_png, nifti, result_zip
-from cyclegan.results.provenance import CAVEAT, Provenance, provenance
+from cyclegan.results.bundle import Companions, result_zip
+from cyclegan.results.export import MIN_PNG_SIDE, labelled_png, nifti
+from cyclegan.results.provenance import CAVEAT, SOURCE_TYPE, Provenance, provenance
 
 READERS = Path(__file__).parents[2] / "../shared/data/readers"
+RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
+IPTC = "{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}"
 LABEL = "SYNTHETIC T2 from T1 - not for diagnosis"
 
 
@@ -113,6 +119,13 @@ def test_png_carries_provenance(image):
     picture = Image.open(io.BytesIO(labelled_png(image, label=LABEL, provenance=told)))
     assert picture.text["Description"] == LABEL
     assert {key: picture.text[key] for key in told} == told
+    # For machines: IPTC's term, as a text chunk and where photo software looks for it.
+    assert picture.text["DigitalSourceType"] == SOURCE_TYPE
+    (described,) = ElementTree.fromstring(picture.text["XML:com.adobe.xmp"]).iter(
+        f"{RDF}Description"
+    )
+    assert described.get(f"{IPTC}DigitalSourceType") == SOURCE_TYPE
+    assert SOURCE_TYPE.endswith("/trainedAlgorithmicMedia")
 
 
 @pytest.mark.parametrize(
@@ -271,28 +284,67 @@ def test_zip_holds_every_slice_in_every_form(tmp_path):
     translated = volume.pixels / 4000
     window = (0.4, 0.3)
     files = unpacked(result_zip(translated, volume, to="T2", provenance=ORIGIN, window=window))
-    assert len(files) == len(translated) + 2  # and no DICOM: the source was none
-    picture = Image.open(io.BytesIO(files["synthetic_T2_0008.png"]))
+    assert len(files) == len(translated) + 3  # and no DICOM: the source was none
+    mark = ORIGIN.source_sha256[:6]
+    picture = Image.open(io.BytesIO(files[f"synthetic_T2_{mark}_0008.png"]))
     expected = labelled_png(translated[7], label=LABEL, window=window, spacing=volume.spacing)
     np.testing.assert_array_equal(np.asarray(picture), Image.open(io.BytesIO(expected)))
     assert ORIGIN.lines().items() <= picture.text.items()
-    result = loaded(files["synthetic_T2.nii.gz"])
+    name = f"sub-{mark}_desc-synthetic_T2w"
+    result = loaded(files[f"{name}.nii.gz"])
     np.testing.assert_allclose(result.get_fdata() * 4000, original.get_fdata(), atol=1e-3)
     assert str(ORIGIN) in result.header.extensions[0].get_content().decode()
+    assert result.header["descrip"].item().decode().startswith("SYNTHETIC T2")
+    told = json.loads(files[f"{name}.json"])
+    assert told["GeneratedBy"][0]["Version"] == ORIGIN.software_version
+    assert told["Sources"] == [f"urn:sha256:{ORIGIN.source_sha256}"]
+    assert told["DigitalSourceType"] == SOURCE_TYPE
     readme = files["README.txt"].decode()
     for sentence in (LABEL, CAVEAT, *ORIGIN.lines().values()):
         assert sentence in readme
+
+
+def test_zip_holds_what_is_shown_beside_it(tmp_path):
+    path, original = source(tmp_path, "RAS")
+    volume = read_volume(path)
+    grey = volume.pixels / 4000
+    table = [{"slice": n + 1, "cycle_error": n / 100} for n in range(len(grey))]
+    beside = Companions(
+        original=grey,
+        maps={"desc-cycleError_map": ("the cycle error", grey / 2)},
+        real=1 - grey,
+        shown=2,
+        reports=[f"Report of slice {row['slice']}" for row in table],
+        table=table,
+    )
+    packed = result_zip(grey, volume, to="T2", provenance=ORIGIN, beside=beside)
+    files = unpacked(packed)
+    mark = ORIGIN.source_sha256[:6]
+    for name, factor in (("desc-original_T1w", 4000), ("desc-cycleError_map", 8000)):
+        result = loaded(files[f"sub-{mark}_{name}.nii.gz"])  # in the grid of the source
+        np.testing.assert_allclose(result.get_fdata() * factor, original.get_fdata(), atol=1e-2)
+        assert f"sub-{mark}_{name}.json" in files
+    assert "DigitalSourceType" not in json.loads(files[f"sub-{mark}_desc-original_T1w.json"])
+    assert list(csv.DictReader(io.StringIO(files["slices.csv"].decode()))) == [
+        {name: str(value) for name, value in row.items()} for row in table
+    ]
+    assert f"Report of slice {len(grey)}" in files["report.txt"].decode()
+    slide = Image.open(io.BytesIO(files["side_by_side.png"]))
+    one = Image.open(io.BytesIO(files[f"synthetic_T2_{mark}_0003.png"]))
+    assert slide.width > 2 * grey.shape[2]
+    assert slide.width / slide.height > 2 * one.width / one.height
+    assert "SYNTHETIC T2" in slide.text["Description"]
 
 
 def test_zip_of_a_dicom_source_holds_derived_dicom():
     volume = read_volume(get_testdata_file("MR_small.dcm"))
     translated = volume.pixels / volume.pixels.max()
     files = unpacked(result_zip(translated, volume, to="T1", provenance=ORIGIN))
-    assert set(files) == {
-        *("README.txt", "synthetic_T1.nii.gz", "synthetic_T1_0001.png", "synthetic_T1_0001.dcm")
-    }
-    derived = pydicom.dcmread(io.BytesIO(files["synthetic_T1_0001.dcm"]))
+    mark = ORIGIN.source_sha256[:6]
+    assert f"synthetic_T1_{mark}_0001.png" in files
+    derived = pydicom.dcmread(io.BytesIO(files[f"synthetic_T1_{mark}_0001.dcm"]))
     assert derived.PatientIdentityRemoved == "YES"
+    assert derived[0x0008001C].value == "YES"  # Synthetic Data
     assert "Patient's Name" in files["README.txt"].decode()  # of what was removed
 
 

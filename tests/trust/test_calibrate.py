@@ -107,6 +107,25 @@ def test_numbers_come_with_their_range():
     assert not readings["structure"]["weak"]
 
 
+def test_a_number_that_tells_little_gives_no_alarm_and_digits_tell_numbers_apart():
+    calibration = Calibration(record(simple=0.4))
+    ranks = calibration.record["directions"]["T2"]["ranks"]
+    ranks["cycle_robustness"] = 0.38
+    calibration.record["directions"]["T2"]["expected"]["cycle_robustness"] = [0.99812, 0.99841]
+    (reading,) = calibration.readings("T2", {"cycle_robustness": 0.99807})
+    assert not reading["unusual"]
+    assert reading["text"] == "typical 0.99812 to 0.99841, this slice 0.99807"
+    assert reading["worth"] == "on validation this number told little about the error"
+    ranks["cycle_robustness"] = 0.9
+    (reading,) = calibration.readings("T2", {"cycle_robustness": 0.99807})
+    assert reading["unusual"]
+    # The ranges are of people; a drawn head is none.
+    (reading,) = calibration.readings("T2", {"cycle_robustness": 0.5}, drawn=True)
+    assert not reading["unusual"]
+    assert reading["expected"] is None
+    assert "drawn" in reading["worth"]
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [

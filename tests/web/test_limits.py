@@ -293,7 +293,7 @@ def test_the_place_in_line_is_told(server):
         assert len(told) < 30
         for turn in others:
             turn.result()
-        until(lambda: server.page.sessions._by_tab[tab.session].has(0, "T2"))
+        until(lambda: server.page.sessions._by_tab[tab.session][-1].has(0, "T2"))
 
 
 def test_thirty_two_readers_at_once_are_all_served_in_order(server, monkeypatch):

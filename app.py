@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -60,7 +60,9 @@ DIRECTIONS = [("T1 → T2", "T2"), ("T2 → T1", "T1")]
 SAVES = (("NIfTI", "nifti"), ("DICOM", "dicom"), ("Everything (zip)", "everything"))
 INTRODUCTION = """<h1>T1 ↔ T2 brain MRI translation</h1>
 <p>Drop in an axial brain slice, volume or series and compare it with its synthetic counterpart and
-the cycle back. Files are read in memory and deleted at once.</p>"""
+the cycle back. Files go to whoever hosts this page<span class="elsewhere">: remove names from them
+first</span>. They are deleted as soon as they are read; the scan stays in its memory until you
+close this tab, an hour at most.</p>"""
 
 # Gradio's own download button needs a file on the server; this fetches from the outbox in memory.
 SAVE_FILE = """(file) => {
@@ -87,6 +89,10 @@ in_steps = partial(failures.in_steps, error=gr.Error)
 # `cyclegan.web.controls` uses.
 
 
+def _scripts(names: Sequence[str]) -> str:
+    return "\n".join((VIEWER / f"{name}.js").read_text("utf-8") for name in names)
+
+
 def heading(text: str) -> None:
     """A line in small print above a group of parts."""
     gr.HTML(f"<p>{text}</p>", elem_classes="heading", apply_default_css=False)
@@ -96,7 +102,10 @@ def place_controls() -> tuple[dict[str, Any], list[gr.Button]]:
     """What to open and what to do with it; also returns the buttons of the examples."""
     with gr.Row(elem_id="controls"):
         with gr.Column(scale=5, min_width=260):
-            heading("PNG, JPEG, TIFF, BMP, NIfTI, DICOM; a series as many files or as a zip")
+            heading(
+                "PNG, JPEG, TIFF, BMP, NIfTI, DICOM; files, a zip or "
+                '<button type="button" class="pick-folder">a folder</button>, dropped anywhere'
+            )
             upload = gr.File(
                 label="Slice, volume or series",
                 show_label=False,
@@ -120,6 +129,9 @@ def place_controls() -> tuple[dict[str, Any], list[gr.Button]]:
                 )
                 translate_all = gr.Button("All slices", visible=False, min_width=100)
                 cancel = gr.Button("Cancel", variant="stop", visible=False, min_width=100)
+            at_once = gr.Checkbox(
+                True, label="Translate at once", container=False, elem_id="at-once"
+            )
         with gr.Column(scale=4, min_width=260):
             heading("Examples, simulated")
             with gr.Row(elem_id="examples"):
@@ -130,6 +142,7 @@ def place_controls() -> tuple[dict[str, Any], list[gr.Button]]:
         "translate": translate,
         "translate_all": translate_all,
         "cancel": cancel,
+        "at_once": at_once,
     }, examples
 
 
@@ -166,7 +179,7 @@ def place_messages() -> dict[str, Any]:
 
 def place_viewer() -> dict[str, Any]:
     """The pictures, drawn by `cyclegan/viewer/` in the browser."""
-    scripts = "\n".join((VIEWER / f"{name}.js").read_text("utf-8") for name in SCRIPTS)
+    scripts = _scripts(SCRIPTS)
     viewer = gr.HTML(
         None,
         html_template=(VIEWER / "viewer.html").read_text("utf-8"),
@@ -330,39 +343,56 @@ def on_opening(board: Board) -> None:
         opened = page.choose(state, choice, to, request.session_hash)
         return board.update(after_opening(opened))
 
+    def translate_opened(
+        state: Any, to: str, position: int, wanted: bool, request: gr.Request
+    ) -> Iterator[dict]:
+        steps = in_steps(page.translate_opened)
+        for told in steps(state, to, position, wanted, request.session_hash):
+            yield board.meanwhile(state, told)
+
     # The raw file data, not Gradio's copy of it: `Uploads` checks and deletes the paths.
-    parts["upload"].upload(
-        lambda: gr.Button(interactive=False), None, parts["translate"], queue=False, **PRIVATE
-    ).then(
-        load,
-        [parts["upload"], parts["direction"]],
-        board.everything,
-        preprocess=False,
-        show_progress_on=parts["message"],
-        **OPENING,
+    loaded = (
+        parts["upload"]
+        .upload(
+            lambda: gr.Button(interactive=False), None, parts["translate"], queue=False, **PRIVATE
+        )
+        .then(
+            load,
+            [parts["upload"], parts["direction"]],
+            board.everything,
+            preprocess=False,
+            show_progress_on=parts["message"],
+            **OPENING,
+        )
     )
-    parts["series"].input(
+    chosen = parts["series"].input(
         choose,
         [parts["session"], parts["series"], parts["direction"]],
         board.everything,
         show_progress_on=parts["message"],
         **OPENING,
     )
+    wanted = [parts[name] for name in ("session", "direction", "slider", "at_once")]
+    for opened in (loaded, chosen):
+        board.react(opened.then, translate_opened, wanted, board.in_step)
 
 
 def on_direction(board: Board) -> None:
-    """The reader chooses a direction."""
+    """The reader chooses a direction; what is translated already is shown in it."""
+    parts = board.parts
 
-    @in_one_sentence
-    def choose_direction(state: Any, to: str) -> dict:
-        return board.update(after_direction(state, to))
+    def choose_direction(state: Any, to: str, position: int, request: gr.Request) -> Iterator[dict]:
+        yield board.update(after_direction(state, to))
+        for told in in_steps(board.page.turn)(state, to, position, request.session_hash):
+            yield board.meanwhile(state, told)
 
-    board.parts["direction"].input(
+    board.react(
+        parts["direction"].input,
         choose_direction,
-        [board.parts["session"], board.parts["direction"]],
+        [parts["session"], parts["direction"], parts["slider"]],
         board.everything,
+        trigger_mode="always_last",
         show_progress="hidden",
-        **PRIVATE,
     )
 
 
@@ -614,7 +644,7 @@ def launch_options(app: gr.Blocks) -> dict[str, Any]:
                 Middleware(SecurityHeaders),
                 Middleware(Gate, waiting=partial(gradio_private.waiting, app)),
                 Middleware(Streams),
-                Middleware(FirstScript, script=(VIEWER / "connection.js").read_text("utf-8")),
+                Middleware(FirstScript, script=_scripts(("connection", "incoming"))),
             ],
         },
     }

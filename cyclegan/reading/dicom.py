@@ -15,7 +15,7 @@ from cyclegan.reading.deadline import check_time
 from cyclegan.reading.dicom_frames import Frame, Stack
 from cyclegan.reading.dicom_parse import parse, quiet
 from cyclegan.reading.geometry import Turn, plane_of, spacing_of
-from cyclegan.reading.header_contrast import contrast_from_header
+from cyclegan.reading.header_contrast import contrast_from_header, other_contrast_from_header
 from cyclegan.reading.volume import (
     ORIENTATION_UNKNOWN,
     DicomSource,
@@ -95,6 +95,7 @@ def _read_stack(stack: Stack, load: Callable[[int], pydicom.Dataset], name: str)
         directions=turn.directions if turn else None,
         window=window,
         contrast_hint=told.hint,
+        other_contrast=told.other,
         name=name,
         notes=(*stack.notes, *told.notes, *notes),
         stored_affine=stack.affine if stack.even else None,
@@ -112,6 +113,7 @@ class _Told:
     common: pydicom.Dataset | None = None
     window: tuple[float, float] | None = None
     hint: str | None = None
+    other: str | None = None
     notes: tuple[str, ...] = ()
     low: float = np.inf  # of all values but padding
     high: float = -np.inf
@@ -160,6 +162,7 @@ def _decode(
         if source == middle.source:
             told.window = dicom_values.window(dataset, middle.index)
             told.hint = contrast_from_header(dataset, middle.index)
+            told.other = other_contrast_from_header(dataset, middle.index)
             told.notes += dicom_values.notes(dataset, middle.index)
     if damaged:
         raise DamagedObjects(damaged)

@@ -14,6 +14,22 @@ _OTHER = re.compile(
     r"|\bepi?\b|ep2d|tof|angio|mra\b|mrv\b|\bpc\b|map|relax|\bpd\b|proton|dual|field|phase|localiz"
     r"|scout|survey|dixon|\bfs\b|fat.?sat|\bce\b|\+\s*c\b|\bpost|gado|\bgd\b|\bkm\b|contrast"
 )
+# Contrasts that a reader knows by name; the first that fits.
+_NAMED = (
+    ("FLAIR", re.compile(r"flair|dark.?fl|tirm")),
+    ("diffusion-weighted", re.compile(r"diff|dwi|dti|\badc\b|trace")),
+    ("angiography", re.compile(r"tof|angio|mra\b|mrv\b")),
+    ("post-contrast", re.compile(r"\bce\b|\+\s*c\b|\bpost|gado|\bgd\b|\bkm\b")),
+    ("proton density", re.compile(r"\bpd\b|pdw|proton")),
+    ("susceptibility-weighted", re.compile(r"t2\s*\*|t2.?star|swi|swan|heme")),
+)
+_DECLARED = {  # AcquisitionContrast, PS3.3 C.8.13.3.1.1
+    "DIFFUSION": "diffusion-weighted",
+    "FLUID_ATTENUATED": "FLAIR",
+    "PROTON_DENSITY": "proton density",
+    "TIME_OF_FLIGHT": "angiography",
+    "T2_STAR": "susceptibility-weighted",
+}
 _NOT_MAGNITUDE = frozenset(["P", "R", "I"])  # phase, real, imaginary part; PS3.3 C.8.3.1.1.1
 _T1 = re.compile(r"(?<![a-z0-9])t1|mprage|mp.rage|spgr|bravo|t1w")
 _T2 = re.compile(r"(?<![a-z0-9])t2|t2w")
@@ -27,12 +43,7 @@ def contrast_from_header(dataset: pydicom.Dataset, frame: int = 0) -> str | None
     Contrasts the models do not translate (FLAIR, post-contrast T1, T2*, diffusion, phase, ...)
     give None, as do names that contradict times.
     """
-    keywords = ("SeriesDescription", "ProtocolName", "SequenceName", "PulseSequenceName")
-    kind = attribute(dataset, frame, "MRImageFrameTypeSequence", "FrameType")
-    kind = values_of(kind if kind is not None else dataset.get("ImageType"))
-    names = [dataset.get(keyword) or "" for keyword in keywords]
-    text = " ".join(map(str, [*names, *kind])).lower()
-    text = text.replace("_", " ")
+    kind, text = _kind_and_names(dataset, frame)
     technique = {str(part) for part in values_of(dataset.get("ScanningSequence"))}
     if (
         _NOT_MAGNITUDE.intersection(kind)
@@ -54,6 +65,36 @@ def contrast_from_header(dataset: pydicom.Dataset, frame: int = 0) -> str | None
     if by_times:
         hints.add(by_times)
     return hints.pop() if len(hints) == 1 else None
+
+
+def other_contrast_from_header(dataset: pydicom.Dataset, frame: int = 0) -> str | None:
+    """The name of a contrast other than plain T1 and T2 that the header gives, or None.
+
+    Read where `contrast_from_header` reads; "FLAIR", "diffusion-weighted", "angiography",
+    "post-contrast", "proton density" or "susceptibility-weighted".
+    """
+    _, text = _kind_and_names(dataset, frame)
+    declared = _DECLARED.get(str(dataset.get("AcquisitionContrast") or ""))
+    if declared:
+        return declared
+    for name, pattern in _NAMED:
+        if pattern.search(text):
+            return name
+    if dataset.get("AngioFlag") == "Y":
+        return "angiography"
+    if dataset.get("ContrastBolusAgent") or dataset.get("ContrastBolusAgentSequence"):
+        return "post-contrast"
+    return None
+
+
+def _kind_and_names(dataset: pydicom.Dataset, frame: int) -> tuple[list, str]:
+    """The image's type, and all names that may tell its contrast in one text."""
+    keywords = ("SeriesDescription", "ProtocolName", "SequenceName", "PulseSequenceName")
+    kind = attribute(dataset, frame, "MRImageFrameTypeSequence", "FrameType")
+    kind = values_of(kind if kind is not None else dataset.get("ImageType"))
+    names = [dataset.get(keyword) or "" for keyword in keywords]
+    text = " ".join(map(str, [*names, *kind])).lower()
+    return kind, text.replace("_", " ")
 
 
 def _contrast_from_times(dataset: pydicom.Dataset, frame: int, technique: set[str]) -> str | None:

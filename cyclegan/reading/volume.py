@@ -63,6 +63,8 @@ class Volume:
             letters out of R L A P S I, or None when the file does not tell.
         window: (center, width) in the values of `pixels` as the file suggests it, or None.
         contrast_hint: "T1" or "T2" as the header suggests it, or None. A hint, not the truth.
+        other_contrast: by name what the header calls the image if that is neither T1 nor T2, such
+            as "FLAIR", or None.
         name: file name without folders.
         notes: plain sentences that a reader of the image should know.
         stored_affine: (4, 4) float64 like `affine`, for the axes in the order the file stores
@@ -84,6 +86,7 @@ class Volume:
     stored_affine: np.ndarray | None = None
     dicom: DicomSource | None = None
     aspect: tuple[float, float] | None = None
+    other_contrast: str | None = None
 
     @property
     def pixel_spacing(self) -> tuple[float, float] | None:

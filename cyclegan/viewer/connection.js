@@ -11,7 +11,10 @@
   const STREAM = /\/gradio_api\/(heartbeat\/|queue\/data)/;
   const SENT = /\/gradio_api\/(queue\/join|run\/predict|cancel|upload)(\?|$)/;
 
+  const LOADING = /^load(_truth)?(_\d+)?$/; // events that read what was sent
+
   const waiting = new Set(); // events that were joined, and have no answer yet
+  const loading = new Set(); // of them, those of LOADING
   let tab = "";
   let lost = ""; // why the server has no scan of this tab any more
   let returning = null;
@@ -75,12 +78,56 @@
       yield encode({ msg: "process_completed", event_id, success: false, output });
     }
     waiting.clear();
+    loading.clear();
+    arrived();
     yield encode({ msg: "close_stream" });
   }
 
   function noteDone(event) {
     if (!event.includes('"process_completed"')) return;
     for (const id of waiting) if (event.includes('"' + id + '"')) waiting.delete(id);
+    for (const id of loading) {
+      if (waiting.has(id)) continue;
+      loading.delete(id);
+      arrived();
+    }
+  }
+
+  // ---------------------------------------------------------------- files on their way
+
+  // The scan before is greyed, and can't be translated, until the files are read.
+  function leaving(share) {
+    const isTruth = window.incoming?.isTruth();
+    document.body.classList.toggle("arriving", !isTruth);
+    const work = document.querySelector("#work");
+    if (work) work.inert = !isTruth;
+    tell(share < 1 ? "Sending the files: " + Math.floor(100 * share) + " %" : "Reading the files.", "note");
+  }
+
+  function arrived() {
+    document.body.classList.remove("arriving");
+    const work = document.querySelector("#work");
+    if (work) work.inert = false;
+    const note = window.incoming?.note;
+    tell(lost || note, lost ? "alert" : "status");
+  }
+
+  // As fetch, which cannot tell how far an upload is.
+  function upload(url, { headers, body }) {
+    return new Promise((done, failed) => {
+      const request = new XMLHttpRequest();
+      request.open("POST", url);
+      new Headers(headers).forEach((value, key) => request.setRequestHeader(key, value));
+      request.upload.onprogress = ({ loaded, total }) => leaving(loaded / (total || loaded || 1));
+      request.upload.onload = () => leaving(1);
+      request.onload = () => done(new Response(request.response, { status: request.status }));
+      request.onerror = () => failed(new TypeError("The connection was cut."));
+      leaving(0);
+      request.send(body);
+    }).then((answer) => {
+      if (!answer.ok) arrived();
+      return answer;
+    });
   }
 
   // A stream that seems never to break: whole events, each once.
@@ -160,8 +207,12 @@
     if (isJoin) headers.set("X-Attempt", name());
     for (;;) {
       try {
-        const answer = await send(url, { ...options, headers });
-        if (isJoin && answer.ok) waiting.add((await answer.clone().json()).event_id);
+        const answer = await (/[/]upload([?]|$)/.test(url) ? upload : send)(url, { ...options, headers });
+        if (isJoin && answer.ok) {
+          const { event_id: id } = await answer.clone().json();
+          waiting.add(id);
+          if (LOADING.test(handler(options.body))) loading.add(id);
+        }
         return answer;
       } catch (fault) {
         if (options.signal?.aborted) throw fault;
@@ -182,7 +233,7 @@
   // The viewer calls this when another scan is on the page.
   window.connection = {
     opened() {
-      if (lost) tell("");
+      if (lost) tell(window.incoming.note);
       lost = "";
     },
   };

@@ -26,7 +26,14 @@ class Notice:
     switch_to: str | None = None
 
 
-def notice(check: Assessment | None, hint: str | None, to: str, missing: str = "") -> Notice:
+def notice(
+    check: Assessment | None,
+    hint: str | None,
+    to: str,
+    missing: str = "",
+    *,
+    other: str | None = None,
+) -> Notice:
     """Put the input check, the header and the chosen direction side by side.
 
     Args:
@@ -34,9 +41,12 @@ def notice(check: Assessment | None, hint: str | None, to: str, missing: str = "
         hint: "T1" or "T2" as the header suggests, or None.
         to: the contrast to translate to.
         missing: why there is no check.
+        other: a contrast that is neither, as the header names it, or None.
     """
     source = OTHER[to]
     header = f"The header suggests {hint}." if hint else ""
+    if other:
+        header = f"The header says {other}, which the model does not know."
     chosen = f"The chosen direction is {source} → {to}."
     if check is None:
         words = f"Not checked: {missing or 'these weights have no input check'}."
@@ -50,10 +60,11 @@ def notice(check: Assessment | None, hint: str | None, to: str, missing: str = "
         )
         return Notice(_joined(check.sentence, words, header), True)
     differs = hint is not None and hint != check.label
-    header = f"{header[:-1]}: look for yourself." if differs else ""
+    if not other:
+        header = f"{header[:-1]}: look for yourself." if differs else ""
     if check.contradicts(to):
         return Notice(_joined(check.sentence, header, chosen), True, check.to)
-    return Notice(_joined(check.sentence, header), differs)
+    return Notice(_joined(check.sentence, header), differs or other is not None)
 
 
 def preset(check: Assessment | None, hint: str | None, to: str) -> str:

@@ -86,7 +86,7 @@ class Page:
         if held is not None:
             held.reopen()
             to = held.to or preset(held.check, held.held().contrast_hint, to)
-            words = done_line(held) if held.to else _loaded(held.held())
+            words = done_line(held) if held.to else _loaded(held)
             return self._opened(held, to, words, tab, held.shown)
 
         def selection() -> Selection:
@@ -102,6 +102,24 @@ class Page:
         if (yield from in_line(session, self.model, session.middle, to, f"{tab} example")):
             session.start(to)
             yield self._opened(session, to, done_line(session), tab)
+
+    def translate_opened(
+        self, session: Session | None, to: str, position: int, wanted: bool, tab: str
+    ) -> Iterator[str | Step]:
+        """Translate a scan that was opened just now, unless something speaks against it: then the
+        reader has to press the button. Nothing for any other scan, or if it is not `wanted`."""
+        if session is None or not session.is_new:
+            return
+        session.is_new = False
+        if wanted and not session.notice(to).warns:
+            yield from self.translate(session, to, position, tab)
+
+    def turn(
+        self, session: Session | None, to: str, position: int, tab: str
+    ) -> Iterator[str | Step]:
+        """Show the other direction of a scan that is translated already."""
+        if session is not None and session.to not in (None, to):
+            yield from self.translate(session, to, position, tab)
 
     def translate(
         self, session: Session | None, to: str, position: int, tab: str
@@ -264,13 +282,15 @@ class Page:
         except (ReadError, ReaderError) as error:
             message = status(str(error), role="alert")
             return Opened(None, None, to, message, ready=tab in self.sessions)
-        hint = ""
+        hints = selection.notes
         if len(selection.choices) > 1:
-            hint = f"{len(selection.choices)} series were found; choose under Series."
-        session = self._session(volume, selection=selection, choice=choice)
+            found = f"{len(selection.choices)} series were found; choose under Series."
+            hints = (found, " ".join(hints))
+        session = self._session(
+            volume, selection=selection, choice=choice, hints=hints, is_new=True
+        )
         to = preset(session.check, volume.contrast_hint, to)
-        told = _loaded(volume, hint, " ".join(selection.notes))
-        return self._opened(session, to, told, tab)
+        return self._opened(session, to, _loaded(session), tab)
 
     def _session(self, volume: Volume, **opened: Any) -> Session:
         check, unchecked = self._assess(volume)
@@ -305,10 +325,10 @@ class Page:
         return Step(message, file={"token": self.outbox.put(parcel, tab), "name": parcel.name})
 
 
-def _loaded(volume: Volume, *hints: str) -> str:
+def _loaded(session: Session) -> str:
     """What the page says of a scan that is open, as HTML."""
-    text = f"{volume.name} is loaded. Check the direction, then press Translate."
-    return status(text, *hints)
+    text = f"{session.held().name} is loaded. Check the direction, then press Translate."
+    return status(text, *session.hints)
 
 
 def _window(window: str) -> tuple[float, float]:

@@ -52,6 +52,8 @@ class Session:
         choice: which of `selection.choices` this is.
         check: what the pixels look like; None without an input check, for the reason `unchecked`.
         drawn: whether it is an example, drawn and simulated, and nobody's.
+        hints: what else there was to say of the files, in sentences.
+        is_new: whether it was opened just now, and may be translated without being asked for.
         to: the contrast of the result on screen, "T1" or "T2"; None before the first translation.
         shown: index of the slice on screen.
         token: for the viewer to fetch slices with; 256 random bits.
@@ -68,6 +70,8 @@ class Session:
     check: Assessment | None = None
     unchecked: str = ""
     drawn: bool = False
+    hints: tuple[str, ...] = ()
+    is_new: bool = False
     to: str | None = None
     shown: int = 0
     token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
@@ -128,7 +132,10 @@ class Session:
 
     def notice(self, to: str) -> Notice:
         """What the input looks like beside a translation into `to`."""
-        return notice(self.check, self.held().contrast_hint, to, self.unchecked)
+        volume = self.held()
+        return notice(
+            self.check, volume.contrast_hint, to, self.unchecked, other=volume.other_contrast
+        )
 
     def set_truth(self, truth: Truth | None, to: str) -> None:
         """Compare translations into `to` with `truth`; None: with nothing any more."""

@@ -41,7 +41,7 @@ def done_line(session: Session, what: str = "") -> str:
     """After a translation; `what` is "all" when that of all slices is done."""
     volume = session.held()
     slices = f", {what} {len(volume.pixels)} slices" if what else ""
-    return status(f"{volume.name}: {OTHER[session.to]} → {session.to}{slices}.")
+    return status(f"{volume.name}: {OTHER[session.to]} → {session.to}{slices}.", *session.hints)
 
 
 def removal(removed: Sequence[str]) -> Iterator[str]:

@@ -4,7 +4,7 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from cyclegan.reading.header_contrast import contrast_from_header
+from cyclegan.reading.header_contrast import contrast_from_header, other_contrast_from_header
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,29 @@ def test_hint(hint, header):
     for keyword, value in header.items():
         setattr(dataset, keyword, value)
     assert contrast_from_header(dataset) == hint
+
+
+@pytest.mark.parametrize(
+    ("name", "header"),
+    [
+        ("FLAIR", {"SeriesDescription": "t2_flair_tra"}),
+        ("FLAIR", {"AcquisitionContrast": "FLUID_ATTENUATED"}),
+        ("post-contrast", {"SeriesDescription": "AX T1 +C"}),
+        ("post-contrast", {"SeriesDescription": "t1_se_tra", "ContrastBolusAgent": "Gadovist"}),
+        ("diffusion-weighted", {"SeriesDescription": "ep2d_diff_3scan_trace"}),
+        ("angiography", {"ProtocolName": "TOF_3D_multi-slab"}),
+        ("proton density", {"SeriesDescription": "AX PD TSE"}),
+        ("susceptibility-weighted", {"SeriesDescription": "T2* GRE"}),
+        (None, {"SeriesDescription": "t1_mprage_sag_p2_iso"}),
+        (None, {"ProtocolName": "T2W_TSE", "EchoTime": 100, "RepetitionTime": 4500}),
+        (None, {}),
+    ],
+)
+def test_other_contrasts_are_named(name, header):
+    dataset = Dataset()
+    for keyword, value in header.items():
+        setattr(dataset, keyword, value)
+    assert other_contrast_from_header(dataset) == name
 
 
 def test_enhanced_times_are_found_in_their_groups():

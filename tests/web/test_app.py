@@ -291,6 +291,10 @@ def test_the_notice_says_what_speaks_against_the_direction(
     assert (said.warns, said.switch_to) == (warns, switch_to)
     assert words in said.text
     assert label is None or assessment(label).sentence in said.text
+    # What the header calls by another name is warned of whatever the pixels look like.
+    named = notice(label and assessment(label), None, to, other="FLAIR")
+    assert named.warns
+    assert "The header says FLAIR" in named.text
 
 
 def test_the_direction_is_preset_by_the_pixels_before_the_header(translator, tmp_path, monkeypatch):

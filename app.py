@@ -152,6 +152,7 @@ def place_messages() -> dict[str, Any]:
     with gr.Row(elem_id="input-check"):
         notice = gr.HTML("", elem_id="notice", apply_default_css=False)
         switch = gr.Button("", visible=False, size="md", min_width=160, elem_id="switch")
+        companion = gr.Button("", visible=False, size="md", min_width=160, elem_id="companion")
     with gr.Row(elem_id="where"):
         series = gr.Dropdown(
             [], label="Series", visible=False, scale=1, min_width=260, elem_id="series"
@@ -172,6 +173,7 @@ def place_messages() -> dict[str, Any]:
         "message": message,
         "notice": notice,
         "switch": switch,
+        "companion": companion,
         "series": series,
         "slider": slider,
     }
@@ -346,6 +348,7 @@ def on_opening(board: Board) -> None:
     def translate_opened(
         state: Any, to: str, position: int, wanted: bool, request: gr.Request
     ) -> Iterator[dict]:
+        yield gr.skip()  # without any answer Gradio empties the parts
         steps = in_steps(page.translate_opened)
         for told in steps(state, to, position, wanted, request.session_hash):
             yield board.meanwhile(state, told)
@@ -431,6 +434,10 @@ def on_truth(board: Board) -> None:
         return board.update(after_truth(state, page.load_truth(state, files, to)))
 
     @in_one_sentence
+    def take_companion(state: Any, to: str) -> dict:
+        return board.update(after_truth(state, page.take_companion(state, to)))
+
+    @in_one_sentence
     def remove_truth(state: Any) -> dict:
         return board.update(after_truth(state, page.drop_truth(state)))
 
@@ -441,6 +448,13 @@ def on_truth(board: Board) -> None:
         board.everything,
         preprocess=False,
         show_progress_on=parts["truth_message"],
+        **OPENING,
+    )
+    board.react(
+        parts["companion"].click,
+        take_companion,
+        [parts["session"], parts["direction"]],
+        board.everything,
         **OPENING,
     )
     board.react(

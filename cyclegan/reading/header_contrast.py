@@ -87,6 +87,15 @@ def other_contrast_from_header(dataset: pydicom.Dataset, frame: int = 0) -> str 
     return None
 
 
+def contrast_in_name(name: str) -> str | None:
+    """ "T1" or "T2" where a name of a series, file or folder says so and nothing else, or None."""
+    text = name.lower().replace("_", " ")
+    if _OTHER.search(text):
+        return None
+    hints = {label for label, names in (("T1", _T1), ("T2", _T2)) if names.search(text)}
+    return hints.pop() if len(hints) == 1 else None
+
+
 def _kind_and_names(dataset: pydicom.Dataset, frame: int) -> tuple[list, str]:
     """The image's type, and all names that may tell its contrast in one text."""
     keywords = ("SeriesDescription", "ProtocolName", "SequenceName", "PulseSequenceName")

@@ -9,7 +9,7 @@ import io
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from cyclegan.reading.decode import decoded
 from cyclegan.reading.dicom_frames import Frame, Stack, frames_of, stacks
 from cyclegan.reading.dicom_parse import parse, quiet
 from cyclegan.reading.geometry import plane_of
+from cyclegan.reading.numbered import Choice, size_label, stacked
 from cyclegan.reading.volume import (
     ZIP_MAGIC,
     ReadError,
@@ -37,15 +38,6 @@ MAX_CHOICES = 64  # more cannot be told apart in a list
 _NESTED = "an archive inside another: unpack it first"
 _NAMED = 4  # files that a note names before it only counts
 _PLAIN_TYPES = frozenset(["ORIGINAL", "DERIVED", "PRIMARY", "SECONDARY", "MIXED", "NONE"])
-
-
-@dataclass(frozen=True, eq=False)
-class _Choice:
-    label: str
-    slices: int
-    load: Callable[[], Volume]
-    magnitude: bool = True
-    details: dict[str, str] = field(default_factory=dict)  # what may tell it from its like
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,13 +108,13 @@ def open_files(paths: Sequence[Path]) -> Selection:
 
 def _choices(
     members: list[Member], left_out: dict[str, list[str]]
-) -> tuple[list[_Choice], list[str]]:
+) -> tuple[list[Choice], list[str]]:
     """Choices in the order of the files, and refusals; fills `left_out` by reason."""
     pairs = _pairs(members)
     images = {id(image) for image in pairs.values()}
-    choices: list[_Choice] = []
     notes: list[str] = []
     objects: list[tuple[Member, pydicom.Dataset]] = []
+    found: list[tuple[Member | None, Choice]] = []
     for member in members:
         if id(member) in images:
             continue
@@ -145,12 +137,13 @@ def _choices(
                     header = parse(io.BytesIO(member.data), member.name, header_only=True)
                     objects.append((member, header))
                 elif kind == "NIfTI":
-                    choices += _nifti_choices(member, pairs.get(id(member)), notes)
+                    volumes = _nifti_choices(member, pairs.get(id(member)), notes)
+                    found += [(None, each) for each in volumes]
                 else:
-                    choices += _picture_choices(member, kind)
+                    found += [(member, each) for each in _picture_choices(member, kind)]
         except ReadError as error:
             notes.append(str(error))
-    return _dicom_choices(objects, left_out) + choices, notes
+    return _dicom_choices(objects, left_out) + stacked(found), notes
 
 
 def _pairs(members: Iterable[Member]) -> dict[int, Member]:
@@ -168,7 +161,7 @@ def _pairs(members: Iterable[Member]) -> dict[int, Member]:
 # NIfTI, Analyze and pictures
 
 
-def _nifti_choices(member: Member, image: Member | None, notes: list[str]) -> list[_Choice]:
+def _nifti_choices(member: Member, image: Member | None, notes: list[str]) -> list[Choice]:
     """One choice for each volume with content."""
 
     def streams() -> dict[str, io.BytesIO]:
@@ -180,7 +173,7 @@ def _nifti_choices(member: Member, image: Member | None, notes: list[str]) -> li
     layout = nifti.read_layout(io.BytesIO(member.data), member.name, **streams())
     indices = nifti.volumes_with_content(member.name, layout) if layout.count > 1 else [0]
     depth, height, width = layout.slices
-    size = _size_label(depth, height, width)
+    size = size_label(depth, height, width)
     if not indices:
         notes.append(f"{member.name}: none of its {layout.count} volumes has content.")
     elif len(indices) < layout.count:
@@ -188,9 +181,9 @@ def _nifti_choices(member: Member, image: Member | None, notes: list[str]) -> li
             f"{member.name}: {layout.count - len(indices)} of its {layout.count} volumes are empty."
         )
     if layout.count == 1:
-        return [_Choice(f"{member.name}, {size}", depth, partial(load, 0))]
+        return [Choice(f"{member.name}, {size}", depth, partial(load, 0))]
     return [
-        _Choice(
+        Choice(
             f"{member.name}, volume {index + 1} of {layout.count}, {size}",
             depth,
             partial(load, index),
@@ -199,7 +192,7 @@ def _nifti_choices(member: Member, image: Member | None, notes: list[str]) -> li
     ]
 
 
-def _picture_choices(member: Member, kind: str) -> list[_Choice]:
+def _picture_choices(member: Member, kind: str) -> list[Choice]:
     """A picture or stack of pages, one choice for each channel and time; decoded once to see
     whether it can be, and not kept."""
 
@@ -212,8 +205,8 @@ def _picture_choices(member: Member, kind: str) -> list[_Choice]:
     for index, part in enumerate(parts[:MAX_CHOICES]):
         read = partial(load, index if len(parts) > 1 else None)
         shape = read().pixels.shape
-        label = ", ".join(filter(None, [member.name, part, _size_label(*shape)]))
-        choices.append(_Choice(label, shape[0], read))
+        label = ", ".join(filter(None, [member.name, part, size_label(*shape)]))
+        choices.append(Choice(label, shape[0], read))
     return choices
 
 
@@ -222,7 +215,7 @@ def _picture_choices(member: Member, kind: str) -> list[_Choice]:
 
 def _dicom_choices(
     objects: list[tuple[Member, pydicom.Dataset]], left_out: dict[str, list[str]]
-) -> list[_Choice]:
+) -> list[Choice]:
     frames: list[Frame] = []
     seen = set()
     members, headers = [], []
@@ -248,7 +241,7 @@ def _dicom_choices(
     return [_stack_choice(stack, members, headers) for stack in stacks(frames)]
 
 
-def _stack_choice(stack: Stack, members: list[Member], headers: list[pydicom.Dataset]) -> _Choice:
+def _stack_choice(stack: Stack, members: list[Member], headers: list[pydicom.Dataset]) -> Choice:
     sources = {frame.source: members[frame.source] for frame in stack.frames}
     first = stack.frames[0]
     name = sources[first.source].name
@@ -279,7 +272,7 @@ def _stack_choice(stack: Stack, members: list[Member], headers: list[pydicom.Dat
         details["repeat"] = "image {} of {} per position".format(*stack.repeat)
     if first.traits["number"] is not None:
         details["series"] = f"series {first.traits['number']:g}"
-    return _Choice(f"{title}, {_size_label(*shape)}", shape[0], load, "M" in kind, details)
+    return Choice(f"{title}, {size_label(*shape)}", shape[0], load, "M" in kind, details)
 
 
 def _without(
@@ -318,11 +311,7 @@ def _title(header: pydicom.Dataset) -> str:
 # Labels
 
 
-def _size_label(depth: int, height: int, width: int) -> str:
-    return f"{depth} slice{'s' * (depth != 1)}, {width} x {height}"
-
-
-def _told_apart(choices: list[_Choice]) -> tuple[str, ...]:
+def _told_apart(choices: list[Choice]) -> tuple[str, ...]:
     """Labels, with the details that differ where several would read the same."""
     alike = defaultdict(list)
     for choice in choices:

@@ -67,6 +67,7 @@ def after_direction(session: Session | None, to: str) -> Updates:
         return updates
     said = session.notice(to)
     other = said.switch_to
+    companion = session.companion(to)
     return updates | {
         "notice": {
             "value": f'<p role="{"alert" if said.warns else "status"}">{html.escape(said.text)}</p>'
@@ -74,6 +75,10 @@ def after_direction(session: Session | None, to: str) -> Updates:
         "switch": {
             "visible": other is not None,
             "value": f"Switch to {OTHER[other]} → {other}" if other else "",
+        },
+        "companion": {
+            "visible": companion is not None,
+            "value": f"Compare with the real {to}: {companion[1]}" if companion else "",
         },
     }
 
@@ -92,6 +97,8 @@ def after_truth(session: Session | None, step: Step) -> Updates:
         "truth_upload": {"value": None},
         "drop_truth": {"visible": held},
     }
+    if held:
+        updates["companion"] = {"visible": False}
     return updates | ({} if step.view is None else {"viewer": {"value": step.view}})
 
 

@@ -163,18 +163,34 @@ class Page:
             with within(limits.OPENING_S, "Opening these files"):
                 selection = self.uploads.open(files)
                 volume = selection.read(selection.best)
-            truth = match(volume, _require(session, to).volume)
-        except (ReadError, ReaderError, TruthError) as error:
+        except (ReadError, ReaderError) as error:
             return Step(status(str(error), role="alert"))
-        session.set_truth(truth, to)
         hints = []
-        looks, _ = self._assess(volume)
-        if looks is not None and looks.label != to:
-            hints.append(f"It should be a {to}. {looks.sentence}")
         if len(selection.choices) > 1:
             hints.append(f"The largest of {len(selection.choices)} series was taken.")
+        return self._lay_over(_require(session, to), volume, to, *hints)
+
+    def _lay_over(self, session: Session, volume: Volume, to: str, *hints: str) -> Step:
+        """Compare with `volume` from now on, or say why that cannot be."""
+        try:
+            truth = match(volume, session.held())
+        except TruthError as error:
+            return Step(status(str(error), role="alert"))
+        session.set_truth(truth, to)
+        looks, _ = self._assess(volume)
+        if looks is not None and looks.label != to:
+            hints = (f"It should be a {to}. {looks.sentence}", *hints)
         text = f"Real {to}: {volume.name}, {'; '.join(truth.notes)}."
         return Step(status(text, *hints), view=self._view_again(session))
+
+    def take_companion(self, session: Session | None, to: str) -> Step:
+        """Lay the other contrast, which came in the same files, over the scan as the real image."""
+        session = _require(session, to)
+        found = session.companion(to)
+        if found is None:
+            raise ReaderError(f"There is no {to} in these files; drop it in below.")
+        with within(limits.OPENING_S, "Opening these files"):
+            return self._lay_over(session, session.selection.read(found[0]), to)
 
     def drop_truth(self, session: Session | None) -> Step:
         """Forget the real image."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -153,8 +153,19 @@ def _truth_panels(
 def _saw(config: dict[str, Any]) -> str:
     """What the model saw in training, as its config tells."""
     sources = (config.get("training") or {}).get("sources") or []
-    names = ", ".join(sorted({str(source).rsplit("/", 1)[-1] for source in sources}))
-    return f"axial slices of these sources: {names}" if names else "not recorded in these weights"
+    stripped = ", stripped"  # how `slices.stripped_copies` calls them
+    told = {str(source).rsplit("/", 1)[-1] for source in sources}
+    names = sorted({name.removesuffix(stripped) for name in told})
+    if not names:
+        return "not recorded in these weights"
+    again = sum(name.endswith(stripped) for name in told)
+    also = f"; those of {again} also with the skull removed" if again else ""
+    return f"axial slices of {listed(names)}{also}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names as a part of a sentence: "a", "a and b", "a, b and c"."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _place(volume: Volume, index: int) -> str:

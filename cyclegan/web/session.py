@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cyclegan.model.translator import CycleResult
+from cyclegan.reading.header_contrast import contrast_in_name
 from cyclegan.results.provenance import Provenance, provenance
 from cyclegan.web.limits import SCAN_FINDINGS_BYTES, SCAN_RESULT_BYTES
 from cyclegan.web.notice import Notice, notice
@@ -136,6 +137,23 @@ class Session:
         return notice(
             self.check, volume.contrast_hint, to, self.unchecked, other=volume.other_contrast
         )
+
+    def companion(self, to: str) -> tuple[int, str] | None:
+        """What came in the same files and may be the real image of the contrast `to`.
+
+        Returns:
+            Number and label of a choice of `selection`, of the same size where there is one.
+        """
+        if self.selection is None or self.has_truth:
+            return None
+        labels = self.selection.choices
+        size = labels[self.choice].rsplit(", ", 2)[1:]
+        others = [
+            (label.rsplit(", ", 2)[1:] != size, number, label)
+            for number, label in enumerate(labels)
+            if number != self.choice and contrast_in_name(label) == to
+        ]
+        return min(others)[1:] if others else None
 
     def set_truth(self, truth: Truth | None, to: str) -> None:
         """Compare translations into `to` with `truth`; None: with nothing any more."""

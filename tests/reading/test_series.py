@@ -343,3 +343,29 @@ def test_real_oblique_series():
         place = np.linalg.solve(volume.affine, one.affine[:, 3])
         np.testing.assert_allclose(place[[0, 1]], 0, atol=1e-3)
         np.testing.assert_array_equal(volume.pixels[round(place[2])], one.pixels[0])
+
+
+def test_numbered_pictures_of_equal_size_are_one_stack(tmp_path):
+    paths = []
+    for contrast, numbers, side in (
+        ("T1", (9, 10, 11), 40),
+        ("T2", (9, 10, 11), 40),
+        ("T1", (12,), 48),
+    ):
+        for number in numbers:
+            path = tmp_path / f"{contrast} - slice_{number}.png"
+            pixels = np.tile(np.arange(side, dtype=np.uint8), (40, 1))
+            pixels[0, 0] = 10 * number
+            Image.fromarray(pixels).save(path)
+            paths.append(path)
+    selection = open_files(paths[::-1])  # in no order
+    assert sorted(selection.choices) == [
+        "T1 - slice_12.png, 1 slice, 48 x 40",  # of another size
+        "T1 - slice_9.png to T1 - slice_11.png, 3 slices, 40 x 40",
+        "T2 - slice_9.png to T2 - slice_11.png, 3 slices, 40 x 40",
+    ]
+    volume = selection.read(selection.best)
+    assert volume.pixels[:, 0, 0].tolist() == [90, 100, 110]  # by number, not by letter
+    assert "3 numbered pictures of equal size" in volume.notes[0]
+    two = open_files(paths[:2])  # rather a pair
+    assert len(two.choices) == 2

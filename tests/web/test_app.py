@@ -169,6 +169,42 @@ def test_upload_is_shown_then_translated_and_the_file_is_gone(page, tmp_path):
         assert page.model.translator.checksum[:16] in shown["provenance"]
 
 
+def test_a_new_scan_is_translated_at_once_unless_something_speaks_against_it(
+    translator, tmp_path, monkeypatch
+):
+    def opening(label, wanted=True):
+        page = Page(translator, tmp_path / "uploads", Looks(label))
+        hinted = volume_of(head()[None], contrast_hint=None)
+        monkeypatch.setattr("cyclegan.web.uploads.open_files", lambda paths: selection(hinted))
+        opened = page.load([uploaded(tmp_path, "scan", b"x")], "T2", TAB)
+        return page, opened, list(page.translate_opened(opened.session, opened.to, 1, wanted, TAB))
+
+    page, opened, steps = opening("T1")
+    assert steps[-1].view["panels"]["translated"]["title"] == "Synthetic T2"
+    again = page.translate_opened(opened.session, "T2", 1, True, TAB)
+    assert list(again) == []  # a bad file leaves the scan before, which is not new any more
+    turned = list(page.turn(opened.session, "T1", 1, TAB))
+    assert turned[-1].view["panels"]["translated"]["title"] == "Synthetic T1"
+    assert list(page.turn(opened.session, "T1", 1, TAB)) == []
+    assert opening("T1", wanted=False)[2] == []
+    assert opening("other")[2] == []  # waits for a yes
+
+
+def test_the_other_contrast_in_the_same_files_is_offered_as_real(page, tmp_path, monkeypatch):
+    volumes = [volume_of(head()[None]), volume_of(np.sqrt(head())[None])]
+    held = selection(*volumes, best=0)
+    labels = ("T1 - slice_020.png, 1 slice, 256 x 256", "T2 - slice_020.png, 1 slice, 256 x 256")
+    held.choices = labels
+    monkeypatch.setattr("cyclegan.web.uploads.open_files", lambda paths: held)
+    opened = page.load([uploaded(tmp_path, "both", b"x")], "T2", TAB)
+    offered = after_opening(opened)["companion"]
+    assert offered == {"visible": True, "value": f"Compare with the real T2: {labels[1]}"}
+    step = page.take_companion(opened.session, "T2")
+    assert "Real T2" in step.status
+    assert opened.session.truth_for("T2").volume is volumes[1]
+    assert after_truth(opened.session, step)["companion"] == {"visible": False}
+
+
 def test_a_bad_file_is_one_sentence_and_keeps_everything(page, tmp_path):
     opened = page.load([uploaded(tmp_path, "<b>notes.txt", b"no image at all")], "T2", TAB)
     assert opened.session is None
@@ -726,6 +762,21 @@ def test_api_translates_and_leaves_nothing(client, translator, tmp_path):
     assert only["true_error"] is None
     assert answer["uncertainty_help"] in only["report"]
     assert not [path for path in client.uploads.rglob("*") if path.is_file()]
+
+
+def test_api_gives_the_translation_alone(client, translator, tmp_path):
+    (tmp_path / "scan.png").write_bytes(png_bytes(tmp_path, head()))
+    answer = client.predict(
+        file=handle_file(str(tmp_path / "scan.png")),
+        to="T2",
+        parts="translation",
+        api_name="/translate",
+    )
+    received = np.frombuffer(base64.b64decode(answer["translated"]), "<f4").reshape(1, 256, 256)
+    expected = translator.translate(head().astype(np.float32)[None], to="T2")
+    np.testing.assert_allclose(received, expected, atol=1e-3)
+    assert not {"reconstructed", "source", "slices", "uncertainty"} & set(answer)
+    assert answer["digital_source_type"].endswith("/trainedAlgorithmicMedia")
 
 
 def test_api_measures_against_the_truth(client, tmp_path):

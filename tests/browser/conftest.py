@@ -3,6 +3,9 @@
 import pytest
 from serve import serve, weights_folder
 
+# Most tests press Translate themselves, and look at the page before.
+ASKED_FOR = "localStorage.setItem('translate-at-once', 'no')"
+
 
 @pytest.fixture(scope="session")
 def uploads(tmp_path_factory):
@@ -19,6 +22,7 @@ def url(tmp_path_factory, uploads):
 def page(chromium, url):
     """A ready page; `page.requests` lists the addresses it asked for."""
     context = chromium.new_context(viewport={"width": 1400, "height": 900})
+    context.add_init_script(ASKED_FOR)
     page = context.new_page()
     page.set_default_timeout(60_000)  # two busy cores
     page.requests = []
@@ -39,6 +43,7 @@ def opened(chromium, url):
             **{"viewport": {"width": 1400, "height": 900}, **properties},
         )
         contexts.append(context)
+        context.add_init_script(ASKED_FOR)
         page = context.new_page()
         page.set_default_timeout(90_000)  # two busy cores
         page.goto(url)

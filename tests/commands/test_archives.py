@@ -48,7 +48,7 @@ def contents(out: Path) -> dict[str, bytes]:
     return {str(path.relative_to(out)): path.read_bytes() for path in files}
 
 
-def wait_for(what, process: subprocess.Popen, seconds: float = 240) -> None:
+def wait_for(what, process: subprocess.Popen, seconds: float = 600) -> None:
     end = time.monotonic() + seconds
     while not what():
         assert process.poll() is None, "it ended before it could be killed"
@@ -78,7 +78,7 @@ def test_killed_workers_and_commands_lose_and_repeat_nothing(export_tiny, tmp_pa
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
-    _, alive = psutil.wait_procs(family, timeout=60)
+    _, alive = psutil.wait_procs(family, timeout=300)
     assert not alive  # no worker outlives its command
     made = {path: path.stat().st_mtime_ns for path in results()}
     assert len(made) < SERIES

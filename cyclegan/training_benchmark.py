@@ -1,12 +1,18 @@
 """Training speed: our recipe beside that of Zhu et al. 2017, on this machine.
 
     python -m cyclegan.training_benchmark [--data DIR ...] [--steps N]
+    python -m cyclegan.training_benchmark --to-quality --data DIR --val PAIRS [--labelmaps DIR]
 
 Prints steps and slices per second of our recipe with the U-Net and of the reference with either
 generator, and the share of the time in which steps wait for data. Without --data it draws slices.
 Ours runs as `train.py` does, with its default settings: simulated pairs first, then real slices.
 The reference decodes PNG files of the same slices at every step. OMP_NUM_THREADS sets the number of
 threads; let nothing else run.
+
+With --to-quality both train until the last of --marks, one after the other, and a table tells at
+each mark how good they are on pairs: masked SSIM, and lesions kept. Reading, label maps,
+skull-stripping and scoring do not count as time. Ours fits its two stages, simulated pairs and real
+slices, to that time.
 """
 
 from __future__ import annotations
@@ -28,9 +34,13 @@ from cyclegan.model.precision import multiplies_bfloat16
 from cyclegan.report.runlog import DATA_WAIT, STEPS_PER_SECOND
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import Simulator, simulate_pair
+from cyclegan.simulation.tissues import read_label_maps
 from cyclegan.slices.data import SliceDataset
+from cyclegan.slices.stripping import train_masker
 from cyclegan.training.config import TrainConfig
 from cyclegan.training.pace import Pace
+from cyclegan.training.quality import Mark, our_step, reference_step, scores_over_time
+from cyclegan.training.quality import as_table as quality_table
 from cyclegan.training.reference_recipe import ReferenceRecipe
 from cyclegan.training.trainer import Trainer
 
@@ -81,6 +91,34 @@ def measure(
     for name in ("unet", "resnet"):
         reference = ReferenceRecipe(name, files, accelerator.device, size, workers)
         yield Speed("reference", name, 1, *_time(reference.train_step, reference.pace, steps))
+
+
+def quality(options: argparse.Namespace, scratch: Path, precision: str) -> Iterator[Mark]:
+    """Train our recipe, then the reference, on the same data; scores at the marks of each."""
+    accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=precision)
+    dataset = SliceDataset.load([Path(f) for f in options.data], options.size, cache=scratch / "c")
+    files = write_slices(dataset, scratch / "files")  # before skull-stripping, which is ours
+    if options.labelmaps:
+        labels, tissues = read_label_maps(options.labelmaps)
+        simulator = Simulator(labels, tissues, accelerator.device)
+    else:
+        labels = np.stack([draw_slice(seed, 0.5) for seed in range(DRAWN // 3)])
+        simulator = Simulator(labels, device=accelerator.device)
+    config = TrainConfig(size=options.size, minutes=max(options.marks))
+    if options.strip_steps:
+        rng = torch.Generator().manual_seed(config.seed)
+        dataset.add_stripped(train_masker(simulator, rng, options.strip_steps).eval())
+    trainer = Trainer(
+        config, scratch / "ours", dataset=dataset, simulator=simulator, accelerator=accelerator
+    )
+    reference = ReferenceRecipe("resnet", files, accelerator.device, options.size, options.workers)
+    for name, step, generators in (
+        ("ours", our_step(trainer), trainer.ema),
+        ("Zhu et al. 2017, ResNet-9", reference_step(reference), reference.generators),
+    ):
+        yield from scores_over_time(
+            name, step, generators, sorted(options.marks), options.val, options.size, options.every
+        )
 
 
 def _time(step: Callable[[], None], pace: Pace, steps: int) -> tuple[float, float]:
@@ -159,11 +197,29 @@ def main(arguments: list[str] | None = None) -> int:
                         "for the reference; default: 4, as published")  # fmt: skip
     parser.add_argument("--precision", choices=("no", "bf16"), help="of ours; default: bf16 where "
                         "the hardware has it")  # fmt: skip
+    parser.add_argument("--to-quality", action="store_true", help="scores over time, not speed")
+    parser.add_argument("--val", metavar="DIR", type=Path, help="pairs to score on")
+    parser.add_argument("--labelmaps", metavar="DIR", help="to simulate from; default: drawn")
+    parser.add_argument("--marks", type=float, nargs="+", metavar="MIN", default=[5, 10, 20, 40],
+                        help="minutes of training of each; default: 5 10 20 40")  # fmt: skip
+    parser.add_argument("--every", type=int, default=4, metavar="N", help="score on each N-th "
+                        "pair; default: 4")  # fmt: skip
+    parser.add_argument("--strip-steps", type=int, default=TrainConfig.strip_steps, metavar="N",
+                        help="as of train.py")  # fmt: skip
     options = parser.parse_args(arguments)
+    if options.to_quality and not (options.data and options.val):
+        parser.error("--to-quality needs --data and --val")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     precision = options.precision or ("bf16" if multiplies_bfloat16(device) else "no")
     with tempfile.TemporaryDirectory() as scratch:
         try:
+            if options.to_quality:
+                marks = []
+                for mark in quality(options, Path(scratch), precision):
+                    marks.append(mark)
+                    print(quality_table(marks[-1:]).splitlines()[-1], file=sys.stderr)
+                print(quality_table(marks))
+                return 0
             folders = [Path(f) for f in options.data or [draw_data(Path(scratch) / "drawn")]]
             speeds = []
             for speed in measure(

@@ -122,7 +122,8 @@ def _translate(
     jobs = _to_do(options, wanted, account, quiet=many)
     try:
         if many:
-            _on_cluster(options, wanted, translator, account, jobs)
+            if refusal := _on_cluster(options, wanted, translator, account, jobs):
+                return _refuse(refusal)
         else:
             for job, outcome in _here(wanted, translator, jobs):
                 for text in (*outcome.notes, *map(str, outcome.written)):
@@ -149,7 +150,7 @@ def _here(
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield from translate_here(jobs, wanted, Network(translator, threads))
+        yield from translate_here(jobs, wanted, Network(translator, threads, bars=True))
     finally:
         torch.set_num_threads(threads)
 
@@ -160,21 +161,27 @@ def _on_cluster(
     translator: Translator,
     account: Account,
     jobs: Iterator[Job],
-) -> None:
+) -> str | None:
+    """Have a cluster translate the jobs; why it could not begin, or None."""
     from cyclegan.archives import cluster
 
+    begun = False
     try:
         with cluster.connected(options.workers, options.scheduler) as client:
             if link := cluster.dashboard(client):
                 print(f"dashboard: {link}", file=sys.stderr)
             folder = weights_folder(options.weights)
             weights = cluster.send_weights(client, folder, translator.checksum, wanted.out)
+            begun = True
             for result in cluster.translate_on(client, jobs, wanted, weights):
                 if result is not None:
                     account.add(*result)
                 account.say()
     except cluster.ClusterError as error:
+        if not begun:
+            return str(error)
         account.fail([wanted.out], f"{error}; the same command goes on from here")
+    return None
 
 
 def _to_do(

@@ -76,11 +76,11 @@ class Account:
         words = [f"{self.done} done", f"{self.failed} failed"]
         if self.kept:
             words.append(f"{self.kept} there before")
-        if self._about is not None:
-            left = max(0, self._about - self.done - self.failed - self.kept)
+        left = max(0, (self._about or 0) - self.done - self.failed - self.kept)
+        if left:
             words.append(f"about {left} left")
         words.append(f"{pace:.1f} series/min")
-        if self._about is not None and pace:
+        if left and pace:
             words.append(f"{duration(60 * left / pace)} left")
         return ", ".join(words)
 

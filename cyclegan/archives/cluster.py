@@ -71,11 +71,16 @@ def _plugin(name: str) -> Weights:
 
 
 @contextmanager
-def connected(workers: int | None, scheduler: str | None) -> Iterator[Client]:
+def connected(
+    workers: int | None, scheduler: str | None, threads: int | None = None
+) -> Iterator[Client]:
     """A client of `workers` processes started here, or of the cluster at an address.
 
-    Workers started here share the cores out among them and take orders, encrypted, from this
-    command alone. They end with it, however it ends.
+    Workers started here take orders, encrypted, from this command alone, and end with it, however
+    it ends.
+
+    Args:
+        threads: of each worker started here. Default: they share the cores out among them.
 
     Raises:
         ClusterError: no answer from the address.
@@ -88,7 +93,7 @@ def connected(workers: int | None, scheduler: str | None) -> Iterator[Client]:
         with client:
             yield client
         return
-    threads = max(1, (os.cpu_count() or 1) // workers)
+    threads = threads or max(1, (os.cpu_count() or 1) // workers)
     # Dask's own default for these variables is 1.
     with (
         dask.config.set({"distributed.nanny.pre-spawn-environ.OMP_NUM_THREADS": threads}),

@@ -120,10 +120,17 @@ def _below(
         series = [
             base
             for base in {job.base for job in jobs} & set(below)
-            if sum(are_dicom(_listing(below[base])[0])) > 1
+            if _holds_series(below[base], are_dicom)
         ]
         yield from _told_apart(jobs, taken + Counter(series))
         left += [path for path in reversed(inside) if path.resolve() != out]
+
+
+def _holds_series(folder: Path, are_dicom: Callable[[list[Path]], list[bool]]) -> bool:
+    try:
+        return sum(are_dicom(_listing(folder)[0])) > 1
+    except OSError:  # said when its turn comes
+        return False
 
 
 def _listing(folder: Path) -> tuple[list[Path], list[Path]]:

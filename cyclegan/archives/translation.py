@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from cyclegan.archives.jobs import Job
@@ -28,7 +28,8 @@ from cyclegan.results.derived import derived_dicom
 from cyclegan.results.export import labelled_png, nifti
 from cyclegan.results.provenance import CAVEAT, provenance, synthetic_label
 
-_ASKS_EVERY_S = 0.2  # for a claim that another process holds
+_ASKS_S = 0.2  # between two tries at a claim that another process holds
+_WAITS_S = 2.0  # for it, before looking whether the command still wants it
 
 
 @dataclass(frozen=True)
@@ -68,10 +69,11 @@ class Network:
 
     Args:
         threads: of the network. On a CPU torch itself should have one (`torch.set_num_threads`).
+        bars: show a bar for each volume where somebody watches.
     """
 
-    def __init__(self, translator: Translator, threads: int):
-        self.translator = translator
+    def __init__(self, translator: Translator, threads: int, bars: bool = False):
+        self.translator, self.bars = translator, bars
         self._pool = ThreadPoolExecutor(threads, "network")
         self._stop = threading.Event()
 
@@ -86,18 +88,23 @@ class Network:
         translated = np.empty(volume.pixels.shape, np.float32)
 
         def run(start: int) -> int:
-            if self._stop.is_set():
-                raise Stopped
+            self.go_on()
             part = slice(start, start + translator.batch)
             translated[part] = translator.translate(volume.pixels[part], to, prepared=prepared)
             return len(translated[part])
 
+        hidden = None if self.bars else True  # None: where nobody watches
         with tqdm(
-            total=len(translated), desc=volume.name, unit="slice", leave=False, disable=None
+            total=len(translated), desc=volume.name, unit="slice", leave=False, disable=hidden
         ) as bar:
             for count in self._pool.map(run, range(0, len(translated), translator.batch)):
                 bar.update(count)
         return translated
+
+    def go_on(self) -> None:
+        """Raises Stopped after `stop`, in whatever waits or works for these networks."""
+        if self._stop.is_set():
+            raise Stopped
 
     def stop(self) -> None:
         """End what runs at its next slices."""
@@ -110,7 +117,7 @@ def translate_job(job: Job, wanted: Wanted, network: Network) -> Outcome:
     outcome = Outcome()
     target = wanted.target(job.base)
     try:
-        with claimed(target):
+        with claimed(target, network.go_on):
             if _kept(target, wanted, outcome):
                 return outcome
             selection = open_files(job.files)
@@ -145,8 +152,11 @@ def _kept(target: Path, wanted: Wanted, outcome: Outcome) -> bool:
 
 
 @contextmanager
-def claimed(target: Path) -> Iterator[None]:
+def claimed(target: Path, waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
     """Hold the claim on a result; waits for a process that holds it.
+
+    Args:
+        waiting: called every `_WAITS_S` meanwhile; what it raises ends the wait.
 
     Raises:
         OSError: the folder cannot be written to.
@@ -154,7 +164,11 @@ def claimed(target: Path) -> Iterator[None]:
     target.parent.mkdir(parents=True, exist_ok=True)
     path = target.with_name(f".{target.name}.claim")
     lock = FileLock(path)
-    lock.acquire(poll_interval=_ASKS_EVERY_S)
+    while not lock.is_locked:
+        try:
+            lock.acquire(timeout=_WAITS_S, poll_interval=_ASKS_S)
+        except Timeout:
+            waiting()
     try:
         yield
     finally:

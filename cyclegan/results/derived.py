@@ -8,6 +8,7 @@ set is built from a short list of attributes; nothing else of the source's heade
 
 from __future__ import annotations
 
+import hashlib
 import io
 import warnings
 
@@ -93,6 +94,12 @@ def derived_dicom(
         warnings.simplefilter("ignore")  # pydicom quotes header values, which are the patient's
         dataset = patient_and_study(common, keep_identity=keep_identity)
         _say_what_it_is(dataset, common, to, provenance)
+        # Made again, a result is the same objects, and no archive holds it twice.
+        content = hashlib.sha256(stored.tobytes()).hexdigest()
+        sources = [uid for _, uid, _ in volume.dicom.instances]
+        dataset.SeriesInstanceUID = generate_uid(
+            entropy_srcs=[str(provenance), str(keep_identity), content, *sources]
+        )
         if volume.affine is None:
             _capture(dataset, volume)
         else:
@@ -121,7 +128,6 @@ def _say_what_it_is(dataset: Dataset, common: Dataset, to: str, provenance: Prov
         0x0008001C, "CS", "YES"
     )  # Synthetic Data, PS3.3 C.12.1; pydicom 3.0 may lack it
     dataset.Modality = "MR"
-    dataset.SeriesInstanceUID = generate_uid()
     number = copied(common, "SeriesNumber")
     dataset.SeriesNumber = 1000 + (int(number.value) % 1000 if number is not None else 0)
     dataset.SeriesDescription = label
@@ -174,7 +180,11 @@ def _say_what_it_is(dataset: Dataset, common: Dataset, to: str, provenance: Prov
 def _place(dataset: Dataset, common: Dataset, affine: np.ndarray) -> None:
     """Frame of reference and image plane, without the position (PS3.3 C.7.4.1, C.7.6.2)."""
     frame = copied(common, "FrameOfReferenceUID")
-    dataset.FrameOfReferenceUID = frame.value if frame is not None else generate_uid()
+    dataset.FrameOfReferenceUID = (
+        frame.value
+        if frame is not None
+        else generate_uid(entropy_srcs=["frame", dataset.SeriesInstanceUID])
+    )
     dataset.PositionReferenceIndicator = ""
     column_mm, row_mm = np.linalg.norm(affine[:3, :2], axis=0)
     dataset.PixelSpacing = [_decimal(row_mm), _decimal(column_mm)]
@@ -217,7 +227,9 @@ def _reference(sop_class: str, instance: str, frame: int | None) -> Dataset:
 
 def _file(dataset: Dataset, pixels: np.ndarray) -> bytes:
     """`dataset` with (H, W) uint16 `pixels` as a new instance in a Part 10 file."""
-    dataset.SOPInstanceUID = generate_uid()
+    dataset.SOPInstanceUID = generate_uid(
+        entropy_srcs=[dataset.SeriesInstanceUID, str(dataset.InstanceNumber)]
+    )
     dataset.Rows, dataset.Columns = pixels.shape
     dataset.PixelData = pixels.tobytes()
     dataset["PixelData"].VR = "OW"

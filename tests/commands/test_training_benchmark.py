@@ -1,6 +1,9 @@
 """The training benchmark: both recipes run, and the table compares slices."""
 
+import re
+
 import pytest
+from PIL import Image
 
 from cyclegan import training_benchmark
 from cyclegan.training_benchmark import Speed, as_table, draw_data, measure
@@ -32,3 +35,28 @@ def test_ratios_compare_slices_not_steps():
     ours, reference = as_table(speeds).splitlines()[2:]
     assert ours == "| ours | unet | 4 | 1 | 4 | 8.00 x | 10.0% |"
     assert "| 1.00 x | 2.0% |" in reference
+
+
+def test_quality_over_time_is_scored_at_marks_of_the_training_clock(folder, tmp_path, capsys):
+    for contrast in ("T1", "T2"):  # what belongs together has one name
+        (tmp_path / "pairs" / contrast).mkdir(parents=True)
+        for number in range(2):
+            image = Image.open(folder / contrast / f"drawn_{number}.png").resize((64, 64))
+            image.save(tmp_path / "pairs" / contrast / f"drawn_{number}.png")
+    options = ["--data", str(folder), "--val", str(tmp_path / "pairs"), "--size", "32"]
+    options += ["--marks", "0.0001", "0.0002", "--strip-steps", "0", "--every", "1"]
+    options += ["--workers", "0", "--precision", "no"]
+    assert training_benchmark.main(["--to-quality", *options]) == 0
+    rows = capsys.readouterr().out.splitlines()[2:]
+    assert [row.split(" | ")[0] for row in rows] == ["| ours"] * 2 + [
+        "| Zhu et al. 2017, ResNet-9"
+    ] * 2
+    for first, second in (rows[:2], rows[2:]):
+        assert int(first.split(" | ")[2]) >= 1
+        assert int(second.split(" | ")[2]) >= int(first.split(" | ")[2])
+        assert re.search(r"-?0\.\d{3} / -?0\.\d{3} \| - \|$", second)
+
+
+def test_quality_needs_data_and_pairs():
+    with pytest.raises(SystemExit):
+        training_benchmark.main(["--to-quality"])

@@ -42,6 +42,34 @@ ROOT = Path(__file__).parents[2]
 WAIT_S = 30  # for what takes a moment on an idle machine
 
 
+@pytest.mark.parametrize(
+    ("machine", "openings", "jobs", "slices", "results"),
+    [
+        ((2, 16 * 2**30), 2, 8, 48, 2**30),
+        ((1, 2 * 2**30), 2, 8, 48, 2**30),  # what is smaller has the same limits
+        ((16, 64 * 2**30), 8, 32, 192, 4 * 2**30),
+        ((16, 16 * 2**30), 2, 8, 192, 2**30),  # many cores with little memory read no more at once
+    ],
+)
+def test_limits_fit_the_machine(machine, openings, jobs, slices, results, monkeypatch):
+    monkeypatch.setattr(limits, "_CORES", machine[0])
+    monkeypatch.setattr(limits, "_MEMORY", machine[1])
+    assert limits.at_once(1, 32, 8192 * limits.MIB) == openings
+    assert limits.at_once(4, 32, 2048 * limits.MIB) == jobs
+    assert limits.at_once(24, 192, 64 * limits.MIB) == slices
+    assert limits.held(1024 * limits.MIB, 1 / 16) == results
+
+
+def test_a_container_counts_what_it_is_given(tmp_path):
+    (tmp_path / "cpu.max").write_text("max 100000\n")
+    cores, memory = limits.machine(tmp_path)
+    (tmp_path / "cpu.max").write_text("100000 100000\n")
+    (tmp_path / "memory.max").write_text("1073741824\n")
+    assert limits.machine(tmp_path) == (1, 2**30)
+    assert cores >= 1
+    assert memory > 2**30
+
+
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     options = {"channels": (8, 16)}

@@ -14,12 +14,17 @@ from scipy import ndimage
 
 from cyclegan.judging.metrics import head_mask, mae, psnr, ssim
 from cyclegan.model.preprocess import Scale
+from cyclegan.trust.evidence import mutual_information
 
 if TYPE_CHECKING:
     from cyclegan.reading.volume import Volume
 
 MIN_OVERLAP = 0.05  # share of the source's voxels that the truth must cover
 MIN_HEAD_PIXELS = 200  # fewer in common, and the scores of a slice say nothing
+# Below both, two images show different places. Of 129 couples of slices that were 3 or 8 apart (10
+# collections of people) this notices 111, and it takes none of 84 true pairs for such.
+SAME_EDGES = 0.4  # correlation of gradient magnitudes, 6 pixels inside the head
+SAME_GREYS = 1.04  # normalised mutual information in the head
 
 
 class TruthError(ValueError):
@@ -123,6 +128,26 @@ def true_error(
         "psnr": psnr(translated, truth, head),
         "mae": mae(translated, truth, head),
     }
+
+
+def is_elsewhere(truth: np.ndarray, source: np.ndarray, covered: np.ndarray) -> bool:
+    """Whether two images, by their pixels, do not show the same slice of the same person.
+
+    Args:
+        truth, source: (H, W) in [0, 1], of different contrasts.
+        covered: (H, W) bool, where the truth was measured.
+    """
+    both = _head(truth) & _head(source) & covered
+    inside = ndimage.binary_erosion(both, iterations=6)
+    if inside.sum() < MIN_HEAD_PIXELS:
+        return False
+    edges = [ndimage.gaussian_gradient_magnitude(each, 2)[inside] for each in (truth, source)]
+    alike = np.corrcoef(*edges)[0, 1] if all(each.std() > 0 for each in edges) else 0.0
+    return bool(alike < SAME_EDGES and mutual_information(source, truth, both) < SAME_GREYS)
+
+
+def _head(image: np.ndarray) -> np.ndarray:
+    return ndimage.binary_fill_holes(ndimage.binary_opening(image > 0.08))
 
 
 def _truth_indices(

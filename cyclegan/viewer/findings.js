@@ -74,6 +74,7 @@ function showFindings() {
 
   root.querySelector(".viewer-truth").hidden = !shown.panels.truth;
   const numbers = root.querySelector(".truth-numbers");
+  root.querySelector(".truth-warning").textContent = found ? found.trueWarning : "";
   const error = found && found.trueError;
   if (error) {
     const entries = [["SSIM", error.ssim.toFixed(3)], ["PSNR", error.psnr.toFixed(1) + " dB"],

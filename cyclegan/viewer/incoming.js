@@ -176,10 +176,10 @@
   window.incoming = { isTruth: () => forTruth, give, note: "" };
   new MutationObserver((_, observer) => {
     const box = document.querySelector(SWITCH);
-    if (!box) return;
+    if (!box || !document.querySelector(".viewer[data-ready]")) return; // nobody listens to it yet
     observer.disconnect();
     if (localStorage.getItem(KEPT) && box.checked) box.click();
-  }).observe(document, { childList: true, subtree: true });
+  }).observe(document, { childList: true, subtree: true, attributes: true, attributeFilter: ["data-ready"] });
 
   // Whoever serves the page sees the files; on this computer that is nobody else.
   const isHere = ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);

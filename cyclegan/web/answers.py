@@ -16,7 +16,7 @@ from cyclegan.results.export import labelled_png, nifti
 from cyclegan.results.provenance import CAVEAT, SOURCE_TYPE, synthetic_label
 from cyclegan.trust.calibration import MEASURES
 from cyclegan.trust.truth import TruthError, match
-from cyclegan.web.findings import slice_findings, slice_true_error
+from cyclegan.web.findings import is_of_elsewhere, slice_findings, slice_true_error
 from cyclegan.web.limits import API_VOXELS, WHOLE_VOXELS
 from cyclegan.web.outbox import Parcel
 from cyclegan.web.panels import NARROWEST, WIDEST
@@ -61,11 +61,13 @@ class InputCheckAnswer(TypedDict):
 
 class SliceAnswer(TypedDict):
     """Of one slice. numbers: how far to trust it, each with name, value and its usual range in
-    people; true_error: ssim, psnr in dB and mae in the head against `truth`, or null; report: all
-    of it as text."""
+    people; true_error: ssim, psnr in dB and mae in the head against `truth`, or null;
+    true_error_of_another_place: whether `truth`, by its pixels, shows another place; report: all of
+    it as text."""
 
     numbers: list[dict[str, Any]]
     true_error: dict[str, float] | None
+    true_error_of_another_place: bool
     report: str
 
 
@@ -258,7 +260,8 @@ def _beside(
     for each, (numbers, _) in enumerate(measured):
         readings = calibration.readings(to, numbers, drawn=session.drawn)
         true = slice_true_error(truth, results[each], each)
-        reports.append(report(session, model, calibration, each, readings, true))
+        elsewhere = is_of_elsewhere(session, model, each)
+        reports.append(report(session, model, calibration, each, readings, true, elsewhere))
         table.append(_row(session, each, readings, true))
     return Companions(original, maps, real, index, reports, table)
 
@@ -383,11 +386,13 @@ def _trust(
         )
         readings = calibration.readings(to, numbers)
         true = slice_true_error(truth, result, index)
+        elsewhere = is_of_elsewhere(session, model, index)
         slices.append(
             {
                 "numbers": readings,
                 "true_error": true,
-                "report": report(session, model, calibration, index, readings, true),
+                "true_error_of_another_place": elsewhere,
+                "report": report(session, model, calibration, index, readings, true, elsewhere),
             }
         )
         maps.append(np.zeros_like(result.source) if uncertainty is None else uncertainty)

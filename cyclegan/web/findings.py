@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cyclegan.trust import evidence
-from cyclegan.trust.truth import true_error
+from cyclegan.trust.truth import is_elsewhere, true_error
 from cyclegan.web.panels import encode_uint16
-from cyclegan.web.report import report, true_words
+from cyclegan.web.report import ELSEWHERE, report, true_words
 
 if TYPE_CHECKING:
     from cyclegan.model.translator import CycleResult, Prepared
@@ -84,6 +84,7 @@ def second_look(
         readings = calibration.readings(to, numbers, drawn=session.drawn)
         truth = session.truth_for(to)
         true = slice_true_error(truth, session.result(model, index, to), index)
+        elsewhere = is_of_elsewhere(session, model, index)
         map_name = calibration.map_name(to)
         return {
             "key": session.key,
@@ -98,8 +99,9 @@ def second_look(
                 "uncertainty": None if uncertainty is None else encode_uint16(uncertainty),
                 "trueError": true,
                 "trueWords": true_words(true) if truth else "",
+                "trueWarning": ELSEWHERE if elsewhere else "",
             },
-            "report": report(session, model, calibration, index, readings, true),
+            "report": report(session, model, calibration, index, readings, true, elsewhere),
         }
 
     numbers, uncertainty = session.kept_findings(index, to) or ({}, None)
@@ -133,6 +135,16 @@ def input_reading(session: Session, to: str) -> dict[str, Any]:
         "text": said.text,
         "worth": "",
     }
+
+
+def is_of_elsewhere(session: Session, model: SharedModel, index: int) -> bool:
+    """Whether the real image of slice `index` shows another place than the scan, by its pixels."""
+    volume, truth = session.held(), session.truth_for(session.to)
+    if truth is None:
+        return False
+    source = session.prepared(model).scale.apply(volume.pixels[index])
+    real, covered = truth.slice(index, source.shape)
+    return is_elsewhere(real, source, covered)
 
 
 def slice_true_error(

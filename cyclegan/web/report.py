@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from cyclegan.web.session import Session
     from cyclegan.web.turns import SharedModel
 
+ELSEWHERE = (
+    "By their pixels the two images do not show the same place, so these numbers compare different "
+    "anatomy."
+)
 NOT_A_DEVICE = "Not a medical device; not cleared or approved by any regulator."
 
 
@@ -23,6 +27,7 @@ def report(
     index: int,
     readings: Sequence[dict[str, Any]],
     true: dict[str, float] | None,
+    elsewhere: bool = False,
 ) -> str:
     """Everything the page says of slice `index` and of how it was made.
 
@@ -33,6 +38,7 @@ def report(
         index: of the slice.
         readings: as `Calibration.readings` returns them.
         true: as `truth.true_error` returns it, or None.
+        elsewhere: as `truth.is_elsewhere` returns it.
     """
     volume, to = session.held(), session.to
     lines = [
@@ -52,6 +58,8 @@ def report(
     truth = session.truth_for(to)
     if truth is not None:
         lines += ["", f"True error against {truth.volume.name} ({'; '.join(truth.notes)}):"]
+        if elsewhere:
+            lines.append(ELSEWHERE)
         lines.append(true_words(true))
     source = session.provenance(model)
     return "\n".join([*lines, "", *(f"{name}: {value}" for name, value in source.lines().items())])

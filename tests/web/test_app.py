@@ -24,6 +24,8 @@ import app
 from cyclegan import ReadError, Translator
 from cyclegan.model.checkpoint import CheckpointError
 from cyclegan.reading.volume import Volume
+from cyclegan.simulation.phantom import draw_slice
+from cyclegan.simulation.simulate import simulate_pair
 from cyclegan.trust.calibration import Calibration
 from cyclegan.trust.checks import LABELS, Assessment, InputCheck
 from cyclegan.web import answers, limits, panels
@@ -366,6 +368,7 @@ def test_numbers_come_first_then_the_map_and_both_are_kept(calibrated, monkeypat
     first, last = calibrated.look_again(session)
     assert first["findings"]["uncertainty"] is None
     assert [r["title"] for r in first["findings"]["readings"]] == [
+        "Input check",
         "Cycle error",
         "Cycle robustness",
         "Structure agreement",
@@ -387,7 +390,7 @@ def test_where_no_map_is_worth_it_the_page_says_so(calibrated):
     assert answer["findings"]["uncertainty"] is None
     assert answer["findings"]["mapRank"] is None
     assert answer["findings"]["mapWords"].startswith("No uncertainty map for T2 → T1")
-    assert all(reading["weak"] for reading in answer["findings"]["readings"])
+    assert all(reading["weak"] for reading in answer["findings"]["readings"][1:])
     assert "Mean uncertainty" not in answer["report"]
 
 
@@ -441,6 +444,18 @@ def test_the_truth_is_compared_in_its_own_direction_only(calibrated, tmp_path):
     outcome(calibrated.translate(session, "T2", 1, TAB))
     assert "truth" not in calibrated.drop_truth(session).view["panels"]
     assert not session.has_truth
+
+
+def test_a_truth_of_another_place_is_named_before_any_number(calibrated, tmp_path):
+    session = outcome(calibrated.open_example(0, TAB)).session
+    for level, elsewhere in ((0.5, False), (0.9, True)):
+        labels = draw_slice(EXAMPLES[0].seed, level=level)
+        real = simulate_pair(labels, np.random.default_rng(0)).t2
+        file = uploaded(tmp_path, "real.png", png_bytes(tmp_path, (real * 200).astype(np.uint8)))
+        calibrated.load_truth(session, [file], "T2")
+        *_, last = calibrated.look_again(session)
+        assert ("do not show the same place" in last["findings"]["trueWarning"]) is elsewhere
+        assert ("do not show the same place" in last["report"]) is elsewhere
 
 
 def test_a_truth_that_cannot_be_matched_is_one_sentence(calibrated, tmp_path):
@@ -665,8 +680,10 @@ def test_a_whole_volume_is_saved_in_the_grid_of_its_source(page, tmp_path):
     *_, last = page.save_whole(session, "everything", 1, full, TAB)
     with zipfile.ZipFile(io.BytesIO(fetched(page, last).data)) as archive:
         names = archive.namelist()
-    assert sum(name.endswith(".png") for name in names) == 6
-    assert any(name.endswith(".nii.gz") for name in names)
+    assert sum(name.endswith(".png") for name in names) == 7  # the slices, and side by side
+    for part in ("synthetic_T2w", "original_T1w", "reconstruction_T1w", "cycleError_map"):
+        assert any(name.endswith(f"desc-{part}.nii.gz") for name in names), part
+    assert {name.rpartition("/")[2] for name in names} > {"slices.csv", "report.txt"}
     assert "small" not in " ".join(names)  # a file's name can be a patient's
     with pytest.raises(ReaderError, match="no DICOM"):
         list(page.save_whole(session, "dicom", 1, full, TAB))

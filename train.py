@@ -176,6 +176,8 @@ def _load(
         dataset = SliceDataset.load(options.data, config.size, bar("reading", "file"), cache)
         for sentence in dataset.skipped:
             say(f"skipped {sentence}")
+        for sentence in dataset.made:
+            say(sentence)
         counts = {c: len(s) for c, s in dataset.slices.items()}
         say(f"{counts['T1']} T1 and {counts['T2']} T2 slices from {', '.join(dataset.names)}")
     if options.pairs:

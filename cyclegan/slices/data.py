@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -15,20 +14,14 @@ from torch import nn
 
 from cyclegan import CONTRASTS
 from cyclegan.model.preprocess import scale_intensity
-from cyclegan.reading.read import read_volume
 from cyclegan.reading.volume import ReadError
-from cyclegan.slices.decoded_files import DecodedFiles
+from cyclegan.slices.decoded_files import DecodedFiles, read_item
 from cyclegan.slices.framed_slices import frame_slices, head_masks
+from cyclegan.slices.item_facts import Found, describe, said, without_masks
 from cyclegan.slices.mapped_slices import MappedSlices
 from cyclegan.slices.slice_cache import SliceCache
 from cyclegan.slices.stripped_copies import Part, Stripper
-
-# Folder names of the two contrasts, in the layouts that people already have.
-LAYOUTS = (("T1", "T2"), ("trainA", "trainB"), ("Tr1/TrainT1", "Tr2/TrainT2"))
-
-
-class DataError(ValueError):
-    """Training data that cannot be used; the message says which folder and what would work."""
+from cyclegan.slices.training_folders import DataError, find_files
 
 
 class Drawn(NamedTuple):
@@ -52,6 +45,7 @@ class SliceDataset:
         files: "T1" and "T2" -> (key of the content, number of slices) of each file in the order of
             `slices`; when omitted, the slices of a source count as one file.
         cache: where the slices are mapped from, or None.
+        made: for each folder and contrast, a sentence on what became of its files.
     """
 
     slices: dict[str, torch.Tensor | MappedSlices]
@@ -61,6 +55,7 @@ class SliceDataset:
     masks: dict[str, torch.Tensor | MappedSlices] | None = None
     files: dict[str, list[tuple[str, int]]] | None = None
     cache: SliceCache | None = None
+    made: list[str] = field(default_factory=list)
     _members: dict[str, list[np.ndarray]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -90,24 +85,21 @@ class SliceDataset:
             DataError: a missing folder, an unknown layout, or a contrast without a readable image.
             CacheError: `cache` cannot be written, or its disk is full.
         """
-        files = [item for folder in folders for item in find_files(Path(folder))]
+        by_folder = {str(folder): find_files(Path(folder)) for folder in folders}
+        items = [item for found in by_folder.values() for item in found]
         store = SliceCache(cache, size) if cache is not None else None
-        found: dict[str, list] = {c: [] for c in CONTRASTS}  # (slices, masks), or rows
+        slices: dict[str, list] = {c: [] for c in CONTRASTS}  # (slices, masks), or rows
         labels: dict[str, list[str]] = {c: [] for c in CONTRASTS}
         keys: dict[str, list[tuple[str, int]]] = {c: [] for c in CONTRASTS}
-        skipped = []
         with store or nullcontext():
-            paths = [path for *_, path in files]
-            results = DecodedFiles(store).slices_of(paths) if store else _frame_files(paths, size)
-            for (contrast, source, _), result in zip(progress(files), results, strict=True):
-                if isinstance(result, ReadError):
-                    skipped.append(str(result))
-                    continue
-                key, framed = result
-                count = len(framed if store else framed[0])
-                found[contrast].append(framed)
-                labels[contrast] += [source] * count
-                keys[contrast].append((key, count))
+            files = [item.files for item in items]
+            results = DecodedFiles(store).slices_of(files) if store else _frame_files(files, size)
+            looked = [result for _, result in zip(progress(items), results, strict=True)]
+        read, skipped = without_masks(items, looked)
+        for item, result in read:
+            slices[item.contrast].append(result.slices)
+            labels[item.contrast] += [item.source] * result.length
+            keys[item.contrast].append((result.key, result.length))
         for contrast in CONTRASTS:
             if not labels[contrast]:
                 where = ", ".join(str(f) for f in folders)
@@ -116,7 +108,7 @@ class SliceDataset:
                     f"{where}: no readable {contrast} image; put PNG, TIFF, DICOM or NIfTI files "
                     f"into its {contrast} folder.{reasons}"
                 )
-        stacks = {c: join(found[c], store) for c in CONTRASTS}
+        stacks = {c: join(slices[c], store) for c in CONTRASTS}
         names = sorted(set(labels["T1"]) | set(labels["T2"]))
         index = {name: k for k, name in enumerate(names)}
         return cls(
@@ -127,6 +119,7 @@ class SliceDataset:
             {c: stacks[c][1] for c in CONTRASTS},
             keys,
             store,
+            [words for name, found in by_folder.items() for words in said(name, found, read)],
         )
 
     def add_stripped(
@@ -233,38 +226,16 @@ class SliceDataset:
             self._members[c] = np.split(order, edges)
 
 
-def find_files(folder: Path) -> list[tuple[str, str, Path]]:
-    """(contrast, source, path) of every file in a training folder, sorted."""
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder")
-    for layout in LAYOUTS:
-        if all((folder / name).is_dir() for name in layout):
-            break
-    else:
-        layouts = "; ".join(" and ".join(layout) for layout in LAYOUTS)
-        raise DataError(f"{folder}: expected the two folders {layouts}; one or both are missing")
-    found = []
-    for contrast, name in zip(CONTRASTS, layout, strict=True):
-        for root, directories, names in os.walk(folder / name):
-            directories.sort()
-            for file in sorted(n for n in names if not n.startswith(".")):
-                prefix = f"/{file.split('_')[0]}" if "_" in file else ""
-                found.append((contrast, f"{folder.resolve().name}{prefix}", Path(root) / file))
-    return found
-
-
-def _frame_files(
-    paths: Iterable[Path], size: int
-) -> Iterator[tuple[str, tuple[torch.Tensor, torch.Tensor]] | ReadError]:
-    """A key, and slices and head masks of each file, or why it cannot be read."""
-    for number, path in enumerate(paths):
+def _frame_files(items: Iterable[tuple[Path, ...]], size: int) -> Iterator[Found | ReadError]:
+    """Slices and head masks of each item, or why it cannot be read."""
+    for number, files in enumerate(items):
         try:
-            volume = read_volume(path)
+            volume, others = read_item(files)
         except ReadError as error:
             yield error
         else:
-            scaled = scale_intensity(volume.pixels)
-            yield str(number), frame_slices(scaled, size, volume.pixel_spacing)
+            framed = frame_slices(scale_intensity(volume.pixels), size, volume.pixel_spacing)
+            yield Found(str(number), framed, describe(volume, others))
 
 
 def join(found: list, cache: SliceCache | None) -> tuple:

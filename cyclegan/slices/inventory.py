@@ -17,12 +17,11 @@ from PIL import Image
 
 from cyclegan import CONTRASTS
 from cyclegan.model.preprocess import scale_intensity
-from cyclegan.reading.read import read_volume
 from cyclegan.reading.volume import ReadError
-from cyclegan.slices.data import find_files
-from cyclegan.slices.decoded_files import DecodedFiles, file_digest
+from cyclegan.slices.decoded_files import DecodedFiles, file_digest, read_item
 from cyclegan.slices.file_summary import BINS, EXAMPLES, FileSummary, evenly_spaced, summarise_file
 from cyclegan.slices.slice_cache import SliceCache
+from cyclegan.slices.training_folders import Item, find_files
 
 LOOKED_AT = 200  # files of one source and contrast that are decoded, evenly spaced; all are hashed
 # Correlation of thumbnails. Measured: of 286 slices of other people, the most alike training slice
@@ -72,31 +71,21 @@ def take_inventory(
     Raises:
         DataError, CacheError: as `SliceDataset.load`.
     """
-    found = [
-        (contrast, source, path, False)
-        for folder in folders
-        for contrast, source, path in find_files(Path(folder))
-    ]
+    found = [(item, False) for folder in folders for item in find_files(Path(folder))]
     if pairs is not None:
-        found += _pair_files(Path(pairs))
+        found += [(item, True) for item in _pair_files(Path(pairs))]
     decode = _evenly(found)
     with cache or nullcontext():
         files = DecodedFiles(cache) if cache else None
-        looks = (_look(*item, item in decode, files) for item in progress(found))
+        looks = (_look(*one, one in decode, files) for one in progress(found))
         seen = [one for one in looks if one is not None]
     groups: dict[tuple, list[_Seen]] = defaultdict(list)
     for one in seen:
         groups[one.judged, one.source, one.contrast].append(one)
-    (out / "examples").mkdir(parents=True, exist_ok=True)
-    sources = []
-    for number, (_, members) in enumerate(sorted(groups.items(), key=lambda group: group[0])):
-        summary = _summarise(members)
-        tiles = [one.summary.tiles for one in members if one.summary]
-        if tiles:
-            summary["examples"] = f"examples/{number:03d}.png"
-            row = np.hstack(list(evenly_spaced(np.concatenate(tiles), EXAMPLES)))
-            Image.fromarray(row).save(out / summary["examples"])
-        sources.append(summary)
+    sources = [
+        _source(number, members, out)
+        for number, (_, members) in enumerate(sorted(groups.items(), key=lambda group: group[0]))
+    ]
     copies = _copies(seen)
     leaks = _alike(seen)
     return {
@@ -108,10 +97,10 @@ def take_inventory(
     }
 
 
-def _pair_files(pairs: Path) -> list[tuple[str, str, Path, bool]]:
+def _pair_files(pairs: Path) -> list[Item]:
     """Files of a pairs folder, as `find_files` lists those of a training folder."""
     return [
-        (contrast, f"{pairs.resolve().name}/{path.stem.rsplit('_', 1)[0]}", path, True)
+        Item(contrast, f"{pairs.resolve().name}/{path.stem.rsplit('_', 1)[0]}", (path,), path.name)
         for contrast in CONTRASTS
         for path in sorted((pairs / contrast).glob("[!.]*"))
         if path.is_file()
@@ -121,31 +110,41 @@ def _pair_files(pairs: Path) -> list[tuple[str, str, Path, bool]]:
 def _evenly(found: Sequence[tuple]) -> set[tuple]:
     """Which files to decode: at most `LOOKED_AT` of a source and contrast."""
     groups = defaultdict(list)
-    for item in found:
-        groups[item[0], item[1], item[3]].append(item)
+    for item, judged in found:
+        groups[item.contrast, item.source, judged].append((item, judged))
     return {item for items in groups.values() for item in evenly_spaced(items, LOOKED_AT)}
 
 
-def _look(
-    contrast: str, source: str, path: Path, judged: bool, decode: bool, known: DecodedFiles | None
-) -> _Seen | None:
+def _look(item: Item, judged: bool, decode: bool, known: DecodedFiles | None) -> _Seen | None:
     try:
-        digest = known.digest_of(path) if known else file_digest(path)
+        digest = known.digest_of(item.files) if known else file_digest(item.files)
     except (OSError, ReadError):  # training says so itself
         return None
     summary = None
     if decode:
-        summary = known.summary_of(path) if known else _decode(path)
-    place = f"{source.split('/')[0]}/{contrast}/{path.name}"
-    return _Seen(place, contrast, source, judged, digest, summary)
+        summary = known.summary_of(item.files) if known else _decode(item.files)
+    place = f"{item.source.split('/')[0]}/{item.contrast}/{item.name}"
+    return _Seen(place, item.contrast, item.source, judged, digest, summary)
 
 
-def _decode(path: Path) -> FileSummary | None:
+def _decode(files: tuple[Path, ...]) -> FileSummary | None:
     try:
-        volume = read_volume(path)
+        volume, _ = read_item(files)
     except ReadError:
         return None
     return summarise_file(volume, scale_intensity(volume.pixels))
+
+
+def _source(number: int, members: Sequence[_Seen], out: Path) -> dict[str, Any]:
+    """One of `sources`, with its example strip written."""
+    summary = _summarise(members)
+    tiles = [one.summary.tiles for one in members if one.summary]
+    if tiles:
+        summary["examples"] = f"examples/{number:03d}.png"
+        row = np.hstack(list(evenly_spaced(np.concatenate(tiles), EXAMPLES)))
+        (out / "examples").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(row).save(out / summary["examples"])
+    return summary
 
 
 def _summarise(members: Sequence[_Seen]) -> dict[str, Any]:

@@ -18,16 +18,17 @@ from torch import nn
 
 from cyclegan import CONTRASTS
 from cyclegan.model.preprocess import Frame, head_mask, scale_intensity
-from cyclegan.reading.read import read_volume
 from cyclegan.reading.volume import ReadError
 from cyclegan.slices import stripping
-from cyclegan.slices.data import LAYOUTS, DataError, choose, find_files, join
-from cyclegan.slices.decoded_files import DecodedFiles
+from cyclegan.slices.data import choose, join
+from cyclegan.slices.decoded_files import DecodedFiles, Files, read_item
 from cyclegan.slices.framed_slices import SMALLEST_HEAD, head_masks
 from cyclegan.slices.mapped_slices import MappedSlices
 from cyclegan.slices.slice_cache import SliceCache
+from cyclegan.slices.training_folders import DataError, find_files, layout_of
 
 LAYOUT = "a pairs folder holds T1/ and T2/ with equal file names"
+PAIRED = "pair in mm"  # begins the keys in the cache; another when pairs are framed in another way
 
 
 class DrawnPairs(NamedTuple):
@@ -73,8 +74,8 @@ class PairedSlices:
         """Read every pair of images or volumes of `folders`.
 
         Args:
-            folders: each as `SliceDataset.load` takes them, and a file of one contrast has a
-                partner of the same name and matrix in the other.
+            folders: each as `SliceDataset.load` takes them, and a file (or folder of a DICOM
+                series) of one contrast has a partner of the same name and matrix in the other.
             size: side of the network's grid.
             progress: wraps the list of pairs, for a progress bar.
             cache: folder for decoded slices; None keeps them in memory.
@@ -189,19 +190,20 @@ def _cut(images: dict[str, torch.Tensor], brain: torch.Tensor) -> DrawnPairs:
     return DrawnPairs(dict(zip(CONTRASTS, framed, strict=True)), dict.fromkeys(CONTRASTS, mask))
 
 
-def _partners(folder: Path) -> tuple[list[tuple[str, dict[str, Path]]], list[str]]:
-    """(source, contrast -> path) of each pair of a folder, and a sentence for each single file."""
+def _partners(folder: Path) -> tuple[list[tuple[str, dict[str, Files]]], list[str]]:
+    """(source, contrast -> files) of each pair of a folder, and a sentence for each single one."""
     try:
         files = find_files(folder)
     except DataError as error:
         raise DataError(f"{error}; {LAYOUT}") from None
-    layout = next(names for names in LAYOUTS if all((folder / n).is_dir() for n in names))
-    roots = dict(zip(CONTRASTS, layout, strict=True))
-    named: dict[str, dict[str, Path]] = {c: {} for c in CONTRASTS}
+    roots = {c: path.relative_to(folder).as_posix() for c, path in layout_of(folder).items()}
+    named: dict[str, dict[str, Files]] = {c: {} for c in CONTRASTS}
     sources = {}
-    for contrast, source, path in files:
-        name = path.relative_to(folder / roots[contrast]).as_posix()
-        named[contrast][name], sources[name] = path, source
+    for item in files:
+        name = item.place
+        if name in named[item.contrast]:  # two series in one folder
+            name = f"{name}/{item.files[0].name}"
+        named[item.contrast][name], sources[name] = item.files, item.source
     common = sorted(named["T1"].keys() & named["T2"].keys())
     if not common:
         seen = [
@@ -216,41 +218,44 @@ def _partners(folder: Path) -> tuple[list[tuple[str, dict[str, Path]]], list[str
     return [(sources[n], {c: named[c][n] for c in CONTRASTS}) for n in common], alone
 
 
-def _read(paths: dict[str, Path], size: int, cache: SliceCache | None) -> dict[str, Any]:
-    """Contrast -> slices and masks of one pair of files, or, with a cache, its rows.
+def _read(pair: dict[str, Files], size: int, cache: SliceCache | None) -> dict[str, Any]:
+    """Contrast -> slices and masks of one pair, or, with a cache, its rows.
 
     Raises:
         ReadError: unreadable, or the two do not fit together.
     """
     if cache is None:
-        return _frame(paths, size)
+        return _frame(pair, size)
     try:
         known = DecodedFiles(cache)
-        digests = [known.digest_of(paths[c]) for c in CONTRASTS]
+        digests = [known.digest_of(pair[c]) for c in CONTRASTS]
     except OSError as error:
-        raise ReadError(f"{paths['T1'].name}: {error.strerror or error}.") from error
-    key = f"pair {' '.join(digests)}"
+        raise ReadError(f"{pair['T1'][0].name}: {error.strerror or error}.") from error
+    key = f"{PAIRED} {' '.join(digests)}"
     rows = cache.rows(key)
     if rows is None:
-        framed = _frame(paths, size)
+        framed = _frame(pair, size)
         stacks = [torch.cat([framed[c][k] for c in CONTRASTS]) for k in (0, 1)]
         rows = cache.add(key, *stacks)
     return dict(zip(CONTRASTS, np.split(rows, 2), strict=True))  # T1, then T2
 
 
-def _frame(paths: dict[str, Path], size: int) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+def _frame(pair: dict[str, Files], size: int) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
     """Contrast -> (N, 1, size, size) float16 slices and bool masks, both in one frame."""
-    scaled = {c: scale_intensity(read_volume(paths[c]).pixels) for c in CONTRASTS}
+    volumes = {c: read_item(pair[c])[0] for c in CONTRASTS}
+    scaled = {c: scale_intensity(volume.pixels) for c, volume in volumes.items()}
     shapes = {c: "x".join(map(str, volume.shape)) for c, volume in scaled.items()}
     if shapes["T1"] != shapes["T2"]:
         raise ReadError(
-            f"{paths['T1'].name}: T1 is {shapes['T1']} but T2 is {shapes['T2']} (slices x rows x "
+            f"{pair['T1'][0].name}: T1 is {shapes['T1']} but T2 is {shapes['T2']} (slices x rows x "
             "columns); lay one over the other first."
         )
     if len(scaled["T1"]) > 1:
         areas = np.array([[head_mask(image).mean() for image in scaled[c]] for c in CONTRASTS])
         full = (areas > SMALLEST_HEAD * areas.max(1, keepdims=True)).all(0)
         scaled = {c: volume[full] for c, volume in scaled.items()}
-    frame = Frame.fit(np.maximum(scaled["T1"], scaled["T2"]), size)
+    # One grid has one shape of pixels; where one of the two does not tell it, the other does.
+    spacing = volumes["T1"].pixel_spacing or volumes["T2"].pixel_spacing
+    frame = Frame.fit(np.maximum(scaled["T1"], scaled["T2"]), size, spacing)
     slices = {c: frame.apply(volume).half() for c, volume in scaled.items()}
     return {c: (stack, head_masks(stack)) for c, stack in slices.items()}

@@ -4,7 +4,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from dicom_files import SAGITTAL, mr_image, saved
 from PIL import Image
+from pydicom.uid import generate_uid
 
 from cyclegan.simulation.phantom import draw_slice, draw_volume
 from cyclegan.slices.data import DataError, SliceDataset
@@ -96,3 +98,74 @@ def test_disjoint_sources_still_work():
     drawn = dataset_of([10, 0], [0, 10]).draw(50, torch.Generator().manual_seed(0))
     assert set(drawn["T1"].sources.tolist()) == {0}
     assert set(drawn["T2"].sources.tolist()) == {1}
+
+
+def head(seed, slices=34):
+    """(Z, H, W) int16, foot to head, of random texture inside a drawn head."""
+    labels = draw_volume(seed, slices=slices, size=48)
+    texture = np.random.default_rng(seed).integers(300, 999, labels.shape)
+    return ((labels > 0) * texture).astype(np.int16)
+
+
+def save_sagittal_series(folder, volume, spare=()):
+    """The sagittal slices of an axial (Z, H, W) volume at 2 mm, scattered over two folders."""
+    series = generate_uid()
+    for index, image in enumerate([*volume.transpose(2, 0, 1)[:, ::-1], *spare]):
+        dataset = mr_image(image, SAGITTAL, (2 * index, 0, 0), (2, 2))
+        dataset.SeriesInstanceUID, dataset.InstanceNumber = series, index + 1
+        dataset.EchoTime = 9 if index < volume.shape[2] else 99
+        (folder / f"part{index % 2}").mkdir(parents=True, exist_ok=True)
+        saved(folder / f"part{index % 2}", dataset, f"IM_{index:04}")
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_folder_of_dicom_trains_as_its_nifti_does(tmp_path, cached):
+    volumes = {"T1": head(1), "T2": head(2)}
+    for contrast, volume in volumes.items():
+        volume[0] = 0  # an empty end
+        second_echo = volume.transpose(2, 0, 1)[:1]
+        save_sagittal_series(tmp_path / "dicom" / contrast, volume, second_echo)
+        (tmp_path / "nifti" / contrast).mkdir(parents=True)
+        image = nib.Nifti1Image(volume.transpose(2, 1, 0), np.diag([-2, -2, 2, 1]))
+        nib.save(image, tmp_path / "nifti" / contrast / "scan.nii.gz")
+    cache = tmp_path / "cache" if cached else None
+    for _ in range(1 + cached):  # from the files, then from the cache
+        dicom, nifti = (
+            SliceDataset.load([tmp_path / kind], size=48, cache=cache)
+            for kind in ("dicom", "nifti")
+        )
+        for c in ("T1", "T2"):
+            assert torch.equal(dicom.slices[c][:], nifti.slices[c][:])
+            assert len(dicom.slices[c]) == 33
+        assert "1 volumes, 0 single slices, of them 1 from 49 files" in dicom.made[0]
+        assert "1 other images in these series not taken" in dicom.made[0]
+        assert dicom.made[0].endswith("; 33 slices")
+        assert dicom.names == ["dicom"]
+
+
+def test_each_file_is_read_once_through_links_and_pairs(tmp_path):
+    for k, contrast in enumerate(("T1", "T2")):
+        write_slices(tmp_path / "elsewhere" / contrast, ["a_1.png"])
+        (tmp_path / "data" / contrast).mkdir(parents=True)
+        link = tmp_path / "data" / contrast / "linked"
+        link.symlink_to(tmp_path / "elsewhere" / contrast)
+        (link / "loop").symlink_to(tmp_path / "data" / contrast)
+        pair = nib.Nifti1Pair(head(k, 5).transpose(2, 1, 0), np.diag([-2, -2, 2, 1]))
+        nib.save(pair, tmp_path / "data" / contrast / "b_scan.hdr")
+    dataset = SliceDataset.load([tmp_path / "data"], size=48)
+    assert {c: len(s) for c, s in dataset.slices.items()} == {"T1": 6, "T2": 6}
+    assert dataset.skipped == []
+
+
+def test_masks_beside_their_image_are_left_out(tmp_path):
+    for k, contrast in enumerate(("T1", "T2")):
+        (tmp_path / contrast).mkdir()
+        volume = head(k, 5)
+        for name, values in (("scan", volume), ("lesions", (volume > 800).astype(np.uint8))):
+            image = nib.Nifti1Image(values.transpose(2, 1, 0), np.diag([-2, -2, 2, 1]))
+            nib.save(image, tmp_path / contrast / f"{name}.nii.gz")
+    dataset = SliceDataset.load([tmp_path], size=48)
+    assert len(dataset.slices["T1"]) == 5
+    assert len(dataset.skipped) == 2
+    assert dataset.skipped[0].startswith("lesions.nii.gz: few whole numbers beside an image")
+    assert "1 volumes, 0 single slices, 1 left out; 5 slices" in dataset.made[0]

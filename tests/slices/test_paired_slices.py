@@ -1,5 +1,6 @@
 """Pairs are found by name, framed and moved alike; what does not fit is said in a sentence."""
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
@@ -53,6 +54,16 @@ def test_the_cache_gives_the_same_pairs(folder, tmp_path):
         for c in ("T1", "T2"):
             assert torch.equal(cached.slices[c][[0, 1, 2]], plain.slices[c])
             assert torch.equal(cached.masks[c][[0, 1, 2]], plain.masks[c])
+
+
+def test_pairs_are_framed_in_millimetres(tmp_path):
+    for contrast in ("T1", "T2"):
+        (tmp_path / contrast).mkdir()
+        ball = np.hypot(*np.mgrid[-1.2:1.2:40j, -1.2:1.2:80j])[None] < 1  # 80 columns of 1 mm
+        image = nib.Nifti1Image(ball.T * np.float32(9), np.diag([-1, -2, 4, 1]))  # 40 rows of 2 mm
+        nib.save(image, tmp_path / contrast / "a.nii.gz")
+    mask = PairedSlices.load([tmp_path], 48).masks["T1"][0, 0]
+    assert abs(int(mask.any(0).sum()) - int(mask.any(1).sum())) <= 1
 
 
 def test_what_does_not_fit_is_said(folder, tmp_path, capsys):

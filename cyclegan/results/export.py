@@ -49,8 +49,8 @@ def labelled_png(
     """Draw a slice as an 8-bit grey PNG with its label burnt into a strip below it.
 
     The strip extends the canvas, so nothing covers anatomy but the two letters of `sides` at the
-    rim: a picture that was turned or cut out must still say which side is which. Slices shorter than `MIN_PNG_SIDE`
-    are enlarged by a whole factor, repeating pixels; only where pixels are not square is one axis
+    rim: a picture that was turned or cut out must still say which side is which. Slices shorter
+    than `MIN_PNG_SIDE` are enlarged by a whole factor, repeating pixels; only where pixels are not square is one axis
     interpolated to give the picture its true proportions.
 
     Args:

@@ -2,7 +2,7 @@
 
 const ZOOM_LIMITS = [0.5, 20];
 const LABELS = {
-  original: "ORIGINAL", translated: "SYNTHETIC", reconstructed: "SYNTHETIC, BACK TO", difference: "CYCLE ERROR",
+  original: "ORIGINAL", translated: "SYNTHETIC", reconstructed: "RECONSTRUCTED", difference: "CYCLE ERROR",
   truth: "REAL", trueDifference: "TRUE ERROR",
 };
 const MADE = ["translated", "reconstructed"]; // by the model

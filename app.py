@@ -13,10 +13,9 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 import gradio as gr
@@ -31,6 +30,7 @@ from cyclegan.model.hub import weights_folder
 from cyclegan.trust.calibration import Calibration
 from cyclegan.trust.checks import InputCheck
 from cyclegan.web import failures, gradio_private, limits, memory, receiving
+from cyclegan.web import viewer as viewer_files
 from cyclegan.web.answers import Answer
 from cyclegan.web.controls import (
     OF_OPENING,
@@ -53,14 +53,11 @@ from cyclegan.web.status import status
 from cyclegan.web.streams import Streams
 from cyclegan.web.work import Step
 
-VIEWER = Path(__file__).parent / "cyclegan" / "viewer"
-# One function body; the last one starts it.
-SCRIPTS = ("viewer", "findings", "slices", "assist", "controls")
 DIRECTIONS = [("T1 → T2", "T2"), ("T2 → T1", "T1")]
 SAVES = (("NIfTI", "nifti"), ("DICOM", "dicom"), ("Everything (zip)", "everything"))
 INTRODUCTION = """<h1>T1 ↔ T2 brain MRI translation</h1>
-<p>Drop in an axial brain slice, volume or series and compare it with its synthetic counterpart and
-the cycle back. Files go to whoever hosts this page<span class="elsewhere">: remove names from them
+<p><span class="invitation">Drop in an axial brain slice, volume or series and compare it with its
+synthetic counterpart and the cycle back.</span> Files go to whoever hosts this page<span class="elsewhere">: remove names from them
 first</span>. They are deleted as soon as they are read; the scan stays in its memory until you
 close this tab, an hour at most.</p>"""
 
@@ -89,55 +86,51 @@ in_steps = partial(failures.in_steps, error=gr.Error)
 # `cyclegan.web.controls` uses.
 
 
-def _scripts(names: Sequence[str]) -> str:
-    return "\n".join((VIEWER / f"{name}.js").read_text("utf-8") for name in names)
-
-
 def heading(text: str) -> None:
     """A line in small print above a group of parts."""
     gr.HTML(f"<p>{text}</p>", elem_classes="heading", apply_default_css=False)
 
 
 def place_controls() -> tuple[dict[str, Any], list[gr.Button]]:
-    """What to open and what to do with it; also returns the buttons of the examples."""
+    """The slim bar: what to open and what to do with it; also returns the buttons of the examples.
+
+    One more control belongs behind `direction`.
+    """
     with gr.Row(elem_id="controls"):
-        with gr.Column(scale=5, min_width=260):
-            heading(
-                "PNG, JPEG, TIFF, BMP, NIfTI, DICOM; files, a zip or "
-                '<button type="button" class="pick-folder">a folder</button>, dropped anywhere'
-            )
-            upload = gr.File(
-                label="Slice, volume or series",
-                show_label=False,
-                file_count="multiple",
-                height=92,
-                elem_id="upload",
-            )
-        with gr.Column(scale=3, min_width=260):
-            heading("Direction")
-            direction = gr.Radio(
-                DIRECTIONS,
-                value="T2",
-                label="Direction",
-                show_label=False,
-                container=False,
-                elem_id="direction",
-            )
-            with gr.Row(elem_id="work"):
-                translate = gr.Button(
-                    "Translate", variant="primary", interactive=False, min_width=100
-                )
-                translate_all = gr.Button("All slices", visible=False, min_width=100)
-                cancel = gr.Button("Cancel", variant="stop", visible=False, min_width=100)
+        upload = gr.File(
+            label="Slice, volume or series",
+            show_label=False,
+            file_count="multiple",
+            height=44,
+            scale=0,
+            elem_id="upload",
+        )
+        heading('<button type="button" class="pick-folder">Folder</button>')
+        series = gr.Dropdown(
+            [], label="Series", visible=False, scale=0, min_width=220, elem_id="series"
+        )
+        direction = gr.Radio(
+            DIRECTIONS,
+            value="T2",
+            label="Direction",
+            show_label=False,
+            container=False,
+            scale=0,
+            elem_id="direction",
+        )
+        with gr.Row(elem_id="work"):
+            translate = gr.Button("Translate", variant="primary", interactive=False, scale=0)
+            translate_all = gr.Button("All slices", visible=False, scale=0)
+            cancel = gr.Button("Cancel", variant="stop", visible=False, scale=0)
             at_once = gr.Checkbox(
-                True, label="Translate at once", container=False, elem_id="at-once"
+                True, label="Translate at once", container=False, scale=0, elem_id="at-once"
             )
-        with gr.Column(scale=4, min_width=260):
+        with gr.Row(elem_id="examples"):
             heading("Examples, simulated")
-            with gr.Row(elem_id="examples"):
-                examples = [gr.Button(e.label, size="md", min_width=100) for e in EXAMPLES]
+            examples = [gr.Button(e.label, size="md", scale=0) for e in EXAMPLES]
     return {
         "upload": upload,
+        "series": series,
         "direction": direction,
         "translate": translate,
         "translate_all": translate_all,
@@ -147,45 +140,32 @@ def place_controls() -> tuple[dict[str, Any], list[gr.Button]]:
 
 
 def place_messages() -> dict[str, Any]:
-    """What the page says of the work and of the input, and where in a volume it is."""
-    message = gr.HTML(status(""), elem_id="status", apply_default_css=False)
-    with gr.Row(elem_id="input-check"):
-        notice = gr.HTML("", elem_id="notice", apply_default_css=False)
-        switch = gr.Button("", visible=False, size="md", min_width=160, elem_id="switch")
-        companion = gr.Button("", visible=False, size="md", min_width=160, elem_id="companion")
-    with gr.Row(elem_id="where"):
-        series = gr.Dropdown(
-            [], label="Series", visible=False, scale=1, min_width=260, elem_id="series"
-        )
-        slider = gr.Slider(
-            minimum=1,
-            maximum=2,
-            value=1,
-            step=1,
-            label="Slice",
-            visible=False,
-            buttons=[],
-            scale=2,
-            min_width=260,
-            elem_id="slice",
-        )
+    """What the page says of the work and of the input, in one line; the slice's position."""
+    with gr.Row(elem_id="messages"):
+        message = gr.HTML(status(""), elem_id="status", apply_default_css=False)
+        with gr.Row(elem_id="input-check"):
+            notice = gr.HTML("", elem_id="notice", apply_default_css=False)
+            switch = gr.Button("", visible=False, size="md", scale=0, elem_id="switch")
+            companion = gr.Button("", visible=False, size="md", scale=0, elem_id="companion")
+    # The viewer's scrubber moves it: what is at this position is shown, and asked for if need be.
+    slider = gr.Slider(
+        minimum=1, maximum=2, value=1, step=1, label="Slice", visible="hidden", elem_id="slice"
+    )
     return {
         "message": message,
         "notice": notice,
         "switch": switch,
         "companion": companion,
-        "series": series,
         "slider": slider,
     }
 
 
 def place_viewer() -> dict[str, Any]:
     """The pictures, drawn by `cyclegan/viewer/` in the browser."""
-    scripts = _scripts(SCRIPTS)
     viewer = gr.HTML(
         None,
-        html_template=(VIEWER / "viewer.html").read_text("utf-8"),
-        js_on_load=scripts,
+        html_template=viewer_files.markup(),
+        js_on_load=viewer_files.script(),
         apply_default_css=False,
         elem_id="viewer",
     )
@@ -588,8 +568,9 @@ def create_app(weights: str = "weights") -> gr.Blocks:
         file_to_save = gr.JSON(visible=False)
         window = gr.Textbox(visible=False)
         kept = gr.Checkbox(visible=False)
-        gr.HTML(INTRODUCTION, elem_id="masthead", apply_default_css=False)
-        controls, examples = place_controls()
+        with gr.Row(elem_id="top"):
+            gr.HTML(INTRODUCTION, elem_id="masthead", apply_default_css=False)
+            controls, examples = place_controls()
         parts = {"session": session, "file_to_save": file_to_save, **controls}
         for place in (place_messages, place_viewer, place_truth, place_downloads):
             parts |= place()
@@ -639,7 +620,7 @@ def launch_options(app: gr.Blocks) -> dict[str, Any]:
             button_secondary_background_fill_hover_dark="*neutral_600",
         ),
         # Not as `css`: Gradio rewrites selectors there and drops container queries.
-        "head": f"<style>{(VIEWER / 'viewer.css').read_text('utf-8')}</style>",
+        "head": f"<style>{viewer_files.style()}</style>",
         "footer_links": [],
         "run_history": False,
         "enable_monitoring": False,
@@ -658,7 +639,7 @@ def launch_options(app: gr.Blocks) -> dict[str, Any]:
                 Middleware(SecurityHeaders),
                 Middleware(Gate, waiting=partial(gradio_private.waiting, app)),
                 Middleware(Streams),
-                Middleware(FirstScript, script=_scripts(("connection", "incoming"))),
+                Middleware(FirstScript, script=viewer_files.first_script()),
             ],
         },
     }

@@ -207,6 +207,7 @@ def write_results(
             translated[0],
             label=label,
             spacing=volume.spacing,
+            sides=volume.directions,
             provenance={**origin.lines(), "Caveat": CAVEAT},
         )
         _write(target.with_name(f"{name}.png"), picture)

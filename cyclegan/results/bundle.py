@@ -194,7 +194,13 @@ def _pictures(
         (
             number,
             labelled_png(
-                image, label=label, window=window, spacing=volume.spacing, provenance=told
+                image,
+                label=label,
+                window=window,
+                spacing=volume.spacing,
+                sides=volume.directions,
+                slice_of=(number, len(translated)) if len(translated) > 1 else None,
+                provenance=told,
             ),
         )
         for number, image in enumerate(translated, 1)

@@ -42,12 +42,15 @@ def labelled_png(
     label: str,
     window: tuple[float, float] | None = None,
     spacing: Sequence[float] | None = None,
+    sides: Sequence[str] | None = None,
+    slice_of: tuple[int, int] | None = None,
     provenance: Mapping[str, str] | None = None,
 ) -> bytes:
     """Draw a slice as an 8-bit grey PNG with its label burnt into a strip below it.
 
-    The strip extends the canvas, so nothing covers anatomy. Slices shorter than `MIN_PNG_SIDE`
-    are enlarged by a whole factor, repeating pixels; only where pixels are not square is one axis
+    The strip extends the canvas, so nothing covers anatomy but the two letters of `sides` at the
+    rim: a picture that was turned or cut out must still say which side is which. Slices shorter
+    than `MIN_PNG_SIDE` are enlarged by a whole factor, repeating pixels; only where pixels are not square is one axis
     interpolated to give the picture its true proportions.
 
     Args:
@@ -56,6 +59,9 @@ def labelled_png(
         window: (center, width) in the values of `image`; PS3.3 C.11.2.1.3.2, LINEAR_EXACT.
         spacing: mm between pixel centres, (row, column) or a `Volume`'s (slice, row, column);
             with it a scale bar is drawn.
+        sides: letters of the patient's sides at the left and the right edge, "R" and "L" for
+            example, as `Volume.directions` begins with; None where the file does not say them.
+        slice_of: number of the slice, from 1, and how many there are; None says none.
         provenance: names (1 to 79 Latin-1 characters) and values for the PNG's text chunks.
 
     Raises:
@@ -73,6 +79,9 @@ def labelled_png(
     grey = np.clip((image - center) / width + 0.5, 0.0, 1.0)
     picture = Image.fromarray(np.rint(grey * 255).astype(np.uint8))
     picture, mm_per_pixel = _enlarged(picture, spacing)
+    if sides:
+        _draw_sides(picture, *sides[:2])
+    place = "Slice {} of {}".format(*slice_of) if slice_of else ""
 
     metadata = PngImagePlugin.PngInfo()
     metadata.add_itxt("Description", label)
@@ -81,7 +90,7 @@ def labelled_png(
     for key, value in (provenance or {}).items():
         metadata.add_itxt(key, str(value))
     buffer = io.BytesIO()
-    _with_strip(picture, label, mm_per_pixel).save(buffer, "PNG", pnginfo=metadata)
+    _with_strip(picture, label, place, mm_per_pixel).save(buffer, "PNG", pnginfo=metadata)
     return buffer.getvalue()
 
 
@@ -147,12 +156,30 @@ def _enlarged(
     return picture, None if fine is None else fine / factor
 
 
-def _with_strip(picture: Image.Image, label: str, mm_per_pixel: float | None) -> Image.Image:
-    """The picture on a canvas with a strip below for the label and the scale bar."""
+def _draw_sides(picture: Image.Image, left: str, right: str) -> None:
+    """Write the letters of the sides half-way up both edges, white with a black rim."""
+    font = ImageFont.load_default(_FONT_SIZE)
+    draw = ImageDraw.Draw(picture)
+    for letter, x, anchor in ((left, _MARGIN, "lm"), (right, picture.width - _MARGIN, "rm")):
+        draw.text(
+            (x, picture.height // 2),
+            letter,
+            anchor=anchor,
+            fill=255,
+            stroke_width=2,
+            stroke_fill=0,
+            font=font,
+        )
+
+
+def _with_strip(
+    picture: Image.Image, label: str, place: str, mm_per_pixel: float | None
+) -> Image.Image:
+    """The picture on a canvas with a strip below for the label, `place` and the scale bar."""
     font = ImageFont.load_default(_FONT_SIZE)
     label = label.replace("→", "to")  # the built-in font has no arrow
     width = max(picture.width, 2 * _MARGIN + math.ceil(max(map(font.getlength, label.split()))))
-    lines = _wrapped(label, font, width - 2 * _MARGIN)
+    lines = [*_wrapped(label, font, width - 2 * _MARGIN), *filter(None, [place])]
     line_height = sum(font.getmetrics()) + 2
     bar = _scale_bar(mm_per_pixel, picture.width)
     height = 2 * _MARGIN + line_height * (len(lines) + (bar is not None))

@@ -11,15 +11,6 @@ function say(words) {
   speaking = setTimeout(() => (spoken.textContent = words), 300);
 }
 
-function sayWindow(group) {
-  const { center, width } = windows[group];
-  say(
-    LUTS[group]
-      ? "Colours up to " + (center + width / 2).toFixed(2)
-      : "Window " + width.toFixed(2) + ", level " + center.toFixed(2)
-  );
-}
-
 function saySlice() {
   const translated = shown.panels.translated;
   if (shown.slices < 2) return;
@@ -32,6 +23,7 @@ function saySlice() {
 
 function steer(panel) {
   steering = !steering;
+  anchored = null;
   cursor = steering ? [Math.floor(shown.width / 2) + 0.5, Math.floor(shown.height / 2) + 0.5] : null;
   draw();
   if (steering) sayValue(panel);
@@ -45,7 +37,8 @@ function moveCursor(panel, dx, dy, far) {
     Math.min(Math.max(cursor[1] + dy * step, 0.5), shown.height - 0.5),
   ];
   draw();
-  sayValue(panel);
+  if (anchored) measure(anchored.kind, anchored.from, [...cursor]);
+  else sayValue(panel);
 }
 
 function sayValue(panel) {

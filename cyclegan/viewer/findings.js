@@ -6,11 +6,6 @@
 //   an image as in viewer.js, or null: not there yet when mapRank says that there is one.
 
 const CYCLE_WORDS = root.querySelector(".map-words").innerHTML;
-const mapSwitch = root.querySelector(".map-switch");
-
-function panelNamed(name) {
-  return panels.find((panel) => panel.name === name);
-}
 
 function acceptFindings(value) {
   // For a slice that is not on screen any more it comes too late.
@@ -19,43 +14,26 @@ function acceptFindings(value) {
   if (found.uncertainty) found.pixels = decode(found.uncertainty);
   showMap();
   showFindings();
-  draw();
+  arrange();
 }
 
-// The fourth panel: cycle error, computed here, or the uncertainty map.
+// The map of errors: cycle error, computed here, or the uncertainty.
 function showMap() {
-  const panel = panelNamed("difference");
-  const given = shown.panels.difference;
-  const [original, reconstructed] = [panelNamed("original").pixels, panelNamed("reconstructed").pixels];
-  if (found) mapSwitch.hidden = found.mapRank === null;
-  if (!given) mapSwitch.hidden = true;
-  if (mapSwitch.hidden) map = "cycle";
+  const image = images.get("difference");
+  const [original, reconstructed] = ["original", "reconstructed"].map((name) => images.get(name).pixels);
+  if (!image.given || (found && found.mapRank === null)) map = "cycle";
   const words = root.querySelector(".map-words");
-  if (map === "uncertainty" && given) {
-    panel.pixels = found ? found.pixels || null : null;
-    panel.figure.querySelector("h3").textContent = "Uncertainty";
-    panel.figure.querySelector(".panel-sub").textContent = found
-      ? "rank correlation with the true error " + found.mapRank.toFixed(2)
-      : "";
-    panel.figure.querySelector(".panel-empty").textContent = "Being computed";
-    panel.canvas.setAttribute("aria-label", "Map of the uncertainty of the synthetic image");
+  if (map === "uncertainty") {
+    image.pixels = found ? found.pixels || null : null;
     words.textContent = found ? found.mapWords : "";
-  } else {
-    panel.pixels =
-      given && original && reconstructed
-        ? original.map((v, i) => Math.abs(v - reconstructed[i]))
-        : null;
-    describe(panel, given);
-    panel.figure.querySelector(".panel-empty").textContent = "Appears after Translate";
-    words.innerHTML = CYCLE_WORDS;
-    if (found && found.mapRank === null) {
-      words.append(" " + found.mapWords);
-    }
+    return;
   }
-  panel.figure.classList.toggle("filled", Boolean(panel.pixels));
-  for (const button of mapSwitch.querySelectorAll("button")) {
-    button.setAttribute("aria-pressed", String(button.dataset.map === map));
-  }
+  image.pixels =
+    image.given && original && reconstructed
+      ? original.map((v, i) => Math.abs(v - reconstructed[i]))
+      : null;
+  words.innerHTML = CYCLE_WORDS;
+  if (found && found.mapRank === null) words.append(" " + found.mapWords);
 }
 
 function showFindings() {
@@ -147,13 +125,5 @@ async function copyReport() {
   button.textContent = "Copied";
   say("Report copied");
 }
-
-mapSwitch.addEventListener("click", (event) => {
-  const button = event.target.closest("button");
-  if (!button) return;
-  map = button.dataset.map;
-  showMap();
-  draw();
-});
 
 root.querySelector("[data-do=copyReport]").addEventListener("click", copyReport);

@@ -115,7 +115,8 @@ document.addEventListener("input", ({ target }) => {
   if (target.closest && target.closest("#slice")) root.showKept(target.value);
 });
 
-// Each step of a volume's translation changes the status line.
-new MutationObserver(fetchAhead).observe(document.querySelector("#status"), {
-  childList: true, subtree: true, characterData: true,
-});
+// Each step of a volume's translation changes the status line, which Gradio may place after this runs.
+new MutationObserver((changes) => {
+  const ofStatus = ({ target }) => (target.closest ? target : target.parentElement)?.closest("#status");
+  if (changes.some(ofStatus)) fetchAhead();
+}).observe(document.body, { childList: true, subtree: true, characterData: true });

@@ -133,6 +133,8 @@ def png_file(
         label=synthetic_label(to),
         window=(center, width),
         spacing=volume.spacing,
+        sides=volume.directions,
+        slice_of=(index + 1, session.slices) if session.slices > 1 else None,
         provenance={
             **session.provenance(model).lines(),
             "Window": f"center {center:.3f}, width {width:.3f}",

@@ -51,11 +51,7 @@ def after_opening(opened: Opened) -> Updates:
             "value": session.choice if choices else None,
             "visible": len(choices) > 1,
         },
-        "slider": {
-            "maximum": max(session.slices, 2),
-            "value": session.shown + 1,
-            "visible": session.slices > 1,
-        },
+        "slider": {"maximum": max(session.slices, 2), "value": session.shown + 1},
         **_buttons(session, working=False),
     }
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cyclegan.web.session import Session
     from cyclegan.web.turns import SharedModel
 
-# The limits of the viewer's window, in shares of the grey range (controls.js has the same).
+# The limits of the viewer's window, in shares of the grey range (windows.js has the same).
 NARROWEST, WIDEST = 0.02, 2.0
 
 
@@ -50,7 +50,7 @@ def view(
     row, column = volume.pixel_spacing or (1.0, 1.0)
     height, width = volume.pixels.shape[1:]
     window = _shown_window(volume, scale)
-    size = _size(volume) + ("; shown at the window stored in the file" if window else "")
+    size = _size(volume)
     place = _place(volume, index)
     if to is None:
         panels = _original(scale.apply(volume.pixels[index]), size, place, encode)
@@ -68,6 +68,9 @@ def view(
         "width": width,
         "height": height,
         "aspect": row / column,
+        "spacing": volume.spacing and list(volume.spacing),
+        "affine": None if volume.affine is None else volume.affine.tolist(),
+        "units": [scale.low, scale.high],
         "window": window,
         "directions": list(volume.directions) if volume.directions else None,
         "caption": _caption(volume, index),

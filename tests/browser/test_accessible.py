@@ -61,6 +61,12 @@ def test_axe_finds_nothing_in_any_state(opened, tmp_path, real_t2, theme, width)
     page.wait_for_selector("[data-panel=truth].filled")
     page.wait_for_selector(".truth-numbers dd")
     found += violations(page, "real image compared")
+    page.locator("[data-panel=truth] canvas").press("4")
+    page.get_by_role("button", name="Swipe").click()
+    found += violations(page, "four images, swiped")
+    page.get_by_role("button", name="Overlay").click()
+    found += violations(page, "four images, overlaid")
+    page.get_by_role("button", name="Overlay").click()
 
     page.get_by_role("button", name="NIfTI", exact=True).click()
     page.get_by_text("Saved synthetic").wait_for()
@@ -98,7 +104,10 @@ def test_what_changes_is_announced_and_what_it_is_told(opened):
     # Counted every few hundred milliseconds: to be looked at, not to be read out each time.
     page.wait_for_selector("#status [aria-live=off] progress[aria-label]")
     page.wait_for_selector("#status [role=status]:has-text('all 24 slices')")
-    names = page.locator(".viewer-panels canvas").evaluate_all("all => all.map((e) => e.ariaLabel)")
+    page.get_by_role("button", name="Four images").click()
+    names = page.locator(".viewer-panels canvas:visible").evaluate_all(
+        "all => all.map((e) => e.ariaLabel)"
+    )
     assert all(name.endswith(", axial slice 13 of 24") for name in names)
     assert len(set(names)) == 4
 
@@ -158,6 +167,7 @@ def test_the_readers_own_colours_keep_what_matters(opened):
         )
     band, gauge = page.evaluate(style, ".gauge i"), page.evaluate(style, ".gauge")
     assert band != gauge
+    page.get_by_role("button", name="Cycle error").click()
     assert "gradient" in json.loads(page.evaluate(style, ".colour-ramp"))[1]
     page.keyboard.press("Tab")
     page.locator("button[data-tool=pan]").focus()

@@ -149,16 +149,17 @@ def test_a_whole_session_by_keyboard_alone(opened):
     page.keyboard.press("Escape")
     spoken(page, "Cross-hair off")
 
+    press_on(page, "Cycle error")
     tab_to(page, "[data-panel=difference] canvas")
     before = page.inner_text(".colour-ticks")
     page.keyboard.press("w")
     spoken(page, "Colours up to")
     assert page.inner_text(".colour-ticks") != before
-    tab_to(page, "#slice input[type=range]")
+    tab_to(page, ".scrubber input")
     page.keyboard.press("Home")
     page.wait_for_selector(".viewer[data-index='0']")
     for _ in range(12):
-        page.keyboard.press("ArrowRight")
+        page.keyboard.press("ArrowDown")
     page.wait_for_selector(".viewer[data-index='12'][data-found=all]")
 
     press_on(page, "Pan")
@@ -183,6 +184,7 @@ def test_a_whole_session_by_keyboard_alone(opened):
 def test_both_maps_are_chosen_by_key(opened):
     page = opened()
     open_example(page, "Simulated T1")
+    press_on(page, "Cycle error")
     canvas = page.locator("[data-panel=difference] canvas")
     assert "cycle error, not translation error" in canvas.get_attribute("aria-label")
     press_on(page, "Uncertainty")

@@ -35,11 +35,12 @@ def pixels(page):
 
 
 def go_to(page, index):
-    page.locator("#slice input[type=number]").fill(str(index + 1))
+    page.locator(".scrubber input").fill(str(index + 1))
     page.wait_for_selector(f".viewer[data-index='{index}']")
 
 
 def translate_all(page, volume_file):
+    page.get_by_role("button", name="Four images").click()
     page.set_input_files("#upload input[type=file]", str(volume_file))
     page.get_by_role("button", name=f"All {SLICES} slices").click()
     page.locator(f"#status [role=status]:has-text('all {SLICES} slices')").wait_for()
@@ -82,7 +83,7 @@ def test_an_answer_that_comes_late_does_not_replace_the_slice_that_was_gone_back
     page.set_input_files("#upload input[type=file]", str(volume_file))
     page.get_by_role("button", name="Translate", exact=True).click()
     page.wait_for_selector("[data-panel=translated].filled")
-    number = page.locator("#slice input[type=number]")
+    number = page.locator(".scrubber input")
     number.fill(str(SLICES))  # has to be translated
     number.fill(str(SLICES // 2 + 1))
     page.wait_for_function(f"document.querySelector('.viewer').keeps({SLICES})")

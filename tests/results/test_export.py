@@ -69,6 +69,19 @@ def test_png_strip_holds_the_label(image):
     assert np.count_nonzero(with_label[strip] > 128) > 500
 
 
+def test_png_says_the_sides_at_its_rim_and_the_slice_in_its_strip(image):
+    black = np.zeros((512, 512))
+    plain = drawn(black)
+    told = drawn(black, sides=("R", "L", "A", "P"))
+    assert told[:512, 100:-100].max() == 0  # the letters are at the rim
+    assert told[240:272, :40].max() == told[240:272, -40:].max() == 255
+    mirrored = drawn(black, sides=("L", "R", "A", "P"))
+    assert not np.array_equal(told[:, :40], mirrored[:, :40])
+    numbered = drawn(black, slice_of=(13, 24))
+    assert len(numbered) > len(plain)
+    assert not np.array_equal(numbered[512:], drawn(black, slice_of=(14, 24))[512:])
+
+
 def test_png_label_is_wrapped_not_clipped_on_narrow_slices():
     picture = drawn(np.zeros((512, 100)))
     strip = picture[514:]
@@ -287,7 +300,14 @@ def test_zip_holds_every_slice_in_every_form(tmp_path):
     assert len(files) == len(translated) + 3  # and no DICOM: the source was none
     mark = ORIGIN.source_sha256[:6]
     picture = Image.open(io.BytesIO(files[f"synthetic_T2_{mark}_0008.png"]))
-    expected = labelled_png(translated[7], label=LABEL, window=window, spacing=volume.spacing)
+    expected = labelled_png(
+        translated[7],
+        label=LABEL,
+        window=window,
+        spacing=volume.spacing,
+        sides=("R", "L"),
+        slice_of=(8, len(translated)),
+    )
     np.testing.assert_array_equal(np.asarray(picture), Image.open(io.BytesIO(expected)))
     assert ORIGIN.lines().items() <= picture.text.items()
     name = f"sub-{mark}_desc-synthetic_T2w"

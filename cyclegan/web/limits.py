@@ -87,6 +87,7 @@ OUTBOX_BYTES = held(512 * MIB, 1 / 32)  # files to be fetched, of everybody; the
 OUTBOX_S = 120.0  # the browser asks for it at once; this is for the one that never does
 SESSION_S = 3600.0  # after its last use a scan is forgotten
 RECONNECT_S = 600.0  # a tab whose connection was cut, and that did not say that it is being closed
+STREAMS = 1024  # held of all tabs, two of each; of those that nobody listens to the oldest go
 STREAM_BYTES = 16 * MIB  # of what was sent to a tab, in case that it did not arrive
 SESSIONS = 512  # tabs whose choices the server remembers
 

@@ -68,10 +68,9 @@ class Stream:
                 self.dropped += 1
         self._changed.set()
 
-    async def tell(self, send: Send, arrived: int) -> None:
+    async def tell(self, send: Send, me: int, arrived: int) -> None:
         """Send what comes after the first `arrived` bodies, until the end or a newer listener."""
-        self.listener += 1
-        me, told = self.listener, False
+        told = False
         while me == self.listener:
             self._changed.clear()
             if self.start is not None and not told:
@@ -90,9 +89,14 @@ class Stream:
                 await send({"type": "http.response.start", "status": 500, "headers": []})
             await send(end)
 
-    def wake(self) -> None:
-        """Let an older listener see that it is."""
+    def new_listener(self) -> int:
+        """The number of one more listener; older ones see that they are, and end."""
+        self.listener += 1
         self._changed.set()
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        return self.listener
 
 
 class Key(NamedTuple):
@@ -155,26 +159,25 @@ class Streams:
             # Who begins another one has had the whole of the one before.
             for old in [old for old in self._streams if old[:2] == key[:2]]:
                 self._end(old)
+            alone = [old for old, held in self._streams.items() if held.timer is not None]
+            for old in alone[: max(len(self._streams) + 1 - limits.STREAMS, 0)]:
+                self._end(old)
             stream = self._streams[key] = Stream()
             stream.task = asyncio.create_task(stream.answer(self.app, scope))
         elif arrived < stream.dropped:
             await GONE(scope, receive, send)
             return
-        if stream.timer is not None:
-            stream.timer.cancel()
-            stream.timer = None
-        stream.wake()
-        telling = asyncio.create_task(stream.tell(send, arrived))
+        me = stream.new_listener()
+        telling = asyncio.create_task(stream.tell(send, me, arrived))
         leaving = asyncio.create_task(_disconnected(receive))
         try:
             await asyncio.wait([telling, leaving], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            latest = stream.listener
             for task in (telling, leaving):
                 task.cancel()
             await asyncio.gather(telling, leaving, return_exceptions=True)
             # Also after its end: that the last of it was sent does not mean that it has arrived.
-            if stream.listener == latest and key in self._streams:
+            if stream.listener == me and key in self._streams:
                 later = asyncio.get_running_loop().call_later
                 stream.timer = later(self.grace, self._end, key)
 

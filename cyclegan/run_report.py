@@ -9,6 +9,7 @@ import argparse
 import sys
 
 from cyclegan.report.run_report import ReportError, write_report
+from cyclegan.report.runlog import RecordError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -18,7 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("run", metavar="RUN", help="folder that train.py wrote")
     try:
         print(write_report(parser.parse_args(arguments).run))
-    except ReportError as error:
+    except (ReportError, RecordError) as error:
         print(f"run_report: {error}", file=sys.stderr)
         return 1
     return 0

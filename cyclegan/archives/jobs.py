@@ -14,16 +14,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cyclegan.reading.volume import ReadError, file_head, file_kind
+from cyclegan.results.provenance import is_result
 
 # Endings that say what a file is; names such as 1.2.840.113619.2 have none of them and stay whole.
 _VOLUMES = (".nii.gz", ".nii", ".mgz", ".mgh", ".hdr", ".img", ".zip")
 _PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 _ENDINGS = (*_VOLUMES, *_PICTURES, ".dcm", ".dicom", ".ima")
-# What lies beside images in folders and holds none.
+# What lies beside images in folders and holds none; the last lines come with patients' discs.
 _SIDECARS = {
     *(".json", ".txt", ".md", ".csv", ".tsv", ".xml", ".html", ".pdf", ".log"),
     *(".bval", ".bvec", ".mat", ".py", ".sh"),
+    *(".exe", ".dll", ".msi", ".cab", ".bat", ".cmd", ".com", ".jar", ".inf", ".ini", ".cfg"),
+    *(".ico", ".icns", ".gif", ".svg", ".css", ".js", ".htm", ".chm", ".hlp", ".rtf", ".lnk"),
+    *(".url", ".db", ".dmg"),
 }
+_DISC = ("DICOMDIR", "AUTORUN.INF")  # what a patient's disc has at its root
+MARK = "_synthetic-"  # in the names of results
 _LOOKS = 16  # files looked into at once: on a network drive each waits for its answer
 
 
@@ -53,7 +59,9 @@ def find_jobs(inputs: Iterable[str | Path], out: Path) -> Iterator[Job | Refused
 
     Folders are searched with everything below them, and their shape is kept below `out`; with
     several folders the last names of each come first, as many as tell them apart. Hidden files,
-    files that hold no image by their name, and everything in `out` are passed over.
+    files that hold no image by their name, pictures on a patient's disc (its maker's logo), and
+    everything in `out` are passed over. Where `out` is the folder that is searched, or above it,
+    earlier results are told by what they say of themselves.
     """
     with ThreadPoolExecutor(_LOOKS) as pool:
         yield from _found(inputs, out, lambda paths: list(pool.map(_is_dicom, paths)))
@@ -105,11 +113,17 @@ def _below(
 
     `taken`: bases of other inputs, which no job may have.
     """
-    left = [top]
+    within = out == top.resolve() or out in top.resolve().parents
+    left = [(top, False)]
     while left:
-        folder = left.pop()
+        folder, disc = left.pop()
         try:
+            disc = disc or any((folder / name).is_file() for name in _DISC)
             files, inside = _listing(folder)
+            if disc:
+                files = [path for path in files if not path.name.lower().endswith(_PICTURES)]
+            if within:
+                files = [path for path in files if not _is_result(path)]
         except OSError as error:
             yield Refused(folder, f"this folder cannot be searched ({error.strerror})")
             continue
@@ -123,7 +137,7 @@ def _below(
             if _holds_series(below[base], are_dicom)
         ]
         yield from _told_apart(jobs, taken + Counter(series))
-        left += [path for path in reversed(inside) if path.resolve() != out]
+        left += [(path, disc) for path in reversed(inside) if path.resolve() != out]
 
 
 def _holds_series(folder: Path, are_dicom: Callable[[list[Path]], list[bool]]) -> bool:
@@ -145,6 +159,11 @@ def _listing(folder: Path) -> tuple[list[Path], list[Path]]:
             elif _may_be_image(entry.name) and entry.is_file():
                 files.append(folder / entry.name)
     return sorted(files), sorted(folders)
+
+
+def _is_result(path: Path) -> bool:
+    """Whether a file is a result by the names of its folder and itself, and says so itself."""
+    return any(MARK in name for name in (path.name, path.parent.name)) and is_result(path)
 
 
 def _may_be_image(name: str) -> bool:

@@ -6,6 +6,7 @@ claim of whoever dies, also by kill -9; network drives that know locks (NFS) do 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import threading
@@ -19,7 +20,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from cyclegan.archives.jobs import Job
+from cyclegan.archives.jobs import MARK, Job
 from cyclegan.model.checkpoint import replace_file
 from cyclegan.model.translator import Translator
 from cyclegan.reading.series import open_files
@@ -28,6 +29,7 @@ from cyclegan.results.derived import derived_dicom
 from cyclegan.results.export import labelled_png, nifti
 from cyclegan.results.provenance import CAVEAT, provenance, synthetic_label
 
+_LONGEST = 200  # bytes of a name; file systems take 255, and endings and partial files want room
 _ASKS_S = 0.2  # between two tries at a claim that another process holds
 _WAITS_S = 2.0  # for it, before looking whether the command still wants it
 
@@ -42,8 +44,16 @@ class Wanted:
     keep_identity: bool = False
 
     def target(self, base: Path) -> Path:
-        """The NIfTI of a result; it is written last, so where it is, all of the result is."""
-        return self.out / base.with_name(f"{base.name}_synthetic-{self.to}.nii.gz")
+        """The NIfTI of a result; it is written last, so where it is, all of the result is.
+
+        Of a name that leaves no room for its endings the beginning is kept, and a hash of it all.
+        """
+        name = base.name
+        if len(name.encode("utf-8", "surrogateescape")) > _LONGEST:
+            data = name.encode("utf-8", "surrogateescape")
+            kept = data[: _LONGEST - 9].decode("utf-8", "ignore")
+            name = f"{kept}_{hashlib.sha256(data).hexdigest()[:8]}"
+        return self.out / base.parent / f"{name}{MARK}{self.to}.nii.gz"
 
 
 @dataclass

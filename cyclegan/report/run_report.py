@@ -6,7 +6,6 @@ Everything in it is read from what the run left on disk, so it can be rebuilt at
 from __future__ import annotations
 
 import base64
-import csv
 import io
 import math
 import statistics
@@ -30,6 +29,7 @@ from cyclegan.report.runlog import (
     SAMPLES,
     STEPS_PER_SECOND,
     VALIDATION,
+    read_csv,
     read_json,
 )
 from cyclegan.slices.inventory import LOOKED_AT
@@ -86,6 +86,7 @@ def write_report(run: str | Path) -> Path:
 
     Raises:
         ReportError: no such folder, or none of these in it.
+        RecordError: one of them is damaged.
     """
     run = Path(run)
     if not any((run / name).exists() for name in (LOG, RUN, DATA, SAMPLES)):
@@ -132,13 +133,10 @@ def _with_defaults(data: dict[str, Any] | None) -> dict[str, Any]:
 
 def _read_rows(path: Path) -> list[dict[str, float]]:
     """Rows of a CSV log; empty and unfinished cells are left out."""
-    if not path.is_file():
-        return []
     rows = []
-    with path.open(newline="") as file:
-        for row in csv.DictReader(file):
-            numbers = {k: _number(v) for k, v in row.items() if k}
-            rows.append({k: v for k, v in numbers.items() if v is not None})
+    for row in read_csv(path)[1]:
+        numbers = {column: _number(text) for column, text in row.items()}
+        rows.append({k: v for k, v in numbers.items() if v is not None})
     return [row for row in rows if "step" in row]
 
 

@@ -30,6 +30,28 @@ MODEL = "this run"  # among the predictors of the final evaluation
 PACKAGES = ("torch", "accelerate", "numpy", "safetensors", "pydicom", "nibabel")
 
 
+class RecordError(ValueError):
+    """A file of a run is damaged; the message says which, and what would work."""
+
+
+def read_csv(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Columns and rows of a log, also one that a spreadsheet has saved.
+
+    That may have put a byte order mark before it, and in many languages separates by ";" and
+    writes decimal commas. A row that a killed run left unfinished is left out.
+    """
+    if not path.is_file():
+        return [], []
+    lines = path.read_bytes().decode("utf-8-sig", "replace").splitlines(keepends=True)
+    semicolons = ";" in (lines or [""])[0]
+    whole = [line for line in lines if line.endswith(("\n", "\r"))]
+    reader = csv.DictReader(whole, delimiter=";" if semicolons else ",")
+    rows = [{k: v for k, v in row.items() if k} for row in reader]
+    if semicolons:
+        rows = [{k: (v or "").replace(",", ".") for k, v in row.items()} for row in rows]
+    return list(filter(None, reader.fieldnames or [])), rows
+
+
 class CsvLog:
     """Rows of numbers by step, in one CSV file."""
 
@@ -38,10 +60,7 @@ class CsvLog:
 
     def rows(self) -> list[dict[str, str]]:
         """All rows but one that a killed run left unfinished."""
-        if not self.path.is_file():
-            return []
-        lines = self.path.read_bytes().decode().splitlines(keepends=True)
-        return list(csv.DictReader(line for line in lines if line.endswith("\n")))
+        return read_csv(self.path)[1]
 
     def append(self, row: dict[str, float]) -> None:
         """Add a row, and say it where there is no progress bar.
@@ -74,8 +93,12 @@ class CsvLog:
     def _columns(self) -> list[str]:
         if not self.path.is_file():
             return []
-        with self.path.open(newline="") as file:
-            return next(csv.reader(file), [])
+        with self.path.open("rb") as file:
+            first = file.readline()
+        columns = read_csv(self.path)[0] if first.endswith(b"\n") else []
+        if columns and first.decode("utf-8", "replace").strip() != ",".join(columns):
+            self._write(columns, self.rows())  # a spreadsheet has saved it
+        return columns
 
     def _write(self, columns: list[str], rows: list[dict]) -> None:
         def write(path: str) -> None:
@@ -113,8 +136,20 @@ def write_sample_sheet(
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """What `write_json` wrote; None when there is no such file."""
-    return json.loads(path.read_text("utf-8")) if path.is_file() else None
+    """What `write_json` wrote; None when there is no such file.
+
+    Raises:
+        RecordError: it is damaged.
+    """
+    if not path.is_file():
+        return None
+    try:
+        value = json.loads(path.read_text("utf-8"))
+        if isinstance(value, dict):
+            return value
+    except ValueError:
+        pass
+    raise RecordError(f"{path}: this file is damaged; delete it, and the run goes on without it")
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:

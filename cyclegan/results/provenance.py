@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import zlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +24,22 @@ CAVEAT = "Research demo, not for diagnosis: synthetic images can miss or invent 
 def synthetic_label(to: str) -> str:
     """What is burnt into a picture of the synthetic contrast `to`, "T1" or "T2"."""
     return f"SYNTHETIC {to} from {OTHER[to]} - not for diagnosis"
+
+
+def is_result(path: Path) -> bool:
+    """Whether a NIfTI, DICOM or PNG file says of itself that it is a result of this program."""
+    words = b"SYNTHETIC T"
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(2**14)
+    except OSError:
+        return False
+    if head.startswith(b"\x1f\x8b"):
+        try:
+            head = zlib.decompressobj(31).decompress(head, 1024)
+        except zlib.error:
+            return False
+    return words in head and b"not for diagnosis" in head
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from torch import nn
 from cyclegan import CONTRASTS
 from cyclegan.model.preprocess import scale_intensity
 from cyclegan.reading.volume import ReadError
-from cyclegan.slices.decoded_files import DecodedFiles, read_item
+from cyclegan.slices.decoded_files import DecodedFiles
 from cyclegan.slices.framed_slices import frame_slices, head_masks
-from cyclegan.slices.item_facts import Found, describe, said, without_masks
+from cyclegan.slices.item_facts import Found, describe, read_item, said, without_masks
 from cyclegan.slices.mapped_slices import MappedSlices
 from cyclegan.slices.slice_cache import SliceCache
 from cyclegan.slices.stripped_copies import Part, Stripper

@@ -15,11 +15,10 @@ import torch
 from cyclegan import __version__
 from cyclegan.model.preprocess import scale_intensity
 from cyclegan.reading.read import parts, read_volume
-from cyclegan.reading.series import open_files
-from cyclegan.reading.volume import ReadError, Volume
+from cyclegan.reading.volume import ReadError
 from cyclegan.slices.file_summary import FileSummary, summarise_file
 from cyclegan.slices.framed_slices import frame_slices
-from cyclegan.slices.item_facts import Facts, Found, describe
+from cyclegan.slices.item_facts import Facts, Found, describe, read_series
 from cyclegan.slices.slice_cache import SliceCache
 
 Files = tuple[Path, ...]
@@ -174,28 +173,13 @@ def file_digest(files: Files) -> str:
 
 def _decode(files: Files, stamp: str, size: int | None) -> Decoded:
     """Decode an item that should still be the one with this stamp; without `size`, no slices."""
-    volume, others = read_item(files)
+    volume, others = read_series(files) if len(files) > 1 else (read_volume(files[0]), 0)
     if not all(path.is_file() for path in files) or _stamp(files) != stamp:
         raise ReadError(f"{files[0].name}: it changed while it was read; start again.")
     scaled = scale_intensity(volume.pixels)
     nothing = torch.zeros(0, 1, 0, 0)
     framed = frame_slices(scaled, size, volume.pixel_spacing) if size else (nothing, nothing)
     return Decoded(*framed, summarise_file(volume, scaled), describe(volume, others))
-
-
-def read_item(files: Files) -> tuple[Volume, int]:
-    """Read what lies in one file, or the largest volume of a DICOM series.
-
-    Returns:
-        The volume, and how many other volumes (echoes, planes, phases) the series holds.
-
-    Raises:
-        ReadError: as `read_volume` and `open_files`.
-    """
-    if len(files) == 1:
-        return read_volume(files[0]), 0
-    selection = open_files(files)
-    return selection.read(selection.best), len(selection.choices) - 1
 
 
 def _parts(files: Files) -> list[Path]:

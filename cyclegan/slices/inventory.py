@@ -18,8 +18,9 @@ from PIL import Image
 from cyclegan import CONTRASTS
 from cyclegan.model.preprocess import scale_intensity
 from cyclegan.reading.volume import ReadError
-from cyclegan.slices.decoded_files import DecodedFiles, file_digest, read_item
+from cyclegan.slices.decoded_files import DecodedFiles, file_digest
 from cyclegan.slices.file_summary import BINS, EXAMPLES, FileSummary, evenly_spaced, summarise_file
+from cyclegan.slices.item_facts import read_item
 from cyclegan.slices.slice_cache import SliceCache
 from cyclegan.slices.training_folders import Item, find_files
 

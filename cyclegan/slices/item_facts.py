@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from cyclegan import CONTRASTS
+from cyclegan.reading.read import read_volume
+from cyclegan.reading.series import open_files
 from cyclegan.reading.volume import ReadError, Volume
 from cyclegan.slices.training_folders import Item
 
@@ -36,6 +39,21 @@ class Found(NamedTuple):
     def length(self) -> int:
         """Number of slices."""
         return len(self.slices if isinstance(self.slices, np.ndarray) else self.slices[0])
+
+
+def read_item(files: tuple[Path, ...]) -> tuple[Volume, int]:
+    """Read one file, or a DICOM series as `read_series`."""
+    return read_series(files) if len(files) > 1 else (read_volume(files[0]), 0)
+
+
+def read_series(files: tuple[Path, ...]) -> tuple[Volume, int]:
+    """The largest volume of a DICOM series, and how many others (echoes, planes, phases) it holds.
+
+    Raises:
+        ReadError: as `open_files`.
+    """
+    selection = open_files(files)
+    return selection.read(selection.best), len(selection.choices) - 1
 
 
 def describe(volume: Volume, others: int) -> Facts:

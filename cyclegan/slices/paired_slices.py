@@ -21,8 +21,9 @@ from cyclegan.model.preprocess import Frame, head_mask, scale_intensity
 from cyclegan.reading.volume import ReadError
 from cyclegan.slices import stripping
 from cyclegan.slices.data import choose, join
-from cyclegan.slices.decoded_files import DecodedFiles, Files, read_item
+from cyclegan.slices.decoded_files import DecodedFiles, Files
 from cyclegan.slices.framed_slices import SMALLEST_HEAD, head_masks
+from cyclegan.slices.item_facts import read_item
 from cyclegan.slices.mapped_slices import MappedSlices
 from cyclegan.slices.slice_cache import SliceCache
 from cyclegan.slices.training_folders import DataError, find_files, layout_of

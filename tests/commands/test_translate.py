@@ -284,3 +284,43 @@ def test_it_runs_as_the_readme_says():
     assert said.returncode == 0
     assert "--keep-identity" in said.stdout
     assert said.stderr == ""
+
+
+def test_results_in_the_source_folder_are_no_sources(run, tmp_path, head):
+    out = tmp_path / "out"
+    save_nifti(out / "a.nii.gz", head)
+    save_nifti(out / "b_synthetic-T2.nii.gz", head)  # named as a result, and none
+    save_series(out / "study", head)
+    assert run(out) == 0
+    first = results(tmp_path)
+    assert {"b_synthetic-T2_synthetic-T2.nii.gz", "study_synthetic-T2_dicom/0001.dcm"} <= first
+    assert run(out, options=("--force",)) == 0
+    assert results(tmp_path) == first
+
+
+def test_a_name_without_room_for_endings_is_shortened(run, tmp_path, head):
+    for ending in ("a", "b"):
+        save_nifti(tmp_path / "in" / f"{'ü' * 120}{ending}.nii.gz", head)
+    assert run(tmp_path / "in") == 0
+    names = results(tmp_path)
+    assert len(names) == 2
+    assert all(name.startswith("ü" * 90) and len(name.encode()) < 256 for name in names)
+
+
+def test_a_patients_disc_gives_its_images_alone(run, tmp_path, head):
+    disc = tmp_path / "disc"
+    save_series(disc / "DICOM", head)
+    logo = np.zeros((64, 64, 3), np.uint8)
+    logo[20:40, 20:40, 0] = 255
+    Image.fromarray(logo).save(disc / "logo.png")
+    Image.fromarray(logo).save(disc / "DICOM" / "title.bmp")
+    for name, data in (
+        ("AUTORUN.INF", b"[autorun]"),
+        ("viewer.exe", b"MZ" + bytes(99)),
+        ("disc.ico", bytes(99)),
+    ):
+        (disc / name).write_bytes(data)
+    assert run(disc) == 0
+    assert {name.split("/")[0] for name in results(tmp_path)} == {
+        *("DICOM_synthetic-T2.nii.gz", "DICOM_synthetic-T2_dicom")
+    }

@@ -12,7 +12,7 @@ import train
 from cyclegan import run_report
 from cyclegan.report.run_charts import curves
 from cyclegan.report.run_report import ReportError, write_report
-from cyclegan.report.runlog import _without_folders
+from cyclegan.report.runlog import CsvLog, _without_folders
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import simulate_pair
 from cyclegan.slices.inventory import take_inventory
@@ -271,3 +271,23 @@ def test_the_slider_shows_one_sheet_at_a_time_and_fits_a_phone(run, chromium):
         assert page.evaluate("[...document.images].every(i => i.hidden || i.naturalWidth > 0)")
         assert [url for url in asked if not url.startswith("data:")] == asked[:1]
         assert errors == []
+
+
+def test_a_log_that_a_spreadsheet_has_saved_goes_on(tmp_path):
+    log = CsvLog(tmp_path / "log.csv")
+    for step in (1, 2, 3):
+        log.append({"step": step, "loss": 0.5 * step})
+    plain = log.path.read_bytes()
+    saved = "\ufeff" + plain.decode().replace(",", ";").replace(".", ",").replace("\r\n", "\n")
+    log.path.write_text(saved.replace("\n", "\r\n"), "utf-8", newline="")
+    assert [row["loss"] for row in log.rows()] == ["0.5", "1", "1.5"]
+    assert "<svg" in write_report(tmp_path).read_text("utf-8")
+    log.truncate(2)
+    log.append({"step": 3, "loss": 1.5})
+    assert log.path.read_bytes() == plain
+
+
+def test_a_damaged_record_is_named(tmp_path, capsys):
+    (tmp_path / "run.json").write_text('{"config": ')
+    assert run_report.main([str(tmp_path)]) == 1
+    assert "run.json: this file is damaged; delete it" in capsys.readouterr().err

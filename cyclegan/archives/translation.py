@@ -218,6 +218,7 @@ def write_results(
             label=label,
             spacing=volume.spacing,
             sides=volume.directions,
+            aspect=volume.aspect,
             provenance={**origin.lines(), "Caveat": CAVEAT},
         )
         _write(target.with_name(f"{name}.png"), picture)

@@ -7,6 +7,8 @@ What is left out is named in a note with its value.
 from __future__ import annotations
 
 import re
+import struct
+from typing import Literal
 
 import pydicom
 from pydicom.charset import python_encoding
@@ -26,10 +28,12 @@ _COUNTS = {
     "ImageOrientationPatient": 6,
 }
 _ONE_FOR_BOTH = ("PixelSpacing", "NominalScannedPixelSpacing", "ImagerPixelSpacing")
+_BINARY = {"US": 2, "SS": 2, "UL": 4, "SL": 4, "FL": 4, "FD": 8}  # bytes of one number
 _TEXT = frozenset(["LO", "LT", "PN", "SH", "ST", "UC", "UT"])
 _SET_NAME = re.compile(r"ISO[ _-]*(2022[ _-]*)?IR[ _-]*(\d+)", re.IGNORECASE)
 _UTF_8, _LATIN_1 = "ISO_IR 192", "ISO_IR 100"
 _GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+_SEQUENCES = ("RealWorldValueMappingSequence", "ModalityLUTSequence", "VOILUTSequence")
 _KNOWN = frozenset(map(str, VR)) | AMBIGUOUS_VR
 _SHOWN = 40  # characters of a value in a note
 
@@ -46,6 +50,9 @@ def mend(dataset: pydicom.Dataset) -> tuple[str, ...]:
     notes: dict[str, str] = {}
     _mend_character_set(dataset)
     _mend_numbers(dataset, notes)
+    for keyword in _SEQUENCES:
+        for item in dataset.get(keyword) or ():
+            _mend_numbers(item, notes)
     for keyword in _GROUPS:
         for group in dataset.get(keyword) or ():
             for element in list(group):
@@ -69,6 +76,8 @@ def _mend_numbers(dataset: pydicom.Dataset, notes: dict[str, str]) -> None:
                 vr = element.VR
             else:
                 del dataset[tag]
+        if vr in _BINARY and keyword and dictionary_VM(tag) == "1":
+            _mend_binary(dataset, element, vr, keyword, notes)
         if vr not in ("DS", "IS"):
             continue
         text = element.value.decode("latin-1").strip(" \0")
@@ -89,6 +98,31 @@ def _mend_numbers(dataset: pydicom.Dataset, notes: dict[str, str]) -> None:
             if keyword:  # others are not used
                 shown = "".join(c if c.isprintable() else "?" for c in text[:_SHOWN])
                 notes[keyword] = f'{keyword} "{shown}" cannot be read and is not used.'
+
+
+def _mend_binary(
+    dataset: pydicom.Dataset, element: RawDataElement, vr: str, keyword: str, notes: dict[str, str]
+) -> None:
+    """A single binary number that was written with the bytes of another type."""
+    data, size = element.value, _BINARY[vr]
+    if data is None or len(data) == size:
+        return
+    order: Literal["little", "big"] = "little" if element.is_little_endian else "big"
+    value: float | None = None
+    if vr in ("FL", "FD"):
+        if len(data) in (4, 8):
+            value = struct.unpack(("<" if order == "little" else ">") + "fd"[len(data) == 8], data)[
+                0
+            ]
+    elif len(data) <= 8:
+        value = int.from_bytes(data, order, signed=vr in ("SS", "SL"))
+        bits = 8 * size - (vr in ("SS", "SL"))
+        value = value if -(2**bits) <= value < 2**bits else None
+    if value is None:
+        del dataset[element.tag]
+        notes[keyword] = f"{keyword} has {len(data)} bytes, cannot be read and is not used."
+    else:
+        dataset.add_new(element.tag, vr, value)
 
 
 def _numbers(text: str) -> list[str] | None:

@@ -57,6 +57,15 @@ def parse(stream: BinaryIO, name: str, *, header_only: bool = False) -> pydicom.
     return dataset
 
 
+def ends_early(dataset: pydicom.FileDataset, behind: int) -> bool:
+    """Whether the `behind` bytes of a file after its header are too few for its plain pixels."""
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if syntax.is_encapsulated or syntax == DeflatedExplicitVRLittleEndian:
+        return False
+    pixels = int(dataset.Rows) * int(dataset.Columns) * dicom_frames.count(dataset)
+    return behind < pixels * int(dataset.BitsAllocated) // 8
+
+
 def quiet() -> warnings.catch_warnings:
     """Silence pydicom's warnings: they quote header values, which are the patient's."""
     return warnings.catch_warnings(action="ignore")

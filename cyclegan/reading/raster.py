@@ -5,6 +5,7 @@ Pillow decodes, except 16-bit PNG with more than one channel, which it would squ
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import BinaryIO
 
 import numpy as np
@@ -14,6 +15,9 @@ from cyclegan.reading.volume import ORIENTATION_UNKNOWN, ReadError, Volume, chec
 
 MAX_CHANNEL_SPREAD = 0.08  # of the brightest value; JPEG's chroma noise stays below it
 MAX_COLOURED_SHARE = 0.01  # of the pixels; a few coloured marks on a screenshot are tolerated
+
+SQUARE = 1.01  # ratio of two resolutions up to here is rounding
+MOST_UNEVEN = 8.0  # beyond it, it is a mistake
 
 _FORMATS = ("PNG", "JPEG", "BMP")
 _EXIF_ORIENTATION = 0x0112
@@ -30,8 +34,25 @@ def read(stream: BinaryIO, name: str) -> Volume:
         upright = image.getexif().get(_EXIF_ORIENTATION, 1)
         deep = image.format == "PNG" and _is_deep_colour_png(stream)
         pixels = _decode_deep_png(stream) if deep else decode(image)
+        aspect = _aspect(image)
     pixels = apply_exif_orientation(grey(pixels, name), upright)
-    return slices_without_geometry(pixels[None], name)
+    if aspect and upright in (5, 6, 7, 8):
+        aspect = aspect[::-1]
+    return replace(slices_without_geometry(pixels[None], name), aspect=aspect)
+
+
+def _aspect(image: Image.Image) -> tuple[float, float] | None:
+    """(row, column) sides of a pixel where the file says that they differ (PNG pHYs, JFIF, BMP).
+
+    Most writers state the resolution of a screen or printer; only its proportion tells something.
+    """
+    for key in ("aspect", "jfif_density", "dpi"):
+        density = image.info.get(key)
+        if isinstance(density, tuple) and len(density) == 2 and min(density) > 0:
+            across, down = map(float, density)
+            uneven = SQUARE < max(across, down) / min(across, down) <= MOST_UNEVEN
+            return (1 / down, 1 / across) if uneven else None
+    return None
 
 
 def slices_without_geometry(pixels: np.ndarray, name: str) -> Volume:

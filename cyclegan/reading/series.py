@@ -20,7 +20,7 @@ from cyclegan.reading.archive import Member, members_of
 from cyclegan.reading.deadline import check_time
 from cyclegan.reading.decode import decoded
 from cyclegan.reading.dicom_frames import Frame, Stack, frames_of, stacks
-from cyclegan.reading.dicom_parse import parse, quiet
+from cyclegan.reading.dicom_parse import ends_early, parse, quiet
 from cyclegan.reading.geometry import plane_of
 from cyclegan.reading.numbered import Choice, size_label, stacked
 from cyclegan.reading.volume import (
@@ -134,7 +134,9 @@ def _choices(
                 if kind == "DICOM" and member.name.upper() == "DICOMDIR":
                     left_out["no image that can be read"].append(member.name)
                 elif kind == "DICOM":
-                    header = parse(io.BytesIO(member.data), member.name, header_only=True)
+                    stream = io.BytesIO(member.data)
+                    header = parse(stream, member.name, header_only=True)
+                    header.ends_early = ends_early(header, len(member.data) - stream.tell())
                     objects.append((member, header))
                 elif kind == "NIfTI":
                     volumes = _nifti_choices(member, pairs.get(id(member)), notes)
@@ -260,8 +262,11 @@ def _stack_choice(stack: Stack, members: list[Member], headers: list[pydicom.Dat
 
     plane = plane_of(stack.affine) if stack.affine is not None else ""
     title = " ".join(filter(None, [_title(headers[first.source]), plane]))
-    title += ", cut axially" * stack.is_cut
-    shape = stack.turn.shape if stack.is_cut and stack.turn else stack.shape
+    whole = [frame for frame in stack.frames if not headers[frame.source].ends_early]
+    left = stacks(whole) if len(whole) < len(stack.frames) and not stack.repeat else []
+    shown = left[0] if len(left) == 1 else stack
+    title += ", cut axially" * shown.is_cut
+    shape = shown.turn.shape if shown.is_cut and shown.turn else shown.shape
     details = {}
     if first.traits["echo"] is not None:
         details["echo"] = f"echo time {first.traits['echo']:g} ms"

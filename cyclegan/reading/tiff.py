@@ -20,7 +20,16 @@ from cyclegan.reading.raster import apply_exif_orientation, decode, grey, slices
 from cyclegan.reading.volume import ReadError, Volume, check_claimed_size
 
 _CHANNELS_LAST = {"YX": "YX", "YXS": "YXS", "SYX": "YXS"}
-_MILLIMETRES = {"mm": 1.0, "cm": 10.0, "micron": 1e-3, "um": 1e-3, "\\u00B5m": 1e-3, "µm": 1e-3}
+_MILLIMETRES = {
+    "mm": 1.0,
+    "cm": 10.0,
+    "micron": 1e-3,
+    "um": 1e-3,
+    "\\u00B5m": 1e-3,
+    "µm": 1e-3,
+    "nm": 1e-6,
+    "m": 1e3,
+}
 # Number types that Pillow decodes from compressed files without loss: (type, many channels?).
 _PILLOW_TYPES = {("uint8", True), ("uint8", False), ("uint16", False), ("float32", False)}
 
@@ -170,10 +179,12 @@ def _through_pillow(
 
 
 def _pixel_shape(file: tifffile.TiffFile, page: tifffile.TiffPage) -> dict[str, tuple]:
-    """`spacing` where ImageJ tells it in a unit of length, else `aspect`, else nothing.
+    """`spacing` where OME or ImageJ tell it in a unit of length, else `aspect`, else nothing.
 
     The resolution of other programs is that of a printer, and tells the proportion only.
     """
+    if spacing := _ome_spacing(file):
+        return {"spacing": spacing}
     values = [page.tags.get(f"{axis}Resolution") for axis in "YX"]
     if any(tag is None for tag in values):
         return {}
@@ -191,6 +202,23 @@ def _pixel_shape(file: tifffile.TiffFile, page: tifffile.TiffPage) -> dict[str, 
     between = told.get("spacing", 1 / factor)
     usable = isinstance(between, int | float) and 0 < between < float("inf")
     return {"spacing": (between * factor if usable else 1.0, row * factor, column * factor)}
+
+
+def _ome_spacing(file: tifffile.TiffFile) -> tuple[float, float, float] | None:
+    """(slice, row, column) in mm as PhysicalSizeZ, Y and X say; in µm without a unit."""
+    try:
+        image = tifffile.xml2dict(file.ome_metadata)["OME"]["Image"]
+        told = (image[0] if isinstance(image, list) else image)["Pixels"]
+        sizes = [
+            float(told[f"PhysicalSize{axis}"])
+            * _MILLIMETRES[str(told.get(f"PhysicalSize{axis}Unit", "µm"))]
+            for axis in ("ZYX" if "PhysicalSizeZ" in told else "YX")
+        ]
+    except Exception:  # absent, of another unit or damaged: no reason to lose the picture
+        return None
+    if not all(0 < size < float("inf") for size in sizes):
+        return None
+    return tuple([1.0, *sizes][-3:])  # type: ignore[return-value]
 
 
 def _white_high(pixels: np.ndarray, page: tifffile.TiffPage) -> np.ndarray:

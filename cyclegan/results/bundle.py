@@ -131,6 +131,7 @@ def side_by_side(
         np.hstack(row),
         label=f"Left to right: {', '.join(names)}. {synthetic_label(to)}",
         spacing=volume.spacing,
+        aspect=volume.aspect,
         provenance={**provenance.lines(), "Caveat": CAVEAT},
     )
 
@@ -200,6 +201,7 @@ def _pictures(
                 spacing=volume.spacing,
                 sides=volume.directions,
                 slice_of=(number, len(translated)) if len(translated) > 1 else None,
+                aspect=volume.aspect,
                 provenance=told,
             ),
         )

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import warnings
+from fractions import Fraction
 
 import numpy as np
 import pydicom
@@ -210,6 +211,10 @@ def _capture(dataset: Dataset, volume: Volume) -> None:
     dataset.PatientOrientation = [edges[i].translate(feet_and_head) for i in (1, 3) if edges[i]]
     if volume.spacing is not None:
         dataset.PixelSpacing = [_decimal(mm) for mm in volume.spacing[1:]]
+    elif volume.aspect is not None:  # whole numbers, PS3.3 C.7.6.3.1.7
+        row, column = volume.aspect
+        sides = Fraction(row / column).limit_denominator(1000)
+        dataset.PixelAspectRatio = [sides.numerator, sides.denominator]
 
 
 def _reference(sop_class: str, instance: str, frame: int | None) -> Dataset:

@@ -44,14 +44,15 @@ def labelled_png(
     spacing: Sequence[float] | None = None,
     sides: Sequence[str] | None = None,
     slice_of: tuple[int, int] | None = None,
+    aspect: tuple[float, float] | None = None,
     provenance: Mapping[str, str] | None = None,
 ) -> bytes:
     """Draw a slice as an 8-bit grey PNG with its label burnt into a strip below it.
 
     The strip extends the canvas, so nothing covers anatomy but the two letters of `sides` at the
     rim: a picture that was turned or cut out must still say which side is which. Slices shorter
-    than `MIN_PNG_SIDE` are enlarged by a whole factor, repeating pixels; only where pixels are not square is one axis
-    interpolated to give the picture its true proportions.
+    than `MIN_PNG_SIDE` are enlarged by a whole factor, repeating pixels; only where pixels are not
+    square is one axis interpolated to give the picture its true proportions.
 
     Args:
         image: (H, W) real numbers, shown black at 0 and white at 1 unless `window` says otherwise.
@@ -62,6 +63,7 @@ def labelled_png(
         sides: letters of the patient's sides at the left and the right edge, "R" and "L" for
             example, as `Volume.directions` begins with; None where the file does not say them.
         slice_of: number of the slice, from 1, and how many there are; None says none.
+        aspect: (row, column) sides of a pixel in proportion, where `spacing` is None.
         provenance: names (1 to 79 Latin-1 characters) and values for the PNG's text chunks.
 
     Raises:
@@ -78,7 +80,9 @@ def labelled_png(
         raise ValueError(f"the window width must be positive, got {width}")
     grey = np.clip((image - center) / width + 0.5, 0.0, 1.0)
     picture = Image.fromarray(np.rint(grey * 255).astype(np.uint8))
-    picture, mm_per_pixel = _enlarged(picture, spacing)
+    picture, mm_per_pixel = _enlarged(picture, spacing or aspect)
+    if not spacing:  # proportions have no millimetres
+        mm_per_pixel = None
     if sides:
         _draw_sides(picture, *sides[:2])
     place = "Slice {} of {}".format(*slice_of) if slice_of else ""

@@ -135,6 +135,7 @@ def png_file(
         spacing=volume.spacing,
         sides=volume.directions,
         slice_of=(index + 1, session.slices) if session.slices > 1 else None,
+        aspect=volume.aspect,
         provenance={
             **session.provenance(model).lines(),
             "Window": f"center {center:.3f}, width {width:.3f}",

@@ -14,12 +14,17 @@ import pytest
 import tifffile
 from dicom_files import axial_series, enhanced, mr_image, saved
 from PIL import Image
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import Tag
 from pydicom.uid import generate_uid
 
+from cyclegan.reading.dicom_mend import mend
 from cyclegan.reading.read import read_volume
 from cyclegan.reading.series import open_files
 from cyclegan.reading.volume import ReadError
 from cyclegan.results.derived import derived_dicom
+from cyclegan.results.export import labelled_png
 from cyclegan.results.provenance import Provenance
 
 
@@ -43,10 +48,6 @@ def written(tmp_path, datasets, **raw):
 
 
 def raw_element(dataset, keyword, text):
-    from pydicom.datadict import tag_for_keyword
-    from pydicom.dataelem import RawDataElement
-    from pydicom.tag import Tag
-
     tag = Tag(tag_for_keyword(keyword))
     data = text.encode() + b" " * (len(text) % 2)
     return RawDataElement(tag, "DS", len(data), data, 0, False, True)
@@ -404,3 +405,64 @@ def test_a_folder_is_called_one(tmp_path):
     for read_it in (read_volume, lambda path: open_files([path])):
         with pytest.raises(ReadError, match="this is a folder"):
             read_it(tmp_path)
+
+
+def test_ome_tells_the_size_of_pixels(tmp_path):
+    pixels = np.random.default_rng(1).integers(0, 999, (3, 48, 40)).astype(np.uint16)
+    told = {"axes": "ZYX", "PhysicalSizeX": 750, "PhysicalSizeY": 500, "PhysicalSizeZ": 2}
+    told |= {"PhysicalSizeXUnit": "µm", "PhysicalSizeYUnit": "µm", "PhysicalSizeZUnit": "mm"}
+    tifffile.imwrite(tmp_path / "a.ome.tif", pixels, ome=True, metadata=told)
+    assert read_volume(tmp_path / "a.ome.tif").spacing == pytest.approx((2, 0.5, 0.75))
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg"])
+@pytest.mark.parametrize(("dpi", "aspect"), [((150, 75), 2), ((300, 300), None), (None, None)])
+def test_unequal_resolutions_of_pictures_are_the_shape_of_pixels(tmp_path, ending, dpi, aspect):
+    grey = np.random.default_rng(1).integers(0, 255, (48, 40)).astype(np.uint8)
+    Image.fromarray(grey).save(tmp_path / f"a.{ending}", **({"dpi": dpi} if dpi else {}))
+    shape = read_volume(tmp_path / f"a.{ending}").aspect
+    assert (shape and shape[0] / shape[1]) == (aspect and pytest.approx(aspect, rel=1e-2))
+
+
+def test_the_shape_of_pixels_goes_into_exports(tmp_path, stack):
+    raw = {"PixelSpacing": None, "PixelAspectRatio": "1\\2"}
+    volume = read(written(tmp_path, [mr_image(stack[0], cosines=None)], **raw))
+    origin = Provenance("1.2", "ab" * 32, "T1 to T2", "cd" * 32, "0.1.0")
+    (data,), _ = derived_dicom(volume.pixels / 2000, volume, to="T2", provenance=origin)
+    assert pydicom.dcmread(io.BytesIO(data)).PixelAspectRatio == [1, 2]
+    picture = labelled_png(volume.pixels[0] / 2000, label="synthetic", aspect=volume.aspect)
+    width, height = Image.open(io.BytesIO(picture)).size
+    assert width >= 2 * 40 * 7  # 80 x 48 square pixels, seven times as large
+    assert 48 * 7 < height < 48 * 7 + 60  # with its strip, without a bar of millimetres
+
+
+def test_the_choice_says_how_many_slices_are_whole(tmp_path, stack):
+    paths = written(tmp_path, axial_series(stack))
+    paths[2].write_bytes(paths[2].read_bytes()[:-400])
+    selection = open_files(paths)
+    assert "4 slices" in selection.choices[0]
+    assert len(selection.read(0).pixels) == 4
+
+
+def test_binary_numbers_of_another_length_are_read(tmp_path, stack):
+    dataset = mr_image(stack[0])
+    for keyword, vr, data in (
+        ("Rows", "US", (48).to_bytes(4, "little")),
+        ("Columns", "US", b"\x28"),
+        ("DiffusionBValue", "FD", np.float32(5).tobytes()),
+    ):
+        tag = Tag(tag_for_keyword(keyword))
+        dataset[tag] = RawDataElement(tag, vr, len(data), data, 0, False, True)
+    mend(dataset)
+    assert (dataset.Rows, dataset.Columns, dataset.DiffusionBValue) == (48, 40, 5.0)
+
+
+def test_numbers_in_nested_items_are_mended(tmp_path, stack):
+    dataset = mr_image(stack[0])
+    item = pydicom.Dataset()
+    item[0x00281053] = RawDataElement(Tag(0x00281053), "DS", 4, b"0,5 ", 0, False, True)
+    group = pydicom.Dataset()
+    group.PixelValueTransformationSequence = [item]
+    dataset.SharedFunctionalGroupsSequence = [group]
+    assert mend(dataset) == ()
+    assert item.RescaleSlope == 0.5

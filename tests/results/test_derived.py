@@ -26,8 +26,9 @@ from pydicom.uid import (
 )
 
 from cyclegan.reading.read import read_volume
+from cyclegan.results.bundle import result_zip
 from cyclegan.results.derived import WHITE, derived_dicom
-from cyclegan.results.export import labelled_png, nifti, result_zip
+from cyclegan.results.export import labelled_png, nifti
 from cyclegan.results.provenance import Provenance
 
 READERS = Path(__file__).parents[2] / "../shared/data/readers"

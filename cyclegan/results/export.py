@@ -50,8 +50,8 @@ def labelled_png(
 
     The strip extends the canvas, so nothing covers anatomy but the two letters of `sides` at the
     rim: a picture that was turned or cut out must still say which side is which. Slices shorter
-    than `MIN_PNG_SIDE` are enlarged by a whole factor, repeating pixels; only where pixels are not square is one axis
-    interpolated to give the picture its true proportions.
+    than `MIN_PNG_SIDE` are enlarged by a whole factor, repeating pixels; only where pixels are not
+    square is one axis interpolated to give the picture its true proportions.
 
     Args:
         image: (H, W) real numbers, shown black at 0 and white at 1 unless `window` says otherwise.

@@ -57,9 +57,9 @@ DIRECTIONS = [("T1 → T2", "T2"), ("T2 → T1", "T1")]
 SAVES = (("NIfTI", "nifti"), ("DICOM", "dicom"), ("Everything (zip)", "everything"))
 INTRODUCTION = """<h1>T1 ↔ T2 brain MRI translation</h1>
 <p><span class="invitation">Drop in an axial brain slice, volume or series and compare it with its
-synthetic counterpart and the cycle back.</span> Files go to whoever hosts this page<span class="elsewhere">: remove names from them
-first</span>. They are deleted as soon as they are read; the scan stays in its memory until you
-close this tab, an hour at most.</p>"""
+synthetic counterpart and the cycle back.</span> Files go to whoever hosts this page<span
+class="elsewhere">: remove names from them first</span>. They are deleted as soon as they are read;
+the scan stays in its memory until you close this tab, an hour at most.</p>"""
 
 # Gradio's own download button needs a file on the server; this fetches from the outbox in memory.
 SAVE_FILE = """(file) => {

@@ -87,13 +87,14 @@ function paint(image) {
   if (pixels === image.pixels && painted === table) return;
   image.painted = [image.pixels, table];
   const { width, height } = shown;
+  const { pixels: values } = image;
   if (image.raster.width !== width || image.raster.height !== height) {
     Object.assign(image.raster, { width, height });
   }
   const context = image.raster.getContext("2d");
   const out = context.createImageData(width, height);
   const words = new Int32Array(out.data.buffer);
-  for (let i = 0; i < words.length; i++) words[i] = table[image.pixels[i]];
+  for (let i = 0; i < words.length; i++) words[i] = table[values[i]];
   context.putImageData(out, 0, 0);
 }
 

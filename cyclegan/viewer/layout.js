@@ -34,6 +34,7 @@ function arrangeFor(before, value) {
   if (!before || before.key !== value.key) {
     planes.at = null;
     layout.planes = false;
+    if (playing) playOrStop();
     clearMeasures();
   }
   arrange();
@@ -41,6 +42,7 @@ function arrangeFor(before, value) {
 
 function arrange() {
   const names = shownNames();
+  const focused = document.activeElement;
   root.querySelector(".viewer-planes").hidden = !layout.planes;
   root.querySelector(".viewer-panels").hidden = layout.planes;
   const planesButton = root.querySelector("[data-do=planes]");
@@ -57,6 +59,10 @@ function arrange() {
     button.setAttribute("aria-pressed", String(!layout.planes && Number(button.dataset.layout) === names.length));
   }
   for (const button of root.querySelectorAll("[data-show]")) showView(button, names);
+  // The keys stay with the images when the one that had them goes.
+  if (focused.matches(".viewer canvas") && !focused.checkVisibility()) {
+    (layout.planes ? planes.views[0] : activePanel()).canvas.focus({ preventScroll: true });
+  }
   fit();
   draw();
 }
@@ -138,7 +144,7 @@ function bringIntoView() {
 
 async function fullScreen() {
   if (document.fullscreenElement) await document.exitFullscreen();
-  else await lightbox.requestFullscreen();
+  else await lightbox.requestFullscreen?.(); // telephones have none
 }
 
 document.addEventListener("fullscreenchange", () => {

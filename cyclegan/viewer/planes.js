@@ -144,6 +144,7 @@ function playOrStop() {
   if (playing) {
     clearInterval(playing);
     playing = 0;
+    goToSlice(shown.index + 1); // the page does not follow each step
   } else if (shown && kept.size > 1) {
     playing = setInterval(playNext, CINE_MS);
   }
@@ -156,7 +157,7 @@ function playNext() {
     const next = shown.index + turn;
     if (kept.has(next)) {
       forth = turn;
-      goToSlice(next + 1);
+      root.showKept(next + 1);
       return;
     }
   }

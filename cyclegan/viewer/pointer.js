@@ -81,6 +81,7 @@ function listen(panel) {
     layout.active = panel.name;
     if (!imageIn(panel).pixels) return;
     const touched = event.pointerType === "touch";
+    clearTimeout(resting);
     const pointer = { at: [event.clientX, event.clientY], begun: imagePoint(panel, event), act: actOf(event) };
     if (touched && pointer.act === "window") {
       pointer.act = "rest";
@@ -90,7 +91,7 @@ function listen(panel) {
       }, LONG_PRESS_MS);
     }
     pointers.set(event.pointerId, pointer);
-    if (pointers.size > 1) clearTimeout(resting);
+    if (pointers.size > 1) clearTimeout(resting); // two fingers zoom
     if (!touched || pointer.act !== "rest") canvas.setPointerCapture(event.pointerId);
     canvas.focus({ preventScroll: true });
     event.preventDefault(); // the middle button would start the browser's own scrolling

@@ -192,7 +192,8 @@ def test_a_slice_is_translated_both_ways(page, url, uploads, slice_file):
             assert seen[to][name][1] > 3, f"{name} is blank"
         assert len({tuple(v) for v in seen[to].values()}) == 4, "two panels show the same"
     assert seen["T2"]["translated"] != seen["T1"]["translated"]
-    assert seen["T2"]["original"] == seen["T1"]["original"]
+    # The same image, but for the contrast in its label.
+    assert seen["T2"]["original"] == pytest.approx(seen["T1"]["original"], abs=0.5)
 
     assert "not for diagnosis" in page.inner_text(".viewer-notice")
     assert "not translation error" in page.inner_text("[data-panel=difference] figcaption")

@@ -10,6 +10,7 @@ __all__ = [
     "CONTRASTS",
     "OTHER",
     "InputCheck",
+    "Look",
     "ReadError",
     "Translator",
     "Volume",
@@ -20,6 +21,7 @@ __all__ = [
 
 _HOMES = {
     "InputCheck": "trust.checks",
+    "Look": "model.look",
     "Translator": "model.translator",
     "ReadError": "reading.volume",
     "Volume": "reading.volume",

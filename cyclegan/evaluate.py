@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cyclegan.judging.evaluation import BASELINES, draw_figure, evaluate, format_table
+from cyclegan.judging.looks import KINDS, with_looks
 from cyclegan.judging.pairs import load_pairs
 from cyclegan.model.translator import Translator
 
@@ -27,6 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every score here")
     parser.add_argument("--figure", type=Path, metavar="FILE", help="write example slices here")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="score each N-th pair")
+    parser.add_argument("--look", nargs="+", default=[], choices=KINDS, help="score with a look, "
+                        "too: of the same source's other slices, or of another source")  # fmt: skip
     options = parser.parse_args(arguments)
     if options.every < 1:
         parser.error(f"--every {options.every}: 1 or more would work")
@@ -34,6 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         translators = {weights: Translator.from_pretrained(weights) for weights in options.weights}
         learnt = {weights: t.translate for weights, t in translators.items()}
+        pairs, _ = load_pairs(options.pairs, options.every)
+        for weights, t in translators.items():
+            learnt |= {f"{weights}, {k} look": with_looks(t, pairs, k) for k in options.look}
         result = evaluate(options.pairs, BASELINES | learnt, options.every)
     except (OSError, ValueError) as error:
         sys.exit(str(error))
@@ -48,7 +54,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.json:
         options.json.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", "utf-8")
     if options.figure:
-        pairs, _ = load_pairs(options.pairs, options.every)
         draw_figure(pairs, learnt).savefig(options.figure, dpi=150)
 
 

@@ -5,11 +5,23 @@ All generators map (B, 1, H, W) in [0, 1] to (B, 1, H, W) in [0, 1] and are full
 
 from __future__ import annotations
 
-from itertools import pairwise
+from collections.abc import Iterator
+from itertools import pairwise, repeat
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+AIR = 0.02  # of white; darker is no tissue
+LOG_ERRORS = (-6.0, 0.0)  # range of what a generator may expect: 0.0025 of white to all of it
+
+
+Film = tuple[torch.Tensor, torch.Tensor] | None  # scale and shift, (B, C, 1, 1) each
+
+
+def modulated(x: torch.Tensor, film: Film) -> torch.Tensor:
+    """Scale and shift every channel, (B, C, H, W), or leave it (FiLM, Perez et al. 2018)."""
+    return x if film is None else torch.addcmul(film[1], x, 1 + film[0]).to(x.dtype)
 
 
 class ChannelNorm(nn.Module):
@@ -24,10 +36,10 @@ class ChannelNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, C, H, W)
+    def forward(self, x: torch.Tensor, film: Film = None) -> torch.Tensor:  # (B, C, H, W)
         x = x.permute(0, 2, 3, 1)  # a view when the memory is channels-last
         x = F.layer_norm(x, x.shape[-1:], self.weight.to(x.dtype), self.bias.to(x.dtype))
-        return x.permute(0, 3, 1, 2)
+        return modulated(x.permute(0, 3, 1, 2), film)
 
 
 class ResidualBlock(nn.Module):
@@ -41,8 +53,8 @@ class ResidualBlock(nn.Module):
         nn.init.zeros_(self.project.weight)  # starts as the identity: trains fast from step one
         nn.init.zeros_(self.project.bias)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x + self.project(F.silu(self.expand(self.norm(x))))
+    def forward(self, x: torch.Tensor, film: Film = None) -> torch.Tensor:
+        return x + self.project(F.silu(self.expand(self.norm(x, film))))
 
 
 class SelfAttention(nn.Module):
@@ -57,13 +69,58 @@ class SelfAttention(nn.Module):
         nn.init.zeros_(self.project.weight)
         nn.init.zeros_(self.project.bias)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, film: Film = None) -> torch.Tensor:
         batch, channels, height, width = x.shape
-        qkv = self.to_qkv(self.norm(x)).reshape(batch, 3, self.heads, -1, height * width)
+        qkv = self.to_qkv(self.norm(x, film)).reshape(batch, 3, self.heads, -1, height * width)
         query, key, value = qkv.transpose(-1, -2).unbind(1)  # each (B, heads, H*W, C/heads)
         out = F.scaled_dot_product_attention(query, key, value)
         out = out.transpose(-1, -2).reshape(batch, channels, height, width)
         return x + self.project(out)
+
+
+class LookEncoder(nn.Module):
+    """A few numbers for how a scanner shows a contrast: its grey values, sharpness, suppression.
+
+    Four strided convolutions, the mean and deviation of what they find over the head, and quantiles
+    of grey values and of gradients: nothing in it knows where anything lies, and `numbers` in
+    [-1, 1] are too few to carry a slice.
+
+    Maps (B, 1, H, W) in [0, 1] to (B, numbers).
+    """
+
+    LEVELS = 16  # quantiles
+
+    def __init__(self, numbers: int, channels: tuple[int, ...] = (16, 24, 32, 48)):
+        super().__init__()
+        self.steps = nn.ModuleList(
+            nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise((1, *channels))
+        )
+        self.mix = nn.Linear(2 * channels[-1] + 2 * self.LEVELS, 64)
+        self.code = nn.Linear(64, numbers)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x.float()
+        head = (F.avg_pool2d(x, 5, stride=1, padding=2) > AIR).float()
+        gradient = (x.diff(dim=2)[..., :-1].square() + x.diff(dim=3)[..., :-1, :].square()).sqrt()
+        h = 2 * x - 1
+        for step in self.steps:
+            h = F.silu(step(h))
+        h, inside = h.float(), F.adaptive_avg_pool2d(head, h.shape[-2:])
+        total = inside.sum((2, 3)).clamp_min(1e-3)
+        mean = (h * inside).sum((2, 3)) / total
+        deviation = ((h - mean[..., None, None]).square() * inside).sum((2, 3)) / total
+        found = [mean, (deviation + 1e-6).sqrt()]
+        found += [_quantiles(v, head, self.LEVELS) for v in (x, 4 * F.pad(gradient, (0, 1, 0, 1)))]
+        return torch.tanh(self.code(F.silu(self.mix(torch.cat(found, 1)))).float())
+
+
+def _quantiles(values: torch.Tensor, inside: torch.Tensor, count: int) -> torch.Tensor:
+    """(B, count) evenly spaced quantiles of (B, 1, H, W) where `inside` is 1; no gradient."""
+    with torch.no_grad():
+        order = torch.where(inside > 0.5, values, 2.0).flatten(1).sort(dim=1).values
+        held = (inside > 0.5).flatten(1).sum(1, keepdim=True).clamp_min(1)
+        levels = torch.linspace(0.02, 0.98, count, device=values.device)
+        return order.gather(1, (levels * (held - 1)).round().long()).clamp_max(1)
 
 
 class UNetGenerator(nn.Module):
@@ -78,11 +135,20 @@ class UNetGenerator(nn.Module):
     Args:
         channels: width of each level, from half resolution downwards.
         blocks: residual blocks per level, on each side; twice as many at the coarsest.
+        look: numbers in the code of a look (`LookEncoder`), which scales and shifts every
+            normalised channel and the last ones; 0 for a generator without looks.
+        band: whether it says how large its error is likely to be.
 
     Input sides that are no multiple of `2 ** len(channels)` are padded with air and cropped again.
     """
 
-    def __init__(self, channels: tuple[int, ...] = (32, 64, 128, 176), blocks: int = 1):
+    def __init__(
+        self,
+        channels: tuple[int, ...] = (32, 64, 128, 176),
+        blocks: int = 1,
+        look: int = 0,
+        band: bool = False,
+    ):
         super().__init__()
         self.multiple = 2 ** len(channels)
         detail = 8  # channels at full resolution
@@ -102,26 +168,80 @@ class UNetGenerator(nn.Module):
         self.decoder = nn.ModuleList(stage(c) for c in channels[:-1])
         self.unfold = nn.Conv2d(channels[0], 4 * detail, 3, padding=1)
         self.head = nn.Conv2d(detail + 1, 1, 3, padding=1)
+        down = [c for c in channels[:-1] for _ in range(blocks)]
+        self.widths = [*down, *[channels[-1]] * (2 * blocks + 1), *reversed(down), detail]
+        self.look_encoder = LookEncoder(look) if look else None
+        # No bias: the code of zeros changes nothing, and is the source's own guess.
+        self.film = nn.Linear(look, 2 * sum(self.widths), bias=False) if look else None
+        if self.film is not None:
+            nn.init.zeros_(self.film.weight)  # starts as the generator without looks
+        self.doubt = _doubt(channels[0] + 8) if band else None
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, x: torch.Tensor, look: torch.Tensor | None = None, band: bool = False
+    ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+        """Translate.
+
+        Args:
+            x: (B, 1, H, W) in [0, 1].
+            look: (B, numbers) of `look_encoder`; rows of zeros, or None: what suits the source.
+            band: whether to say how large the error is likely to be, too.
+
+        Returns:
+            (B, 1, H, W) in [0, 1]; with `band` also the log of the likely absolute error, (B, 1, H,
+            W), from which no gradient reaches the translation.
+        """
         height, width = x.shape[-2:]
         x = F.pad(x, (0, -width % self.multiple, 0, -height % self.multiple))
+        film = self._films(look)
         h = self.stem(F.pixel_unshuffle(2 * x - 1, 2))  # (B, C0, H/2, W/2)
         skips = []
         for stage, down in zip(self.encoder, self.down, strict=True):
-            h = stage(h)
+            h = _through(stage, h, film)
             skips.append(h)
             h = down(h)
-        h = self.bottleneck(h)  # (B, C, H/16, W/16) with four levels
+        first, attention, second = self.bottleneck
+        h = attention(_through(first, h, film), next(film))  # (B, C, H/16, W/16), four levels
+        h = _through(second, h, film)
         for stage, up, skip in zip(
             reversed(self.decoder), reversed(self.up), reversed(skips), strict=True
         ):
-            h = stage(F.interpolate(up(h), scale_factor=2, mode="nearest") + skip)
-        h = F.silu(F.pixel_shuffle(self.unfold(F.silu(h)), 2))  # (B, 8, H, W)
+            h = _through(stage, F.interpolate(up(h), scale_factor=2, mode="nearest") + skip, film)
+        wide = F.silu(h)
+        h = F.silu(modulated(F.pixel_shuffle(self.unfold(wide), 2), next(film)))  # (B, 8, H, W)
         # In float32 whatever the rest runs in: bfloat16 has 128 grey values from 0.5 to 1.
         with torch.autocast(x.device.type, enabled=False):
             out = torch.sigmoid(self.head(torch.cat([h.float(), 2 * x.float() - 1], dim=1)))
-        return out[..., :height, :width]
+        if not band:
+            return out[..., :height, :width]
+        return out[..., :height, :width], self._doubts(wide, x, out)[..., :height, :width]
+
+    def _films(self, look: torch.Tensor | None) -> Iterator[Film]:
+        """What each normalisation, in the order of their use, and the last channels are given."""
+        if look is None or self.film is None:
+            return repeat(None)
+        parts = self.film(look)[..., None, None].split([2 * w for w in self.widths], 1)
+        return iter([tuple(part.chunk(2, 1)) for part in parts])
+
+    def _doubts(self, wide: torch.Tensor, x: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+        seen = [F.pixel_unshuffle(2 * image - 1, 2) for image in (x, out)]
+        known = torch.cat([wide, *(s.to(wide.dtype) for s in seen)], 1).detach()
+        return F.pixel_shuffle(self.doubt(known).float(), 2).clamp(*LOG_ERRORS)
+
+
+def _through(stage: nn.Sequential, h: torch.Tensor, film: Iterator[Film]) -> torch.Tensor:
+    for block in stage:
+        h = block(h, next(film))
+    return h
+
+
+def _doubt(channels: int) -> nn.Sequential:
+    """Features at half resolution -> four pixels each: log of the likely absolute error."""
+    last = nn.Conv2d(24, 4, 3, padding=1)
+    nn.init.zeros_(last.weight)
+    nn.init.constant_(last.bias, -3.0)  # 0.05 of white
+    first, second = nn.Conv2d(channels, 24, 3, padding=1), nn.Conv2d(24, 24, 3, padding=1)
+    return nn.Sequential(first, nn.SiLU(), second, nn.SiLU(), last)
 
 
 class ResnetGenerator(nn.Module):
@@ -210,6 +330,21 @@ class PatchDiscriminator(nn.Module):
             projection = (h * weight).sum(1, keepdim=True) / h.shape[1] ** 0.5
             score = score + projection[..., : score.shape[-2], : score.shape[-1]]
         return score
+
+
+ADDED = ("look_encoder.", "film.", "doubt.")  # layers that not every `UNetGenerator` has
+
+
+def load_older(network: nn.Module, state: dict[str, torch.Tensor]) -> None:
+    """Load the weights of a generator that may lack the layers for looks or likely errors.
+
+    Raises:
+        RuntimeError: anything else is missing, or does not fit.
+    """
+    mine = network.state_dict()
+    theirs = {k: v for k, v in state.items() if k in mine or not k.startswith(ADDED)}
+    kept = {k: v for k, v in mine.items() if k.startswith(ADDED)}
+    network.load_state_dict(kept | theirs)
 
 
 GENERATORS = {"unet": UNetGenerator, "resnet": ResnetGenerator}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,12 @@ from cyclegan import OTHER
 from cyclegan.model.checkpoint import load_weights
 from cyclegan.model.guided import guided
 from cyclegan.model.hub import weights_folder
+from cyclegan.model.look import Look, LookError, mean_look
 from cyclegan.model.precision import multiplies_bfloat16
-from cyclegan.model.preprocess import Frame, Scale, head_without_rim
+from cyclegan.model.preprocess import FOREGROUND, Frame, Scale, head_without_rim
 
+LOOK_SLICES = 12  # of a volume tell its look; more change the code little
+LOOK_HEAD = 0.5  # of the largest head in a volume: slices with less head tell little
 BATCH = 4  # slices of a volume at a time; more is no faster on a CPU and takes more memory
 
 
@@ -116,6 +120,45 @@ class Translator:
         projection = image if image.ndim == 2 else np.nanmax(image, axis=0)
         return Prepared(scale, Frame.fit(scale.apply(projection), self.size, spacing))
 
+    @property
+    def has_looks(self) -> bool:
+        """Whether these weights can follow a look."""
+        return all(getattr(g, "look_encoder", None) is not None for g in self.generators.values())
+
+    @property
+    def has_band(self) -> bool:
+        """Whether these weights say how large their error is likely to be."""
+        return all(getattr(g, "doubt", None) is not None for g in self.generators.values())
+
+    def look(
+        self,
+        images: np.ndarray | Sequence[np.ndarray],
+        contrast: str,
+        *,
+        spacing: tuple[float, float] | None = None,
+        name: str = "",
+    ) -> Look:
+        """How a scanner shows a contrast, from real slices of it, of any person.
+
+        Args:
+            images: a slice (H, W), a volume (Z, H, W), or a list of either, any real dtype.
+            contrast: what they are, "T1" or "T2".
+            spacing: (row, column) in mm where pixels are not square, as `prepare` takes it.
+            name: shown to readers.
+
+        Raises:
+            ValueError: no such contrast, no image, wrong arrays, or weights without looks.
+        """
+        if contrast not in OTHER:
+            raise ValueError(f'contrast="{contrast}": a look is of "T1" or "T2"')
+        if not self.has_looks:
+            raise LookError(f"version {self.version} of the weights knows no looks; 0.5.0 does")
+        if isinstance(images, np.ndarray):
+            images = [images]
+        codes = [self._codes(image, contrast, spacing).mean(0) for image in images]
+        looks = [Look(contrast, tuple(map(float, c)), self.checksum, name) for c in codes]
+        return mean_look(looks, name)
+
     def translate(
         self,
         image: np.ndarray,
@@ -123,6 +166,7 @@ class Translator:
         *,
         prepared: Prepared | None = None,
         spacing: tuple[float, float] | None = None,
+        look: Look | None = None,
     ) -> np.ndarray:
         """Translate a slice or a volume.
 
@@ -132,16 +176,44 @@ class Translator:
             prepared: of the volume that `image` is a part of. Default: of `image` itself.
             spacing: (row, column) in mm where pixels are not square, as `prepare` takes it; with
                 `prepared` it is known already.
+            look: of the wanted contrast, from `Translator.look`. Default: what suits the source.
 
         Returns:
             float32, the shape of `image`, in [0, 1]. Air stays black.
 
         Raises:
-            ValueError: another `to`, another number of dimensions, an empty image, or no positive
-                spacing.
+            ValueError: another `to`, another number of dimensions, an empty image, no positive
+                spacing, or a look of another contrast or other weights.
         """
         source, prepared = self._scaled(image, to, prepared, spacing)
-        return self._run(source, prepared.frame, to).reshape(np.shape(image))
+        (translated,) = self._run(source, prepared.frame, to, self._looked(look, to, len(source)))
+        return translated.reshape(np.shape(image))
+
+    def translate_with_error(
+        self,
+        image: np.ndarray,
+        to: str,
+        *,
+        prepared: Prepared | None = None,
+        spacing: tuple[float, float] | None = None,
+        look: Look | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Translate, and say how large the error is likely to be: arguments as in `translate`.
+
+        Returns:
+            (translation, likely absolute error), both float32 and the shape of `image`; the second
+            is the scale of a Laplace distribution in the units of the first, 0 in air.
+
+        Raises:
+            ValueError: as `translate`; or weights that do not say it.
+        """
+        if not self.has_band:
+            raise ValueError(f"version {self.version} of the weights tells no likely error")
+        source, prepared = self._scaled(image, to, prepared, spacing)
+        codes = self._looked(look, to, len(source))
+        found = self._run(source, prepared.frame, to, codes, band=True)
+        translated, error = (a.reshape(np.shape(image)) for a in found)
+        return translated, error
 
     def cycle(
         self,
@@ -150,17 +222,52 @@ class Translator:
         *,
         prepared: Prepared | None = None,
         spacing: tuple[float, float] | None = None,
+        look: Look | None = None,
     ) -> CycleResult:
         """Translate, and translate the result back: arguments as in `translate`.
 
         The way back starts from the translated pixels as the user sees them, not from a tensor
-        inside the network, and is framed as the way there.
+        inside the network, and is framed as the way there. It keeps the source's own look, where
+        the weights know looks: that is there to be measured, and is no part of the error.
         """
         source, prepared = self._scaled(image, to, prepared, spacing)
-        translated = self._run(source, prepared.frame, to)
-        reconstructed = self._run(translated, prepared.frame, OTHER[to])
+        (translated,) = self._run(source, prepared.frame, to, self._looked(look, to, len(source)))
+        own = self._own(source, prepared.frame, OTHER[to]) if self.has_looks else None
+        (reconstructed,) = self._run(translated, prepared.frame, OTHER[to], own)
         shape = np.shape(image)
         return CycleResult(*(a.reshape(shape) for a in (source, translated, reconstructed)))
+
+    def _looked(self, look: Look | None, to: str, count: int) -> torch.Tensor | None:
+        """(count, numbers) of a look that fits the wanted contrast and these weights."""
+        if look is None:
+            return None
+        if look.contrast != to:
+            raise LookError(f"a look of {look.contrast} for a {to}: give one of a real {to}")
+        if look.checksum != self.checksum:
+            raise LookError("the look was made by other weights; make it again with these")
+        return torch.tensor([look.code], device=self.device).expand(count, -1)
+
+    def _codes(
+        self, image: np.ndarray, contrast: str, spacing: tuple[float, float] | None
+    ) -> np.ndarray:
+        """(N, numbers) of the telling slices of a slice or volume."""
+        prepared = self.prepare(image, spacing)
+        source = prepared.scale.apply(image).reshape(-1, *np.shape(image)[-2:])
+        areas = np.array([(s > FOREGROUND).mean() for s in source])
+        telling = np.flatnonzero(areas >= LOOK_HEAD * areas.max())
+        places = np.linspace(0, len(telling) - 1, min(LOOK_SLICES, len(telling))).round()
+        chosen = source[telling[places.astype(int)]]
+        return self._own(chosen, prepared.frame, contrast).cpu().numpy()
+
+    @torch.inference_mode()
+    def _own(self, images: np.ndarray, frame: Frame, contrast: str) -> torch.Tensor:
+        """(N, numbers): the look of each of (N, H, W) in [0, 1], themselves of `contrast`."""
+        encoder = self.generators[contrast].look_encoder
+        parts = [
+            encoder(frame.apply(images[start : start + self.batch]).to(self.device))
+            for start in range(0, len(images), self.batch)
+        ]
+        return torch.cat(parts)
 
     def _scaled(
         self,
@@ -181,19 +288,43 @@ class Translator:
         return source.reshape(-1, *source.shape[-2:]), prepared
 
     @torch.inference_mode()
-    def _run(self, images: np.ndarray, frame: Frame, to: str) -> np.ndarray:
-        """(N, H, W) in [0, 1] -> (N, H, W) in [0, 1] through the generator for `to`."""
-        outputs = []
+    def _run(
+        self,
+        images: np.ndarray,
+        frame: Frame,
+        to: str,
+        codes: torch.Tensor | None = None,
+        band: bool = False,
+    ) -> list[np.ndarray]:
+        """(N, H, W) in [0, 1] -> (N, H, W) in [0, 1] through the generator for `to`.
+
+        Args:
+            codes: (N, numbers) of the wanted looks.
+            band: whether to give the likely absolute errors, (N, H, W), too.
+        """
+        parts = []
         for start in range(0, len(images), self.batch):
-            batch = images[start : start + self.batch]
+            places = slice(start, start + self.batch)
+            batch, code = images[places], None if codes is None else codes[places]
             grid = frame.apply(batch).to(self.device, memory_format=torch.channels_last)
-            with torch.autocast(
-                self.device.type, self.precision, enabled=self.precision != torch.float32
-            ):
-                output = self.generators[to](grid)
-            native = guided(output, grid, batch, frame)
-            outputs.append(np.where([head_without_rim(b) for b in batch], native, 0))
-        return np.concatenate(outputs).astype(np.float32, copy=False)
+            output, log_error = self._answer(grid, to, code, band)
+            native = [guided(output, grid, batch, frame)]
+            if log_error is not None:
+                native.append(frame.lay(log_error.float().exp())[:, 0].clip(0))
+            heads = [head_without_rim(b) for b in batch]
+            parts.append([np.where(heads, n, 0).astype(np.float32, copy=False) for n in native])
+        return [np.concatenate(p) for p in zip(*parts, strict=True)]
+
+    def _answer(
+        self, grid: torch.Tensor, to: str, code: torch.Tensor | None, band: bool
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        network = self.generators[to]
+        with torch.autocast(
+            self.device.type, self.precision, enabled=self.precision != torch.float32
+        ):
+            if band:
+                return network(grid, code, band=True)
+            return (network(grid) if code is None else network(grid, code)), None
 
 
 def _checked(image: np.ndarray) -> np.ndarray:

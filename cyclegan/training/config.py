@@ -41,6 +41,9 @@ class TrainConfig:
     paired_stripped: float = 0.3  # share of head-in pairs that are skull-stripped copies
     implanted: float = 0.75  # share of real pairs with lesions implanted
     tolerance: int = 2  # pixels by which the truth of a real pair may lie beside its source
+    look: int = 12  # numbers in the code of a scanner's look; 0: generators without looks
+    looked: float = 0.5  # share of the lessons with a reference, of the rest the source guesses
+    band: bool = True  # generators also learn how large their error is likely to be
     refine: bool = False  # the last stage, from --init: see refinement.py
     anchors: float = 0.5  # simulated pairs beside each real slice, once real slices come in
     disturb: bool = True  # what generators are given comes from a scanner of its own
@@ -55,3 +58,8 @@ class TrainConfig:
     sample_every: int = 500
     save_every: int = 500
     validate_every: int = 1000
+
+    def network_options(self) -> dict[str, Any]:
+        """Arguments of the generator, as `networks.GENERATORS` takes them."""
+        learnt = {"look": self.look, "band": self.band} if self.generator == "unet" else {}
+        return learnt | self.generator_options

@@ -11,6 +11,9 @@ import torch
 import torch.nn.functional as F
 
 AIR = 0.02  # below this a pixel says nothing of tissue
+# Of the likely errors' loss: their layers have no other, so it only has to be small beside the rest
+# where gradients are clipped together.
+WEIGHT_BAND = 0.02
 
 
 def lsgan(scores: torch.Tensor, images: torch.Tensor, real: bool) -> torch.Tensor:
@@ -70,6 +73,20 @@ def unlikeness(
 ) -> torch.Tensor:
     """L1 + half of (1 - SSIM): what a result and the image that it should be are judged by."""
     return l1(prediction, target, weight) + 0.5 * ssim_loss(prediction, target, weight)
+
+
+def laplace(
+    answer: torch.Tensor, truth: torch.Tensor, log_error: torch.Tensor, weight: torch.Tensor
+) -> torch.Tensor:
+    """Negative log-likelihood of the errors under Laplace distributions, less a constant.
+
+    Teaches `log_error` alone: the answer is not moved by it (Kendall & Gal 2017 move both).
+
+    Args:
+        log_error: (B, 1, H, W), the log of each distribution's scale, the mean absolute error.
+    """
+    error = (answer.detach().float() - truth.float()).abs()
+    return mean_within(error * (-log_error).exp() + log_error, weight)
 
 
 def gradient_field(source: torch.Tensor, translated: torch.Tensor) -> torch.Tensor:

@@ -18,7 +18,7 @@ from torch import nn
 
 from cyclegan import CONTRASTS, OTHER
 from cyclegan.model.networks import GENERATORS, PatchDiscriminator
-from cyclegan.simulation.augment import Draw, disturb, move_real
+from cyclegan.simulation.augment import Draw, disturb, move_real, view
 from cyclegan.simulation.lesions import implant_lesions
 from cyclegan.simulation.simulate import SimulatedPair, Simulator
 from cyclegan.slices.data import Drawn, SliceDataset
@@ -26,6 +26,7 @@ from cyclegan.slices.paired_slices import DrawnPairs, PairedSlices
 from cyclegan.training import losses
 from cyclegan.training.config import TrainConfig
 from cyclegan.training.image_pool import ImagePool
+from cyclegan.training.look_lessons import seen_elsewhere, toned
 from cyclegan.training.paired_lessons import PAIRED_TERMS, PairedLessons
 from cyclegan.training.sharing import Share, stream
 
@@ -76,7 +77,7 @@ class Objective:
 
     def new_generator(self) -> nn.Module:
         """A generator as the config describes it, on the device."""
-        return self._place(GENERATORS[self.config.generator](**self.config.generator_options))
+        return self._place(GENERATORS[self.config.generator](**self.config.network_options()))
 
     def frozen_copies(self) -> dict[str, nn.Module]:
         """The generators as they are now, not to be trained: by wanted contrast."""
@@ -145,10 +146,28 @@ class Objective:
         loss = torch.zeros((), device=self.device)
         if batch.pairs is None:
             return loss
-        pair = batch.pairs
+        pair, share = batch.pairs, batch.pairs_share
         for c, given, target in (("T2", pair.t1, pair.t2_target), ("T1", pair.t2, pair.t1_target)):
-            loss = loss + losses.unlikeness(self._generate(c, given), target)
-        return loss * batch.pairs_share.weight
+            target, reference = self._simulated_look(c, target, share)
+            answer, log_error = self._answer_lesson(c, given, reference)
+            loss = loss + losses.unlikeness(answer, target)
+            if log_error is not None:
+                head = (target > losses.AIR).float()
+                loss = loss + losses.WEIGHT_BAND * losses.laplace(answer, target, log_error, head)
+        return loss * share.weight
+
+    def _simulated_look(
+        self, to: str, target: torch.Tensor, share: Share
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Targets, some in a tone of their own, and references in that tone, of another anatomy
+        where the share holds several."""
+        if not self.config.look:
+            return target, None
+        draw = Draw(len(share), share.streams(f"simulated look {to}"), self.device)
+        looked = view(draw.chance(self.config.looked))
+        both = toned(torch.cat([target, target.roll(1, 0)], 1), draw)
+        own, other = both.split(1, 1)
+        return torch.where(looked > 0, own, target), seen_elsewhere(other, draw) * looked
 
     def supervised_loss(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Simulated and real pairs, in the proportion of their weights.
@@ -167,7 +186,7 @@ class Objective:
         """`PairedLessons.loss` of the batch's real pairs; a share may have none."""
         if batch.paired is None:
             return dict.fromkeys(PAIRED_TERMS, torch.zeros((), device=self.device))
-        return self.lessons.loss(batch.paired, batch.paired_share, self._generate)
+        return self.lessons.loss(batch.paired, batch.paired_share, self._answer_lesson)
 
     def generator_loss(
         self, batch: Batch
@@ -200,11 +219,13 @@ class Objective:
         fake = {}
         for c in CONTRASTS:  # c is the wanted contrast, OTHER[c] the given one
             given, mask, source = real[OTHER[c]]
-            fake[c] = self._generate(c, self._disturb(given, mask, share, f"given {c}")) * mask
+            looks = self._looks_of_source(c, real, share)
+            disturbed = self._disturb(given, mask, share, f"given {c}")
+            fake[c] = self._generate(c, disturbed, looks[c]) * mask
             # A network can hide the source in faint detail (Chu et al. 2017) or in the brightness
             # of a tissue; noise and another window drown both.
             back = self._disturb(fake[c], mask, share, f"back {c}")
-            reconstructed = self._generate(OTHER[c], back) * mask
+            reconstructed = self._generate(OTHER[c], back, looks[OTHER[c]]) * mask
             score = self._judge(c, fake[c], source)
             add("loss_G", losses.lsgan(score, fake[c], real=True))
             add("cycle", losses.l1(reconstructed, given))
@@ -310,15 +331,52 @@ class Objective:
         return network.to(self.device, memory_format=torch.channels_last)
 
     def _generate(
-        self, contrast: str, images: torch.Tensor, generators: dict[str, nn.Module] | None = None
+        self,
+        contrast: str,
+        images: torch.Tensor,
+        reference: torch.Tensor | None = None,
+        generators: dict[str, nn.Module] | None = None,
     ) -> torch.Tensor:
+        """Answers to `images`, in the look of `reference` where that is not black."""
+        images = images.contiguous(memory_format=torch.channels_last)
+        network = (generators or self.generators)[contrast]
+        with self.accelerator.autocast():
+            return network(images, _code(network, reference)).float()
+
+    def _answer_lesson(
+        self, contrast: str, images: torch.Tensor, reference: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """As `_generate`, and the logs of the likely errors from generators that tell them."""
+        network = self.generators[contrast]
+        if getattr(network, "doubt", None) is None:
+            return self._generate(contrast, images, reference), None
         images = images.contiguous(memory_format=torch.channels_last)
         with self.accelerator.autocast():
-            return (generators or self.generators)[contrast](images).float()
+            answer, log_error = network(images, _code(network, reference), band=True)
+        return answer.float(), log_error.float()
+
+    def _looks_of_source(
+        self, to: str, real: dict[str, Drawn], share: Share
+    ) -> dict[str, torch.Tensor] | dict[str, None]:
+        """References of either contrast, some black: on the way there a slice of the same source
+        and the wanted contrast, on the way back the slice that was given."""
+        if not self.config.look:
+            return dict.fromkeys(CONTRASTS)
+        draw = Draw(len(share), share.streams(f"looks {to}"), self.device)
+        looked = view(draw.chance(self.config.looked))
+        return {c: seen_elsewhere(real[c].images, draw) * looked for c in CONTRASTS}
 
     def _judge(self, contrast: str, images: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
         with self.accelerator.autocast():
             return self.discriminators[contrast](images, source)
+
+
+def _code(network: nn.Module, reference: torch.Tensor | None) -> torch.Tensor | None:
+    """(B, numbers) of the look; zeros, which change nothing, where the reference is black."""
+    if reference is None or getattr(network, "look_encoder", None) is None:
+        return None
+    given = (reference.amax((1, 2, 3)) > 0).float()[:, None]
+    return network.look_encoder(reference) * given
 
 
 def _require_compiler(device: torch.device) -> None:

@@ -24,21 +24,26 @@ from cyclegan.simulation.lesions import implant_lesions
 from cyclegan.slices.paired_slices import DrawnPairs, PairedSlices
 from cyclegan.training import losses
 from cyclegan.training.config import TrainConfig
+from cyclegan.training.look_lessons import seen_elsewhere, toned
 from cyclegan.training.paired_losses import aligned, faded_blobs, sharpness
 from cyclegan.training.sharing import Share
 
 FADING = 0.25  # share of the pairs whose outline is cut smaller and fades, in both contrasts
 LARGEST_WEIGHT = 100.0  # of a pixel in or around a lesion; of any other: 1
-PAIRED_TERMS = ("paired", "paired_sharp", "paired_faded")  # of `PairedLessons.loss`
+PAIRED_TERMS = ("paired", "paired_sharp", "paired_faded", "paired_band")  # of `loss`
 
-Generate = Callable[[str, torch.Tensor], torch.Tensor]  # (wanted contrast, images) -> answers
+# (wanted contrast, images, reference of the look; black: none) -> answers, logs of likely errors
+Generate = Callable[
+    [str, torch.Tensor, torch.Tensor | None], tuple[torch.Tensor, torch.Tensor | None]
+]
 
 
 class Lesson(NamedTuple):
     """What the generator is given, what it should answer, and how much each pixel counts.
 
     All (B, 1, S, S): `given` and `clean` in [0, 1], the source with and without the disturbance;
-    `truth` in [0, 1]; `mask` 0 or 1, the source's head; `weight` from 0 up.
+    `truth` in [0, 1]; `mask` 0 or 1, the source's head; `weight` from 0 up; `reference` in [0, 1],
+    in the look of the truth, black where the source has to guess it.
     """
 
     given: torch.Tensor
@@ -46,6 +51,7 @@ class Lesson(NamedTuple):
     truth: torch.Tensor
     mask: torch.Tensor
     weight: torch.Tensor
+    reference: torch.Tensor
 
 
 class PairedLessons:
@@ -79,14 +85,16 @@ class PairedLessons:
         """The losses of both directions, weighted by the share's size.
 
         Returns:
-            `paired`, the weighted sum; and detached, for the log: `paired_sharp`, `paired_faded`.
+            `paired`, the weighted sum; and detached, for the log: `paired_sharp`, `paired_faded`
+            and `paired_band`, how ill the likely errors fit.
         """
         config = self.config
         total = torch.zeros((), device=self.device)
         found = {name: total.clone() for name in PAIRED_TERMS}
         for c in CONTRASTS:  # c is the wanted contrast, OTHER[c] the given one
             lesson = self.lesson(c, pairs, share)
-            answer = guided_grid(generate(c, lesson.given), lesson.given) * lesson.mask
+            answer, log_error = generate(c, lesson.given, lesson.reference)
+            answer = guided_grid(answer, lesson.given) * lesson.mask
             truth = aligned(lesson.truth, answer, config.tolerance)
             sharp = sharpness(answer, truth, lesson.weight)
             faded = faded_blobs(answer, truth, lesson.clean, lesson.weight)
@@ -95,6 +103,10 @@ class PairedLessons:
                 + config.weight_sharp * sharp
                 + config.weight_faded * faded
             )
+            if log_error is not None:
+                band = losses.laplace(answer, truth, log_error, lesson.mask) * share.weight
+                total = total + losses.WEIGHT_BAND * band
+                found["paired_band"] += band.detach()
             found["paired_sharp"] += sharp.detach() * share.weight
             found["paired_faded"] += faded.detach() * share.weight
         return found | {"paired": total}
@@ -103,6 +115,7 @@ class PairedLessons:
     def lesson(self, to: str, pairs: DrawnPairs, share: Share) -> Lesson:
         """The lesson that a share's pairs make for one direction."""
         source, truth, mask = pairs.images[OTHER[to]], pairs.images[to], pairs.masks[OTHER[to]]
+        truth, reference = self._look(to, truth, share)
         weight = torch.maximum(mask, pairs.masks[to])
         draw = Draw(len(share), share.streams(f"implanted {to}"), self.device)
         present = view(draw.chance(self.config.implanted))
@@ -120,7 +133,18 @@ class PairedLessons:
         if self.config.disturb:
             noise = Draw(len(share), share.streams(f"paired given {to}"), self.device)
             given = disturb(source, mask, noise)
-        return Lesson(given, source, truth, mask, weight)
+        return Lesson(given, source, truth, mask, weight, reference)
+
+    def _look(
+        self, to: str, truth: torch.Tensor, share: Share
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The truth, in some lessons in a tone of its own, and a reference in that tone."""
+        if not self.config.look:
+            return truth, torch.zeros_like(truth)
+        draw = Draw(len(share), share.streams(f"look {to}"), self.device)
+        looked = view(draw.chance(self.config.looked))
+        truth = torch.where(looked > 0, toned(truth, draw), truth)
+        return truth, seen_elsewhere(truth, draw) * looked
 
 
 def move_pairs(

@@ -94,7 +94,7 @@ class Refinement(Objective):
     def _answer(self, to: str, images: torch.Tensor) -> torch.Tensor:
         """What the teacher answers, averaged with what it answers to the mirror image: a brightness
         that drifts over one side is the generator's own."""
-        answers = self._generate(to, torch.cat([images, images.flip(-1)]), self.teacher)
+        answers = self._generate(to, torch.cat([images, images.flip(-1)]), None, self.teacher)
         answer, mirrored = answers.chunk(2)
         return (answer + mirrored.flip(-1)) / 2
 

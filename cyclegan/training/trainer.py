@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from cyclegan import CONTRASTS, __version__
 from cyclegan.model.checkpoint import CheckpointError, export_weights, save_state
+from cyclegan.model.networks import load_older
 from cyclegan.report.run_output import RunOutput, writing
 from cyclegan.simulation.simulate import Simulator
 from cyclegan.slices.data import Drawn, SliceDataset
@@ -255,7 +256,7 @@ class Trainer:
         """Arguments of `export_weights` that say what the generators are."""
         return {
             "generator": self.config.generator,
-            "generator_options": self.config.generator_options,
+            "generator_options": self.config.network_options(),
             "size": self.config.size,
         }
 
@@ -323,7 +324,7 @@ class Trainer:
         for networks in (self.objective.generators, self.ema, self.objective.teacher):
             for c, network in networks.items():
                 try:
-                    network.load_state_dict(generators[c].state_dict())
+                    load_older(network, generators[c].state_dict())
                 except RuntimeError:
                     raise CheckpointError(
                         "--init: these weights are of another generator; give the same "

@@ -7,11 +7,13 @@ from accelerate import Accelerator
 
 from cyclegan.model.guided import guided_grid
 from cyclegan.model.translator import Translator
+from cyclegan.simulation.augment import Draw
 from cyclegan.simulation.simulate import Simulator, simulate_pair
 from cyclegan.slices.paired_slices import PairedSlices
 from cyclegan.training import paired_lessons
 from cyclegan.training.config import TrainConfig
-from cyclegan.training.losses import unlikeness
+from cyclegan.training.look_lessons import seen_elsewhere
+from cyclegan.training.losses import laplace, unlikeness
 from cyclegan.training.paired_lessons import PairedLessons
 from cyclegan.training.paired_losses import aligned, faded_blobs, sharpness
 from cyclegan.training.sharing import Share
@@ -129,6 +131,43 @@ def test_pairs_alone_lower_the_paired_loss(tmp_path, paired):
     assert "pairs" not in rows[0]
     translator = Translator.from_pretrained(weights)
     assert translator.config["training"]["paired_sources"] == ["phantom"]
+
+
+def test_truth_and_reference_share_a_tone_in_some_lessons(paired, monkeypatch):
+    monkeypatch.setattr(paired_lessons, "FADING", 0.0)
+    monkeypatch.setattr(paired_lessons, "seen_elsewhere", lambda images, draw: images)
+    share = Share.deal(0, 0, 16, 1)[0]
+    told, plain = (
+        PairedLessons(TrainConfig(implanted=0.0, look=n), paired, torch.device("cpu"))
+        for n in (12, 0)
+    )
+    pairs = told.draw(share, 32)
+    lesson, without = (lessons.lesson("T2", pairs, share) for lessons in (told, plain))
+    looked = lesson.reference.amax((1, 2, 3)) > 0
+    assert 3 < looked.sum() < 13
+    assert torch.equal(lesson.reference[looked], lesson.truth[looked])
+    assert (lesson.truth - without.truth)[looked].abs().amax((1, 2, 3)).min() > 0.02
+    assert torch.equal(lesson.truth[~looked], without.truth[~looked])
+    assert without.reference.max() == 0
+
+
+def test_a_reference_lies_elsewhere(truth):
+    seen = seen_elsewhere(truth.expand(16, 1, 96, 96), Draw(16, torch.Generator().manual_seed(0)))
+    share = (seen > 0.05).float().mean((1, 2, 3)) / (truth > 0.05).float().mean()
+    assert share.min() > 0.2
+    assert 3 <= (share < 0.75).sum() <= 13  # half covered
+    assert (seen - truth).abs().mean((1, 2, 3)).min() > 0.02
+
+
+def test_the_likely_errors_are_learnt_and_move_no_answer():
+    truth, answer = torch.zeros(1, 1, 8, 8), torch.full((1, 1, 8, 8), 0.1, requires_grad=True)
+    log_error = torch.full((1, 1, 8, 8), -3.0, requires_grad=True)
+    laplace(answer, truth, log_error, torch.ones(1, 1, 8, 8)).backward()
+    assert answer.grad is None
+    assert (log_error.grad < 0).all()  # 0.1 is more than exp(-3): expect more
+    best = torch.full((1, 1, 8, 8), 0.1).log().requires_grad_()
+    laplace(answer, truth, best, torch.ones(1, 1, 8, 8)).backward()
+    assert best.grad.abs().max() < 1e-6
 
 
 def test_simulated_pairs_share_the_places_with_real_ones(tmp_path, paired, labels):

@@ -1,0 +1,95 @@
+"""How one scanner shows a contrast, as a few numbers: never an image, and none can be made of it.
+
+The code is what a generator's `LookEncoder` says of real slices; it means something to the weights
+that made it only.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from cyclegan import OTHER
+
+FORMAT = 1  # of the file
+
+
+class LookError(ValueError):
+    """A look that cannot be used; the message says why and what would work."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """The look of a contrast from one scanner.
+
+    Attributes:
+        contrast: "T1" or "T2", what it is a look of.
+        code: numbers in [-1, 1].
+        checksum: SHA-256 of the weights that made it, hexadecimal.
+        name: shown to readers, may be empty.
+    """
+
+    contrast: str
+    code: tuple[float, ...]
+    checksum: str
+    name: str = ""
+
+    def save(self, path: str | Path) -> None:
+        """Write a few hundred bytes of JSON."""
+        text = json.dumps({"format": FORMAT, **asdict(self)}, ensure_ascii=False)
+        Path(path).write_text(text + "\n", "utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Look:
+        """Read what `save` wrote.
+
+        Raises:
+            LookError: no such file, or not a look.
+        """
+        try:
+            held = json.loads(Path(path).read_text("utf-8"))
+            if held.pop("format") != FORMAT:
+                raise LookError(f"{path}: a look of another format; make it again")
+            look = cls(**held | {"code": tuple(float(v) for v in held["code"])})
+        except FileNotFoundError:
+            raise LookError(f"{path}: no such file") from None
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            if isinstance(error, LookError):
+                raise
+            raise LookError(f"{path}: not a look; Look.save writes one") from None
+        if look.contrast not in OTHER or not all(math.isfinite(v) for v in look.code):
+            raise LookError(f"{path}: not a look; Look.save writes one")
+        return look
+
+    def distance(self, other: Look) -> float:
+        """Root mean square difference of the codes: 0 for equal looks, at most 2.
+
+        Raises:
+            LookError: looks of two contrasts, or of other weights.
+        """
+        if self.contrast != other.contrast:
+            raise LookError(f"a look of {self.contrast} and one of {other.contrast}: no distance")
+        if self.checksum != other.checksum or len(self.code) != len(other.code):
+            raise LookError("two looks of different weights: their numbers mean different things")
+        squares = [(a - b) ** 2 for a, b in zip(self.code, other.code, strict=True)]
+        return math.sqrt(sum(squares) / len(squares))
+
+
+def mean_look(looks: Sequence[Look], name: str = "") -> Look:
+    """The mean of looks of one contrast and one model: of several slices, or several people.
+
+    Raises:
+        LookError: none, or looks that do not belong together.
+    """
+    if not looks:
+        raise LookError("no slice to take a look from")
+    first = looks[0]
+    for look in looks[1:]:
+        first.distance(look)  # raises where they do not belong together
+    code = tuple(
+        math.fsum(values) / len(looks) for values in zip(*(x.code for x in looks), strict=True)
+    )
+    return Look(first.contrast, code, first.checksum, name or first.name)

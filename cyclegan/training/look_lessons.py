@@ -1,0 +1,43 @@
+"""How generators learn to follow a look: one real slice of the wanted contrast as the reference.
+
+What a scanner makes of a contrast, how bright, sharp and fat-suppressed, is not in the source. In a
+part of the lessons the wanted slice is shown in a tone of its own, and a reference in the same tone
+goes through the look's encoder. The reference has other anatomy or lies elsewhere, so that its code
+tells the tone and nothing else; without one, a generator answers what suits the source.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from cyclegan.simulation.augment import Draw, blur, sample, sampling_grid, view
+
+
+def toned(images: torch.Tensor, draw: Draw) -> torch.Tensor:
+    """Another scanner's brightness, contrast and sharpness: gain, gamma and blur.
+
+    Args:
+        images: (B, 1, S, S) in [0, 1].
+        draw: equal ones give equal tones.
+    """
+    softer = blur(images, draw.chance(0.5) * draw.uniform(0, 1.0))
+    out = softer.clamp(1e-4, 1) ** view(draw.uniform(-0.4, 0.4).exp()) * (images > 0)
+    return (out * view(draw.uniform(0.75, 1.05))).clamp(0, 1)
+
+
+def seen_elsewhere(images: torch.Tensor, draw: Draw) -> torch.Tensor:
+    """The slices turned, mirrored, stretched and half covered: a look, not a place.
+
+    Args:
+        images: (B, 1, S, S) in [0, 1].
+    """
+    size = images.shape[-1]
+    centre = torch.zeros(draw.batch, 2, device=draw.device)
+    half = draw.uniform(0.85, 1.15)
+    grid = sampling_grid(draw, size, centre, half, rotation=40, stretch=0.15, shift=0.08)
+    moved = sample(images, grid)
+    angle = view(draw.uniform(0, 2 * torch.pi))
+    ramp = torch.linspace(-1, 1, size, device=images.device)
+    side = ramp[:, None] * angle.sin() + ramp[None, :] * angle.cos()
+    covered = (side > view(draw.uniform(-0.3, 0.3))) & (view(draw.chance(0.5)) > 0)
+    return moved * ~covered

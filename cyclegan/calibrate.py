@@ -27,6 +27,8 @@ from cyclegan.model.translator import Translator
 from cyclegan.trust import evidence
 from cyclegan.trust.calibration import BASELINE, FILE, FORMAT, MEASURES, NEEDED
 
+MULTIPLES = (0.5, 1, 1.5, 2, 2.5, 3, 4, 6)  # of the expected error
+COVERED = 0.9  # share of the pixels whose true value is to lie within the band
 EXPECTED = (10, 90)  # percentiles of a number over validation slices
 ALIKE = 0.02  # maps whose rank correlations differ by less are alike: the simplest is shown
 SIMULATED = ("sim",)  # how the names of simulated pairs begin; real people decide
@@ -37,22 +39,31 @@ def measure_slice(translator: Translator, pair: Pair, to: str) -> dict[str, Any]
 
     Returns:
         `name`, `person`, `to`, the true `ssim`, `numbers` (those of `MEASURES` and each entry of
-        `evidence.STRUCTURE` by its name) and `maps` (Spearman's correlation of each map of
-        `evidence.error_maps`, and of `BASELINE`, with the absolute error in the head).
+        `evidence.STRUCTURE` by its name), `maps` (Spearman's correlation of each map of
+        `evidence.error_maps`, and of `BASELINE`, with the absolute error in the head) and, where
+        the generators expect an error, `within`: the share of the head's pixels whose error is at
+        most each of `MULTIPLES` of it.
     """
     image, truth = pair.images[OTHER[to]], to_unit(pair.images[to])
     prepared = translator.prepare(image)
     result = translator.cycle(image, to, prepared=prepared)
     frame, translate = prepared.frame, translator.translate
-    others = list(evidence.translate_variants(translate, result.source, to, frame))
+    likely = None
+    if translator.has_band:
+        _, likely = translator.translate_with_error(image, to, prepared=prepared)
     again = evidence.reconstruct_disturbed(translate, result.translated, to, frame)
     head = head_mask(to_unit(image), truth)
     error = np.abs(result.translated - truth)[head]
-    maps = evidence.error_maps(result, others) | {BASELINE: result.translated}
+    maps = evidence.error_maps(result, likely) | {BASELINE: result.translated}
     numbers = evidence.cycle_numbers(result, again)
-    numbers |= evidence.mean_spread(result.source, result.translated, others)
+    if likely is not None:
+        numbers |= evidence.likely_numbers(result.source, likely)
     for name in evidence.STRUCTURE:
         numbers[name] = evidence.structure(name, result)["structure"]
+    within = {}
+    if likely is not None:
+        ratio = error / np.maximum(likely[head], 1e-6)
+        within = {"within": [_round((ratio <= m).mean()) for m in MULTIPLES]}
     return {
         "name": pair.name,
         "person": pair.source,
@@ -60,7 +71,7 @@ def measure_slice(translator: Translator, pair: Pair, to: str) -> dict[str, Any]
         "ssim": ssim(result.translated, truth, head),
         "numbers": numbers,
         "maps": {name: _spearman(map_[head], error) for name, map_ in maps.items()},
-    }
+    } | within
 
 
 def summarise(slices: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -100,6 +111,8 @@ def summarise(slices: Sequence[dict[str, Any]]) -> dict[str, Any]:
             "maps": maps,
             "map": _choose_map(maps),
         }
+        if "within" in groups[0][0]:
+            directions[to]["band"] = _band(dict(zip(people, groups, strict=True)))
     chosen = max(
         evidence.STRUCTURE, key=lambda name: sum(d["ranks"][name] for d in directions.values())
     )
@@ -112,6 +125,20 @@ def summarise(slices: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "slices": len(slices) // len(OTHER),
         "directions": directions,
     }
+
+
+def _band(groups: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    """The multiple of the expected error within which `COVERED` of the pixels' true values lie.
+
+    Returns:
+        `multiple`, that of the mean over people, and `coverage`, the share of pixels within it for
+        each person.
+    """
+    shares = {p: np.mean([s["within"] for s in group], axis=0) for p, group in groups.items()}
+    mean = np.mean(list(shares.values()), axis=0)
+    multiple = float(np.interp(COVERED, mean, MULTIPLES))
+    covered = {p: _round(np.interp(multiple, MULTIPLES, share)) for p, share in shares.items()}
+    return {"multiple": _round(multiple), "coverage": covered}
 
 
 def _choose_map(maps: dict[str, float]) -> str | None:
@@ -159,6 +186,11 @@ def format_table(record: dict[str, Any]) -> str:
         lines.append(f"  {'map':<50} ranks pixels")
         maps = sorted(direction["maps"].items(), key=lambda item: -item[1])
         lines += [f"  {name:<50} {rank:7.3f}" for name, rank in maps]
+        if "band" in direction:
+            band = direction["band"]
+            people = ", ".join(f"{p} {c:.2f}" for p, c in band["coverage"].items())
+            within = f"{band['multiple']:.2f} times the expected error"
+            lines.append(f"  {COVERED:.0%} of the pixels lie within {within}; by person: {people}")
         lines.append(f"  shown: {direction['map'] or f'none reaches {NEEDED}'}")
     return "\n".join([*lines, "", f"structure agreement: {record['structure']}"])
 

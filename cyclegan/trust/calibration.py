@@ -41,7 +41,7 @@ MEASURES = {
         "Cycle robustness", True, "the way back lives on detail that nobody can see"
     ),
     "structure": Measure("Structure agreement", True, "anatomy may have moved"),
-    "spread": Measure("Mean uncertainty", False, "the model is less sure than usual"),
+    "likely_error": Measure("Mean likely error", False, "the model expects more error than usual"),
 }
 
 
@@ -118,7 +118,7 @@ class Calibration:
         """
         readings = []
         for name, measure in MEASURES.items():
-            if name not in numbers or (name == "spread" and not self.score_is_kept(to)):
+            if name not in numbers or not self.is_telling(to, name):
                 continue
             value, rank = numbers[name], self.rank(to, name)
             expected = None if drawn else self.expected(to, name)
@@ -149,9 +149,16 @@ class Calibration:
             )
         return readings
 
-    def score_is_kept(self, to: str) -> bool:
-        """Whether the mean uncertainty ranks slices well enough to be shown."""
-        return self.record is not None and self.rank(to, "spread") >= NEEDED
+    def is_telling(self, to: str, name: str) -> bool:
+        """Whether a number may be shown: the likely error only where it ranks slices."""
+        if name != "likely_error":
+            return True
+        return self.record is not None and (self.rank(to, name) or 0) >= NEEDED
+
+    def band(self, to: str) -> float | None:
+        """Times the expected error, 9 in 10 true values lie within; None where nobody knows."""
+        known = self.record["directions"][to].get("band") if self.record else None
+        return known and known["multiple"]
 
     def map_words(self, to: str) -> str:
         """What the uncertainty map is worth, or why there is none, in plain words."""
@@ -165,8 +172,16 @@ class Calibration:
                 f"({best}) reached a rank correlation of {maps[best]:.2f} with the true error on "
                 f"validation; {NEEDED:.1f} is needed."
             )
+        band = self.record["directions"][to].get("band")
+        meaning = f"Bright where the model is unsure ({name})."
+        if name == evidence.LIKELY and band:
+            low, high = min(band["coverage"].values()), max(band["coverage"].values())
+            meaning = (
+                "Bright where the model expects to be wrong. In 9 of 10 pixels on validation the "
+                f"true value lay within the shown distance ({low:.0%} to {high:.0%} by person)."
+            )
         return (
-            f"Bright where the model is unsure ({name}). Rank correlation with the true error "
+            f"{meaning} Rank correlation with the true error "
             f"{maps[name]:.2f} on {self.record['slices']} validation slices of "
             f"{len(self.record['people'])} people; 1 would be perfect, and brightness alone "
             f"reaches {maps[BASELINE]:.2f}. Dark does not mean right."

@@ -6,8 +6,7 @@ worth little, and then the page says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
 
 import numpy as np
 from scipy import ndimage
@@ -22,6 +21,9 @@ Translate = Callable[..., np.ndarray]  # `Translator.translate`, or one that wai
 UNIT = Scale(0.0, 1.0)  # of images that are scaled already
 NOISE = 2 / 255  # standard deviation, in shares of the grey range
 SMOOTHING = 1.5  # pixels
+LIKELY = (
+    "error that the generator expects"  # of `error_maps`; see `Translator.translate_with_error`
+)
 
 
 def disturbed(translated: np.ndarray) -> np.ndarray:
@@ -125,64 +127,7 @@ def structure(name: str, result: CycleResult) -> dict[str, float]:
     return {"structure": STRUCTURE[name](source, translated, head)} if head.any() else {}
 
 
-# Uncertainty
-
-
-@dataclass(frozen=True)
-class Variant:
-    """The source, changed so that a sure translation would stay the same.
-
-    Attributes:
-        image: (H, W) float32 in [0, 1].
-        frame: how it goes to the network's grid.
-        undo: brings its translation, (H, W), back onto the source's pixels.
-    """
-
-    image: np.ndarray
-    frame: Frame
-    undo: Callable[[np.ndarray], np.ndarray]
-
-
-def variants(source: np.ndarray, frame: Frame) -> list[Variant]:
-    """Five changed copies: mirrored, darker and brighter midtones, a wider frame, smoothed.
-
-    Averaging over such copies is test-time augmentation; their spread is an estimate of the
-    uncertainty (Wang et al. 2019, "Aleatoric uncertainty estimation with test-time augmentation").
-
-    Args:
-        source: (H, W) in [0, 1], scaled as the network sees it.
-        frame: of the source.
-    """
-    source = np.asarray(source, np.float32)
-    rim = round(0.06 * frame.side)
-    wider = replace(frame, top=frame.top - rim, left=frame.left - rim, side=frame.side + 2 * rim)
-    return [
-        Variant(
-            np.ascontiguousarray(source[:, ::-1]), frame.mirrored(), lambda image: image[:, ::-1]
-        ),
-        Variant(source**0.7, frame, np.asarray),
-        Variant(source**1.4, frame, np.asarray),
-        Variant(source, wider, np.asarray),
-        Variant(ndimage.gaussian_filter(source, 1.0), frame, np.asarray),
-    ]
-
-
-def translate_variants(
-    translate: Translate, source: np.ndarray, to: str, frame: Frame
-) -> Iterator[np.ndarray]:
-    """Translations, (H, W) in [0, 1], of the `variants` of `source`, undone, one after another."""
-    for variant in variants(source, frame):
-        yield variant.undo(translate(variant.image, to, prepared=Prepared(UNIT, variant.frame)))
-
-
-def spread(translated: np.ndarray, others: Sequence[np.ndarray]) -> np.ndarray:
-    """Standard deviation of a translation and those of its `variants`: (H, W), of the grey range.
-
-    Args:
-        translated: (H, W) in [0, 1].
-        others: (H, W) each, undone.
-    """
-    return np.std(np.stack([translated, *others]), axis=0)
+# Where a translation is likely to be wrong
 
 
 def local_contrast(image: np.ndarray) -> np.ndarray:
@@ -191,43 +136,27 @@ def local_contrast(image: np.ndarray) -> np.ndarray:
     return np.sqrt(np.maximum(ndimage.gaussian_filter(image * image, 2) - mean**2, 0))
 
 
-def error_maps(result: CycleResult, others: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+def error_maps(result: CycleResult, likely: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """Every map that might tell where a translated slice is wrong, in shares of the grey range.
 
     Args:
         result: (H, W) each.
-        others: translations of the `variants`, undone.
+        likely: (H, W), the error that the generator expects, where it expects one.
 
     Returns:
-        Name -> (H, W) float64, higher where the translation is less sure, combinations last. They
-        are candidates:
-        `calibrate` measures which of them rank the true error.
+        Name -> (H, W), higher where the translation is less sure. They are candidates: `calibrate`
+        measures which of them rank the true error.
     """
-    source, translated, reconstructed = (
-        np.asarray(x, np.float64) for x in (result.source, result.translated, result.reconstructed)
-    )
-
-    def smooth(image: np.ndarray) -> np.ndarray:
-        return ndimage.gaussian_filter(image, SMOOTHING)
-
-    cycle, wide = np.abs(source - reconstructed), spread(translated, others)
-    contrast = local_contrast(translated)
-    return {
+    cycle = np.abs(np.asarray(result.source, np.float64) - result.reconstructed)
+    learnt = {} if likely is None else {LIKELY: likely}
+    return learnt | {
         "cycle error": cycle,
-        "cycle error, smoothed": smooth(cycle),
-        "spread over five variants": wide,
-        "spread when mirrored": spread(translated, others[:1]),
-        "spread over grey curves": spread(translated, others[1:3]),
-        "spread over five variants, smoothed": smooth(wide),
-        "local contrast of the translation": contrast,
-        "spread times local contrast": np.sqrt(smooth(wide) * contrast),
-        "spread times local contrast times cycle error": np.cbrt(
-            smooth(wide) * contrast * smooth(cycle)
-        ),
+        "cycle error, smoothed": ndimage.gaussian_filter(cycle, SMOOTHING),
+        "local contrast of the translation": local_contrast(result.translated.astype(np.float64)),
     }
 
 
-def mean_spread(source: np.ndarray, translated: np.ndarray, others: Sequence) -> dict[str, float]:
-    """`spread`: mean of `spread` inside the head, one number for the slice, of the grey range."""
+def likely_numbers(source: np.ndarray, likely: np.ndarray) -> dict[str, float]:
+    """`likely_error`: mean of the expected error inside the head, of the grey range."""
     head = foreground(source)
-    return {"spread": float(spread(translated, others)[head].mean())} if head.any() else {}
+    return {"likely_error": float(likely[head].mean())} if head.any() else {}

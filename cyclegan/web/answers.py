@@ -384,9 +384,7 @@ def _trust(
     truth = session.truth_for(to)
     slices, maps = [], []
     for index, result in enumerate(results):
-        *_, (numbers, uncertainty) = slice_findings(
-            model.translate, result, prepared, to, calibration
-        )
+        *_, (numbers, uncertainty) = slice_findings(model, result, prepared, to, calibration)
         readings = calibration.readings(to, numbers)
         true = slice_true_error(truth, result, index)
         elsewhere = is_of_elsewhere(session, model, index)

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cyclegan.model.translator import Prepared
 from cyclegan.trust import evidence
 from cyclegan.trust.truth import is_elsewhere, true_error
 from cyclegan.web.panels import encode_uint16
 from cyclegan.web.report import ELSEWHERE, report, true_words
 
 if TYPE_CHECKING:
-    from cyclegan.model.translator import CycleResult, Prepared
+    from cyclegan.model.translator import CycleResult
     from cyclegan.trust.calibration import Calibration
     from cyclegan.trust.truth import Truth
     from cyclegan.web.session import Session
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def slice_findings(
-    translate: evidence.Translate,
+    model: SharedModel,
     result: CycleResult,
     prepared: Prepared,
     to: str,
@@ -33,7 +34,7 @@ def slice_findings(
     """Work out the numbers of one slice, step by step; the last step has all of them.
 
     Args:
-        translate: as `Translator.translate`; called once, and five times more for a map.
+        model: runs once for the cycle, and once more where its generators expect errors.
         result: (H, W) each.
         prepared: how its volume goes to the network.
         to: the contrast of the translation.
@@ -49,19 +50,22 @@ def slice_findings(
     if not numbers:  # no head
         return
     frame = prepared.frame
-    again = evidence.reconstruct_disturbed(translate, result.translated, to, frame)
+    again = evidence.reconstruct_disturbed(model.translate, result.translated, to, frame)
     numbers = evidence.cycle_numbers(result, again) | numbers
     yield numbers, None
-    shown_map = calibration.map_name(to)
-    if shown_map is None and not calibration.score_is_kept(to):
-        return
-    others = []
-    for other in evidence.translate_variants(translate, result.source, to, frame):
-        others.append(other)
+    likely = None
+    if model.translator.has_band:
+        unit = Prepared(evidence.UNIT, frame)
+        _, likely = model.translate_with_error(result.source, to, prepared=unit)
+        numbers |= evidence.likely_numbers(result.source, likely)
+    shown = calibration.map_name(to)
+    if shown is None:
         yield numbers, None
-    numbers |= evidence.mean_spread(result.source, result.translated, others)
-    chosen = shown_map and evidence.error_maps(result, others)[shown_map].astype(np.float32)
-    yield numbers, chosen
+        return
+    chosen = evidence.error_maps(result, likely)[shown]
+    if shown == evidence.LIKELY:
+        chosen = chosen * (calibration.band(to) or 1)
+    yield numbers, chosen.astype(np.float32)
 
 
 def second_look(
@@ -108,7 +112,7 @@ def second_look(
     if not numbers:
         result, prepared = session.result(model, index, to), session.prepared(model)
         shown = False
-        steps = slice_findings(model.translate, result, prepared, to, calibration)
+        steps = slice_findings(model, result, prepared, to, calibration)
         for step in steps:
             if not is_on_screen():
                 return

@@ -203,3 +203,11 @@ class SharedModel:
         return self.turns.run(
             lambda: self.translator.translate(image, to, prepared=prepared), rank=rank
         )
+
+    def translate_with_error(
+        self, image: np.ndarray, to: str, *, prepared: Prepared, rank: Rank = Rank.SECOND_LOOK
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As `Translator.translate_with_error` for one slice, after waiting for a turn."""
+        return self.turns.run(
+            lambda: self.translator.translate_with_error(image, to, prepared=prepared), rank=rank
+        )

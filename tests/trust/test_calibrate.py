@@ -9,7 +9,7 @@ from PIL import Image
 from scipy import ndimage
 
 from cyclegan import OTHER, Translator
-from cyclegan.calibrate import main, measure_slice, summarise
+from cyclegan.calibrate import MULTIPLES, main, measure_slice, summarise
 from cyclegan.judging.pairs import load_pairs
 from cyclegan.trust import evidence
 from cyclegan.trust.calibration import BASELINE, MEASURES, NEEDED, Calibration
@@ -20,7 +20,7 @@ TOLERANCE = 0.02  # other processors and thread counts round otherwise
 
 
 def measured(people=("anna", "ben"), count=12, **maps):
-    """As `measure_slice` returns it: every number ranks perfectly but `spread`, which lies."""
+    """As `measure_slice` returns it: all numbers rank perfectly but `likely_error`."""
     slices = []
     for to in OTHER:
         for person in people:
@@ -28,7 +28,7 @@ def measured(people=("anna", "ben"), count=12, **maps):
                 numbers = {
                     "cycle_error": 1 - ssim,
                     "cycle_robustness": ssim,
-                    "spread": ssim,
+                    "likely_error": ssim,
                     **dict.fromkeys(evidence.STRUCTURE, 0.5),
                     "normalised mutual information": 1 + ssim,
                 }
@@ -40,6 +40,9 @@ def measured(people=("anna", "ben"), count=12, **maps):
                         "ssim": float(ssim),
                         "numbers": numbers,
                         "maps": {BASELINE: 0.9, **maps},
+                        "within": [0.1 * k for k in range(2, 10)]
+                        if person == "anna"
+                        else [0.9] * 8,
                     }
                 )
     return slices
@@ -53,7 +56,7 @@ def test_a_positive_rank_is_always_the_right_one():
     direction = summarise(measured(simple=0.1))["directions"]["T2"]
     assert direction["ranks"]["cycle_error"] == 1
     assert direction["ranks"]["cycle_robustness"] == 1
-    assert direction["ranks"]["spread"] == -1
+    assert direction["ranks"]["likely_error"] == -1
     low, high = direction["expected"]["cycle_robustness"]
     assert low == pytest.approx(0.53, abs=0.01)
     assert high == pytest.approx(0.77, abs=0.01)
@@ -70,10 +73,19 @@ def test_every_person_counts_the_same():
     for each in slices:
         if each["person"] == "ben":  # three times as many slices
             each["maps"] = {**each["maps"], "simple": 0.3}
-            each["numbers"] = {**each["numbers"], "spread": 0.01}
+            each["numbers"] = {**each["numbers"], "likely_error": 0.01}
     direction = summarise(slices)["directions"]["T2"]
     assert direction["maps"]["simple"] == pytest.approx(0.4)
-    assert direction["expected"]["spread"][1] > 0.6
+    assert direction["expected"]["likely_error"][1] > 0.6
+
+
+def test_the_band_holds_nine_pixels_in_ten():
+    band = summarise(measured(simple=0.5))["directions"]["T2"]["band"]
+    assert band["multiple"] == pytest.approx(MULTIPLES[-1])
+    assert band["coverage"] == pytest.approx({"anna": 0.9, "ben": 0.9})
+    calibration = Calibration(record(**{evidence.LIKELY: 0.6}))
+    assert calibration.band("T2") == pytest.approx(MULTIPLES[-1])
+    assert "90% to 90% by person" in calibration.map_words("T2")
 
 
 @pytest.mark.parametrize(
@@ -95,9 +107,9 @@ def test_a_map_is_shown_only_when_it_ranks_the_true_error(ranks, shown):
 
 def test_numbers_come_with_their_range():
     calibration = Calibration(record(simple=0.4))
-    numbers = {"cycle_error": 0.35, "cycle_robustness": 0.44, "structure": 1.7, "spread": 0.1}
+    numbers = {"cycle_error": 0.35, "cycle_robustness": 0.44, "structure": 1.7, "likely_error": 0.1}
     readings = {each["name"]: each for each in calibration.readings("T2", numbers)}
-    assert list(readings) == ["cycle_error", "cycle_robustness", "structure"]  # spread ranks badly
+    assert list(readings) == ["cycle_error", "cycle_robustness", "structure"]  # it ranks badly
     assert not readings["cycle_error"]["unusual"]
     assert readings["cycle_robustness"]["unusual"]
     text = readings["cycle_robustness"]["text"]

@@ -83,12 +83,12 @@ def assessment(label, sure=0.98):
 @pytest.fixture
 def calibrated(translator, tmp_path, weights):
     """A page that knows a map for T2 and none for T1, whatever the shipped weights know."""
-    names = ("cycle_error", "cycle_robustness", "structure", "spread")
+    names = ("cycle_error", "cycle_robustness", "structure", "likely_error")
     direction = {
         "expected": {name: [0.9, 0.95] for name in names},
         "ranks": dict.fromkeys(names, 0.5),
-        "maps": {"spread over five variants": 0.4, "brightness of the translation": 0.1},
-        "map": "spread over five variants",
+        "maps": {"cycle error, smoothed": 0.4, "brightness of the translation": 0.1},
+        "map": "cycle error, smoothed",
     }
     without = {**direction, "map": None, "ranks": dict.fromkeys(names, 0.1)}
     record = {

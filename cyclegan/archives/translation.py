@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from cyclegan.archives.jobs import MARK, Job
 from cyclegan.model.checkpoint import replace_file
+from cyclegan.model.look import Look
 from cyclegan.model.translator import Translator
 from cyclegan.reading.series import open_files
 from cyclegan.reading.volume import ReadError, Volume
@@ -36,12 +37,14 @@ _WAITS_S = 2.0  # for it, before looking whether the command still wants it
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is asked for: the contrast `to`, the results' folder, and how to file them."""
+    """What is asked for: the contrast `to`, the results' folder, how to file them, and in which
+    look; None for what suits each source."""
 
     to: str
     out: Path
     force: bool = False
     keep_identity: bool = False
+    look: Look | None = None
 
     def target(self, base: Path) -> Path:
         """The NIfTI of a result; it is written last, so where it is, all of the result is.
@@ -87,7 +90,7 @@ class Network:
         self._pool = ThreadPoolExecutor(threads, "network")
         self._stop = threading.Event()
 
-    def translate(self, volume: Volume, to: str) -> np.ndarray:
+    def translate(self, volume: Volume, to: str, look: Look | None = None) -> np.ndarray:
         """Translate all slices: (Z, H, W) float32 in [0, 1].
 
         Raises:
@@ -100,7 +103,9 @@ class Network:
         def run(start: int) -> int:
             self.go_on()
             part = slice(start, start + translator.batch)
-            translated[part] = translator.translate(volume.pixels[part], to, prepared=prepared)
+            translated[part] = translator.translate(
+                volume.pixels[part], to, prepared=prepared, look=look
+            )
             return len(translated[part])
 
         hidden = None if self.bars else True  # None: where nobody watches
@@ -141,7 +146,7 @@ def translate_job(job: Job, wanted: Wanted, network: Network) -> Outcome:
                     continue
                 try:
                     volume = selection.read(index)
-                    translated = network.translate(volume, wanted.to)
+                    translated = network.translate(volume, wanted.to, wanted.look)
                     outcome.notes += write_results(
                         target, translated, volume, network.translator, wanted
                     )
@@ -201,7 +206,8 @@ def write_results(
     """
     target.unlink(missing_ok=True)
     to, name, notes = wanted.to, target.name.removesuffix(".nii.gz"), []
-    origin = provenance(volume, translator.version, translator.checksum, to)
+    look = (wanted.look.name or "unnamed") if wanted.look else ""
+    origin = provenance(volume, translator.version, translator.checksum, to, look)
     label = synthetic_label(to)
     if volume.dicom is not None:
         files, removed = derived_dicom(

@@ -237,14 +237,18 @@ class Translator:
         shape = np.shape(image)
         return CycleResult(*(a.reshape(shape) for a in (source, translated, reconstructed)))
 
-    def _looked(self, look: Look | None, to: str, count: int) -> torch.Tensor | None:
-        """(count, numbers) of a look that fits the wanted contrast and these weights."""
-        if look is None:
-            return None
+    def require_fitting(self, look: Look, to: str) -> None:
+        """Raise LookError unless the look is of the contrast `to` and was made by these weights."""
         if look.contrast != to:
             raise LookError(f"a look of {look.contrast} for a {to}: give one of a real {to}")
         if look.checksum != self.checksum:
             raise LookError("the look was made by other weights; make it again with these")
+
+    def _looked(self, look: Look | None, to: str, count: int) -> torch.Tensor | None:
+        """(count, numbers) of a look that fits the wanted contrast and these weights."""
+        if look is None:
+            return None
+        self.require_fitting(look, to)
         return torch.tensor([look.code], device=self.device).expand(count, -1)
 
     def _codes(

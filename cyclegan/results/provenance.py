@@ -53,6 +53,7 @@ class Provenance:
         source_sha256: SHA-256 of the source volume's pixels as read: shown order, (Z, H, W),
             little-endian float32. The file's own checksum would change with its header.
         software_version: of this package.
+        look: name of the look that was asked for; empty for the source's own guess.
     """
 
     model_version: str
@@ -60,6 +61,7 @@ class Provenance:
     direction: str
     source_sha256: str
     software_version: str
+    look: str = ""
 
     @property
     def mark(self) -> str:
@@ -68,8 +70,12 @@ class Provenance:
 
     def lines(self) -> dict[str, str]:
         """Names (Latin-1, at most 79 characters, as PNG text chunks want them) and values."""
+        look = (
+            {"Look": self.look.encode("latin-1", "replace").decode("latin-1")} if self.look else {}
+        )
         return {
             "Direction": self.direction,
+            **look,
             "Model": self.model_version,
             "Weights-SHA256": self.checksum,
             "Source-SHA256": self.source_sha256,
@@ -80,13 +86,14 @@ class Provenance:
         return "; ".join(f"{name}: {value}" for name, value in self.lines().items())
 
 
-def provenance(volume: Volume, version: str, checksum: str, to: str) -> Provenance:
+def provenance(volume: Volume, version: str, checksum: str, to: str, look: str = "") -> Provenance:
     """Provenance of the translation of `volume` into `to`, "T1" or "T2".
 
     Args:
         volume: the source.
         version, checksum: of the weights, as `Translator` names them.
         to: the wanted contrast.
+        look: name of the look that was asked for.
     """
     pixels = np.ascontiguousarray(volume.pixels, dtype="<f4")
     return Provenance(
@@ -95,4 +102,5 @@ def provenance(volume: Volume, version: str, checksum: str, to: str) -> Provenan
         direction=f"{OTHER[to]} to {to}",
         source_sha256=hashlib.sha256(pixels).hexdigest(),
         software_version=__version__,
+        look=look,
     )

@@ -123,6 +123,11 @@ class InputCheck:
         self.odds = torch.tensor([odds if KINDS[k] == "other" else 1.0 for k in KINDS]).double()
         self.checksum: str = config.get("sha256", "")
 
+    @staticmethod
+    def is_in(folder: str | Path) -> bool:
+        """Whether a weights folder comes with a check; freshly trained weights have none."""
+        return (Path(folder) / CONFIG).is_file()
+
     @classmethod
     def from_pretrained(cls, folder: str | Path = "weights") -> InputCheck:
         """Read `checks.json` and `checks.safetensors` of a weights folder.

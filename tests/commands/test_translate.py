@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+import torch
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
@@ -324,3 +326,41 @@ def test_a_patients_disc_gives_its_images_alone(run, tmp_path, head):
     assert {name.split("/")[0] for name in results(tmp_path)} == {
         *("DICOM_synthetic-T2.nii.gz", "DICOM_synthetic-T2_dicom")
     }
+
+
+def test_a_look_is_followed_and_named_and_a_wrong_contrast_is_refused(tmp_path, head, capsys):
+    from cyclegan.model.checkpoint import export_weights
+    from cyclegan.model.networks import UNetGenerator
+    from cyclegan.simulation.phantom import draw_slice
+    from cyclegan.simulation.simulate import simulate_pair
+
+    torch.manual_seed(0)
+    options = {"channels": (8, 16), "look": 4}
+    networks = {c: UNetGenerator(**options) for c in ("T1", "T2")}
+    for network in networks.values():
+        torch.nn.init.normal_(network.film.weight, std=0.5)
+        torch.nn.init.normal_(network.head.weight, std=0.5)
+    weights = export_weights(tmp_path / "w", networks, generator="unet",
+                             generator_options=options, size=64, version="test")  # fmt: skip
+    for name in ("checks.json", "checks.safetensors"):
+        shutil.copy(Path(__file__).parents[2] / "weights" / name, weights)
+    pair = simulate_pair(draw_slice(3, level=0.5), np.random.default_rng(3))
+    for name, image in (("T1", pair.t1), ("T2", pair.t2)):
+        Image.fromarray((image * 255).astype(np.uint8)).save(tmp_path / f"MEYER_{name}.png")
+    source, reference = tmp_path / "MEYER_T1.png", tmp_path / "MEYER_T2.png"
+    command = [str(source), "--to", "T2", "--weights", str(weights), "--out"]
+
+    assert main([*command, str(tmp_path / "plain")]) == 0
+    assert main([*command, str(tmp_path / "looked"), "--look", str(reference)]) == 0
+    plain, looked = (
+        Image.open(tmp_path / out / "MEYER_T1_synthetic-T2.png") for out in ("plain", "looked")
+    )
+    assert np.abs(np.asarray(plain, int) - np.asarray(looked, int)).max() > 3
+    assert looked.text["Look"] == "of a given scan"  # and not the file's name
+    assert "Look" not in plain.text
+
+    Translator.from_pretrained(weights).look(pair.t2, "T2", name="ours").save(tmp_path / "l.json")
+    assert main([*command, str(tmp_path / "saved"), "--look", str(tmp_path / "l.json")]) == 0
+    assert Image.open(tmp_path / "saved" / "MEYER_T1_synthetic-T2.png").text["Look"] == "ours"
+    assert main([*command, str(tmp_path / "wrong"), "--look", str(source)]) == 2
+    assert "looks like T1, not like T2" in capsys.readouterr().err

@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from cyclegan import OTHER
 
-FORMAT = 1  # of the file
+FILE = "looks.json"  # in a weights folder: what training saw
+FORMAT = 1  # of the files
+FAR = 3.0  # deviations of the training slices, from which on a look is far from all of them
 
 
 class LookError(ValueError):
@@ -93,3 +95,55 @@ def mean_look(looks: Sequence[Look], name: str = "") -> Look:
         math.fsum(values) / len(looks) for values in zip(*(x.code for x in looks), strict=True)
     )
     return Look(first.contrast, code, first.checksum, name or first.name)
+
+
+@dataclass(frozen=True)
+class KnownLooks:
+    """The looks that a model saw in training: a few with names, and how far they lie apart.
+
+    Attributes:
+        named: mean looks of data sources.
+        centre, deviation: contrast -> mean and standard deviation of the codes of all slices.
+    """
+
+    named: tuple[Look, ...] = ()
+    centre: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    deviation: dict[str, tuple[float, ...]] = field(default_factory=dict)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, checksum: str) -> KnownLooks:
+        """Read looks.json of a weights folder; nothing is known where it is absent or unfit.
+
+        Args:
+            folder: of the weights.
+            checksum: SHA-256 of the model that is loaded.
+        """
+        try:
+            held = json.loads((Path(folder) / FILE).read_text("utf-8"))
+            if (held["format"], held["sha256"]) != (FORMAT, checksum):
+                return cls()
+            named = [
+                Look(e["contrast"], tuple(e["code"]), checksum, e["name"]) for e in held["named"]
+            ]
+            return cls(tuple(named), held["centre"], held["deviation"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return cls()
+
+    def save(self, folder: str | Path, checksum: str) -> None:
+        """Write looks.json into a weights folder."""
+        named = [{"contrast": x.contrast, "name": x.name, "code": x.code} for x in self.named]
+        record = {"format": FORMAT, "sha256": checksum, "named": named, "centre": self.centre}
+        text = json.dumps({**record, "deviation": self.deviation}, indent=1, ensure_ascii=False)
+        (Path(folder) / FILE).write_text(text + "\n", "utf-8")
+
+    def is_far(self, look: Look) -> bool:
+        """Whether a look lies outside of all that training saw; False where that is unknown."""
+        if look.contrast not in self.centre:
+            return False
+        numbers = zip(
+            look.code, self.centre[look.contrast], self.deviation[look.contrast], strict=True
+        )
+        return (
+            math.sqrt(sum(((c - m) / max(d, 1e-3)) ** 2 for c, m, d in numbers) / len(look.code))
+            > FAR
+        )

@@ -27,18 +27,21 @@ from starlette.middleware import Middleware
 from cyclegan import Translator
 from cyclegan.model.checkpoint import CheckpointError
 from cyclegan.model.hub import weights_folder
+from cyclegan.model.look import KnownLooks
 from cyclegan.trust.calibration import Calibration
 from cyclegan.trust.checks import InputCheck
-from cyclegan.web import failures, gradio_private, limits, memory, receiving
+from cyclegan.web import failures, gradio_private, limits, looks, memory, receiving
 from cyclegan.web import viewer as viewer_files
 from cyclegan.web.answers import Answer
 from cyclegan.web.controls import (
     OF_OPENING,
     after_direction,
+    after_look,
     after_opening,
     after_step,
     after_switch,
     after_truth,
+    look_choices,
     while_waiting,
 )
 from cyclegan.web.examples import EXAMPLES
@@ -196,6 +199,25 @@ def place_truth() -> dict[str, Any]:
     }
 
 
+def place_look(page: Page) -> dict[str, Any]:
+    """How bright, sharp and fat-suppressed the synthetic image comes out: the scanner's choice."""
+    able = page.model.translator.has_looks
+    with gr.Accordion("Make it look like ...", open=False, elem_id="look-area", visible=able):
+        heading(
+            "The source does not tell how bright or sharp a scanner shows the other contrast. A "
+            "real slice from that scanner does, of any patient; one from another costs as much"
+        )
+        names, present = looks.choices(page.known, None, "T2")
+        look = gr.Dropdown(names, value=present, label="Look", elem_id="look")
+        look_upload = gr.File(
+            label="Real slice or series of the wanted contrast",
+            file_count="multiple",
+            height=92,
+            elem_id="look-upload",
+        )
+    return {"look": look, "look_upload": look_upload}
+
+
 def place_downloads() -> dict[str, Any]:
     """What can be saved."""
     heading("Save the synthetic images, labelled as such")
@@ -260,6 +282,13 @@ class Board:
             for name, update in updates.items()
         }
 
+    def opened(self, opened: Opened) -> dict[Any, Any]:
+        """What a scan that was opened changes."""
+        updates = after_opening(opened)
+        if opened.session is not None:
+            updates |= look_choices(opened.session, self.page.known, opened.to)
+        return self.update(updates)
+
     def meanwhile(self, state: Any, told: str | Step) -> dict[Any, Any]:
         """What a wait or a step of the work tells."""
         waits = isinstance(told, str)
@@ -291,6 +320,7 @@ def on_api(page: Page) -> None:
         to: Literal["T1", "T2"],
         truth: dict | None = None,
         parts: Literal["everything", "translation"] = "everything",
+        reference: dict | None = None,
     ) -> Answer:
         """Translate a brain MRI slice or volume into the other contrast, and back.
 
@@ -303,11 +333,13 @@ def on_api(page: Page) -> None:
             truth: optionally the real image of that contrast, to measure the true error with.
             parts: "everything", or "translation": alone, without the way back, numbers and map,
                 in about a twelfth of the time.
+            reference: optionally a real slice or series of the wanted contrast from the same
+                scanner, of any patient, whose look the translation follows.
 
         Returns:
             What `cyclegan.web.answers.Answer` describes, field by field.
         """
-        return page.answer(file, to, truth, parts)
+        return page.answer(file, to, truth, parts, reference)
 
     gr.api(api, api_name="translate", **at_once("api", limits.API_AT_ONCE))
 
@@ -318,12 +350,12 @@ def on_opening(board: Board) -> None:
 
     @in_one_sentence
     def load(files: Any, to: str, request: gr.Request) -> dict:
-        return board.update(after_opening(page.load(files, to, request.session_hash)))
+        return board.opened(page.load(files, to, request.session_hash))
 
     @in_one_sentence
     def choose(state: Any, choice: int, to: str, request: gr.Request) -> dict:
         opened = page.choose(state, choice, to, request.session_hash)
-        return board.update(after_opening(opened))
+        return board.opened(opened)
 
     def translate_opened(
         state: Any, to: str, position: int, wanted: bool, request: gr.Request
@@ -365,7 +397,7 @@ def on_direction(board: Board) -> None:
     parts = board.parts
 
     def choose_direction(state: Any, to: str, position: int, request: gr.Request) -> Iterator[dict]:
-        yield board.update(after_direction(state, to))
+        yield board.update(after_direction(state, to) | look_choices(state, board.page.known, to))
         for told in in_steps(board.page.turn)(state, to, position, request.session_hash):
             yield board.meanwhile(state, told)
 
@@ -386,14 +418,15 @@ def on_examples_and_switch(board: Board) -> None:
     def open_example(number: int, request: gr.Request) -> Iterator[dict]:
         for told in in_steps(page.open_example)(number, request.session_hash):
             opened = isinstance(told, Opened)
-            yield board.update(after_opening(told)) if opened else board.meanwhile(None, told)
+            yield board.opened(told) if opened else board.meanwhile(None, told)
 
     def switch_direction(state: Any, position: int, request: gr.Request) -> Iterator[dict]:
         for told in in_steps(page.switch)(state, position, request.session_hash):
             if isinstance(told, str | Step):
                 yield board.meanwhile(state, told)
             else:
-                yield board.update(after_switch(state, *told))
+                chosen = look_choices(state, page.known, told[0])
+                yield board.update(after_switch(state, *told) | chosen)
 
     for number, button in enumerate(board.examples):
         board.react(button.click, open_example, gr.State(number), board.everything)
@@ -444,6 +477,35 @@ def on_truth(board: Board) -> None:
         board.everything,
         show_progress_on=parts["truth_message"],
     )
+
+
+def on_look(board: Board) -> None:
+    """The reader chooses a look, or gives a slice that has it: the shown slice is drawn anew."""
+    page, parts = board.page, board.parts
+
+    def follow(steps: Callable) -> Callable:
+        def following(
+            state: Any, wanted: Any, to: str, position: int, request: gr.Request
+        ) -> Iterator[dict]:
+            for told in in_steps(steps)(state, wanted, to, position, request.session_hash):
+                if isinstance(told, Step):
+                    yield board.update(after_look(state, told, page.known, to))
+                else:
+                    yield board.meanwhile(state, told)
+
+        return following
+
+    for part, listen, steps, options in (
+        ("look", parts["look"].input, page.choose_look, {}),
+        ("look_upload", parts["look_upload"].upload, page.load_look, {"preprocess": False}),
+    ):
+        board.react(
+            listen,
+            follow(steps),
+            [parts["session"], parts[part], parts["direction"], parts["slider"]],
+            board.in_step,
+            **options,
+        )
 
 
 def on_translating(board: Board) -> None:
@@ -547,7 +609,8 @@ def load_page(weights: str) -> Page:
     except CheckpointError as error:  # one's own weights may have none; the page says so
         check = str(error)
     calibration = Calibration.from_pretrained(folder, translator.checksum)
-    return Page(translator, get_upload_folder(), check, calibration)
+    known = KnownLooks.from_pretrained(folder, translator.checksum)
+    return Page(translator, get_upload_folder(), check, calibration, known)
 
 
 def create_app(weights: str = "weights") -> gr.Blocks:
@@ -572,8 +635,9 @@ def create_app(weights: str = "weights") -> gr.Blocks:
             gr.HTML(INTRODUCTION, elem_id="masthead", apply_default_css=False)
             controls, examples = place_controls()
         parts = {"session": session, "file_to_save": file_to_save, **controls}
-        for place in (place_messages, place_viewer, place_truth, place_downloads):
+        for place in (place_messages, place_viewer, place_truth):
             parts |= place()
+        parts |= place_look(page) | place_downloads()
         board = Board(page, parts, examples, window, kept)
         on_api(page)  # first, or the button's handler takes the name
         for listen in (
@@ -581,6 +645,7 @@ def create_app(weights: str = "weights") -> gr.Blocks:
             on_direction,
             on_examples_and_switch,
             on_truth,
+            on_look,
             on_translating,
             on_browsing,
             on_saving,

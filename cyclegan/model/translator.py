@@ -135,6 +135,7 @@ class Translator:
         images: np.ndarray | Sequence[np.ndarray],
         contrast: str,
         *,
+        prepared: Prepared | None = None,
         spacing: tuple[float, float] | None = None,
         name: str = "",
     ) -> Look:
@@ -143,6 +144,7 @@ class Translator:
         Args:
             images: a slice (H, W), a volume (Z, H, W), or a list of either, any real dtype.
             contrast: what they are, "T1" or "T2".
+            prepared: of the volume that `images` is a part of. Default: of each image itself.
             spacing: (row, column) in mm where pixels are not square, as `prepare` takes it.
             name: shown to readers.
 
@@ -155,7 +157,8 @@ class Translator:
             raise LookError(f"version {self.version} of the weights knows no looks; 0.5.0 does")
         if isinstance(images, np.ndarray):
             images = [images]
-        codes = [self._codes(image, contrast, spacing).mean(0) for image in images]
+        each = [(image, prepared or self.prepare(image, spacing)) for image in images]
+        codes = [self._codes(image, contrast, one).mean(0) for image, one in each]
         looks = [Look(contrast, tuple(map(float, c)), self.checksum, name) for c in codes]
         return mean_look(looks, name)
 
@@ -251,11 +254,8 @@ class Translator:
         self.require_fitting(look, to)
         return torch.tensor([look.code], device=self.device).expand(count, -1)
 
-    def _codes(
-        self, image: np.ndarray, contrast: str, spacing: tuple[float, float] | None
-    ) -> np.ndarray:
+    def _codes(self, image: np.ndarray, contrast: str, prepared: Prepared) -> np.ndarray:
         """(N, numbers) of the telling slices of a slice or volume."""
-        prepared = self.prepare(image, spacing)
         source = prepared.scale.apply(image).reshape(-1, *np.shape(image)[-2:])
         areas = np.array([(s > FOREGROUND).mean() for s in source])
         telling = np.flatnonzero(areas >= LOOK_HEAD * areas.max())

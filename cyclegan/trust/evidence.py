@@ -13,8 +13,9 @@ from scipy import ndimage
 
 from cyclegan import OTHER
 from cyclegan.judging.metrics import foreground, mae, ssim, structure_agreement
+from cyclegan.model.look import Look
 from cyclegan.model.preprocess import Frame, Scale
-from cyclegan.model.translator import CycleResult, Prepared
+from cyclegan.model.translator import CycleResult, Prepared, Translator
 
 Translate = Callable[..., np.ndarray]  # `Translator.translate`, or one that waits for its turn
 
@@ -45,10 +46,22 @@ def disturbed(translated: np.ndarray) -> np.ndarray:
 
 
 def reconstruct_disturbed(
-    translate: Translate, translated: np.ndarray, to: str, frame: Frame
+    translate: Translate, translated: np.ndarray, to: str, frame: Frame, look: Look | None = None
 ) -> np.ndarray:
-    """Reconstruction, (H, W) in [0, 1], from the `disturbed` translation into `to`."""
-    return translate(disturbed(translated), OTHER[to], prepared=Prepared(UNIT, frame))
+    """Reconstruction, (H, W) in [0, 1], from the `disturbed` translation into `to`.
+
+    Args:
+        look: of the source, which the way back keeps, as `Translator.cycle` does.
+    """
+    back = disturbed(translated)
+    return translate(back, OTHER[to], prepared=Prepared(UNIT, frame), look=look)
+
+
+def own_look(translator: Translator, source: np.ndarray, to: str, frame: Frame) -> Look | None:
+    """The look of a scaled source, (H, W) in [0, 1], where the weights know looks."""
+    if not translator.has_looks:
+        return None
+    return translator.look(source, OTHER[to], prepared=Prepared(UNIT, frame))
 
 
 def cycle_numbers(result: CycleResult, again: np.ndarray) -> dict[str, float]:

@@ -368,9 +368,9 @@ def _described(session: Session, model: SharedModel) -> dict[str, Any]:
 
 def _translated(session: Session, model: SharedModel, to: str) -> str:
     """All slices through the network once, and not back."""
-    pixels, prepared = session.held().pixels, session.prepared(model)
+    pixels, prepared, look = session.held().pixels, session.prepared(model), session.look_for(to)
     done = [
-        model.translate(pixels[list(batch)], to, prepared=prepared, rank=Rank.WHOLE)
+        model.translate(pixels[list(batch)], to, prepared=prepared, look=look, rank=Rank.WHOLE)
         for batch in batches(range(len(pixels)))
     ]
     return encode_float32(np.concatenate(done))
@@ -381,10 +381,10 @@ def _trust(
 ) -> dict[str, Any]:
     """How far to trust each slice: input check, numbers, uncertainty map, true error, reports."""
     to, prepared = session.to, session.prepared(model)
-    truth = session.truth_for(to)
+    truth, look = session.truth_for(to), session.look_for(to)
     slices, maps = [], []
     for index, result in enumerate(results):
-        *_, (numbers, uncertainty) = slice_findings(model, result, prepared, to, calibration)
+        *_, (numbers, uncertainty) = slice_findings(model, result, prepared, to, calibration, look)
         readings = calibration.readings(to, numbers)
         true = slice_true_error(truth, result, index)
         elsewhere = is_of_elsewhere(session, model, index)

@@ -9,8 +9,10 @@ import html
 from typing import TYPE_CHECKING, Any
 
 from cyclegan import OTHER
+from cyclegan.web import looks
 
 if TYPE_CHECKING:
+    from cyclegan.model.look import KnownLooks
     from cyclegan.web.page import Opened
     from cyclegan.web.session import Session
     from cyclegan.web.work import Step
@@ -96,6 +98,18 @@ def after_truth(session: Session | None, step: Step) -> Updates:
     if held:
         updates["companion"] = {"visible": False}
     return updates | ({} if step.view is None else {"viewer": {"value": step.view}})
+
+
+def after_look(session: Session | None, step: Step, known: KnownLooks, to: str) -> Updates:
+    """For a look that was chosen or measured, or that could not be."""
+    updates = after_step(session, step) | {"look_upload": {"value": None}}
+    return updates | look_choices(session, known, to)
+
+
+def look_choices(session: Session | None, known: KnownLooks, to: str) -> Updates:
+    """The looks for a direction."""
+    names, present = looks.choices(known, session and session.look_for(to), to)
+    return {"look": {"choices": names, "value": present}}
 
 
 def after_step(session: Session | None, step: Step, line: str = "message") -> Updates:

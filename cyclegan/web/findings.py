@@ -17,6 +17,7 @@ from cyclegan.web.panels import encode_uint16
 from cyclegan.web.report import ELSEWHERE, report, true_words
 
 if TYPE_CHECKING:
+    from cyclegan.model.look import Look
     from cyclegan.model.translator import CycleResult
     from cyclegan.trust.calibration import Calibration
     from cyclegan.trust.truth import Truth
@@ -30,6 +31,7 @@ def slice_findings(
     prepared: Prepared,
     to: str,
     calibration: Calibration,
+    look: Look | None = None,
 ) -> Iterator[tuple[dict[str, float], np.ndarray | None]]:
     """Work out the numbers of one slice, step by step; the last step has all of them.
 
@@ -39,6 +41,7 @@ def slice_findings(
         prepared: how its volume goes to the network.
         to: the contrast of the translation.
         calibration: says which map and which numbers are worth it.
+        look: that the translation follows.
 
     Yields:
         Numbers by the names of `calibration.MEASURES`, and the uncertainty map, (H, W) float32
@@ -50,13 +53,14 @@ def slice_findings(
     if not numbers:  # no head
         return
     frame = prepared.frame
-    again = evidence.reconstruct_disturbed(model.translate, result.translated, to, frame)
+    own = evidence.own_look(model.translator, result.source, to, frame)
+    again = evidence.reconstruct_disturbed(model.translate, result.translated, to, frame, own)
     numbers = evidence.cycle_numbers(result, again) | numbers
     yield numbers, None
     likely = None
     if model.translator.has_band:
         unit = Prepared(evidence.UNIT, frame)
-        _, likely = model.translate_with_error(result.source, to, prepared=unit)
+        _, likely = model.translate_with_error(result.source, to, unit, look)
         numbers |= evidence.likely_numbers(result.source, likely)
     shown = calibration.map_name(to)
     if shown is None:
@@ -112,7 +116,8 @@ def second_look(
     if not numbers:
         result, prepared = session.result(model, index, to), session.prepared(model)
         shown = False
-        steps = slice_findings(model, result, prepared, to, calibration)
+        look = session.look_for(to)
+        steps = slice_findings(model, result, prepared, to, calibration, look)
         for step in steps:
             if not is_on_screen():
                 return

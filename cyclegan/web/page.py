@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cyclegan import CONTRASTS
+from cyclegan.model.look import KnownLooks, LookError
 from cyclegan.reading.volume import ReadError
 from cyclegan.trust.calibration import Calibration
+from cyclegan.trust.reference import look_of_volume
 from cyclegan.trust.truth import TruthError, match
-from cyclegan.web import answers, limits, panels
+from cyclegan.web import answers, limits, looks, panels
 from cyclegan.web.examples import EXAMPLES, example_volume
 from cyclegan.web.findings import second_look
 from cyclegan.web.notice import preset
@@ -58,6 +60,7 @@ class Page:
         uploads: the folder that uploads arrive in, one subfolder each.
         check: says what an input looks like; None, or why there is none.
         calibration: what is known of the model from validation.
+        known: the looks that training saw.
     """
 
     def __init__(
@@ -66,10 +69,12 @@ class Page:
         uploads: str | Path,
         check: InputCheck | str | None = None,
         calibration: Calibration | None = None,
+        known: KnownLooks | None = None,
     ):
         self.model = SharedModel(translator)
         self.check = check
         self.calibration = calibration or Calibration(None, "No expected ranges are known.")
+        self.known = known or KnownLooks()
         self.uploads = Uploads(uploads)
         self.outbox = Outbox()
         self.slices = Slices(self.model)
@@ -198,6 +203,43 @@ class Page:
         session.set_truth(None, "")
         return Step(status(""), view=self._view_again(session))
 
+    def choose_look(
+        self, session: Session | None, name: str, to: str, position: int, tab: str
+    ) -> Iterator[str | Step]:
+        """Follow a named look from now on, `looks.SOURCE` for what suits the source, and redraw."""
+        session = _require(session, to)
+        session.set_look(looks.named(self.known, name, to), to)
+        yield from self._in_look(session, to, position, tab, looks.words(name, to))
+
+    def load_look(
+        self, session: Session | None, files: Any, to: str, position: int, tab: str
+    ) -> Iterator[str | Step]:
+        """Take the look of a real slice or series of the contrast `to`, of any person, and redraw;
+        one that shows something else gets its sentence and changes nothing."""
+        session = _require(session, to)
+        check = None if isinstance(self.check, str) else self.check
+        try:
+            with within(limits.OPENING_S, "Opening these files"):
+                selection = self.uploads.open(files)
+                volume = selection.read(selection.best)
+            look = look_of_volume(self.model.translator, check, volume, to, looks.OWN)
+        except (ReadError, ReaderError, LookError) as error:
+            yield Step(status(str(error), role="alert"))
+            return
+        session.set_look(look, to)
+        far = self.known.is_far(look)
+        yield from self._in_look(session, to, position, tab, looks.words(looks.OWN, to, far))
+
+    def _in_look(
+        self, session: Session, to: str, position: int, tab: str, words: str
+    ) -> Iterator[str | Step]:
+        """Translate the shown slice anew, where it was translated, and say in which look."""
+        if session.to != to:
+            yield Step(status(words))
+            return
+        for told in self.translate(session, to, position, tab):
+            yield told if isinstance(told, str) else told._replace(status=status(words))
+
     def translate_all(
         self, session: Session | None, to: str, position: int, tab: str
     ) -> Iterator[str | Step]:
@@ -274,13 +316,28 @@ class Page:
             yield self._post(saved, tab)
 
     def answer(
-        self, file: dict, to: str, truth: dict | None = None, parts: str = "everything"
+        self,
+        file: dict,
+        to: str,
+        truth: dict | None = None,
+        parts: str = "everything",
+        reference: dict | None = None,
     ) -> dict[str, Any]:
         """The API: translate an uploaded file, bring it back, and say how far to trust it."""
         with within(limits.API_S, "This request"):
             session = self._session(self.uploads.read(file))
             real = None if truth is None else self.uploads.read(truth)
+            if reference is not None:
+                self._follow(session, self.uploads.read(reference), to)
             return answers.api_answer(session, self.model, to, self.calibration, real, parts)
+
+    def _follow(self, session: Session, reference: Volume, to: str) -> None:
+        check = None if isinstance(self.check, str) else self.check
+        translator = self.model.translator
+        try:
+            session.set_look(look_of_volume(translator, check, reference, to, looks.OWN), to)
+        except LookError as error:
+            raise ReaderError(str(error)) from None
 
     def forget(self, tab: str) -> None:
         """A tab was closed: drop its scan and results now, not when they expire."""

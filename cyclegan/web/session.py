@@ -25,6 +25,7 @@ from cyclegan.web.notice import Notice, notice
 from cyclegan.web.turns import Rank
 
 if TYPE_CHECKING:
+    from cyclegan.model.look import Look
     from cyclegan.model.translator import Prepared
     from cyclegan.reading.series import Selection
     from cyclegan.reading.volume import Volume
@@ -87,6 +88,7 @@ class Session:
     _findings: OrderedDict[tuple[str, int], tuple[dict[str, float], np.ndarray | None]] = field(
         default_factory=OrderedDict
     )
+    _looks: dict[str, Look] = field(default_factory=dict)
     _prepared: Prepared | None = None
     _truth: tuple[Truth, str] | None = None
     _provenance: dict[str, Provenance] = field(default_factory=dict)
@@ -130,6 +132,7 @@ class Session:
             self._results.clear()
             self._findings.clear()
             self._provenance.clear()
+            self._looks.clear()
 
     def notice(self, to: str) -> Notice:
         """What the input looks like beside a translation into `to`."""
@@ -171,13 +174,31 @@ class Session:
         """Whether the reader gave a real image."""
         return self._truth is not None
 
+    def look_for(self, to: str | None) -> Look | None:
+        """The look that translations into `to` follow; None: what suits the source."""
+        return self._looks.get(to or "")
+
+    def set_look(self, look: Look | None, to: str) -> None:
+        """Let translations into `to` follow a look; what was made in another one is forgotten."""
+        with self._lock:
+            if self.volume is None:
+                return
+            self._looks.pop(to, None)
+            if look is not None:
+                self._looks[to] = look
+            for kept in (self._results, self._findings):
+                for key in [key for key in kept if key[0] == to]:
+                    del kept[key]
+            self._provenance.pop(to, None)
+
     def provenance(self, model: SharedModel) -> Provenance:
         """Of the result on screen; the pixels' checksum is worked out once."""
         to = self.to
         if to not in self._provenance:
-            translator = model.translator
+            translator, look = model.translator, self.look_for(to)
+            name = look.name if look else ""
             self._provenance[to] = provenance(
-                self.held(), translator.version, translator.checksum, to
+                self.held(), translator.version, translator.checksum, to, name
             )
         return self._provenance[to]
 
@@ -227,8 +248,9 @@ class Session:
                 self._results.move_to_end((to, index))
         if kept is not None:
             return CycleResult(prepared.scale.apply(pixels[index]), *kept)
-        result = model.cycle(pixels[index], to, prepared)
-        self._keep(to, index, result.translated, result.reconstructed)
+        look = self.look_for(to)
+        result = model.cycle(pixels[index], to, prepared, look)
+        self._keep(to, look, index, result.translated, result.reconstructed)
         return result
 
     def join(self, model: SharedModel, index: int, to: str, tab: str) -> Turn | None:
@@ -243,19 +265,23 @@ class Session:
         if self.has(index, to):
             return None
         pixels, prepared = self.held().pixels[index], self.prepared(model)
+        look = self.look_for(to)
 
         def work() -> None:
-            result = model.translator.cycle(pixels, to, prepared=prepared)
-            self._keep(to, index, result.translated, result.reconstructed)
+            result = model.translator.cycle(pixels, to, prepared=prepared, look=look)
+            self._keep(to, look, index, result.translated, result.reconstructed)
 
         return model.turns.join(work, tab=tab)
 
     def translate_slices(self, model: SharedModel, indices: Sequence[int], to: str) -> None:
         """Translate a batch of slices there and back in the background; `result` has them then."""
         pixels, prepared = self.held().pixels[list(indices)], self.prepared(model)
-        result = model.cycle(pixels, to, prepared, rank=Rank.WHOLE)
+        look = self.look_for(to)
+        result = model.cycle(pixels, to, prepared, look, rank=Rank.WHOLE)
         for index, *images in zip(indices, result.translated, result.reconstructed, strict=True):
-            self._keep(to, index, *(image.copy() for image in images))  # not a view of the batch
+            self._keep(
+                to, look, index, *(image.copy() for image in images)
+            )  # not a view of the batch
 
     def has(self, index: int, to: str) -> bool:
         """Whether `result` would answer from memory."""
@@ -310,9 +336,10 @@ class Session:
             raise ReaderError("Nothing is loaded any more; drop in a file or pick an example.")
         return volume
 
-    def _keep(self, to: str, index: int, *images: np.ndarray) -> None:
+    def _keep(self, to: str, look: Look | None, index: int, *images: np.ndarray) -> None:
         with self._lock:
-            if self.volume is None:  # cleared meanwhile: keep nothing
+            # Cleared, or in another look meanwhile: keep nothing.
+            if self.volume is None or self._looks.get(to) is not look:
                 return
             self._results[to, index] = images
             room = max(1, SCAN_RESULT_BYTES // sum(image.nbytes for image in images))

@@ -16,6 +16,7 @@ from cyclegan.reading.deadline import TimeLimitExceeded, time_left
 if TYPE_CHECKING:  # torch is slow to import, and the types suffice here
     import numpy as np
 
+    from cyclegan.model.look import Look
     from cyclegan.model.translator import CycleResult, Prepared, Translator
 
 _SMOOTHING = 0.2  # of the latest duration in their running mean
@@ -189,25 +190,42 @@ class SharedModel:
         return self.translator.prepare(pixels, spacing)
 
     def cycle(
-        self, pixels: np.ndarray, to: str, prepared: Prepared, *, rank: Rank = Rank.SHOWN
+        self,
+        pixels: np.ndarray,
+        to: str,
+        prepared: Prepared,
+        look: Look | None = None,
+        *,
+        rank: Rank = Rank.SHOWN,
     ) -> CycleResult:
         """As `Translator.cycle`, after waiting for a turn. Pass a few slices at a time."""
         return self.turns.run(
-            lambda: self.translator.cycle(pixels, to=to, prepared=prepared), rank=rank
+            lambda: self.translator.cycle(pixels, to=to, prepared=prepared, look=look), rank=rank
         )
 
     def translate(
-        self, image: np.ndarray, to: str, *, prepared: Prepared, rank: Rank = Rank.SECOND_LOOK
+        self,
+        image: np.ndarray,
+        to: str,
+        *,
+        prepared: Prepared,
+        look: Look | None = None,
+        rank: Rank = Rank.SECOND_LOOK,
     ) -> np.ndarray:
         """As `Translator.translate` for one slice, after waiting for a turn."""
         return self.turns.run(
-            lambda: self.translator.translate(image, to, prepared=prepared), rank=rank
+            lambda: self.translator.translate(image, to, prepared=prepared, look=look), rank=rank
         )
 
     def translate_with_error(
-        self, image: np.ndarray, to: str, *, prepared: Prepared, rank: Rank = Rank.SECOND_LOOK
+        self,
+        image: np.ndarray,
+        to: str,
+        prepared: Prepared,
+        look: Look | None = None,
+        *,
+        rank: Rank = Rank.SECOND_LOOK,
     ) -> tuple[np.ndarray, np.ndarray]:
         """As `Translator.translate_with_error` for one slice, after waiting for a turn."""
-        return self.turns.run(
-            lambda: self.translator.translate_with_error(image, to, prepared=prepared), rank=rank
-        )
+        translate = self.translator.translate_with_error
+        return self.turns.run(lambda: translate(image, to, prepared=prepared, look=look), rank=rank)

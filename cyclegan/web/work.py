@@ -150,7 +150,8 @@ def measured(
             found = session.kept_findings(index, to)
             if found is None:
                 result, prepared = session.result(model, index, to), session.prepared(model)
-                for step in slice_findings(model.translate, result, prepared, to, calibration):
+                look = session.look_for(to)
+                for step in slice_findings(model, result, prepared, to, calibration, look):
                     found = step
                     if session.job != job:
                         yield Step(status("Stopped; nothing was saved."))

@@ -34,10 +34,10 @@ def test_a_cycle_that_hides_the_source_in_invisible_detail_is_found():
     frame = Frame.fit(source, 96)
     hidden = 0.5 * (source > 0) + source / 1000  # looks flat, holds everything
 
-    def read_hidden(image, to, *, prepared):
+    def read_hidden(image, to, *, prepared, look=None):
         return np.clip((image - 0.5) * 1000, 0, 1)
 
-    def honest(image, to, *, prepared):
+    def honest(image, to, *, prepared, look=None):
         return np.clip(1 - image, 0, 1) * (source > 0)
 
     robust = {}

@@ -10,7 +10,7 @@ import contextlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from cyclegan import CONTRASTS
 from cyclegan.model.look import KnownLooks, LookError
@@ -322,14 +322,15 @@ class Page:
         truth: dict | None = None,
         parts: str = "everything",
         reference: dict | None = None,
-    ) -> dict[str, Any]:
+    ) -> answers.Answer:
         """The API: translate an uploaded file, bring it back, and say how far to trust it."""
         with within(limits.API_S, "This request"):
             session = self._session(self.uploads.read(file))
             real = None if truth is None else self.uploads.read(truth)
             if reference is not None:
                 self._follow(session, self.uploads.read(reference), to)
-            return answers.api_answer(session, self.model, to, self.calibration, real, parts)
+            made = answers.api_answer(session, self.model, to, self.calibration, real, parts)
+            return cast(answers.Answer, made)
 
     def _follow(self, session: Session, reference: Volume, to: str) -> None:
         check = None if isinstance(self.check, str) else self.check

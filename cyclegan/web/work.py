@@ -147,8 +147,8 @@ def measured(
     try:
         for index in range(session.slices):
             yield Step(status(f"Measuring: {index} of {session.slices} slices."), working=True)
-            found = session.kept_findings(index, to)
-            if found is None:
+            found = session.kept_findings(index, to) or ({}, None)
+            if not found[0]:
                 result, prepared = session.result(model, index, to), session.prepared(model)
                 look = session.look_for(to)
                 for step in slice_findings(model, result, prepared, to, calibration, look):

@@ -85,7 +85,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error("--name takes SOURCE=NAME")
     try:
         translator = Translator.from_pretrained(options.weights)
-        dataset = SliceDataset.load(options.data, translator.size, lambda f: tqdm(f, leave=False))
+        dataset = SliceDataset.load(
+            options.data, translator.size, lambda f: tqdm(f, leave=False, disable=None)
+        )
         looks = known_looks(translator, dataset, names)
         looks.save(options.weights, translator.checksum)
     except (OSError, ValueError) as error:

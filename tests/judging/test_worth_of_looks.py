@@ -1,0 +1,50 @@
+"""A look's worth is measured without its answer: never from the slice that is asked for."""
+
+import numpy as np
+import pytest
+
+from cyclegan.judging.looks import with_looks
+from cyclegan.judging.pairs import Pair
+from cyclegan.model.look import Look
+
+
+class Telltale:
+    """A translator whose look is a slice's mean, and whose translation is its look."""
+
+    def look(self, image, contrast):
+        return Look(contrast, (float(image.mean()),), "weights")
+
+    def translate(self, image, to, *, look=None):
+        return np.full(image.shape, np.nan if look is None else look.code[0])
+
+
+def pair(name, value):
+    return Pair(name, {c: np.full((16, 16), value + (c == "T1"), float) for c in ("T1", "T2")})
+
+
+PAIRS = [
+    pair("anna_1.png", 10),
+    pair("anna_2.png", 20),
+    pair("anna_3.png", 60),
+    pair("ben_1.png", 7),
+]
+
+
+def answers(kind, to):
+    predict = with_looks(Telltale(), PAIRS, kind)
+    other = "T1" if to == "T2" else "T2"
+    return [predict(p.images[other], to)[0, 0] for p in PAIRS]
+
+
+def test_own_looks_come_from_the_other_slices_of_the_source():
+    assert answers("own", "T2") == pytest.approx([40, 35, 15, np.nan], nan_ok=True)
+    assert answers("own", "T1") == pytest.approx([41, 36, 16, np.nan], nan_ok=True)
+
+
+def test_wrong_looks_come_from_another_source():
+    assert answers("wrong", "T2") == pytest.approx([7, 7, 7, 30])
+
+
+def test_another_kind_is_refused():
+    with pytest.raises(ValueError, match="own and wrong"):
+        with_looks(Telltale(), PAIRS, "good")

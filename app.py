@@ -11,6 +11,7 @@ a tab holds in `.../session.py`, which parts of Gradio have no public switch in
 from __future__ import annotations
 
 import argparse
+import inspect
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -341,7 +342,10 @@ def on_api(page: Page) -> None:
         """
         return page.answer(file, to, truth, parts, reference)
 
-    gr.api(api, api_name="translate", **at_once("api", limits.API_AT_ONCE))
+    # Gradio's schema has no words for the fields of an answer, but for the whole.
+    words = f"{inspect.cleandoc(api.__doc__ or '')}\n\n{inspect.cleandoc(Answer.__doc__ or '')}"
+    options = at_once("api", limits.API_AT_ONCE)
+    gr.api(api, api_name="translate", api_description=words, **options)
 
 
 def on_opening(board: Board) -> None:

@@ -333,7 +333,7 @@ def on_api(page: Page) -> None:
             to: the wanted contrast, "T1" or "T2".
             truth: optionally the real image of that contrast, to measure the true error with.
             parts: "everything", or "translation": alone, without the way back, numbers and map,
-                in about a twelfth of the time.
+                with one run of the network for each slice.
             reference: optionally a real slice or series of the wanted contrast from the same
                 scanner, of any patient, whose look the translation follows.
 

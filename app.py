@@ -11,6 +11,7 @@ a tab holds in `.../session.py`, which parts of Gradio have no public switch in
 from __future__ import annotations
 
 import argparse
+import inspect
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -332,7 +333,7 @@ def on_api(page: Page) -> None:
             to: the wanted contrast, "T1" or "T2".
             truth: optionally the real image of that contrast, to measure the true error with.
             parts: "everything", or "translation": alone, without the way back, numbers and map,
-                in about a twelfth of the time.
+                with one run of the network for each slice.
             reference: optionally a real slice or series of the wanted contrast from the same
                 scanner, of any patient, whose look the translation follows.
 
@@ -341,7 +342,10 @@ def on_api(page: Page) -> None:
         """
         return page.answer(file, to, truth, parts, reference)
 
-    gr.api(api, api_name="translate", **at_once("api", limits.API_AT_ONCE))
+    # Gradio's schema has no words for the fields of an answer, but for the whole.
+    words = f"{inspect.cleandoc(api.__doc__ or '')}\n\n{inspect.cleandoc(Answer.__doc__ or '')}"
+    options = at_once("api", limits.API_AT_ONCE)
+    gr.api(api, api_name="translate", api_description=words, **options)
 
 
 def on_opening(board: Board) -> None:

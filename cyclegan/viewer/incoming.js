@@ -170,7 +170,9 @@
   addEventListener("change", ({ target }) => {
     if (target.matches(SWITCH) && target.checked) localStorage.removeItem(KEPT);
     else if (target.matches(SWITCH)) localStorage.setItem(KEPT, "no");
-    if (target.type === "file") forTruth = Boolean(target.closest("#truth-upload"));
+    if (target.type !== "file") return;
+    forTruth = Boolean(target.closest("#truth-upload"));
+    window.incoming.note = ""; // of the files before
   }, true);
 
   window.incoming = { isTruth: () => forTruth, give, note: "" };

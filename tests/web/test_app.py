@@ -837,4 +837,8 @@ def test_results_are_fetched_once_and_only_with_the_token():
 
 
 def test_only_translate_is_offered(client):
-    assert list(client.view_api(return_format="dict")["named_endpoints"]) == ["/translate"]
+    offered = client.view_api(return_format="dict")["named_endpoints"]
+    assert list(offered) == ["/translate"]
+    described = offered["/translate"]["description"]
+    for word in (*answers.Answer.__annotations__, "file", "to", "truth", "parts"):
+        assert f"{word}:" in described or f"{word}," in described, word

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from cyclegan.reading.dicom_series import Series, series_of
 from cyclegan.reading.volume import ReadError, file_head, file_kind
 from cyclegan.results.provenance import is_result
 
@@ -64,16 +65,19 @@ def find_jobs(inputs: Iterable[str | Path], out: Path) -> Iterator[Job | Refused
     earlier results are told by what they say of themselves.
     """
     with ThreadPoolExecutor(_LOOKS) as pool:
-        yield from _found(inputs, out, lambda paths: list(pool.map(_is_dicom, paths)))
+        yield from _found(inputs, out, lambda paths: list(pool.map(_is_dicom, paths)), series_of)
 
 
 def count_jobs(inputs: Iterable[str | Path], out: Path) -> int:
     """About how many jobs `find_jobs` will find, from names alone: no file is opened."""
-    return sum(isinstance(job, Job) for job in _found(inputs, out, _named_as_dicom))
+    return sum(isinstance(job, Job) for job in _found(inputs, out, _named_as_dicom, _unknown))
 
 
 def _found(
-    inputs: Iterable[str | Path], out: Path, are_dicom: Callable[[list[Path]], list[bool]]
+    inputs: Iterable[str | Path],
+    out: Path,
+    are_dicom: Callable[[list[Path]], list[bool]],
+    series: Callable[[Path], Series | None],
 ) -> Iterator[Job | Refused]:
     paths = list(dict.fromkeys(map(Path, inputs)))
     folders = [path for path in paths if path.is_dir()]
@@ -81,12 +85,14 @@ def _found(
     for path in paths:
         if not (path.is_dir() or path.is_file()):
             yield Refused(path, "there is no such file or folder")
-    found = _told_apart(list(_grouped(single, Path(), are_dicom)), Counter())
+    found = _told_apart(_merged(_grouped(single, Path(), are_dicom), series), Counter())
     taken = Counter(job.base for job in found if isinstance(job, Job))
     yield from found
-    for folder, prefix in zip(folders, _prefixes(folders), strict=True):
-        empty = True
-        for job in _below(folder, prefix, out.resolve(), are_dicom, taken):
+    joined: set[Path] = set()
+    for number, (folder, prefix) in enumerate(zip(folders, _prefixes(folders), strict=True)):
+        empty = folder not in joined
+        later = folders[number + 1 :]
+        for job in _below(folder, prefix, out.resolve(), are_dicom, series, taken, later, joined):
             empty = False
             yield job
         if empty:
@@ -107,11 +113,17 @@ def _below(
     prefix: Path,
     out: Path,
     are_dicom: Callable[[list[Path]], list[bool]],
+    series_at: Callable[[Path], Series | None],
     taken: Counter[Path],
+    later: list[Path],
+    joined: set[Path],
 ) -> Iterator[Job | Refused]:
     """The jobs of a folder and of those below it, depth first; links to folders are not followed.
 
+    A series that goes on in the next folders beside it, or in those named `later`, is one job.
+
     `taken`: bases of other inputs, which no job may have.
+    `joined`: folders whose DICOM files belong to a job already; grows.
     """
     within = out == top.resolve() or out in top.resolve().parents
     left = [(top, False)]
@@ -127,9 +139,16 @@ def _below(
         except OSError as error:
             yield Refused(folder, f"this folder cannot be searched ({error.strerror})")
             continue
+        siblings = (path for path, _ in reversed(left))
+        beside = [path for path in siblings if path.parent == folder.parent]
+        beside = later if folder == top else beside
+        if folder in joined:
+            files, more = [p for p, d in zip(files, are_dicom(files), strict=True) if not d], []
+        else:
+            more = _continuation(files, beside, are_dicom, series_at, joined)
         place = prefix / folder.relative_to(top)
         # The whole name of the top folder serves only for a series right in it.
-        jobs = list(_grouped(files, place, are_dicom, top.resolve().name))
+        jobs = list(_grouped(files, place, are_dicom, top.resolve().name, more))
         below = {place / path.name: path for path in inside}
         series = [
             base
@@ -175,8 +194,12 @@ def _grouped(
     place: Path,
     are_dicom: Callable[[list[Path]], list[bool]],
     top: str = "",
+    more: Iterable[Path] = (),
 ) -> Iterator[Job]:
-    """Group files that belong together, of folders whose results go below `place`."""
+    """Group files that belong together, of folders whose results go below `place`.
+
+    `more`: DICOM files of other folders that continue a series of these.
+    """
     groups: dict[tuple[Path, str], list[Path]] = {}
     for path, dicom in zip(files, are_dicom(files), strict=True):
         key = path.name
@@ -186,11 +209,49 @@ def _grouped(
             key = ""
         groups.setdefault((path.parent, key), []).append(path)
     for (parent, key), group in groups.items():
+        group += [] if key else more
         if len(group) > 1 and not key:  # a series goes by the name of its folder
             base = place if place.name else Path(top or parent.resolve().name)
         else:
             base = place / _stem(group[0].name)
         yield Job(tuple(group), base)
+
+
+def _continuation(
+    files: list[Path],
+    beside: list[Path],
+    are_dicom: Callable[[list[Path]], list[bool]],
+    series: Callable[[Path], Series | None],
+    joined: set[Path],
+) -> list[Path]:
+    """DICOM files of the next folders, as far as they go on with the last series of `files`."""
+    if not beside:
+        return []
+    last = [path for path, dicom in zip(files, are_dicom(files), strict=True) if dicom][-1:]
+    wanted, more = series(last[0]) if last else None, []
+    for folder in beside if wanted is not None else ():
+        theirs = _listing(folder)[0]
+        first = next((path for path in theirs if are_dicom([path])[0]), None)
+        if first is None or series(first) != wanted:
+            break
+        more += [path for path, dicom in zip(theirs, are_dicom(theirs), strict=True) if dicom]
+        joined.add(folder)
+    return more
+
+
+def _merged(jobs: Iterable[Job], series: Callable[[Path], Series | None]) -> list[Job]:
+    """Jobs of files that were named one by one, those of one series in several folders as one."""
+    found: dict[object, Job] = {}
+    for number, job in enumerate(jobs):
+        key = series(job.files[0]) or number
+        if key in found:
+            job = Job((*found[key].files, *job.files), found[key].base)
+        found[key] = job
+    return list(found.values())
+
+
+def _unknown(path: Path) -> None:
+    """The series of a file that is not opened."""
 
 
 def _told_apart(jobs: list[Job], taken: Counter[Path]) -> list[Job | Refused]:

@@ -364,3 +364,20 @@ def test_a_look_is_followed_and_named_and_a_wrong_contrast_is_refused(tmp_path, 
     assert Image.open(tmp_path / "saved" / "MEYER_T1_synthetic-T2.png").text["Look"] == "ours"
     assert main([*command, str(tmp_path / "wrong"), "--look", str(source)]) == 2
     assert "looks like T1, not like T2" in capsys.readouterr().err
+
+
+def test_a_series_over_two_folders_is_one_volume(tmp_path, head):
+    volume = np.concatenate([head, head])
+    paths = save_series(tmp_path / "one", volume)
+    (tmp_path / "ones").mkdir()
+    moved = [path.rename(tmp_path / "ones" / path.name) for path in paths[:3]]
+    save_series(tmp_path / "three", head)
+    ways = (  # as folders, below one folder, file by file
+        [tmp_path / "one", tmp_path / "ones", tmp_path / "three"],
+        [tmp_path],
+        [*paths[3:], *moved, *(tmp_path / "three").iterdir()],
+    )
+    for inputs in ways:
+        jobs, refused = planned(*inputs, out=tmp_path / "out")
+        assert refused == []
+        assert {job.base.name: len(job.files) for job in jobs} == {"one": 6, "three": 3}

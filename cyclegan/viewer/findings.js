@@ -5,12 +5,14 @@
 //   unusual, text, worth}], missing, structure, mapWords, mapRank, uncertainty, trueError, trueWords}}; uncertainty is
 //   an image as in viewer.js, or null: not there yet when mapRank says that there is one.
 
+let mapless = false; // whether no uncertainty map is worth it; until that is known, its button keeps its place
 const CYCLE_WORDS = root.querySelector(".map-words").innerHTML;
 
 function acceptFindings(value) {
   // For a slice that is not on screen any more it comes too late.
   if (!shown || ["key", "run", "index"].some((part) => value[part] !== shown[part])) return;
   found = { ...value.findings, report: value.report };
+  mapless = found.mapRank === null;
   if (found.uncertainty) found.pixels = decode(found.uncertainty);
   showMap();
   showFindings();

@@ -72,7 +72,7 @@ function showView(button, names) {
   const of = shown ? shown.panels : {};
   const isTrue = show.startsWith("tru");
   if (isTrue) button.hidden = !of[show];
-  if (which === "uncertainty") button.hidden = !(of.difference && found && found.mapRank !== null) && map !== which;
+  if (which === "uncertainty") button.hidden = !of.difference || mapless;
   const pressed = !layout.planes && names.includes(show) && (!which || which === map);
   button.setAttribute("aria-pressed", String(pressed));
   if (["translated", "truth"].includes(show) && of[show]) button.textContent = of[show].title;

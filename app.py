@@ -611,7 +611,7 @@ def load_page(weights: str) -> Page:
     try:
         check = InputCheck.from_pretrained(folder)
     except CheckpointError as error:  # one's own weights may have none; the page says so
-        check = str(error)
+        check = str(error).replace(str(folder), folder.name)  # no path of the server
     calibration = Calibration.from_pretrained(folder, translator.checksum)
     known = KnownLooks.from_pretrained(folder, translator.checksum)
     return Page(translator, get_upload_folder(), check, calibration, known)

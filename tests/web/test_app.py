@@ -411,7 +411,7 @@ def test_looking_again_stops_when_another_slice_is_shown(calibrated):
 
 def test_a_scan_that_goes_away_while_it_is_looked_at_is_no_failure(calibrated, monkeypatch):
     session = outcome(calibrated.open_example(0, TAB)).session
-    monkeypatch.setattr(calibrated.calibration, "readings", lambda to, numbers: session.clear())
+    monkeypatch.setattr(calibrated.calibration, "readings", lambda *_, **__: session.clear())
     assert list(calibrated.look_again(session)) == []
 
 

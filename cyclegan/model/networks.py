@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise, repeat
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -114,13 +115,20 @@ class LookEncoder(nn.Module):
         return torch.tanh(self.code(F.silu(self.mix(torch.cat(found, 1)))).float())
 
 
+@torch.no_grad()
 def _quantiles(values: torch.Tensor, inside: torch.Tensor, count: int) -> torch.Tensor:
-    """(B, count) evenly spaced quantiles of (B, 1, H, W) where `inside` is 1; no gradient."""
-    with torch.no_grad():
-        order = torch.where(inside > 0.5, values, 2.0).flatten(1).sort(dim=1).values
-        held = (inside > 0.5).flatten(1).sum(1, keepdim=True).clamp_min(1)
-        levels = torch.linspace(0.02, 0.98, count, device=values.device)
-        return order.gather(1, (levels * (held - 1)).round().long()).clamp_max(1)
+    """(B, count) evenly spaced quantiles of (B, 1, H, W) where `inside` is 1, 1 at most; ones where
+    it is 1 nowhere. No gradient."""
+    levels, found = torch.linspace(0.02, 0.98, count), []
+    for image, head in zip(values, inside > 0.5, strict=True):
+        held = image[head].clamp_max(1).cpu().numpy()
+        if held.size == 0:
+            found.append(torch.ones(count))
+            continue
+        ranks = (levels * (held.size - 1)).round().long().numpy()
+        # A sort of all pixels took a third of the encoder's time.
+        found.append(torch.from_numpy(np.partition(held, ranks)[ranks]))
+    return torch.stack(found).to(values.device)
 
 
 class UNetGenerator(nn.Module):

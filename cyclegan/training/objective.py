@@ -340,8 +340,9 @@ class Objective:
         """Answers to `images`, in the look of `reference` where that is not black."""
         images = images.contiguous(memory_format=torch.channels_last)
         network = (generators or self.generators)[contrast]
+        code = _code(network, reference)
         with self.accelerator.autocast():
-            return network(images, _code(network, reference)).float()
+            return (network(images) if code is None else network(images, code)).float()
 
     def _answer_lesson(
         self, contrast: str, images: torch.Tensor, reference: torch.Tensor | None

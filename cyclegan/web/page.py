@@ -329,7 +329,8 @@ class Page:
             real = None if truth is None else self.uploads.read(truth)
             if reference is not None:
                 self._follow(session, self.uploads.read(reference), to)
-            made = answers.api_answer(session, self.model, to, self.calibration, real, parts)
+            asked = parts or "everything"  # callers that leave it out may send null
+            made = answers.api_answer(session, self.model, to, self.calibration, real, asked)
             return cast(answers.Answer, made)
 
     def _follow(self, session: Session, reference: Volume, to: str) -> None:

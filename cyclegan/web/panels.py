@@ -155,15 +155,19 @@ def _truth_panels(
 
 def _saw(config: dict[str, Any]) -> str:
     """What the model saw in training, as its config tells."""
-    sources = (config.get("training") or {}).get("sources") or []
+    training = config.get("training") or {}
+    sources, paired = training.get("sources") or [], training.get("paired_sources") or []
     stripped = ", stripped"  # how `slices.stripped_copies` calls them
     told = {str(source).rsplit("/", 1)[-1] for source in sources}
     names = sorted({name.removesuffix(stripped) for name in told})
+    pairs = sorted({str(source).rsplit("/", 1)[-1] for source in paired})
+    matched = f"T1 and T2 of the same slices of {listed(pairs)}" if pairs else ""
     if not names:
-        return "not recorded in these weights"
+        return matched or "not recorded in these weights"
     again = sum(name.endswith(stripped) for name in told)
     also = f"; those of {again} also with the skull removed" if again else ""
-    return f"axial slices of {listed(names)}{also}"
+    unmatched = f"axial slices of {listed(names)}{also}, unmatched"
+    return f"{unmatched}; {matched}" if matched else unmatched
 
 
 def listed(names: Sequence[str]) -> str:

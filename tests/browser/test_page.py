@@ -282,7 +282,7 @@ def test_numbers_follow_the_translation_and_the_report_is_copied(page):
     page.get_by_text("What this shows, and what it does not").click()
     meaning = page.inner_text(".viewer-meaning")
     assert "not cleared or approved" in meaning
-    assert "never the same slice in both" in meaning
+    assert "T1 and T2 of the same slices of" in meaning
 
 
 def test_a_map_is_offered_where_one_is_worth_it_and_else_the_page_says_why(page):

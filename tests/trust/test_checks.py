@@ -2,13 +2,11 @@
 
 import json
 import shutil
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import skimage.data
-import torch
 from scipy import ndimage
 
 from cyclegan.check_report import measure, reliability
@@ -133,23 +131,6 @@ def test_degenerate_input_gets_an_answer(check, image):
 def test_no_slice_and_no_volume_is_refused(check, shape):
     with pytest.raises(ValueError, match="expected"):
         check.assess(np.zeros(shape))
-
-
-def test_fast_enough_for_every_upload(check):
-    """Under 15 ms of one core a slice."""
-    image = phantom_pair(2, 0.5).t1
-    check.assess(image)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        times = []
-        for _ in range(5):
-            start = time.process_time()
-            check.assess(image)
-            times.append(time.process_time() - start)
-    finally:
-        torch.set_num_threads(threads)
-    assert min(times) < 0.015
 
 
 def test_weights_are_small_and_match_their_record(check):

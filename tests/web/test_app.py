@@ -377,7 +377,7 @@ def test_numbers_come_first_then_the_map_and_both_are_kept(calibrated, monkeypat
     values = np.frombuffer(base64.b64decode(last["findings"]["uncertainty"]), "<u2")
     assert values.size == 256 * 256
     assert values.max() > 0
-    assert last["findings"]["readings"][-1]["title"] == "Mean uncertainty"
+    assert last["findings"]["readings"][-1]["title"] == "Mean likely error"
     assert (last["key"], last["index"], last["run"]) == (session.key, 0, session.run)
 
     monkeypatch.setattr("cyclegan.web.findings.slice_findings", None)  # not worked out again
@@ -391,7 +391,7 @@ def test_where_no_map_is_worth_it_the_page_says_so(calibrated):
     assert answer["findings"]["mapRank"] is None
     assert answer["findings"]["mapWords"].startswith("No uncertainty map for T2 → T1")
     assert all(reading["weak"] for reading in answer["findings"]["readings"][1:])
-    assert "Mean uncertainty" not in answer["report"]
+    assert "Mean likely error" not in answer["report"]
 
 
 def test_looking_again_stops_when_another_slice_is_shown(calibrated):
@@ -502,7 +502,7 @@ def test_weights_without_check_and_calibration_still_serve(export_tiny, monkeypa
     assert "checks.json is missing" in session.notice("T2").text
     (answer,) = made[0].look_again(session)
     assert "trust.json is missing" in answer["findings"]["missing"]
-    assert answer["findings"]["readings"][0]["text"].replace(".", "").isdigit()
+    assert answer["findings"]["readings"][1]["text"].replace(".", "").isdigit()
 
 
 @pytest.mark.parametrize("number", range(len(EXAMPLES)))

@@ -1,6 +1,7 @@
 """A stream that is cut goes on where it was, and not for ever."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -8,6 +9,12 @@ from cyclegan.web import limits
 from cyclegan.web.streams import Streams
 
 BEAT = "/gradio_api/heartbeat/tab"
+
+
+def run(scenario):
+    """In a thread of its own: the browser tests leave a loop in that of the tests."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, asyncio.wait_for(scenario, 60)).result()
 
 
 class Server:
@@ -94,7 +101,7 @@ def test_a_cut_stream_goes_on_without_loss_or_repetition():
         await last.task
         assert last.heard == [b"e"]
 
-    asyncio.run(asyncio.wait_for(scenario(), 60))
+    run(scenario())
 
 
 def test_a_tab_that_leaves_or_does_not_come_back_is_gone():
@@ -118,7 +125,7 @@ def test_a_tab_that_leaves_or_does_not_come_back_is_gone():
         app.leave("tab")
         await until(server.gone.is_set)
 
-    asyncio.run(asyncio.wait_for(scenario(), 60))
+    run(scenario())
 
 
 def test_what_is_held_is_bounded(monkeypatch):
@@ -145,7 +152,7 @@ def test_what_is_held_is_bounded(monkeypatch):
         await late.task
         assert late.status == 410
 
-    asyncio.run(asyncio.wait_for(scenario(), 60))
+    run(scenario())
 
 
 @pytest.mark.parametrize("header", [{}, {"x-stream": "one"}])
@@ -170,7 +177,7 @@ def test_other_requests_are_left_alone(header):
         await task
         assert server.gone.is_set()  # at once
 
-    asyncio.run(asyncio.wait_for(scenario(), 60))
+    run(scenario())
 
 
 def test_a_request_that_is_sent_again_is_done_once():
@@ -195,4 +202,4 @@ def test_a_request_that_is_sent_again_is_done_once():
             await app(scope, None, send)
         assert [body for body in answers if body] == [b"1", b"1", b"2"]
 
-    asyncio.run(asyncio.wait_for(scenario(), 60))
+    run(scenario())

@@ -410,6 +410,7 @@ def test_a_volume_scrolls_by_wheel_keys_and_scrubber(page, volume_file):
     ]
     assert edges == ["R", "L", "A", "P"]
     translate(page, "T1")
+    page.wait_for_selector(".viewer[data-found=all]")  # numbers that come move the images
     before = {name: statistics(page, name) for name in PANELS}
 
     page.locator("[data-panel=translated] canvas").hover()
@@ -422,7 +423,7 @@ def test_a_volume_scrolls_by_wheel_keys_and_scrubber(page, volume_file):
 
     page.locator("[data-panel=original] canvas").focus()
     page.keyboard.press("ArrowUp")
-    page.wait_for_selector(".viewer[data-index='2']")
+    page.wait_for_selector(".viewer[data-index='2'][data-found=all]")
     assert {name: statistics(page, name) for name in PANELS} == before
 
     page.locator(".scrubber input").focus()

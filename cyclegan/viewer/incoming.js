@@ -175,12 +175,19 @@
     window.incoming.note = ""; // of the files before
   }, true);
 
+  // Gradio may draw the switch once more after the page is ready, as it was first.
+  function remember(times) {
+    const box = document.querySelector(SWITCH);
+    if (localStorage.getItem(KEPT) && box?.checked) box.click();
+    if (times) setTimeout(remember, 500, times - 1);
+  }
+
   window.incoming = { isTruth: () => forTruth, give, note: "" };
   new MutationObserver((_, observer) => {
     const box = document.querySelector(SWITCH);
     if (!box || !document.querySelector(".viewer[data-ready]")) return; // nobody listens to it yet
     observer.disconnect();
-    if (localStorage.getItem(KEPT) && box.checked) box.click();
+    remember(8);
   }).observe(document, { childList: true, subtree: true, attributes: true, attributeFilter: ["data-ready"] });
 
   // Whoever serves the page sees the files; on this computer that is nobody else.

@@ -32,6 +32,7 @@ from cyclegan.web.uploads import Uploads
 from cyclegan.web.work import Step, in_line, measured, whole, within
 
 if TYPE_CHECKING:
+    from cyclegan.model.look import Look
     from cyclegan.model.translator import Translator
     from cyclegan.reading.series import Selection
     from cyclegan.reading.volume import Volume
@@ -182,9 +183,9 @@ class Page:
         except TruthError as error:
             return Step(status(str(error), role="alert"))
         session.set_truth(truth, to)
-        looks, _ = self._assess(volume)
-        if looks is not None and looks.label != to:
-            hints = (f"It should be a {to}. {looks.sentence}", *hints)
+        seen, _ = self._assess(volume)
+        if seen is not None and seen.label != to:
+            hints = (f"It should be a {to}. {seen.sentence}", *hints)
         text = f"Real {to}: {volume.name}, {'; '.join(truth.notes)}."
         return Step(status(text, *hints), view=self._view_again(session))
 
@@ -217,13 +218,12 @@ class Page:
         """Take the look of a real slice or series of the contrast `to`, of any person, and redraw;
         one that shows something else gets its sentence and changes nothing."""
         session = _require(session, to)
-        check = None if isinstance(self.check, str) else self.check
         try:
             with within(limits.OPENING_S, "Opening these files"):
                 selection = self.uploads.open(files)
                 volume = selection.read(selection.best)
-            look = look_of_volume(self.model.translator, check, volume, to, looks.OWN)
-        except (ReadError, ReaderError, LookError) as error:
+            look = self._look_of(volume, to)
+        except (ReadError, ReaderError) as error:
             yield Step(status(str(error), role="alert"))
             return
         session.set_look(look, to)
@@ -328,16 +328,20 @@ class Page:
             session = self._session(self.uploads.read(file))
             real = None if truth is None else self.uploads.read(truth)
             if reference is not None:
-                self._follow(session, self.uploads.read(reference), to)
+                session.set_look(self._look_of(self.uploads.read(reference), to), to)
             asked = parts or "everything"  # callers that leave it out may send null
             made = answers.api_answer(session, self.model, to, self.calibration, real, asked)
             return cast(answers.Answer, made)
 
-    def _follow(self, session: Session, reference: Volume, to: str) -> None:
+    def _look_of(self, reference: Volume, to: str) -> Look:
+        """The look of a reader's own slice of the contrast `to`.
+
+        Raises:
+            ReaderError: it shows something else, or the weights know no looks.
+        """
         check = None if isinstance(self.check, str) else self.check
-        translator = self.model.translator
         try:
-            session.set_look(look_of_volume(translator, check, reference, to, looks.OWN), to)
+            return look_of_volume(self.model.translator, check, reference, to, looks.OWN)
         except LookError as error:
             raise ReaderError(str(error)) from None
 

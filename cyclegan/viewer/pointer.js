@@ -38,7 +38,7 @@ function panBy(panel, dx, dy) {
 
 function reset() {
   resetView();
-  openWindows(true);
+  resetWindows();
   clearMeasures();
   say("View reset");
 }

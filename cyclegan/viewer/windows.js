@@ -21,6 +21,7 @@ const PRESETS = {
 };
 
 let windows = null; // by group: {center, width} in shares of the grey range
+let opened = null; // the same, as the scan opened and its result came: what a reset goes back to
 let inverted = false;
 let preset = "brain"; // what the grey windows are set by
 
@@ -37,10 +38,19 @@ function openWindows(isNew) {
   const source = isNew ? GREY : windows.source;
   windows = { source: { ...source }, target: { ...GREY }, ...maps };
   if (!shown) return;
-  if (isNew) preset = "brain";
   const groups = isNew ? ["source", "target"] : ["target"];
-  setWindows(["hand", "auto"].includes(preset) ? "brain" : preset, groups);
-  showPreset(isNew ? "brain" : preset);
+  setWindows("brain", groups);
+  opened = isNew ? windows : { ...opened, target: windows.target };
+  opened = structuredClone(opened);
+  if (isNew || ["hand", "auto"].includes(preset)) return showPreset("brain");
+  setWindows(preset, groups);
+  showPreset(preset);
+}
+
+// As the scan opened, whichever slice is in view.
+function resetWindows() {
+  if (opened) windows = structuredClone(opened);
+  showPreset("brain");
 }
 
 function setWindows(name, groups) {

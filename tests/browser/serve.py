@@ -89,10 +89,12 @@ def serve(weights: Path, uploads: Path) -> Iterator[str]:
         weights: folder for `create_app`.
         uploads: folder that Gradio may write uploads into.
     """
-    os.environ["GRADIO_TEMP_DIR"] = str(uploads)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     from app import create_app, launch_options
 
+    # Gradio asks for it at every upload: a server that was there before gets its own back.
+    before = os.environ.get("GRADIO_TEMP_DIR")
+    os.environ["GRADIO_TEMP_DIR"] = str(uploads)
     page = create_app(str(weights))
     try:
         _, url, _ = page.launch(
@@ -101,3 +103,6 @@ def serve(weights: Path, uploads: Path) -> Iterator[str]:
         yield url
     finally:
         page.close(verbose=False)
+        os.environ.pop("GRADIO_TEMP_DIR")
+        if before is not None:
+            os.environ["GRADIO_TEMP_DIR"] = before

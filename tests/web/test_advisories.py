@@ -27,12 +27,8 @@ def server(tmp_path_factory):
     secret = tmp_path_factory.mktemp("secret") / "secret.txt"
     secret.write_bytes(SECRET)
     weights = weights_folder(tmp_path_factory.mktemp("weights"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GRADIO_TEMP_DIR", str(uploads))
-        with serve(weights, uploads) as url:
-            yield SimpleNamespace(
-                url=url, host=urlsplit(url).netloc, uploads=uploads, secret=secret
-            )
+    with serve(weights, uploads) as url:
+        yield SimpleNamespace(url=url, host=urlsplit(url).netloc, uploads=uploads, secret=secret)
 
 
 @pytest.fixture

@@ -754,12 +754,10 @@ def test_a_failure_in_the_middle_of_a_volume_ends_it_with_a_sentence(caplog):
 @pytest.fixture(scope="module")
 def client(weights, tmp_path_factory):
     uploads = tmp_path_factory.mktemp("uploads")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GRADIO_TEMP_DIR", str(uploads))
-        with serve(weights, uploads) as url:
-            client = Client(url, verbose=False)
-            client.uploads = uploads
-            yield client
+    with serve(weights, uploads) as url:
+        client = Client(url, verbose=False)
+        client.uploads = uploads
+        yield client
 
 
 def test_api_translates_and_leaves_nothing(client, translator, tmp_path):

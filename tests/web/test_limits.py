@@ -88,7 +88,6 @@ def server(weights, tmp_path_factory):
     """The page over HTTP, and the objects behind it."""
     uploads, made = tmp_path_factory.mktemp("uploads"), []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GRADIO_TEMP_DIR", str(uploads))
         patch.setattr(app, "Page", lambda *given: made.append(Page(*given)) or made[0])
         with serve(weights, uploads) as url:
             yield SimpleNamespace(url=url, page=made[0], uploads=uploads)

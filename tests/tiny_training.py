@@ -7,17 +7,32 @@ It runs in processes of its own: two that share a step, killed, short of disk sp
 
 from __future__ import annotations
 
+import multiprocessing.connection
+import multiprocessing.forkserver
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "CUDA_VISIBLE_DEVICES": "",
+    "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests"))),
+    "PYTHONUNBUFFERED": "1",
+}
+FORKED = multiprocessing.get_context("forkserver")
+FORKED.set_forkserver_preload(["train", "tiny_training"])
 SIZE = ["--size", "48", "--start-size", "32", "--batch", "2", "--strip-steps", "2", "--pool", "3"]
 TINY = [*SIZE, "--precision", "no", "--labelmaps", "phantom", "--log-every", "1"]
 
@@ -36,26 +51,92 @@ def write_slices(folder: Path) -> Path:
     return folder
 
 
-def start(*arguments: object, processes: int = 1, **options) -> subprocess.Popen:
-    """Start this file with `arguments` on the CPU, one thread a process."""
-    # What torchrun runs; on CPUs `accelerate launch` would want MPI.
+class Run:
+    """The command in processes of its own on the CPU, one thread each.
+
+    They are forked from a server that has done the imports, which take longer than the training.
+
+    Args:
+        arguments: of this file.
+        processes: how many share each step; they find what torchrun says to its own.
+    """
+
+    def __init__(self, *arguments: object, processes: int = 1):
+        # Not into files, whose size a test of a full disk limits.
+        pipes = [FORKED.Pipe(duplex=False) for _ in range(2)]
+        place = {}
+        if processes > 1:
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                port = str(probe.getsockname()[1])
+            place = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        with mock.patch.dict(os.environ, ENVIRONMENT):
+            multiprocessing.forkserver.ensure_running()
+        self._children = []
+        for rank in map(str, range(processes)):
+            ranked = place | {"RANK": rank, "LOCAL_RANK": rank} if place else {}
+            given = ([*map(str, arguments)], ranked, *(write for _, write in pipes))
+            self._children.append(FORKED.Process(target=_run_in_child, args=given))
+            self._children[-1].start()
+        for _, write in pipes:
+            write.close()
+        reader = ThreadPoolExecutor(2)
+        self._said = [reader.submit(_read_all, read) for read, _ in pipes]
+        reader.shutdown(wait=False)
+
+    def send_signal(self, number: int) -> None:
+        """To each process."""
+        for child in self._children:
+            os.kill(child.pid, number)
+
+    @property
+    def ended(self) -> bool:
+        """Whether none of the processes is left."""
+        return not any(child.is_alive() for child in self._children)
+
+    def wait(self, seconds: float = 600) -> subprocess.CompletedProcess[str]:
+        """Wait for the end; if one process fails, the others have a minute."""
+        end = time.monotonic() + seconds
+        while not self.ended:
+            multiprocessing.connection.wait(
+                [child.sentinel for child in self._children if child.is_alive()], 1
+            )
+            if any(child.exitcode for child in self._children):
+                end = min(end, time.monotonic() + 60)
+            if time.monotonic() > end:
+                self.send_signal(signal.SIGKILL)
+                end = float("inf")
+        code = next((child.exitcode for child in self._children if child.exitcode), 0)
+        return subprocess.CompletedProcess(__file__, code, *(each.result() for each in self._said))
+
+
+def run(*arguments: object, processes: int = 1) -> subprocess.CompletedProcess[str]:
+    """Start the command, and wait for its end."""
+    return Run(*arguments, processes=processes).wait()
+
+
+def run_by_torchrun(*arguments: object, processes: int) -> subprocess.CompletedProcess[str]:
+    """The same, started as users start it; on CPUs `accelerate launch` would want MPI."""
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    command = [sys.executable, *(launch if processes > 1 else []), __file__, *map(str, arguments)]
-    environment = os.environ | {
-        "OMP_NUM_THREADS": "1",
-        "CUDA_VISIBLE_DEVICES": "",
-        "PYTHONPATH": str(ROOT),
-        "PYTHONUNBUFFERED": "1",
-    }
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, env=environment, cwd=ROOT, **(streams | options))
+    command = [sys.executable, *launch, __file__, *map(str, arguments)]
+    environment = os.environ | ENVIRONMENT
+    return subprocess.run(
+        command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False
+    )
 
 
-def run(*arguments: object, processes: int = 1) -> subprocess.CompletedProcess:
-    """`start`, and wait for its end."""
-    process = start(*arguments, processes=processes)
-    out, err = process.communicate(timeout=600)
-    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+def _read_all(pipe: Connection) -> str:
+    with pipe, os.fdopen(os.dup(pipe.fileno())) as file:
+        return file.read()
+
+
+def _run_in_child(arguments: list[str], place: dict[str, str], *streams: Connection) -> None:
+    os.environ |= place
+    os.chdir(ROOT)
+    for stream, number in zip(streams, (1, 2), strict=True):
+        os.dup2(stream.fileno(), number)
+        stream.close()
+    main(arguments)
 
 
 def _kill_at(module: str, name: str, when: int, before: bool) -> None:
@@ -126,12 +207,16 @@ def _sabotage(what: str) -> None:
         Trainer.train_step = limited
 
 
-if __name__ == "__main__":
+def main(arguments: list[str]) -> None:
+    """Run the command and exit."""
     import train
 
-    arguments = sys.argv[1:]
     if arguments[0] == "--sabotage":
         _sabotage(arguments[1])
         arguments = arguments[2:]
     train.PHANTOMS = 2
     sys.exit(train.main([*TINY, *arguments]))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

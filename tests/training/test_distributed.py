@@ -19,10 +19,10 @@ def train(tmp_path_factory):
     folder = tmp_path_factory.mktemp("distributed")
     data = tiny_training.write_slices(folder / "data")
 
-    def train(name, *arguments, processes=1, sabotage=None, fails=False):
+    def train(name, *arguments, processes=1, sabotage=None, fails=False, run=tiny_training.run):
         before = ["--sabotage", sabotage] if sabotage else []
         fixed = ["--data", data, "--out", folder / name, "--steps", STEPS, "--save-every", 2]
-        done = tiny_training.run(*before, *fixed, *arguments, processes=processes)
+        done = run(*before, *fixed, *arguments, processes=processes)
         assert (done.returncode != 0) == fails, done.stderr[-3000:]
         networks = load_state(folder / name / "state.safetensors")["networks"]
         return {
@@ -51,7 +51,7 @@ def difference(a, b):
 
 
 def test_two_processes_equal_one_with_twice_the_batch(train, one_process):
-    two = train("two", "--batch", 2, processes=2)
+    two = train("two", "--batch", 2, processes=2, run=tiny_training.run_by_torchrun)
     assert difference(one_process, two) < TOLERANCE
 
 

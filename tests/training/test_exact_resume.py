@@ -43,7 +43,7 @@ def wait_for_rows(out, count, process):
     log = out / "log.csv"
     end = time.monotonic() + 120
     while not log.is_file() or log.read_bytes().count(b"\n") <= count:
-        assert process.poll() is None, process.communicate()[1][-3000:]
+        assert not process.ended, process.wait().stderr[-3000:]
         assert time.monotonic() < end
         time.sleep(0.005)
 
@@ -68,11 +68,11 @@ def test_a_run_killed_again_and_again_has_the_same_curve_and_weights(
     # From outside: at whatever it is doing then, a little after a row was written.
     moments = random.Random()
     for row in (1, 4):
-        process = tiny_training.start(*start, *(["--resume"] if row > 1 else []))
+        process = tiny_training.Run(*start, *(["--resume"] if row > 1 else []))
         wait_for_rows(tmp_path, row, process)
         time.sleep(moments.uniform(0, 0.3))
-        process.kill()
-        process.communicate()
+        process.send_signal(signal.SIGKILL)
+        assert process.wait().returncode == -signal.SIGKILL
         assert len(curve(tmp_path)) < STEPS
     # From inside: where it hurts most.
     for where in (
@@ -94,11 +94,12 @@ def test_a_run_killed_again_and_again_has_the_same_curve_and_weights(
 def test_ctrl_c_and_sigterm_finish_the_step_and_save_it(uninterrupted, arguments, tmp_path):
     start = [*arguments, "--out", tmp_path]
     for row, number, code in ((2, signal.SIGINT, 130), (7, signal.SIGTERM, 143)):
-        process = tiny_training.start(*start, *(["--resume"] if row > 2 else []))
+        process = tiny_training.Run(*start, *(["--resume"] if row > 2 else []))
         wait_for_rows(tmp_path, row, process)
         process.send_signal(number)
-        _, error = process.communicate(timeout=60)
-        assert process.returncode == code, error[-3000:]
+        done = process.wait(60)
+        error = done.stderr
+        assert done.returncode == code, error[-3000:]
         step = load_state(tmp_path / "state.safetensors")["step"]
         assert row <= step == len(curve(tmp_path)) < STEPS
         said = f"{number.name} after step {step}, which is saved; continue with --resume"

@@ -32,7 +32,8 @@ ENVIRONMENT = {
     "PYTHONUNBUFFERED": "1",
 }
 FORKED = multiprocessing.get_context("forkserver")
-FORKED.set_forkserver_preload(["train", "tiny_training"])
+# torch imports its compiler with the first optimiser: the longest of all imports.
+FORKED.set_forkserver_preload(["train", "tiny_training", "torch._dynamo"])
 SIZE = ["--size", "48", "--start-size", "32", "--batch", "2", "--strip-steps", "2", "--pool", "3"]
 TINY = [*SIZE, "--precision", "no", "--labelmaps", "phantom", "--log-every", "1"]
 

@@ -28,7 +28,9 @@ def test_median_leaves_out_the_warm_up_and_outliers():
     assert seconds["second"] < seconds["first"]
 
 
-def test_command_prints_every_network_and_its_ratios(export_tiny, capsys):
+def test_command_prints_every_network_and_its_ratios(export_tiny, monkeypatch, capsys):
+    monkeypatch.setattr(benchmark, "SIDES", (64, 96))  # those of the command take half a minute
+    monkeypatch.setattr(benchmark, "BATCHES", (1, 4))
     weights = export_tiny(size=32)
     benchmark.main(["--weights", str(weights), "--repeats", "1"])
     printed = capsys.readouterr().out

@@ -27,7 +27,7 @@ def simulator():
 @pytest.fixture(scope="module")
 def masker(simulator):
     torch.manual_seed(0)
-    return train_masker(simulator, torch.Generator().manual_seed(0), steps=100, batch=4)
+    return train_masker(simulator, torch.Generator().manual_seed(0), steps=50, batch=4)
 
 
 @pytest.fixture(scope="module")

@@ -82,7 +82,7 @@ def test_resume_continues_to_the_last_bit(tmp_path, dataset, labels):
 
 def test_supervised_stage_overfits_two_phantom_slices(tmp_path, labels):
     run = trainer(
-        tmp_path, None, labels, steps=300, lesions=0.0, stripped=0.0, lr_warmup=4e-3, batch=2
+        tmp_path, None, labels, steps=150, lesions=0.0, stripped=0.0, lr_warmup=8e-3, batch=2
     )
     clean = run.simulator.draw
     run.simulator.draw = lambda batch, size, rng, **_: clean(
@@ -90,19 +90,19 @@ def test_supervised_stage_overfits_two_phantom_slices(tmp_path, labels):
     )
     run.fit()
     losses = [float(row["pairs"]) for row in run.output.losses.rows()]
-    assert losses[-1] < 0.25 * losses[0]
+    assert losses[-1] < 0.35 * losses[0]
 
 
 def test_adversarial_stage_lowers_the_cycle_error(tmp_path, dataset):
     # Weights at which the cycle leads; at the default ones it competes with four other losses.
     weights = {"weight_gan": 0.1, "weight_intensity": 0.1, "weight_structure": 0.1}
-    run = trainer(tmp_path, dataset, None, steps=120, lr=1e-3, weight_cycle=20.0, **weights)
+    run = trainer(tmp_path, dataset, None, steps=40, lr=2e-3, weight_cycle=20.0, **weights)
     run.fit()
     with (tmp_path / "log.csv").open() as file:
         rows = list(csv.DictReader(file))
     cycle = [float(r["cycle"]) for r in rows]
-    assert len(rows) == 120
-    assert np.mean(cycle[-10:]) < 0.8 * np.mean(cycle[:5])
+    assert len(rows) == 40
+    assert np.mean(cycle[-10:]) < 0.92 * np.mean(cycle[:5])
     assert {"loss_G", "loss_D", "structure"} <= set(rows[-1])
 
 

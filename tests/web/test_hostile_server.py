@@ -4,7 +4,7 @@ import random
 
 import pytest
 from hostile_inputs import file_cases
-from hostile_server import Trial, judged, sample, sent_weights
+from hostile_server import Trial, judged, sample
 from server_process import ServerProcess
 
 SHARE = 0.04
@@ -38,7 +38,3 @@ def test_broken_requests_are_refused_in_a_sentence(trial):
     trial.requests(0.25, random.Random(2))
     assert trial.faults == []
     assert "Traceback" not in trial.server.log()
-
-
-def test_pickles_as_weights_are_not_run(tmp_path):
-    assert dict(sent_weights(tmp_path, most=1)) == {"refused": 1}

@@ -5,8 +5,8 @@ from load import markdown, measure
 from mixture import MIB, soak
 from server_process import ServerProcess, Tab
 
-CLIENTS = 6
-REQUESTS = 4
+CLIENTS = 5
+REQUESTS = 3
 
 
 @pytest.fixture(scope="module")
@@ -27,10 +27,10 @@ def test_many_at_once_are_all_answered_in_fair_order(server):
 
 
 def test_mixed_requests_leave_neither_errors_nor_memory(server):
-    soaked = soak(server, 30, warm_up=12)
+    soaked = soak(server, 18, warm_up=8)
     assert soaked.errors == []
     assert len(soaked.kinds) >= 6
-    # The whole of the volumes, results and messages of 30 requests would be more.
+    # The whole of the volumes, results and messages of 18 requests would be more.
     assert soaked.growth_bytes < 50 * MIB, soaked.markdown()
     assert server.uploads() == []
     assert "Traceback" not in server.log()

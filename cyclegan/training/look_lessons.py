@@ -9,6 +9,7 @@ tells the tone and nothing else; without one, a generator answers what suits the
 from __future__ import annotations
 
 import torch
+from torch import nn
 
 from cyclegan.simulation.augment import Draw, blur, sample, sampling_grid, view
 
@@ -41,3 +42,39 @@ def seen_elsewhere(images: torch.Tensor, draw: Draw) -> torch.Tensor:
     side = ramp[:, None] * angle.sin() + ramp[None, :] * angle.cos()
     covered = (side > view(draw.uniform(-0.3, 0.3))) & (view(draw.chance(0.5)) > 0)
     return moved * ~covered
+
+
+def simulated_look(
+    target: torch.Tensor, draw: Draw, looked: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """A lesson in following a look, from simulated slices.
+
+    Args:
+        target: (B, 1, S, S) in [0, 1], what is to be answered.
+        draw: of B samples.
+        looked: (B, 1, 1, 1), 1 for the samples that get a reference, 0 for the others.
+
+    Returns:
+        (the targets, those with a reference in a tone of their own; the references, the same seen
+        elsewhere, black for the others).
+    """
+    own = torch.where(looked > 0, toned(target, draw), target)
+    # Not another sample's anatomy: a share may hold one alone, and must learn the same from it.
+    return own, seen_elsewhere(own, draw) * looked
+
+
+def code_of(network: nn.Module, reference: torch.Tensor | None) -> torch.Tensor | None:
+    """The code of a reference's look.
+
+    Args:
+        network: a generator.
+        reference: (B, 1, S, S) in [0, 1], or None.
+
+    Returns:
+        (B, numbers), zeros, which change nothing, where the reference is black; None without
+        references and for generators that know no looks.
+    """
+    if reference is None or getattr(network, "look_encoder", None) is None:
+        return None
+    given = (reference.amax((1, 2, 3)) > 0).float()[:, None]
+    return network.look_encoder(reference) * given

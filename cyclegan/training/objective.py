@@ -10,7 +10,7 @@ of it is weighted by the share's size, so gradients and losses of the shares onl
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator
@@ -26,7 +26,7 @@ from cyclegan.slices.paired_slices import DrawnPairs, PairedSlices
 from cyclegan.training import losses
 from cyclegan.training.config import TrainConfig
 from cyclegan.training.image_pool import ImagePool
-from cyclegan.training.look_lessons import seen_elsewhere, toned
+from cyclegan.training.look_lessons import code_of, seen_elsewhere, simulated_look
 from cyclegan.training.paired_lessons import PAIRED_TERMS, PairedLessons
 from cyclegan.training.sharing import Share, stream
 
@@ -148,7 +148,10 @@ class Objective:
             return loss
         pair, share = batch.pairs, batch.pairs_share
         for c, given, target in (("T2", pair.t1, pair.t2_target), ("T1", pair.t2, pair.t1_target)):
-            target, reference = self._simulated_look(c, target, share)
+            reference = None
+            if self.config.look:
+                draw, looked = self._looks(f"simulated look {c}", share)
+                target, reference = simulated_look(target, draw, looked)
             answer, log_error = self._answer_lesson(c, given, reference)
             loss = loss + losses.unlikeness(answer, target)
             if log_error is not None:
@@ -156,18 +159,10 @@ class Objective:
                 loss = loss + losses.WEIGHT_BAND * losses.laplace(answer, target, log_error, head)
         return loss * share.weight
 
-    def _simulated_look(
-        self, to: str, target: torch.Tensor, share: Share
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Targets, some in a tone of their own, and references in that tone, of another anatomy
-        where the share holds several."""
-        if not self.config.look:
-            return target, None
-        draw = Draw(len(share), share.streams(f"simulated look {to}"), self.device)
-        looked = view(draw.chance(self.config.looked))
-        both = toned(torch.cat([target, target.roll(1, 0)], 1), draw)
-        own, other = both.split(1, 1)
-        return torch.where(looked > 0, own, target), seen_elsewhere(other, draw) * looked
+    def _looks(self, purpose: str, share: Share) -> tuple[Draw, torch.Tensor]:
+        """What draws the looks of a share, and which samples get a reference."""
+        draw = Draw(len(share), share.streams(purpose), self.device)
+        return draw, view(draw.chance(self.config.looked))
 
     def supervised_loss(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Simulated and real pairs, in the proportion of their weights.
@@ -338,11 +333,7 @@ class Objective:
         generators: dict[str, nn.Module] | None = None,
     ) -> torch.Tensor:
         """Answers to `images`, in the look of `reference` where that is not black."""
-        images = images.contiguous(memory_format=torch.channels_last)
-        network = (generators or self.generators)[contrast]
-        code = _code(network, reference)
-        with self.accelerator.autocast():
-            return (network(images) if code is None else network(images, code)).float()
+        return self._run((generators or self.generators)[contrast], images, reference).float()
 
     def _answer_lesson(
         self, contrast: str, images: torch.Tensor, reference: torch.Tensor | None
@@ -351,10 +342,17 @@ class Objective:
         network = self.generators[contrast]
         if getattr(network, "doubt", None) is None:
             return self._generate(contrast, images, reference), None
-        images = images.contiguous(memory_format=torch.channels_last)
-        with self.accelerator.autocast():
-            answer, log_error = network(images, _code(network, reference), band=True)
+        answer, log_error = self._run(network, images, reference, band=True)
         return answer.float(), log_error.float()
+
+    def _run(
+        self, network: nn.Module, images: torch.Tensor, reference: torch.Tensor | None, **more: bool
+    ) -> Any:
+        images = images.contiguous(memory_format=torch.channels_last)
+        code = code_of(network, reference)
+        with self.accelerator.autocast():
+            # Generators of other kinds take images alone.
+            return network(images, **more) if code is None else network(images, code, **more)
 
     def _looks_of_source(
         self, to: str, real: dict[str, Drawn], share: Share
@@ -363,21 +361,12 @@ class Objective:
         and the wanted contrast, on the way back the slice that was given."""
         if not self.config.look:
             return dict.fromkeys(CONTRASTS)
-        draw = Draw(len(share), share.streams(f"looks {to}"), self.device)
-        looked = view(draw.chance(self.config.looked))
+        draw, looked = self._looks(f"looks {to}", share)
         return {c: seen_elsewhere(real[c].images, draw) * looked for c in CONTRASTS}
 
     def _judge(self, contrast: str, images: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
         with self.accelerator.autocast():
             return self.discriminators[contrast](images, source)
-
-
-def _code(network: nn.Module, reference: torch.Tensor | None) -> torch.Tensor | None:
-    """(B, numbers) of the look; zeros, which change nothing, where the reference is black."""
-    if reference is None or getattr(network, "look_encoder", None) is None:
-        return None
-    given = (reference.amax((1, 2, 3)) > 0).float()[:, None]
-    return network.look_encoder(reference) * given
 
 
 def _require_compiler(device: torch.device) -> None:

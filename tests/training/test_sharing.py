@@ -8,6 +8,7 @@ from cyclegan.simulation.augment import Draw, disturb
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import Simulator
 from cyclegan.training import losses
+from cyclegan.training.look_lessons import simulated_look
 from cyclegan.training.sharing import Share, stream
 
 
@@ -45,6 +46,8 @@ def test_a_sample_does_not_depend_on_its_companions():
     together = simulator.draw(4, 48, whole.streams("pairs"))
     images = torch.rand(4, 1, 48, 48, generator=torch.manual_seed(0))
     disturbed = disturb(images, torch.ones_like(images), Draw(4, whole.streams("given")))
+    looked = torch.tensor([1.0, 0, 1, 1])[:, None, None, None]
+    looks = simulated_look(images, Draw(4, whole.streams("look")), looked)
     for part in Share.deal(0, 3, 2, 2):
         at = list(part.places)
         apart = simulator.draw(2, 48, part.streams("pairs"))
@@ -53,6 +56,9 @@ def test_a_sample_does_not_depend_on_its_companions():
             assert difference.abs().max() < 1e-5
         again = disturb(images[at], torch.ones_like(images[at]), Draw(2, part.streams("given")))
         assert torch.allclose(again, disturbed[at], atol=1e-6)
+        look = simulated_look(images[at], Draw(2, part.streams("look")), looked[at])
+        for one, other in zip(look, looks, strict=True):
+            assert torch.allclose(one, other[at], atol=1e-6)
 
 
 def test_losses_are_means_over_images():

@@ -61,7 +61,7 @@ API_VOXELS = 2**22  # in one JSON answer: 64 slices of 256x256, 16 MB for each i
 # on the network, a frame of a file.
 OPENING_S = 60.0  # the largest scan that is accepted takes some 10 s on two busy cores
 SLICE_S = 120.0  # its wait for the model included, behind 32 readers on two busy cores
-API_S = 300.0  # the wait included; 64 slices with their maps are 500 runs of the network
+API_S = 300.0  # the wait included; 64 slices take some 10 s on two free cores
 WHOLE_S = 1800.0  # 512 slices beside seven other volumes
 
 # Waiting.

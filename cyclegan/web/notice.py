@@ -10,6 +10,16 @@ from cyclegan import OTHER
 if TYPE_CHECKING:
     from cyclegan.trust.checks import Assessment
 
+UNKNOWN = (
+    "The model knows axial T1 and T2 only; of anything else it makes a picture that may look "
+    "plausible and means nothing."
+)
+ENHANCED = (
+    "The model takes what contrast agent brightens for fat or blood: enhancing tumour, vessels and "
+    "meninges may come out dark in a synthetic T2, where a real one shows them grey or bright. "
+    "Choose the series from before the agent."
+)
+
 
 @dataclass(frozen=True)
 class Notice:
@@ -47,6 +57,8 @@ def notice(
     header = f"The header suggests {hint}." if hint else ""
     if other:
         header = f"The header says {other}, which the model does not know."
+        if other == "post-contrast" and (check is None or check.kind != "T1POST"):
+            header = f"{header} {ENHANCED}"
     chosen = f"The chosen direction is {source} → {to}."
     if check is None:
         words = f"Not checked: {missing or 'these weights have no input check'}."
@@ -54,10 +66,7 @@ def notice(
             return Notice(_joined(words, header, chosen), True, OTHER[hint])
         return Notice(_joined(words, header), True)
     if check.to is None:
-        words = (
-            "The model knows axial T1 and T2 only; of anything else it makes a picture that may "
-            "look plausible and means nothing."
-        )
+        words = ENHANCED if check.kind == "T1POST" else UNKNOWN
         return Notice(_joined(check.sentence, words, header), True)
     differs = hint is not None and hint != check.label
     if not other:

@@ -1,6 +1,7 @@
 """The page's handlers as plain functions, and its API over HTTP."""
 
 import base64
+import dataclasses
 import io
 import json
 import threading
@@ -333,6 +334,17 @@ def test_the_notice_says_what_speaks_against_the_direction(
     named = notice(label and assessment(label), None, to, other="FLAIR")
     assert named.warns
     assert "The header says FLAIR" in named.text
+
+
+def test_what_contrast_agent_brightens_is_said_to_mislead():
+    seen = dataclasses.replace(assessment("other"), kind="T1POST")
+    words = "may come out dark in a synthetic T2"
+    for said in (notice(seen, None, "T2"), notice(seen, None, "T2", other="post-contrast")):
+        assert said.text.count(words) == 1
+        assert said.warns
+    # The header knows what pixels far from any enhancement do not show.
+    assert words in notice(assessment("T1"), "T1", "T2", other="post-contrast").text
+    assert words not in notice(assessment("other"), None, "T2").text
 
 
 def test_the_direction_is_preset_by_the_pixels_before_the_header(translator, tmp_path, monkeypatch):

@@ -57,6 +57,20 @@ def read(stream: BinaryIO, name: str) -> Volume:
     return read_stack(stack, lambda source: dataset, name)
 
 
+def refuse_colours(stream: BinaryIO, name: str) -> None:
+    """Refuse the image object of one file if its first frame holds more than shades of grey.
+
+    Raises:
+        ReadError: it does, or as for `read`.
+    """
+    dataset, first = parse(stream, name), None
+    with quiet():
+        for stored in dicom_decode.frames(dataset):  # to the end, or the decoder is started anew
+            first = stored if first is None else first
+        if first is not None:
+            dicom_values.shades(dataset, first, name)
+
+
 def read_stack(stack: Stack, load: Callable[[int], pydicom.Dataset], name: str) -> Volume:
     """Decode the images of a stack, in order.
 
@@ -242,10 +256,11 @@ def _images(
     try:
         for index, stored in enumerate(dicom_decode.frames(dataset)):
             if index in wanted:
-                yield index, dicom_values.physical(dataset, index, stored)
+                single = dicom_values.shades(dataset, stored, name)
+                yield index, dicom_values.physical(dataset, index, single)
                 done += 1
     except Exception as error:
-        if not syntax.is_encapsulated:
+        if not syntax.is_encapsulated or isinstance(error, ReadError):
             raise
         raise ReadError(
             f"{name}: the compressed image ({syntax.name}) is damaged or of a variant that the "

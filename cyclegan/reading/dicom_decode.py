@@ -34,6 +34,7 @@ _NEEDED = (
     "BitsStored",
     "HighBit",
     "PixelRepresentation",
+    "PlanarConfiguration",
     "ExtendedOffsetTable",
     "ExtendedOffsetTableLengths",
     "PixelData",
@@ -43,13 +44,13 @@ FRAME_LIMIT_S = 30.0  # a frame takes milliseconds; a damaged one may never end
 
 
 def frames(dataset: pydicom.Dataset) -> Iterator[np.ndarray]:
-    """Yield the stored values of each frame, (H, W), of a parsed object with pixel data.
+    """Yield the stored values of each frame, (H, W) or (H, W, 3) RGB, of a parsed object.
 
     Raises:
         RuntimeError: a compressed frame could not be decoded.
     """
     if not dataset.file_meta.TransferSyntaxUID.is_encapsulated:
-        yield from iter_pixels(dataset, raw=True)
+        yield from iter_pixels(dataset, raw=_is_grey(dataset))
         return
     small = pydicom.Dataset()
     for keyword in _NEEDED:
@@ -60,6 +61,11 @@ def frames(dataset: pydicom.Dataset) -> Iterator[np.ndarray]:
     buffer = io.BytesIO()
     small.save_as(buffer)
     yield from _helper.frames(buffer.getvalue())
+
+
+def _is_grey(dataset: pydicom.Dataset) -> bool:
+    """Whether values are wanted as they are stored; colours are turned into RGB."""
+    return dataset.SamplesPerPixel == 1
 
 
 class _Helper:
@@ -145,7 +151,7 @@ def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
             # With numbers given, pydicom (3.0) decodes into arrays that it may write to, as it must
             # where the sign of JPEG 2000 and JPEG-LS samples needs correction.
             numbers = range(int(dataset.get("NumberOfFrames") or 1))
-            for stored in iter_pixels(dataset, indices=numbers, raw=True):
+            for stored in iter_pixels(dataset, indices=numbers, raw=_is_grey(dataset)):
                 frame = io.BytesIO()
                 np.save(frame, stored, allow_pickle=False)
                 answers.write(_FRAME + frame.tell().to_bytes(8, "big") + frame.getvalue())

@@ -14,11 +14,12 @@ import pydicom
 from pydicom.encaps import generate_frames
 from pydicom.filereader import read_dataset, read_preamble
 from pydicom.pixels import get_decoder
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
+from pydicom.uid import UID, AllTransferSyntaxes, DeflatedExplicitVRLittleEndian
 
 from cyclegan.reading import dicom_frames
 from cyclegan.reading.deadline import check_time
 from cyclegan.reading.dicom_mend import mend
+from cyclegan.reading.dicom_syntax import codestream_size, native_bytes, settle
 from cyclegan.reading.volume import MAX_VOXELS, ReadError, check_claimed_size
 
 MAX_INFLATED_BYTES = 2 * MAX_VOXELS  # of a deflated data set: 16 bits for each voxel
@@ -43,17 +44,10 @@ def parse(stream: BinaryIO, name: str, *, header_only: bool = False) -> pydicom.
         dataset = pydicom.dcmread(stream, force=True, stop_before_pixels=header_only)
         if not hasattr(dataset, "file_meta"):
             dataset.file_meta = pydicom.dataset.FileMetaDataset()
-        if not dataset.file_meta.get("TransferSyntaxUID"):
-            implicit, little = dataset.original_encoding
-            dataset.file_meta.TransferSyntaxUID = (
-                pydicom.uid.ImplicitVRLittleEndian
-                if implicit
-                else pydicom.uid.ExplicitVRLittleEndian
-                if little
-                else ExplicitVRBigEndian
-            )
         dataset.notes_of_mending = mend(dataset)
         _refuse_unsuitable(dataset, name, header_only)
+        settle(dataset)
+        _refuse_undecodable(dataset, name, header_only)
     return dataset
 
 
@@ -62,8 +56,7 @@ def ends_early(dataset: pydicom.FileDataset, behind: int) -> bool:
     syntax = dataset.file_meta.TransferSyntaxUID
     if syntax.is_encapsulated or syntax == DeflatedExplicitVRLittleEndian:
         return False
-    pixels = int(dataset.Rows) * int(dataset.Columns) * dicom_frames.count(dataset)
-    return behind < pixels * int(dataset.BitsAllocated) // 8
+    return behind < native_bytes(dataset)
 
 
 def quiet() -> warnings.catch_warnings:
@@ -112,8 +105,9 @@ def _refuse_unsuitable(dataset: pydicom.Dataset, name: str, header_only: bool) -
             f"{name}: this DICOM file ({kind}) holds no image or ends before it; "
             "choose an MR image."
         )
-    colour = str(dataset.PhotometricInterpretation)
-    if int(dataset.get("SamplesPerPixel") or 1) != 1 or not colour.startswith("MONOCHROME"):
+    samples, colour = int(dataset.SamplesPerPixel), str(dataset.PhotometricInterpretation)
+    one = colour.startswith("MONOCHROME") or colour == "PALETTE COLOR"
+    if samples != (1 if one else 3):
         raise ReadError(
             f"{name}: the DICOM image is in colour ({colour}); choose the original grey MR image."
         )
@@ -125,8 +119,12 @@ def _refuse_unsuitable(dataset: pydicom.Dataset, name: str, header_only: bool) -
         )
     frames = dicom_frames.count(dataset)
     check_claimed_size(name, int(dataset.Rows), int(dataset.Columns), frames)
+
+
+def _refuse_undecodable(dataset: pydicom.Dataset, name: str, header_only: bool) -> None:
+    """Refuse compression that has no decoder here, and codestreams larger than the image."""
     syntax = dataset.file_meta.TransferSyntaxUID
-    if syntax.is_encapsulated:
+    if syntax not in AllTransferSyntaxes or syntax.is_encapsulated:
         try:
             available = get_decoder(syntax).is_available
         except NotImplementedError:
@@ -137,13 +135,14 @@ def _refuse_unsuitable(dataset: pydicom.Dataset, name: str, header_only: bool) -
                 "uncompressed, for example with gdcmconv --raw."
             )
         if not header_only:
-            _refuse_oversized_codestreams(dataset, frames, name)
+            _refuse_oversized_codestreams(dataset, name)
 
 
-def _refuse_oversized_codestreams(dataset: pydicom.Dataset, frames: int, name: str) -> None:
+def _refuse_oversized_codestreams(dataset: pydicom.Dataset, name: str) -> None:
     """Decoders allocate what the codestream claims, so it must agree with Rows and Columns."""
     size = int(dataset.Rows), int(dataset.Columns)
-    expected_bytes = size[0] * size[1] * int(dataset.BitsAllocated) // 8
+    frames = dicom_frames.count(dataset)
+    expected_bytes = native_bytes(dataset) // frames
     for frame in generate_frames(dataset.PixelData, number_of_frames=frames):
         claimed = codestream_size(frame)
         if claimed not in (None, size) or len(frame) > 2 * expected_bytes + 2**16:
@@ -151,27 +150,3 @@ def _refuse_oversized_codestreams(dataset: pydicom.Dataset, frames: int, name: s
                 f"{name}: the compressed image does not have the {size[1]} x {size[0]} pixels that "
                 "the header promises; export it again."
             )
-
-
-def codestream_size(frame: bytes) -> tuple[int, int] | None:
-    """(rows, columns) that a JPEG, JPEG-LS or JPEG 2000 codestream claims; None if it is neither.
-
-    Frame header of ISO/IEC 10918-1 B.2.2 and 14495-1 C.2.2; SIZ segment of 15444-1 A.5.1.
-    """
-
-    def number(at: int, width: int) -> int:
-        return int.from_bytes(frame[at : at + width], "big")
-
-    start = frame.find(b"\xff\x4f\xff\x51", 0, 4096)  # behind a JP2 file header, if there is one
-    if start >= 0:
-        columns, rows, column_offset, row_offset = (number(start + 8 + 4 * i, 4) for i in range(4))
-        return rows - row_offset, columns - column_offset
-    at = 2
-    while frame[:2] == b"\xff\xd8" and at + 9 <= len(frame):
-        marker = number(at, 2)
-        if marker == 0xFFF7 or (
-            0xFFC0 <= marker <= 0xFFCF and marker not in (0xFFC4, 0xFFC8, 0xFFCC)
-        ):
-            return number(at + 5, 2), number(at + 7, 2)
-        at += 2 + number(at + 2, 2)
-    return None

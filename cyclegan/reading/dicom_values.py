@@ -5,11 +5,38 @@ from __future__ import annotations
 import numpy as np
 import pydicom
 from pydicom.multival import MultiValue
-from pydicom.pixels import apply_modality_lut
+from pydicom.pixels import apply_color_lut, apply_modality_lut
 
 from cyclegan.reading.dicom_frames import attribute, items
+from cyclegan.reading.raster import grey
+from cyclegan.reading.volume import ReadError
 
 _IGNORED_MAP = "The file's real-world value map is not one linear function; it is not applied."
+
+
+def shades(dataset: pydicom.Dataset, stored: np.ndarray, name: str) -> np.ndarray:
+    """One channel of a frame: of screenshots and captures, which store shades of grey as colours.
+
+    Args:
+        dataset: the object.
+        stored: (H, W), or (H, W, 3) RGB.
+        name: file name for the message.
+
+    Returns:
+        (H, W), unchanged where there was one channel.
+
+    Raises:
+        ReadError: the colours are more than shades of grey.
+    """
+    colour = str(dataset.PhotometricInterpretation)
+    try:
+        if colour == "PALETTE COLOR":
+            stored = apply_color_lut(stored, dataset)
+        return grey(stored, name)
+    except (ReadError, ValueError) as error:  # pydicom: there is no table of its colours
+        raise ReadError(
+            f"{name}: the DICOM image is in colour ({colour}); choose the original grey MR image."
+        ) from error
 
 
 def physical(dataset: pydicom.Dataset, index: int, stored: np.ndarray) -> np.ndarray:

@@ -27,6 +27,7 @@ from cyclegan.reading.geometry import (
     spacing_of,
     turn_for_reading,
 )
+from cyclegan.reading.raster import grey
 from cyclegan.reading.volume import (
     MAX_FILE_BYTES,
     ORIENTATION_UNKNOWN,
@@ -40,7 +41,7 @@ MAX_HEADER_BYTES = 16 * 2**20  # header and extensions before the voxels start
 MAX_TAIL_BYTES = 64 * 2**20  # unpacked behind the voxels in search of gzip's checksum
 MGH_START = 284  # byte at which the voxels of an MGH file start
 _DEFLATE_RATIO = 1032  # no deflate stream unpacks to more times its size (zlib's technical notes)
-_MILLIMETRES = {"meter": 1000.0, "micron": 1e-3}  # other units are mm or not told
+_MILLIMETRES = {1: 1000.0, 3: 1e-3}  # metres and microns; other units are mm or not told
 # Where each version keeps its magic, and what that is in a single file and in a pair.
 _MAGICS = {348: (344, b"n+1\0", b"ni1\0"), 540: (4, b"n+2\0", b"ni2\0")}
 _SILENT = logging.getLogger(f"{__name__}.silent")  # header repairs of nibabel's; not for our log
@@ -66,6 +67,11 @@ class Layout:
     count: int
     start: int
     axes: tuple[int, int, int]
+
+    @property
+    def coloured(self) -> bool:
+        """Whether voxels are colours, which may be shades of grey."""
+        return bool(self.header.get_data_dtype().names)
 
     @property
     def slices(self) -> tuple[int, int, int]:
@@ -182,7 +188,11 @@ def read_layout(stream: BinaryIO, name: str, image: BinaryIO | None = None) -> L
 
 
 def volumes_with_content(name: str, layout: Layout) -> list[int]:
-    """Which volumes of a 4-D file hold more than one finite value, in one pass over the file."""
+    """Which volumes of a file hold more than one finite value, in one pass over the file.
+
+    Raises:
+        ReadError: the file is damaged, or in colours that are more than shades of grey.
+    """
     ranges = np.tile([np.inf, -np.inf], (layout.count, 1))
     planes = _planes(name, layout, range(layout.count))
     for number, values in enumerate(planes):
@@ -245,8 +255,19 @@ def _header(stream: BinaryIO) -> tuple[nib.analyze.AnalyzeHeader, bool]:
     if magic not in (single, pair) and length == 348:
         kind = nib.Spm99AnalyzeHeader  # Analyze with SPM's scale factor, absent where it is 0
     header = kind(block, check=False)
-    header.check_fix(logger=_SILENT, error_level=40)
+    _mend(header)
     return header, magic == single
+
+
+def _mend(header: nib.analyze.AnalyzeHeader) -> None:
+    """Repair what has an obvious value, and make sides of voxels that are not told NaN."""
+    untold, start = header["pixdim"][1:4] == 0, header["vox_offset"].copy()
+    header.check_fix(logger=_SILENT, error_level=100)  # what cannot be believed is refused later
+    if not start > 0:
+        header["vox_offset"] = start
+    flat = header["dim"][1:4] <= 1
+    flat[max(0, int(header["dim"][0])) :] = True
+    header["pixdim"][1:4][untold & ~flat] = np.nan
 
 
 class _MghAsNifti(nib.Nifti1Header):
@@ -272,11 +293,15 @@ def _shape(header: nib.analyze.AnalyzeHeader, name: str) -> tuple[tuple[int, int
     shape = [side if place < 3 else side or 1 for place, side in enumerate(shape)]
     if any(side < 1 for side in shape) or len(shape) < 2:
         raise ReadError(f"{name}: the header gives the dimensions {shape}, which hold no image.")
-    dtype = header.get_data_dtype()
-    if dtype.kind not in "iuf" or dtype.itemsize > 8:
+    try:
+        dtype = header.get_data_dtype()
+        usable = bool(dtype.names) or (dtype.kind in "iuf" and dtype.itemsize <= 8)
+    except nib.spatialimages.HeaderDataError:
+        usable = False
+    if not usable:
         raise ReadError(
-            f"{name}: the voxels are colour or complex numbers (NIfTI data type "
-            f"{int(header['datatype'])}); save one grey, real-valued channel."
+            f"{name}: the voxels are no real numbers (NIfTI data type {int(header['datatype'])}: "
+            "complex, single bits or longer than 64 bits); save one grey, real-valued channel."
         )
     count = int(np.prod(shape[3:], dtype=object))
     shape = [*shape, 1, 1][:3]
@@ -290,9 +315,9 @@ def _placements(header: nib.analyze.AnalyzeHeader) -> list[np.ndarray]:
     """Usable affines in mm that a header gives, best first: sform, then qform (nifti1.h)."""
     found = []
     if isinstance(header, nib.Nifti1Header):
-        scale = _MILLIMETRES.get(header.get_xyzt_units()[0], 1.0)
+        scale = _MILLIMETRES.get(int(header["xyzt_units"]) % 8, 1.0)
         for code, form in (("sform_code", header.get_sform), ("qform_code", header.get_qform)):
-            with suppress(nib.spatialimages.HeaderDataError):  # a quaternion that is none
+            with suppress(nib.spatialimages.HeaderDataError, ValueError):  # no quaternion
                 affine = np.diag([scale, scale, scale, 1.0]) @ form()
                 if header[code] > 0 and is_usable(affine):
                     found.append(affine)
@@ -325,8 +350,14 @@ def _planes(name: str, layout: Layout, volumes: range) -> Iterator[np.ndarray]:
                     "planes; copy it again."
                 )
             stored = np.frombuffer(data, dtype=dtype).reshape((height, width), order="F")
+            if dtype.names:  # red, green, blue and perhaps opacity
+                stored = grey(np.stack([stored[part] for part in dtype.names], axis=-1), name)
             plain = (slope, intercept) == (1.0, 0.0)
             yield stored if plain else stored.astype(np.float64) * slope + intercept
-        for _ in range(MAX_TAIL_BYTES // 2**20):  # gzip verifies its checksum at the very end
-            if not unpacked.read(2**20):
-                break
+        try:  # gzip verifies its checksum at the very end
+            for _ in range(MAX_TAIL_BYTES // 2**20):
+                if not unpacked.read(2**20):
+                    break
+        except gzip.BadGzipFile as error:
+            if not str(error).startswith("Not a gzipped"):  # what a transfer left behind it
+                raise

@@ -137,6 +137,8 @@ def _choices(
                     stream = io.BytesIO(member.data)
                     header = parse(stream, member.name, header_only=True)
                     header.ends_early = ends_early(header, len(member.data) - stream.tell())
+                    if not str(header.PhotometricInterpretation).startswith("MONOCHROME"):
+                        dicom.refuse_colours(io.BytesIO(member.data), member.name)
                     objects.append((member, header))
                 elif kind == "NIfTI":
                     volumes = _nifti_choices(member, pairs.get(id(member)), notes)
@@ -173,7 +175,8 @@ def _nifti_choices(member: Member, image: Member | None, notes: list[str]) -> li
         return decoded(io.BytesIO(member.data), member.name, index=index, **streams())
 
     layout = nifti.read_layout(io.BytesIO(member.data), member.name, **streams())
-    indices = nifti.volumes_with_content(member.name, layout) if layout.count > 1 else [0]
+    look_in = layout.count > 1 or layout.coloured
+    indices = nifti.volumes_with_content(member.name, layout) if look_in else [0]
     depth, height, width = layout.slices
     size = size_label(depth, height, width)
     if not indices:

@@ -21,7 +21,7 @@ from pydicom.uid import (
 )
 
 from cyclegan.reading import dicom_decode
-from cyclegan.reading.dicom_parse import codestream_size
+from cyclegan.reading.dicom_syntax import codestream_size
 from cyclegan.reading.read import read_volume
 from cyclegan.reading.series import open_files
 from cyclegan.reading.volume import ORIENTATION_UNKNOWN, ReadError

@@ -1,0 +1,112 @@
+"""How the pixels of a DICOM object are stored: as the file declares it, or as its bytes show.
+
+Archives and converters rewrite one and forget the other; vendors declare syntaxes of their own.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pydicom
+from pydicom.encaps import generate_frames
+from pydicom.uid import (
+    JPEG2000,
+    UID,
+    AllTransferSyntaxes,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLSLossless,
+    RLELossless,
+)
+
+_ITEM = b"\xfe\xff\x00\xe0"  # what encapsulated pixels start with (PS3.5 A.4)
+_GE_SWAPPED = UID("1.2.840.113619.5.2")  # little endian, but for its pixels
+_BY_FRAME_MARKER = {
+    0xFFC0: JPEGBaseline8Bit,
+    0xFFC1: JPEGExtended12Bit,
+    0xFFC3: JPEGLossless,
+    0xFFF7: JPEGLSLossless,
+}
+
+
+def settle(dataset: pydicom.FileDataset) -> None:
+    """Give a parsed object the transfer syntax that its pixels, if they were read, are in."""
+    declared = dataset.file_meta.get("TransferSyntaxUID")
+    implicit, little = dataset.original_encoding
+    plain = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+    plain = plain if little else ExplicitVRBigEndian
+    compressed = declared in AllTransferSyntaxes and declared.is_encapsulated
+    if declared not in AllTransferSyntaxes:
+        dataset.file_meta.TransferSyntaxUID = plain
+    if "PixelData" not in dataset:
+        return
+    pixels, plain_size = dataset.PixelData or b"", native_bytes(dataset)
+    whole = len(pixels) in (plain_size, plain_size + 1)
+    if pixels[:4] == _ITEM and not whole:
+        if not compressed:
+            frame = next(generate_frames(pixels, number_of_frames=1), b"")
+            dataset.file_meta.TransferSyntaxUID = _of_codestream(frame) or declared or plain
+            dataset["PixelData"].is_undefined_length = True
+    elif compressed and whole:
+        dataset.file_meta.TransferSyntaxUID = plain
+    elif declared == _GE_SWAPPED and whole and int(dataset.BitsAllocated) == 16:
+        dataset.PixelData = np.frombuffer(pixels[:plain_size], ">u2").astype("<u2").tobytes()
+
+
+def native_bytes(dataset: pydicom.Dataset) -> int:
+    """Bytes of an object's pixels without compression; PS3.3 C.7.6.3.1.2 halves the colours of
+    YBR_FULL_422."""
+    samples = 2 if dataset.PhotometricInterpretation == "YBR_FULL_422" else dataset.SamplesPerPixel
+    pixels = int(dataset.Rows) * int(dataset.Columns) * int(dataset.get("NumberOfFrames") or 1)
+    return pixels * int(samples) * int(dataset.BitsAllocated) // 8
+
+
+def _of_codestream(frame: bytes) -> UID | None:
+    """The transfer syntax of one compressed frame, or None where its start tells nothing."""
+    if _jpeg_2000_at(frame) >= 0:
+        return JPEG2000
+    if (found := _frame_header(frame)) is not None:
+        return _BY_FRAME_MARKER.get(found[0])
+    segments, first = (int.from_bytes(frame[at : at + 4], "little") for at in (0, 4))
+    return RLELossless if 0 < segments < 16 and first == 64 else None  # PS3.5 G.5
+
+
+def codestream_size(frame: bytes) -> tuple[int, int] | None:
+    """(rows, columns) that a JPEG, JPEG-LS or JPEG 2000 codestream claims; None if it is neither.
+
+    Frame header of ISO/IEC 10918-1 B.2.2 and 14495-1 C.2.2; SIZ segment of 15444-1 A.5.1.
+    """
+    start = _jpeg_2000_at(frame)
+    if start >= 0:
+        columns, rows, column_offset, row_offset = (
+            _number(frame, start + 8 + 4 * i, 4) for i in range(4)
+        )
+        return rows - row_offset, columns - column_offset
+    if (found := _frame_header(frame)) is None:
+        return None
+    return _number(frame, found[1] + 5, 2), _number(frame, found[1] + 7, 2)
+
+
+def _jpeg_2000_at(frame: bytes) -> int:
+    """Where a JPEG 2000 codestream starts, behind a JP2 file header if there is one, else -1."""
+    return frame.find(b"\xff\x4f\xff\x51", 0, 4096)
+
+
+def _frame_header(frame: bytes) -> tuple[int, int] | None:
+    """Marker and place of the frame header of a JPEG or JPEG-LS codestream."""
+    at = 2
+    while frame[:2] == b"\xff\xd8" and at + 9 <= len(frame):
+        marker = _number(frame, at, 2)
+        if marker == 0xFFF7 or (
+            0xFFC0 <= marker <= 0xFFCF and marker not in (0xFFC4, 0xFFC8, 0xFFCC)
+        ):
+            return marker, at
+        at += 2 + _number(frame, at + 2, 2)
+    return None
+
+
+def _number(frame: bytes, at: int, width: int) -> int:
+    return int.from_bytes(frame[at : at + width], "big")

@@ -50,6 +50,8 @@ def intact_files() -> dict[str, bytes]:
         "png": _encoded(deep, "PNG"),
         "jpg": _encoded(shallow, "JPEG"),
         "bmp": _encoded(shallow, "BMP"),
+        "gif": _encoded(shallow, "GIF"),
+        "webp": _encoded(shallow, "WEBP"),
         "tif": tiff.getvalue(),
         "lzw.tif": _encoded(deep, "TIFF", compression="tiff_lzw"),
         "nii": image.to_bytes(),

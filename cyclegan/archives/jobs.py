@@ -19,7 +19,7 @@ from cyclegan.results.provenance import is_result
 
 # Endings that say what a file is; names such as 1.2.840.113619.2 have none of them and stay whole.
 _VOLUMES = (".nii.gz", ".nii", ".mgz", ".mgh", ".hdr", ".img", ".zip")
-_PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+_PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 _ENDINGS = (*_VOLUMES, *_PICTURES, ".dcm", ".dicom", ".ima")
 # What lies beside images in folders and holds none; the last lines come with patients' discs.
 _SIDECARS = {

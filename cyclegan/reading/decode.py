@@ -14,6 +14,8 @@ _READERS = {
     "PNG": "raster",
     "JPEG": "raster",
     "BMP": "raster",
+    "GIF": "raster",
+    "WebP": "raster",
     "TIFF": "tiff",
 }
 

@@ -1,16 +1,18 @@
-"""Read PNG, JPEG and BMP, and turn what such files do to grey back into grey.
+"""Read PNG, JPEG, BMP, GIF and WebP, and turn what such files do to grey back into grey.
 
 Pillow decodes, except 16-bit PNG with more than one channel, which it would squeeze into 8 bits.
 """
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageSequence
 
+from cyclegan.reading.deadline import check_time
 from cyclegan.reading.volume import ORIENTATION_UNKNOWN, ReadError, Volume, check_claimed_size
 
 MAX_CHANNEL_SPREAD = 0.08  # of the brightest value; JPEG's chroma noise stays below it
@@ -19,19 +21,27 @@ MAX_COLOURED_SHARE = 0.01  # of the pixels; a few coloured marks on a screenshot
 SQUARE = 1.01  # ratio of two resolutions up to here is rounding
 MOST_UNEVEN = 8.0  # beyond it, it is a mistake
 
-_FORMATS = ("PNG", "JPEG", "BMP")
+_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
+_ANIMATED = ("GIF", "WEBP")  # of a PNG the picture that stands for its animation
+_WORDS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
 _EXIF_ORIENTATION = 0x0112
 _DIRECT_MODES = ("L", "LA", "RGB", "RGBA", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 
 
 def read(stream: BinaryIO, name: str) -> Volume:
-    """Read a PNG, JPEG or BMP file as one slice in the values that it stores."""
+    """Read a picture as one slice in the values that it stores, an animation as a stack."""
+    stream = _without_words(stream)
     with Image.open(stream, formats=_FORMATS) as image:
         check_claimed_size(name, image.height, image.width)
         image.verify()  # PNG checksums; decoding stops at the last pixel, short of some of them
     stream.seek(0)
     with Image.open(stream, formats=_FORMATS) as image:  # verify uses an image up
         upright = image.getexif().get(_EXIF_ORIENTATION, 1)
+        if image.format in _ANIMATED:
+            frames = image.n_frames  # type: ignore[attr-defined]
+            check_claimed_size(name, image.height, image.width, frames)
+            slices = [grey(_decode_frame(each), name) for each in ImageSequence.Iterator(image)]
+            return slices_without_geometry(np.stack(slices), name)
         deep = image.format == "PNG" and _is_deep_colour_png(stream)
         pixels = _decode_deep_png(stream) if deep else decode(image)
         aspect = _aspect(image)
@@ -39,6 +49,28 @@ def read(stream: BinaryIO, name: str) -> Volume:
     if aspect and upright in (5, 6, 7, 8):
         aspect = aspect[::-1]
     return replace(slices_without_geometry(pixels[None], name), aspect=aspect)
+
+
+def _without_words(stream: BinaryIO) -> BinaryIO:
+    """A PNG without its texts and colour profile, which may be damaged or longer than Pillow
+    reads and say nothing of the pixels; any other file as it is."""
+    start = stream.read(8)
+    if start != b"\x89PNG\r\n\x1a\n":
+        stream.seek(0)
+        return stream
+    data, kept, at = stream.read(), [start], 0
+    while at < len(data):
+        check_time()
+        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
+        if data[at + 4 : at + 8] not in _WORDS:
+            kept.append(data[at:end])
+        at = end
+    return io.BytesIO(b"".join(kept))
+
+
+def _decode_frame(image: Image.Image) -> np.ndarray:
+    check_time()
+    return np.asarray(image.convert("RGBA" if image.has_transparency_data else "RGB"))
 
 
 def _aspect(image: Image.Image) -> tuple[float, float] | None:

@@ -12,7 +12,7 @@ from cyclegan.reading.volume import ZIP_MAGIC, ReadError, Volume, file_head, is_
 
 
 def read_volume(path: str | os.PathLike[str], choice: int | str | None = None) -> Volume:
-    """Read a DICOM, NIfTI, Analyze, PNG, JPEG, TIFF or BMP file into a `Volume`.
+    """Read a DICOM, NIfTI, Analyze, PNG, JPEG, TIFF, BMP, GIF or WebP file into a `Volume`.
 
     The other half of an .hdr/.img pair is looked for beside the one that is named. A zip archive
     is read if it holds one volume or series.

@@ -23,6 +23,7 @@ from cyclegan.reading.dicom_frames import Frame, Stack, frames_of, stacks
 from cyclegan.reading.dicom_parse import ends_early, parse, quiet
 from cyclegan.reading.geometry import plane_of
 from cyclegan.reading.numbered import Choice, size_label, stacked
+from cyclegan.reading.other_kinds import named
 from cyclegan.reading.volume import (
     ZIP_MAGIC,
     ReadError,
@@ -35,6 +36,7 @@ from cyclegan.reading.volume import (
 )
 
 MAX_CHOICES = 64  # more cannot be told apart in a list
+_PACKED = (ZIP_MAGIC, b"\x1f\x8b")
 _NESTED = "an archive inside another: unpack it first"
 _NAMED = 4  # files that a note names before it only counts
 _PLAIN_TYPES = frozenset(["ORIGINAL", "DERIVED", "PRIMARY", "SECONDARY", "MIXED", "NONE"])
@@ -125,9 +127,9 @@ def _choices(
             if len(members) == 1 and not member.archive:
                 notes.append(str(error))
             else:
-                nested = member.data.startswith(ZIP_MAGIC)
-                reason = _NESTED if nested else "no image that can be read"
-                left_out[reason].append(member.name)
+                nested = _NESTED if member.data.startswith(_PACKED) else ""
+                other = nested or named(member.data[:1024]) or "no image that can be read"
+                left_out[other].append(member.name)
             continue
         try:
             with damage_refused(member.name, kind):

@@ -31,7 +31,12 @@ _MILLIMETRES = {
     "m": 1e3,
 }
 # Number types that Pillow decodes from compressed files without loss: (type, many channels?).
-_PILLOW_TYPES = {("uint8", True), ("uint8", False), ("uint16", False), ("float32", False)}
+_PILLOW_TYPES = {
+    ("uint8", True),
+    *((dtype, False) for dtype in ("uint8", "uint16", "int16", "int32", "float32")),
+}
+# Of a big-endian file Pillow (12.3) turns their bytes twice, libtiff having done it before.
+_SWAPPED = ("int16", "int32", "float32")
 
 
 def read(stream: BinaryIO, name: str, *, index: int | None = None) -> Volume:
@@ -174,6 +179,8 @@ def _through_pillow(
             if (image.height, image.width) != (page.imagelength, page.imagewidth):
                 raise ReadError(f"{name}: the TIFF's page sizes are contradictory; save again.")
             pixels = decode(image)
+            if image.tag_v2.prefix == b"MM" and page.dtype.name in _SWAPPED:
+                pixels = pixels.astype(page.dtype).byteswap()
             # Pillow turns white-is-zero around itself, but only up to 8 bits.
             yield pixels if page.bitspersample <= 8 else _white_high(pixels, page)
 

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cyclegan.reading.other_kinds import named
+
 if TYPE_CHECKING:
     import pydicom
 
@@ -24,7 +26,7 @@ MAX_VOXELS = 512**3  # half a gigabyte once in float32
 MIN_SIDE = 32  # pixels; below this no anatomy can be told
 
 ZIP_MAGIC = b"PK\x03\x04"
-SUPPORTED = "DICOM, NIfTI (.nii, .nii.gz), PNG, JPEG, TIFF or BMP"
+SUPPORTED = "DICOM, NIfTI (.nii, .nii.gz), PNG, JPEG, TIFF, BMP, GIF or WebP"
 ORIENTATION_UNKNOWN = "The file does not say how the slice lies: orientation unknown."
 
 
@@ -200,6 +202,10 @@ def file_kind(head: bytes, name: str) -> str:
         )
     if head.startswith(b"BM"):
         return "BMP"
+    if head[:6] in (b"GIF87a", b"GIF89a"):
+        return "GIF"
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "WebP"
     # DICOM without its preamble starts with a small element of group 2 or 8, in either byte order.
     for order in ("little", "big"):
         group, element = (int.from_bytes(head[i : i + 2], order) for i in (0, 2))
@@ -207,10 +213,8 @@ def file_kind(head: bytes, name: str) -> str:
             return "DICOM"
     if head.startswith(ZIP_MAGIC):
         raise ReadError(f"{name}: this is an archive inside another; unpack it first.")
-    if head.startswith(b"NRRD"):
-        raise ReadError(
-            f"{name}: NRRD is not read here; save the volume as NIfTI, for example in 3D Slicer."
-        )
+    if other := named(head):
+        raise ReadError(f"{name}: this is {other}.")
     raise ReadError(f"{name}: this is not an image that can be read; choose a {SUPPORTED} file.")
 
 

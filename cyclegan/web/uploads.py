@@ -12,7 +12,7 @@ from typing import Any
 
 from cyclegan.reading.read import read_volume
 from cyclegan.reading.series import Selection, open_files
-from cyclegan.reading.volume import Volume
+from cyclegan.reading.volume import SUPPORTED, Volume
 from cyclegan.web import limits
 from cyclegan.web.session import ReaderError
 
@@ -88,7 +88,7 @@ class Uploads:
         inside = [path for path in paths if self._upload(path) is not None]
         try:
             if not files or len(inside) < len(files):
-                raise ReaderError("Upload a file: PNG, JPEG, TIFF, BMP, DICOM, NIfTI or a zip.")
+                raise ReaderError(f"Upload a file: {SUPPORTED}, or a zip of them.")
             if not all(path.is_file() for path in inside):
                 raise ReaderError("The upload did not arrive; please send the file again.")
             return read(inside)

@@ -10,7 +10,7 @@ import zlib
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from cyclegan.reading.read import read_volume
 from cyclegan.reading.volume import ORIENTATION_UNKNOWN, ReadError
@@ -66,6 +66,26 @@ def test_tiff_palette_is_looked_up_in_its_16_bits(tmp_path, shallow):
 def test_bmp_and_content_over_name(tmp_path, shallow, mode):
     path = tmp_path / "really_a_bitmap.dcm"
     Image.fromarray(shallow).convert(mode).save(path, "BMP")
+    assert_slice(path, shallow)
+
+
+@pytest.mark.parametrize("suffix", ["gif", "webp"])
+def test_animations_are_stacks_of_their_frames(tmp_path, shallow, suffix):
+    slices = [shallow, shallow[::-1], shallow // 2]
+    first, *others = [Image.fromarray(each) for each in slices]
+    path = tmp_path / f"a.{suffix}"
+    first.save(path, lossless=True)
+    assert_slice(path, shallow)
+    first.save(path, save_all=True, append_images=others, lossless=True)
+    np.testing.assert_array_equal(read_volume(path).pixels, np.stack(slices))
+
+
+def test_words_in_a_png_do_not_cost_the_picture(tmp_path, shallow):
+    path, words = tmp_path / "a.png", PngImagePlugin.PngInfo()
+    words.add_text("Comment", "hello world")
+    words.add_itxt("XML:com.adobe.xmp", "x" * 2_000_000, zip=True)  # longer than Pillow reads
+    Image.fromarray(shallow).save(path, pnginfo=words, icc_profile=b"none")
+    path.write_bytes(path.read_bytes().replace(b"hello world", b"hello w0rld"))  # a wrong checksum
     assert_slice(path, shallow)
 
 
@@ -138,6 +158,15 @@ def test_tiff_number_types(tmp_path, deep, dtype, byteorder):
     values = values % 256 if dtype == "uint8" else abs(values) if dtype[0] == "u" else values // 2
     path = tmp_path / f"{dtype}.tif"
     tifffile.imwrite(path, values.astype(dtype), byteorder=byteorder)
+    assert_slice(path, values)
+
+
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "int32", "float32"])
+def test_tiff_compressed_in_either_order_of_bytes(tmp_path, deep, dtype, byteorder):
+    values = (deep // 256 - 90 * (dtype[0] != "u")).astype(dtype)
+    path = tmp_path / "packed.tif"
+    tifffile.imwrite(path, values, byteorder=byteorder, compression="zlib")
     assert_slice(path, values)
 
 

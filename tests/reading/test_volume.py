@@ -49,8 +49,14 @@ def test_every_compressed_syntax_is_read_exactly(tmp_path, syntax):
         (gzip.compress(b"a text file" * 100, mtime=0), "gzip file holds no NIfTI"),
         (b"\x1f\x8b" + b"\xff" * 100, "gzip file holds no NIfTI"),
         (b"\x80\x04\x95" + bytes(100), "not an image that can be read"),  # a pickle
-        (b"\x93NUMPY\x01\x00v\x00{'descr': '|O'}", "not an image that can be read"),
-        (b"GIF89a" + bytes(100), "not an image that can be read"),
+        (b"\x93NUMPY\x01\x00v\x00{'descr': '|O'}", "a NumPy array"),
+        (b"GIF89a" + bytes(100), "GIF file is damaged"),
+        (b"RIFF\0\0\0\0WEBPVP8 " + bytes(100), "WebP file is damaged"),
+        (b"BZh91AY&SY" + bytes(100), "a bzip2 file, .*: unpack it first"),
+        (bytes(257) + b"ustar\x0000" + bytes(100), "a tar archive, .*: unpack it first"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(100), "MINC file, .*: convert it to NIfTI"),
+        (b"ObjectType = Image\nNDims = 3\n", "a MetaImage file, .*: save the volume as NIfTI"),
+        (b"\0\0\0\x18ftypheic" + bytes(100), "a HEIC picture, .*: save it as PNG"),
         (bytes(4096), "not an image that can be read"),
     ],
 )

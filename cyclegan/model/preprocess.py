@@ -76,16 +76,17 @@ def scale_intensity(pixels: np.ndarray) -> np.ndarray:
     return Scale.fit(pixels).apply(pixels)
 
 
-def head_mask(image: np.ndarray) -> np.ndarray:
+def head_mask(image: np.ndarray, sides: tuple[float, float] = (1.0, 1.0)) -> np.ndarray:
     """Where the head is: smoothed above `FOREGROUND`, holes (skull, sinuses) filled.
 
     Args:
         image: (H, W) in [0, 1].
+        sides: (row, column) sides of a pixel in any unit; smoothing is round in that unit.
 
     Returns:
         (H, W) bool; specks smaller than 2 % of the largest part are dropped.
     """
-    sigma = max(image.shape) * SMOOTHING
+    sigma = _in_pixels(SMOOTHING, image, sides)
     mask = _fill_holes(ndimage.gaussian_filter(image, sigma) > FOREGROUND)
     parts, count = ndimage.label(mask)
     if count > 1:
@@ -94,7 +95,14 @@ def head_mask(image: np.ndarray) -> np.ndarray:
     return mask
 
 
-def head_without_rim(image: np.ndarray) -> np.ndarray:
+def _in_pixels(share: float, image: np.ndarray, sides: tuple[float, float]) -> tuple[float, float]:
+    """A share of the image's longer side as (rows, columns)."""
+    (height, width), (row, column) = image.shape, sides
+    length = share * max(height * row, width * column)
+    return length / row, length / column
+
+
+def head_without_rim(image: np.ndarray, sides: tuple[float, float] = (1.0, 1.0)) -> np.ndarray:
     """`head_mask` without the black rim that smoothing lays around it: there, air stays black.
 
     Around a skull-stripped brain nothing is left to translate, and a generator's answer reaches a
@@ -102,14 +110,17 @@ def head_without_rim(image: np.ndarray) -> np.ndarray:
     stays.
 
     Args:
-        image: (H, W) in [0, 1].
+        image, sides: as `head_mask` takes them.
 
     Returns:
         (H, W) bool.
     """
-    head = head_mask(image)
-    reach = max(1, round(2 * SMOOTHING * max(image.shape)))
-    inner = ndimage.binary_erosion(head, iterations=reach, border_value=1)
+    head = head_mask(image, sides)
+    reach = [max(1, round(pixels)) for pixels in _in_pixels(2 * SMOOTHING, image, sides)]
+    inner = ndimage.binary_erosion(head, iterations=min(reach), border_value=1)
+    if further := max(reach) - min(reach):  # along the axis whose pixels are short
+        line = np.ones((3, 1) if reach[0] > reach[1] else (1, 3))
+        inner = ndimage.binary_erosion(inner, line, iterations=further, border_value=1)
     return head & (inner | (image >= BLACK))
 
 
@@ -199,6 +210,12 @@ class Frame:
         if self.raster is not None:
             laid = _resample(torch.from_numpy(laid), (self.height, self.width)).numpy()
         return laid
+
+    @property
+    def sides(self) -> tuple[float, float]:
+        """(row, column) sides of a native pixel in pixels of the raster."""
+        rows, columns = self._raster()
+        return rows / self.height, columns / self.width
 
     def mirrored(self) -> Frame:
         """The frame of the images with left and right exchanged."""

@@ -315,7 +315,7 @@ class Translator:
             native = [guided(output, grid, batch, frame)]
             if log_error is not None:
                 native.append(frame.lay(log_error.float().exp())[:, 0].clip(0))
-            heads = [head_without_rim(b) for b in batch]
+            heads = [head_without_rim(b, frame.sides) for b in batch]
             parts.append([np.where(heads, n, 0).astype(np.float32, copy=False) for n in native])
         return [np.concatenate(p) for p in zip(*parts, strict=True)]
 

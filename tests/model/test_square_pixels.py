@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from cyclegan.model.preprocess import LARGEST_RASTER, Frame
+from cyclegan.model.preprocess import LARGEST_RASTER, Frame, head_mask, head_without_rim
 from cyclegan.model.translator import Translator
 
 
@@ -57,6 +57,21 @@ def test_the_way_back_lies_on_the_source(ratio, axis):
     assert np.abs(back - small)[inner].mean() < 0.02
     moved = [np.abs(np.roll(back, by, axis) - small).mean() for by in (-1, 0, 1)]
     assert np.argmin(moved) == 1
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("ratio", [1.5, 2])
+@pytest.mark.parametrize("mask", [head_mask, head_without_rim])
+def test_the_mask_of_a_head_reaches_as_far_along_either_side_of_a_pixel(mask, ratio, axis):
+    image = np.clip(head() + 0.01, 0, 1)
+    small, spacing = squeezed(image, ratio, axis)
+    assert Frame.fit(small, 64, spacing).sides == pytest.approx(spacing)
+    nearest = (np.arange(192) / spacing[axis]).astype(int)
+    wrong = [
+        (np.take(found, nearest, axis) != mask(image)).mean()
+        for found in (mask(small, spacing), mask(small))
+    ]
+    assert wrong[0] < min(0.007, 0.95 * wrong[1])
 
 
 @pytest.mark.parametrize("spacing", [None, (1.0, 1.0), (0.7, 0.7), (0.7, 0.701)])

@@ -214,7 +214,9 @@ def _outstanding(found: list[Stack], name: str) -> Stack:
         return replace(magnitude[0], notes=(*magnitude[0].notes, note))
     largest = max(found, key=lambda stack: len(stack.frames))
     if all(_cross(one, other) for one, other in combinations(found, 2)):
-        note = f"{len(largest.frames)} of {total} images are shown; the others lie in other planes."
+        placed = all(stack.affine is not None for stack in found)
+        why = "lie in other planes" if placed else "do not say where they lie"
+        note = f"{len(largest.frames)} of {total} images are shown; the others {why}."
         return replace(largest, notes=(*largest.notes, note))
     raise ReadError(
         f"{name}: the file holds {total} frames at {len(largest.frames)} positions (a time series "
@@ -223,10 +225,10 @@ def _outstanding(found: list[Stack], name: str) -> Stack:
 
 
 def _cross(one: Stack, other: Stack) -> bool:
-    """Whether the planes of two stacks are known and not parallel."""
+    """Whether the planes of two stacks are not parallel, or only one of them is known."""
     cosines = one.frames[0].cosines, other.frames[0].cosines
     if any(each is None for each in cosines):
-        return False
+        return any(each is not None for each in cosines)
     normals = [np.cross(*each) for each in cosines]
     return bool(abs(normals[0] @ normals[1]) < 0.99)
 

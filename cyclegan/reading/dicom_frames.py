@@ -111,20 +111,22 @@ def count(dataset: pydicom.Dataset) -> int:
 
 def attribute(dataset: pydicom.Dataset, index: int, macro: str, keyword: str):
     """One attribute of a frame: per-frame group, else shared group, else data set, else None."""
-    for item in items(dataset, index, macro)[:1]:
-        value = item.get(keyword)
-        if value not in (None, ""):
-            return value
-    value = dataset.get(keyword)
-    return None if value in (None, "") else value
+    places = [found[0] for group in _groups(dataset, index) if (found := group.get(macro))]
+    values = (place.get(keyword) for place in (*places, dataset))
+    return next((value for value in values if value not in (None, "")), None)
 
 
 def items(dataset: pydicom.Dataset, index: int, macro: str) -> list[pydicom.Dataset]:
     """Items of a functional group of a frame: its own ones, else shared ones."""
+    found = (group.get(macro) for group in _groups(dataset, index))
+    return next((list(each) for each in found if each), [])
+
+
+def _groups(dataset: pydicom.Dataset, index: int) -> list[pydicom.Dataset]:
+    """The functional groups of a frame, its own before the shared ones."""
     per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or ()
-    groups = [per_frame[index]] if index < len(per_frame) else []
-    groups += list(dataset.get("SharedFunctionalGroupsSequence") or ())[:1]
-    return next((list(found) for group in groups if (found := group.get(macro))), [])
+    own = [per_frame[index]] if index < len(per_frame) else []
+    return own + list(dataset.get("SharedFunctionalGroupsSequence") or ())[:1]
 
 
 def frames_of(dataset: pydicom.Dataset, source: int = 0) -> list[Frame]:
@@ -363,15 +365,17 @@ def _is_multiple(values) -> bool:
 
 
 def _one_echo(frames: list[Frame]) -> dict[float | None, float | None]:
-    """The echo time that each one counts as: the lowest of those that hardly differ."""
-    counts_as: dict[float | None, float | None] = {None: None}
+    """The echo time that each one counts as: the lowest of those that hardly differ; for images
+    that tell none, the only one that there is."""
+    counts_as: dict[float | None, float | None] = {}
     times = {frame.traits["echo"] for frame in frames if frame.traits["echo"] is not None}
     before = None
     for time in sorted(times):  # type: ignore[type-var] # traits are of any type
         near = before is not None and time - before <= _SAME_ECHO * time
         counts_as[time] = counts_as[before] if near else time
         before = time
-    return counts_as
+    only = set(counts_as.values())
+    return {**counts_as, None: only.pop() if len(only) == 1 else None}
 
 
 def values_of(element) -> list:

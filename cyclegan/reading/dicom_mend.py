@@ -32,8 +32,11 @@ _BINARY = {"US": 2, "SS": 2, "UL": 4, "SL": 4, "FL": 4, "FD": 8}  # bytes of one
 _TEXT = frozenset(["LO", "LT", "PN", "SH", "ST", "UC", "UT"])
 _SET_NAME = re.compile(r"ISO[ _-]*(2022[ _-]*)?IR[ _-]*(\d+)", re.IGNORECASE)
 _UTF_8, _LATIN_1 = "ISO_IR 192", "ISO_IR 100"
-_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
-_SEQUENCES = ("RealWorldValueMappingSequence", "ModalityLUTSequence", "VOILUTSequence")
+_TELLING = (  # sequences whose numbers are used; what is left out of others needs no note
+    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
+    *("RealWorldValueMappingSequence", "ModalityLUTSequence", "VOILUTSequence"),
+)
+_DEEPEST = 8  # sequences in sequences; the standard needs five
 _KNOWN = frozenset(map(str, VR)) | AMBIGUOUS_VR
 _SHOWN = 40  # characters of a value in a note
 
@@ -50,15 +53,7 @@ def mend(dataset: pydicom.Dataset) -> tuple[str, ...]:
     notes: dict[str, str] = {}
     _mend_character_set(dataset)
     _mend_numbers(dataset, notes)
-    for keyword in _SEQUENCES:
-        for item in dataset.get(keyword) or ():
-            _mend_numbers(item, notes)
-    for keyword in _GROUPS:
-        for group in dataset.get(keyword) or ():
-            for element in list(group):
-                if element.VR == "SQ":
-                    for item in element.value:
-                        _mend_numbers(item, notes)
+    _mend_sequences(dataset, notes)
     _mend_pixel_description(dataset, notes)
     return tuple(notes.values())
 
@@ -76,7 +71,7 @@ def _mend_numbers(dataset: pydicom.Dataset, notes: dict[str, str]) -> None:
                 vr = element.VR
             else:
                 del dataset[tag]
-        if vr in _BINARY and keyword and dictionary_VM(tag) == "1":
+        if vr in _BINARY and keyword:
             _mend_binary(dataset, element, vr, keyword, notes)
         if vr not in ("DS", "IS"):
             continue
@@ -100,21 +95,42 @@ def _mend_numbers(dataset: pydicom.Dataset, notes: dict[str, str]) -> None:
                 notes[keyword] = f'{keyword} "{shown}" cannot be read and is not used.'
 
 
+def _mend_sequences(dataset: pydicom.Dataset, notes: dict[str, str], depth: int = 0) -> None:
+    """The numbers in the items of sequences; private ones there are not used and taken out."""
+    for tag in list(dataset.keys()):
+        keyword = keyword_for_tag(tag)
+        if tag.is_private and depth:
+            del dataset[tag]
+        if not keyword or dictionary_VR(tag) != "SQ":
+            continue
+        told = notes if depth or keyword in _TELLING else {}
+        try:
+            for item in dataset[tag].value or ():
+                _mend_numbers(item, told)
+                _mend_sequences(item, told, depth + 1)
+        except Exception:  # no sequence at all
+            told[keyword] = f"{keyword} cannot be read and is not used."
+            del dataset[tag]
+        if depth >= _DEEPEST:
+            dataset.pop(tag, None)
+
+
 def _mend_binary(
     dataset: pydicom.Dataset, element: RawDataElement, vr: str, keyword: str, notes: dict[str, str]
 ) -> None:
-    """A single binary number that was written with the bytes of another type."""
+    """Binary numbers of a wrong length; a single one was written with the bytes of another type."""
     data, size = element.value, _BINARY[vr]
-    if data is None or len(data) == size:
+    single = dictionary_VM(element.tag) == "1"
+    if data is None or len(data) == size or (not single and len(data) % size == 0):
         return
     order: Literal["little", "big"] = "little" if element.is_little_endian else "big"
     value: float | None = None
     if vr in ("FL", "FD"):
-        if len(data) in (4, 8):
+        if single and len(data) in (4, 8):
             value = struct.unpack(("<" if order == "little" else ">") + "fd"[len(data) == 8], data)[
                 0
             ]
-    elif len(data) <= 8:
+    elif single and len(data) <= 8:
         value = int.from_bytes(data, order, signed=vr in ("SS", "SL"))
         bits = 8 * size - (vr in ("SS", "SL"))
         value = value if -(2**bits) <= value < 2**bits else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import struct
 import warnings
 import zipfile
 
@@ -16,6 +17,7 @@ from dicom_files import axial_series, enhanced, mr_image, saved
 from PIL import Image
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 from pydicom.uid import generate_uid
 
@@ -96,6 +98,59 @@ def test_a_secondary_number_never_costs_the_picture(tmp_path, stack, keyword, te
     volume = read(written(tmp_path, axial_series(stack), **{keyword: text}))
     assert np.array_equal(volume.pixels, stack)
     assert volume.notes == (f'{keyword} "{text}" cannot be read and is not used.',)
+
+
+@pytest.mark.parametrize(
+    ("where", "keyword", "vr", "data"),
+    [
+        ("MREchoSequence", "EffectiveEchoTime", "FD", b"abcdef"),
+        ("MRModifierSequence", "InversionTimes", "FD", b"123456"),
+        ("FrameContentSequence", "DimensionIndexValues", "UL", b"abcdef"),
+        ("PixelMeasuresSequence", "SliceThickness", "DS", b"n/a "),
+        ("ReferencedImageSequence", "Rows", "US", b"abc"),
+    ],
+)
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_bad_number_in_a_functional_group_costs_no_frame(
+    tmp_path, stack, shared, where, keyword, vr, data
+):
+    dataset = enhanced(stack, [(-20, -30, 40 + 3 * index) for index in range(5)])
+    groups = dataset.SharedFunctionalGroupsSequence
+    if not shared:
+        groups = dataset.PerFrameFunctionalGroupsSequence[2:3]
+    bad = groups[0].get(where, [Dataset()])[0]
+    bad[keyword] = RawDataElement(
+        Tag(tag_for_keyword(keyword)), "ST", len(data), data, 0, False, True
+    )
+    if where not in groups[0]:
+        inner = Dataset()  # and one sequence deeper
+        inner[keyword] = bad[keyword]
+        bad.PurposeOfReferenceCodeSequence = [inner]
+        setattr(groups[0], where, [bad])
+    path = saved(tmp_path, dataset)
+    tag = struct.pack("<HH", *divmod(tag_for_keyword(keyword), 2**16))
+    path.write_bytes(path.read_bytes().replace(tag + b"ST", tag + vr.encode()))
+    volume = read([path])
+    assert np.array_equal(volume.pixels, stack)
+    assert len(volume.notes) == 1
+    assert volume.notes[0].startswith(keyword)
+    origin = Provenance("1.2", "ab" * 32, "T1 to T2", "cd" * 32, "0.1.0")
+    files, _ = derived_dicom(volume.pixels / 2000, volume, to="T2", provenance=origin)
+    assert len(files) == 5
+
+
+def test_a_frame_without_a_place_is_left_out_with_a_note(tmp_path, stack):
+    dataset = enhanced(stack, [(-20, -30, 40 + 3 * index) for index in range(5)])
+    del dataset.PerFrameFunctionalGroupsSequence[4].PlanePositionSequence
+    volume = read_volume(saved(tmp_path, dataset))
+    assert np.array_equal(volume.pixels, stack[:4])
+    assert "4 of 5 images are shown; the others do not say where they lie." in volume.notes
+
+
+def test_a_slice_that_tells_no_echo_time_stays_with_the_others(tmp_path, stack):
+    datasets = axial_series(stack, EchoTime=12)
+    del datasets[2].EchoTime
+    assert np.array_equal(read(written(tmp_path, datasets)).pixels, stack)
 
 
 def test_decimal_commas_in_rescale_window_and_orientation(tmp_path, stack):

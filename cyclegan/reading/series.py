@@ -5,6 +5,7 @@ Names serve for messages and for matching the halves of a pair; contents decide 
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 from collections import Counter, defaultdict
@@ -13,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pydicom
 
 from cyclegan.reading import dicom, nifti, tiff
@@ -138,7 +140,9 @@ def _choices(
                 elif kind == "DICOM":
                     stream = io.BytesIO(member.data)
                     header = parse(stream, member.name, header_only=True)
-                    header.ends_early = ends_early(header, len(member.data) - stream.tell())
+                    behind = memoryview(member.data)[stream.tell() :]
+                    header.ends_early = ends_early(header, len(behind))
+                    header.pixels_sha256 = hashlib.sha256(behind).digest()
                     if not str(header.PhotometricInterpretation).startswith("MONOCHROME"):
                         dicom.refuse_colours(io.BytesIO(member.data), member.name)
                     objects.append((member, header))
@@ -224,7 +228,7 @@ def _dicom_choices(
     objects: list[tuple[Member, pydicom.Dataset]], left_out: dict[str, list[str]]
 ) -> list[Choice]:
     frames: list[Frame] = []
-    seen = set()
+    seen: set[tuple] = set()
     members, headers = [], []
     for member, header in objects:
         check_time()
@@ -235,13 +239,18 @@ def _dicom_choices(
             left_out["damaged header"].append(str(error).partition(":")[0])
             continue
         # Some programs give a whole series one UID; only what also lies the same is a duplicate.
-        place = found[0].position
-        number = str(header.get("InstanceNumber"))
-        key = (found[0].instance[1], number, None if place is None else tuple(place.round(3)))
-        if key in seen and key[0]:
+        # Others give a copy new ones: of a series that was sent twice the pixels are the same.
+        first = found[0]
+        plane = () if first.position is None else (*first.position, *first.cosines.ravel())
+        told = str(header.get("InstanceNumber")), tuple(np.round(plane, 3))
+        keys = {
+            (first.instance[1], *told),
+            (header.pixels_sha256, first.traits["series"], first.time, *told),
+        }
+        if first.instance[1] and keys & seen:
             left_out["repeats another image"].append(member.name)
             continue
-        seen.add(key)
+        seen |= keys
         frames += found
         members.append(member)
         headers.append(header)

@@ -164,6 +164,12 @@ def test_duplicates_are_left_out_with_a_note(tmp_path, stack):
     )
     assert selection.choices == ("MR axial, 5 slices, 48 x 40",)
     assert selection.notes == ("1 file left out (repeats another image): zz_copy_of_2.",)
+    again = []
+    for dataset in datasets:  # sent twice, with new identifiers
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+        again.append(saved(tmp_path, dataset, f"again{dataset.InstanceNumber}"))
+    selection = open_files([*sorted(tmp_path.glob("[0-9]*")), *again])
+    assert selection.choices == ("MR axial, 5 slices, 48 x 40",)
 
 
 def test_one_uid_for_a_whole_series_does_not_make_duplicates(tmp_path, stack):

@@ -8,7 +8,7 @@ const INFERNO = [
 // What each is called before it is there, and whose window it is seen through: original and reconstruction
 // must share one, and so must synthetic and real image.
 const IMAGES = {
-  original: { title: "Original", empty: "Drop PNG, JPEG, TIFF, BMP, NIfTI or DICOM anywhere: files, folders or a zip; or pick an example", alt: "no image loaded", group: "source" },
+  original: { title: "Original", empty: "Drop PNG, JPEG, TIFF, BMP, GIF, WebP, NIfTI or DICOM anywhere: files, folders or a zip; or pick an example", alt: "no image loaded", group: "source" },
   translated: { title: "Synthetic image", group: "target" },
   reconstructed: { title: "Cycle reconstruction", group: "source" },
   difference: { title: "Cycle error", alt: "not computed yet" },

@@ -12,8 +12,9 @@ import pydicom
 
 from cyclegan.reading import dicom_decode, dicom_frames, dicom_values
 from cyclegan.reading.deadline import check_time
-from cyclegan.reading.dicom_frames import Frame, Stack
+from cyclegan.reading.dicom_frames import Frame
 from cyclegan.reading.dicom_parse import parse, quiet
+from cyclegan.reading.dicom_stacks import Stack, stacks
 from cyclegan.reading.geometry import Turn, plane_of, spacing_of
 from cyclegan.reading.header_contrast import contrast_from_header, other_contrast_from_header
 from cyclegan.reading.volume import (
@@ -53,7 +54,7 @@ def read(stream: BinaryIO, name: str) -> Volume:
     """
     dataset = parse(stream, name)
     with quiet():
-        stack = _outstanding(dicom_frames.stacks(dicom_frames.frames_of(dataset)), name)
+        stack = _outstanding(stacks(dicom_frames.frames_of(dataset)), name)
     return read_stack(stack, lambda source: dataset, name)
 
 
@@ -75,7 +76,7 @@ def read_stack(stack: Stack, load: Callable[[int], pydicom.Dataset], name: str) 
     """Decode the images of a stack, in order.
 
     Args:
-        stack: what to read, from `dicom_frames.stacks`.
+        stack: what to read, from `dicom_stacks.stacks`.
         load: gives the parsed data set of a `Frame.source`; called once for each of a run.
         name: file name for messages and for the volume.
 

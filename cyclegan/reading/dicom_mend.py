@@ -37,6 +37,8 @@ _TELLING = (  # sequences whose numbers are used; what is left out of others nee
     *("RealWorldValueMappingSequence", "ModalityLUTSequence", "VOILUTSequence"),
 )
 _DEEPEST = 8  # sequences in sequences; the standard needs five
+_SINGLE = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")  # C.7.6.3.1.2
+_COLOURS = ("RGB", "YBR", "HSV", "ARGB", "CMYK")
 _KNOWN = frozenset(map(str, VR)) | AMBIGUOUS_VR
 _SHOWN = 40  # characters of a value in a note
 
@@ -208,8 +210,10 @@ def _mend_pixel_description(dataset: pydicom.Dataset, notes: dict[str, str]) -> 
     """Fill in what describes the stored numbers where one answer is obvious (PS3.3 C.7.6.3)."""
     if not (allocated := _whole(dataset, "BitsAllocated")):
         return
-    if _whole(dataset, "SamplesPerPixel") is None:
-        dataset.SamplesPerPixel = 1
+    grey = dataset.get("PhotometricInterpretation")
+    tidy = " ".join(str(grey or "").strip(" \0").upper().split())
+    if not _whole(dataset, "SamplesPerPixel"):
+        dataset.SamplesPerPixel = 3 if tidy.startswith(_COLOURS) else 1
     stored = _whole(dataset, "BitsStored")
     if stored is None or not 0 < stored <= allocated:
         dataset.BitsStored = stored = allocated
@@ -218,16 +222,16 @@ def _mend_pixel_description(dataset: pydicom.Dataset, notes: dict[str, str]) -> 
         dataset.HighBit = stored - 1
     if _whole(dataset, "PixelRepresentation") not in (0, 1):
         dataset.PixelRepresentation = 0
-    grey = dataset.get("PhotometricInterpretation")
-    tidy = str(grey or "").strip(" \0").upper()
-    if tidy.startswith("MONO"):
+    if dataset.SamplesPerPixel == 1 and tidy not in _SINGLE and not tidy.startswith(_COLOURS):
         tidy = "".join(tidy.split())
-    if tidy != grey and (tidy or dataset.SamplesPerPixel == 1):
-        if not tidy:
+        if tidy not in (*_SINGLE, "MONOCHROME"):
+            shown = f'"{tidy[:_SHOWN]}" is unknown' if tidy else "is missing"
             notes["PhotometricInterpretation"] = (
-                "PhotometricInterpretation is missing; the highest value is shown white."
+                f"PhotometricInterpretation {shown}; the highest value is shown white."
             )
-        dataset.PhotometricInterpretation = tidy or "MONOCHROME2"
+        tidy = tidy if tidy in _SINGLE else "MONOCHROME2"
+    if tidy != grey:
+        dataset.PhotometricInterpretation = tidy
 
 
 def _whole(dataset: pydicom.Dataset, keyword: str) -> int | None:

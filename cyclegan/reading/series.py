@@ -7,30 +7,26 @@ from __future__ import annotations
 
 import hashlib
 import io
-import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pydicom
 
 from cyclegan.reading import dicom, nifti, tiff
 from cyclegan.reading.archive import Member, members_of
 from cyclegan.reading.deadline import check_time
 from cyclegan.reading.decode import decoded
-from cyclegan.reading.dicom_frames import Frame, Stack, frames_of, stacks
-from cyclegan.reading.dicom_parse import ends_early, parse, quiet
-from cyclegan.reading.geometry import plane_of
+from cyclegan.reading.dicom_choices import NAMED, dicom_choices
+from cyclegan.reading.dicom_parse import ends_early, parse
 from cyclegan.reading.numbered import Choice, size_label, stacked
 from cyclegan.reading.other_kinds import named
 from cyclegan.reading.volume import (
     ZIP_MAGIC,
     ReadError,
     Volume,
-    checked,
     damage_refused,
     file_kind,
     is_nifti,
@@ -40,8 +36,6 @@ from cyclegan.reading.volume import (
 MAX_CHOICES = 64  # more cannot be told apart in a list
 _PACKED = (ZIP_MAGIC, b"\x1f\x8b")
 _NESTED = "an archive inside another: unpack it first"
-_NAMED = 4  # files that a note names before it only counts
-_PLAIN_TYPES = frozenset(["ORIGINAL", "DERIVED", "PRIMARY", "SECONDARY", "MIXED", "NONE"])
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,13 +82,13 @@ def open_files(paths: Sequence[Path]) -> Selection:
     left_out: dict[str, list[str]] = defaultdict(list, skipped)
     choices, notes = _choices(members, left_out)
     for reason, names in left_out.items():
-        shown = ", ".join(names[:_NAMED]) + ", ..." * (len(names) > _NAMED)
+        shown = ", ".join(names[:NAMED]) + ", ..." * (len(names) > NAMED)
         notes.append(f"{len(names)} file{'s' * (len(names) > 1)} left out ({reason}): {shown}.")
     if not choices:
         if len(members) == 1 and not members[0].archive and not left_out:
             raise ReadError(notes[0])
         name = Path(paths[0]).name if paths else "the selection"
-        why = " ".join(notes[:_NAMED]) or "Choose an MR image."
+        why = " ".join(notes[:NAMED]) or "Choose an MR image."
         raise ReadError(f"{name}: nothing in it can be read as an MR image. {why}")
     if len(choices) > MAX_CHOICES:
         notes.append(f"Only the first {MAX_CHOICES} of {len(choices)} images are offered.")
@@ -153,7 +147,7 @@ def _choices(
                     found += [(member, each) for each in _picture_choices(member, kind)]
         except ReadError as error:
             notes.append(str(error))
-    return _dicom_choices(objects, left_out) + stacked(found), notes
+    return dicom_choices(objects, left_out) + stacked(found), notes
 
 
 def _pairs(members: Iterable[Member]) -> dict[int, Member]:
@@ -219,112 +213,6 @@ def _picture_choices(member: Member, kind: str) -> list[Choice]:
         label = ", ".join(filter(None, [member.name, part, size_label(*shape)]))
         choices.append(Choice(label, shape[0], read))
     return choices
-
-
-# DICOM
-
-
-def _dicom_choices(
-    objects: list[tuple[Member, pydicom.Dataset]], left_out: dict[str, list[str]]
-) -> list[Choice]:
-    frames: list[Frame] = []
-    seen: set[tuple] = set()
-    members, headers = [], []
-    for member, header in objects:
-        check_time()
-        try:
-            with quiet(), damage_refused(member.name, "DICOM"):
-                found = frames_of(header, len(members))
-        except ReadError as error:
-            left_out["damaged header"].append(str(error).partition(":")[0])
-            continue
-        # Some programs give a whole series one UID; only what also lies the same is a duplicate.
-        # Others give a copy new ones: of a series that was sent twice the pixels are the same.
-        first = found[0]
-        plane = () if first.position is None else (*first.position, *first.cosines.ravel())
-        told = str(header.get("InstanceNumber")), tuple(np.round(plane, 3))
-        keys = {
-            (first.instance[1], *told),
-            (header.pixels_sha256, first.traits["series"], first.time, *told),
-        }
-        if first.instance[1] and keys & seen:
-            left_out["repeats another image"].append(member.name)
-            continue
-        seen |= keys
-        frames += found
-        members.append(member)
-        headers.append(header)
-    return [_stack_choice(stack, members, headers) for stack in stacks(frames)]
-
-
-def _stack_choice(stack: Stack, members: list[Member], headers: list[pydicom.Dataset]) -> Choice:
-    sources = {frame.source: members[frame.source] for frame in stack.frames}
-    first = stack.frames[0]
-    name = sources[first.source].name
-    if len(sources) > 1 and sources[first.source].archive:
-        name = sources[first.source].archive
-
-    def source(index: int) -> pydicom.Dataset:
-        return parse(io.BytesIO(sources[index].data), sources[index].name)
-
-    def load() -> Volume:
-        with damage_refused(name, "DICOM"):
-            try:
-                return checked(dicom.read_stack(stack, source, name))
-            except dicom.DamagedObjects as error:
-                return checked(_without(stack, error, source, sources, name))
-
-    plane = plane_of(stack.affine) if stack.affine is not None else ""
-    title = " ".join(filter(None, [_title(headers[first.source]), plane]))
-    whole = [frame for frame in stack.frames if not headers[frame.source].ends_early]
-    left = stacks(whole) if len(whole) < len(stack.frames) and not stack.repeat else []
-    shown = left[0] if len(left) == 1 else stack
-    title += ", cut axially" * shown.is_cut
-    shape = shown.turn.shape if shown.is_cut and shown.turn else shown.shape
-    details = {}
-    if first.traits["echo"] is not None:
-        details["echo"] = f"echo time {first.traits['echo']:g} ms"
-    kind = [part for part in first.traits["kind"] if part not in _PLAIN_TYPES]
-    if kind:
-        details["kind"] = "type " + " ".join(kind)
-    if stack.repeat:
-        details["repeat"] = "image {} of {} per position".format(*stack.repeat)
-    if first.traits["number"] is not None:
-        details["series"] = f"series {first.traits['number']:g}"
-    return Choice(f"{title}, {size_label(*shape)}", shape[0], load, "M" in kind, details)
-
-
-def _without(
-    stack: Stack,
-    error: dicom.DamagedObjects,
-    load: Callable[[int], pydicom.Dataset],
-    sources: dict[int, Member],
-    name: str,
-) -> Volume:
-    """What is left of a stack without its damaged objects, which a note names."""
-    rest = [frame for frame in stack.frames if frame.source not in error.sources]
-    left = stacks(rest)
-    if len(left) != 1 or stack.repeat:
-        raise error
-    named = sorted(sources[index].name for index in error.sources)
-    shown = ", ".join(named[:_NAMED]) + ", ..." * (len(named) > _NAMED)
-    note = (
-        f"{len(named)} of {len(sources)} files left out (damaged or truncated): {shown}; "
-        "the slices are missing here and in what is exported."
-    )
-    volume = dicom.read_stack(left[0], load, name)
-    return replace(volume, notes=(note, *volume.notes))
-
-
-def _title(header: pydicom.Dataset) -> str:
-    """What the scanner's user called the series, unless that names the patient."""
-    words = re.split(r"[\W_]+", f"{header.get('PatientName', '')} {header.get('PatientID', '')}")
-    secret = {word.lower() for word in words if len(word) > 2}
-    for keyword in ("SeriesDescription", "ProtocolName", "SequenceName"):
-        text = "".join(c if c.isprintable() else " " for c in str(header.get(keyword) or ""))
-        if text.strip() and not any(word in text.lower() for word in secret):
-            return text.strip()[:64]
-    return str(header.get("Modality") or "DICOM")[:16]
 
 
 # Labels

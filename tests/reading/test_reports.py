@@ -147,10 +147,34 @@ def test_a_frame_without_a_place_is_left_out_with_a_note(tmp_path, stack):
     assert "4 of 5 images are shown; the others do not say where they lie." in volume.notes
 
 
-def test_a_slice_that_tells_no_echo_time_stays_with_the_others(tmp_path, stack):
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [("EchoTime", None), ("PixelSpacing", None), ("PixelSpacing", [0.5, 0.7502])],
+)
+@pytest.mark.parametrize("which", [0, 2])
+def test_a_slice_that_tells_less_stays_with_the_others(tmp_path, stack, keyword, value, which):
     datasets = axial_series(stack, EchoTime=12)
-    del datasets[2].EchoTime
-    assert np.array_equal(read(written(tmp_path, datasets)).pixels, stack)
+    del datasets[which][keyword]
+    if value:
+        setattr(datasets[which], keyword, value)
+    volume = read(written(tmp_path, datasets))
+    assert np.array_equal(volume.pixels, stack)
+    assert volume.spacing == pytest.approx((3, 0.5, 0.75), rel=1e-3)
+
+
+def test_slices_with_pixels_of_two_sizes_are_two_choices(tmp_path, stack):
+    datasets = axial_series(stack)
+    datasets[1].PixelSpacing = datasets[3].PixelSpacing = [0.6, 0.9]
+    del datasets[4].PixelSpacing
+    assert len(open_files(written(tmp_path, datasets)).choices) == 2
+
+
+@pytest.mark.parametrize("word", ["MONOCHROME", "MONOCHROME 2", "GRAYSCALE", "MONOCHROME2 "])
+def test_words_for_grey_that_are_no_defined_terms(tmp_path, stack, word):
+    volume = read(written(tmp_path, axial_series(stack, PhotometricInterpretation=word)))
+    assert np.array_equal(volume.pixels, stack)
+    said = 'PhotometricInterpretation "GRAYSCALE" is unknown; the highest value is shown white.'
+    assert volume.notes == ((said,) if word == "GRAYSCALE" else ())
 
 
 def test_decimal_commas_in_rescale_window_and_orientation(tmp_path, stack):

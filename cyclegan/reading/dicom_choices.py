@@ -1,0 +1,133 @@
+"""DICOM objects that came together, as a choice of stacks."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pydicom
+
+from cyclegan.reading import dicom
+from cyclegan.reading.archive import Member
+from cyclegan.reading.deadline import check_time
+from cyclegan.reading.dicom_frames import Frame, frames_of
+from cyclegan.reading.dicom_parse import parse, quiet
+from cyclegan.reading.dicom_stacks import Stack, stacks
+from cyclegan.reading.geometry import plane_of
+from cyclegan.reading.numbered import Choice, size_label
+from cyclegan.reading.volume import ReadError, Volume, checked, damage_refused
+
+NAMED = 4  # files that a note names before it only counts
+_PLAIN_TYPES = frozenset(["ORIGINAL", "DERIVED", "PRIMARY", "SECONDARY", "MIXED", "NONE"])
+
+
+def dicom_choices(
+    objects: list[tuple[Member, pydicom.Dataset]], left_out: dict[str, list[str]]
+) -> list[Choice]:
+    """One choice for each stack of the objects.
+
+    Args:
+        objects: files and their parsed headers, in the order they came.
+        left_out: names of files by reason; grows by duplicates and damaged headers.
+    """
+    frames: list[Frame] = []
+    seen: set[tuple] = set()
+    members, headers = [], []
+    for member, header in objects:
+        check_time()
+        try:
+            with quiet(), damage_refused(member.name, "DICOM"):
+                found = frames_of(header, len(members))
+        except ReadError as error:
+            left_out["damaged header"].append(str(error).partition(":")[0])
+            continue
+        # Some programs give a whole series one UID; only what also lies the same is a duplicate.
+        # Others give a copy new ones: of a series that was sent twice the pixels are the same.
+        first = found[0]
+        plane = () if first.position is None else (*first.position, *first.cosines.ravel())
+        told = str(header.get("InstanceNumber")), tuple(np.round(plane, 3))
+        keys = {
+            (first.instance[1], *told),
+            (header.pixels_sha256, first.traits["series"], first.time, *told),
+        }
+        if first.instance[1] and keys & seen:
+            left_out["repeats another image"].append(member.name)
+            continue
+        seen |= keys
+        frames += found
+        members.append(member)
+        headers.append(header)
+    return [_stack_choice(stack, members, headers) for stack in stacks(frames)]
+
+
+def _stack_choice(stack: Stack, members: list[Member], headers: list[pydicom.Dataset]) -> Choice:
+    sources = {frame.source: members[frame.source] for frame in stack.frames}
+    first = stack.frames[0]
+    name = sources[first.source].name
+    if len(sources) > 1 and sources[first.source].archive:
+        name = sources[first.source].archive
+
+    def source(index: int) -> pydicom.Dataset:
+        return parse(io.BytesIO(sources[index].data), sources[index].name)
+
+    def load() -> Volume:
+        with damage_refused(name, "DICOM"):
+            try:
+                return checked(dicom.read_stack(stack, source, name))
+            except dicom.DamagedObjects as error:
+                return checked(_without(stack, error, source, sources, name))
+
+    plane = plane_of(stack.affine) if stack.affine is not None else ""
+    title = " ".join(filter(None, [_title(headers[first.source]), plane]))
+    whole = [frame for frame in stack.frames if not headers[frame.source].ends_early]
+    left = stacks(whole) if len(whole) < len(stack.frames) and not stack.repeat else []
+    shown = left[0] if len(left) == 1 else stack
+    title += ", cut axially" * shown.is_cut
+    shape = shown.turn.shape if shown.is_cut and shown.turn else shown.shape
+    details = {}
+    if first.traits["echo"] is not None:
+        details["echo"] = f"echo time {first.traits['echo']:g} ms"
+    kind = [part for part in first.traits["kind"] if part not in _PLAIN_TYPES]
+    if kind:
+        details["kind"] = "type " + " ".join(kind)
+    if stack.repeat:
+        details["repeat"] = "image {} of {} per position".format(*stack.repeat)
+    if first.traits["number"] is not None:
+        details["series"] = f"series {first.traits['number']:g}"
+    return Choice(f"{title}, {size_label(*shape)}", shape[0], load, "M" in kind, details)
+
+
+def _without(
+    stack: Stack,
+    error: dicom.DamagedObjects,
+    load: Callable[[int], pydicom.Dataset],
+    sources: dict[int, Member],
+    name: str,
+) -> Volume:
+    """What is left of a stack without its damaged objects, which a note names."""
+    rest = [frame for frame in stack.frames if frame.source not in error.sources]
+    left = stacks(rest)
+    if len(left) != 1 or stack.repeat:
+        raise error
+    named = sorted(sources[index].name for index in error.sources)
+    shown = ", ".join(named[:NAMED]) + ", ..." * (len(named) > NAMED)
+    note = (
+        f"{len(named)} of {len(sources)} files left out (damaged or truncated): {shown}; "
+        "the slices are missing here and in what is exported."
+    )
+    volume = dicom.read_stack(left[0], load, name)
+    return replace(volume, notes=(note, *volume.notes))
+
+
+def _title(header: pydicom.Dataset) -> str:
+    """What the scanner's user called the series, unless that names the patient."""
+    words = re.split(r"[\W_]+", f"{header.get('PatientName', '')} {header.get('PatientID', '')}")
+    secret = {word.lower() for word in words if len(word) > 2}
+    for keyword in ("SeriesDescription", "ProtocolName", "SequenceName"):
+        text = "".join(c if c.isprintable() else " " for c in str(header.get(keyword) or ""))
+        if text.strip() and not any(word in text.lower() for word in secret):
+            return text.strip()[:64]
+    return str(header.get("Modality") or "DICOM")[:16]

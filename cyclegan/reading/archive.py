@@ -91,7 +91,8 @@ def _unpacked(path: Path, budget: int, left_out: dict[str, list[str]]) -> list[M
                     "are read, so send one series."
                 )
             for entry in entries:
-                where = PurePosixPath(entry.filename)
+                # Some programs on Windows separate folders in their own way.
+                where = PurePosixPath(entry.filename.replace("\\", "/"))
                 name = "".join(c if c.isprintable() else "?" for c in where.name)
                 if name.startswith(".") or "__MACOSX" in where.parts:
                     left_out["no image that can be read"].append(name)

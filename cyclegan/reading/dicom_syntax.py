@@ -24,6 +24,7 @@ from pydicom.uid import (
 
 _ITEM = b"\xfe\xff\x00\xe0"  # what encapsulated pixels start with (PS3.5 A.4)
 _GE_SWAPPED = UID("1.2.840.113619.5.2")  # little endian, but for its pixels
+_NEAR = 0.05  # of the largest value that fits: values on both sides of it are one distribution
 _BY_FRAME_MARKER = {
     0xFFC0: JPEGBaseline8Bit,
     0xFFC1: JPEGExtended12Bit,
@@ -54,6 +55,27 @@ def settle(dataset: pydicom.FileDataset) -> None:
         dataset.file_meta.TransferSyntaxUID = plain
     elif declared == _GE_SWAPPED and whole and int(dataset.BitsAllocated) == 16:
         dataset.PixelData = np.frombuffer(pixels[:plain_size], ">u2").astype("<u2").tobytes()
+    if whole and int(dataset.BitsAllocated) == 16:
+        _believe_values(dataset, little)
+
+
+def _believe_values(dataset: pydicom.FileDataset, little: bool) -> None:
+    """Take all bits for the values where these go on beyond BitsStored.
+
+    Programs that put other pixels under an old header forget it, and the values would wrap. Those
+    of an overlay in the bits that the pixels leave free (PS3.3 C.9.2, retired) lie far from them.
+    """
+    stored, signed = int(dataset.BitsStored), bool(dataset.PixelRepresentation)
+    kind = f"{'<' if little else '>'}{'i' if signed else 'u'}2"
+    values = np.frombuffer(dataset.PixelData[: native_bytes(dataset)], kind)
+    if stored == 16 or not values.size:
+        return
+    ends = [2**stored] * bool(values.max() >= 2**stored)
+    ends += [-(2 ** (stored - 1))] * bool(signed and values.min() < -(2 ** (stored - 1)))
+    for end in ends:
+        near = values[np.abs(values.astype(np.int32) - end) <= _NEAR * abs(end)]
+        if near.size and near.min() < end <= near.max():
+            dataset.BitsStored, dataset.HighBit = 16, 15
 
 
 def native_bytes(dataset: pydicom.Dataset) -> int:

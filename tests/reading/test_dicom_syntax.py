@@ -88,6 +88,21 @@ def test_an_unknown_compression_is_named(tmp_path, stored):
         read_volume(path)
 
 
+@pytest.mark.parametrize("kind", [np.uint16, np.int16])
+def test_values_beyond_the_bits_that_are_declared(tmp_path, stored, kind):
+    values = (stored.astype(np.int32) * 7 - (20000 if kind == np.int16 else 0)).astype(kind)
+    dataset = mr_image(values)
+    dataset.BitsStored, dataset.HighBit = 12, 11
+    np.testing.assert_array_equal(read_volume(saved(tmp_path, dataset)).pixels[0], values)
+
+
+def test_signs_that_the_unused_bits_do_not_repeat(tmp_path, stored):
+    values = stored.astype(np.int32) - 2000
+    dataset = mr_image((values & 0xFFF).astype(np.uint16))
+    dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 12, 11, 1
+    np.testing.assert_array_equal(read_volume(saved(tmp_path, dataset)).pixels[0], values)
+
+
 def coloured(values, photometric, planar=0):
     """A capture of (H, W) uint8 values as RGB, YBR or by a table of colours."""
     dataset = mr_image(values)

@@ -211,6 +211,7 @@ def test_labels_never_name_the_patient(tmp_path, stack, description):
 def test_an_archive_with_folders_and_clutter(tmp_path, stack):
     members = {"DICOMDIR": b"\0" * 128 + b"DICM" + bytes(100), "study/README.txt": b"hello"}
     members |= {"study/.DS_Store": b"x", "__MACOSX/study/._IM0": b"x", "empty": b""}
+    members["of\\Windows\\DICOMDIR"] = members["DICOMDIR"]
     for number, dataset in enumerate(axial_series(stack)):
         buffer = io.BytesIO()
         dataset.save_as(buffer, enforce_file_format=True)

@@ -183,7 +183,7 @@ root.querySelector(".viewer-views").addEventListener("click", ({ target }) => {
   if (button) showImage(button.dataset.show, button.dataset.map);
 });
 root.querySelector(".viewer-layouts").addEventListener("click", ({ target }) => {
-  const button = target.closest("button");
+  const button = target.closest("button[data-layout]");
   if (button) chooseLayout(Number(button.dataset.layout));
 });
 window.addEventListener("resize", fit);

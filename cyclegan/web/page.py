@@ -119,6 +119,8 @@ class Page:
         session.is_new = False
         if wanted and not session.notice(to).warns:
             yield from self.translate(session, to, position, tab)
+        else:
+            yield Step(_loaded(session))
 
     def turn(
         self, session: Session | None, to: str, position: int, tab: str
@@ -369,7 +371,9 @@ class Page:
             volume, selection=selection, choice=choice, hints=hints, is_new=True
         )
         to = preset(session.check, volume.contrast_hint, to)
-        return self._opened(session, to, _loaded(session), tab)
+        # What comes next, `translate_opened` says.
+        message = status(f"{volume.name} is loaded.", *session.hints)
+        return self._opened(session, to, message, tab)
 
     def _session(self, volume: Volume, **opened: Any) -> Session:
         check, unchecked = self._assess(volume)

@@ -14,7 +14,7 @@ from cyclegan.model.translator import Prepared
 from cyclegan.trust import evidence
 from cyclegan.trust.truth import is_elsewhere, true_error
 from cyclegan.web.panels import encode_uint16
-from cyclegan.web.report import ELSEWHERE, report, true_words
+from cyclegan.web.report import report, true_warnings, true_words
 
 if TYPE_CHECKING:
     from cyclegan.model.look import Look
@@ -109,7 +109,7 @@ def second_look(
                 "uncertainty": None if likely is None else encode_uint16(likely),
                 "trueError": true,
                 "trueWords": true_words(true) if truth else "",
-                "trueWarning": ELSEWHERE if elsewhere else "",
+                "trueWarning": " ".join(true_warnings(session, elsewhere)),
             },
             "report": report(session, model, calibration, index, readings, true, elsewhere),
         }

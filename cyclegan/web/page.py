@@ -184,10 +184,12 @@ class Page:
             truth = match(volume, session.held())
         except TruthError as error:
             return Step(status(str(error), role="alert"))
-        session.set_truth(truth, to)
         seen, _ = self._assess(volume)
+        doubt = ""
         if seen is not None and seen.label != to:
-            hints = (f"It should be a {to}. {seen.sentence}", *hints)
+            doubt = f"It should be a {to}. {seen.sentence}"
+            hints = (doubt, *hints)
+        session.set_truth(truth, to, doubt)
         text = f"Real {to}: {volume.name}, {'; '.join(truth.notes)}."
         return Step(status(text, *hints), view=self._view_again(session))
 

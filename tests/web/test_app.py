@@ -446,6 +446,8 @@ def test_the_truth_is_compared_in_its_own_direction_only(calibrated, tmp_path):
     assert not any((tmp_path / "uploads").rglob("*"))
     assert "real.png, compared pixel by pixel" in step.status
     assert "It should be a T2. Looks like T1." in step.status
+    *_, last = calibrated.look_again(session)
+    assert last["findings"]["trueWarning"].startswith("It should be a T2.")
     assert after_truth(session, step)["drop_truth"] == {"visible": True}
     shown = step.view["panels"]
     assert shown["truth"]["title"] == "Real T2"

@@ -24,6 +24,7 @@ const KEYS = {
   L: (p) => windowBy(p, 0, -0.05),
   a: () => choosePreset("auto"),
   i: invert,
+  h: toggleHatch,
   b: pressBlink,
   s: () => chooseMode("swipe"),
   o: () => chooseMode("overlay"),

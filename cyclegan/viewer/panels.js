@@ -87,6 +87,7 @@ function drawPanel(panel) {
   if (!image.pixels || !canvas.width) return;
   const g = geometry(panel);
   put(image);
+  if (image.name === "translated") drawHatch(context, g, density);
   const other = behind && images.get(behind);
   if (other && other.pixels) {
     context.save();

@@ -296,6 +296,11 @@ def test_a_map_is_offered_where_one_is_worth_it_and_else_the_page_says_why(page)
         if known[to] is None:
             assert not button.is_visible()
             assert "No uncertainty map" in page.text_content(".map-words")
+            before = statistics(page, "translated")
+            page.locator("[data-panel=translated] canvas").press("h")
+            page.get_by_text(re.compile(r"^\d+ % of the head hatched$")).wait_for(state="attached")
+            assert statistics(page, "translated") != before
+            page.locator("[data-panel=translated] canvas").press("h")
             page.locator("[data-panel=translated] canvas").hover()
             value = page.inner_text("[data-panel=translated] .corner-value")
             assert re.fullmatch(r"0\.\d\d ± 0\.[0-4]\d \(9 in 10\)", value)

@@ -189,6 +189,7 @@ def place_truth() -> dict[str, Any]:
             file_count="multiple",
             height=92,
             elem_id="truth-upload",
+            elem_classes="more-files",
         )
         truth_message = gr.HTML("", elem_id="truth-status", apply_default_css=False)
         drop_truth = gr.Button("Remove the real image", visible=False, size="md")
@@ -215,6 +216,7 @@ def place_look(page: Page) -> dict[str, Any]:
             file_count="multiple",
             height=92,
             elem_id="look-upload",
+            elem_classes="more-files",
         )
     return {"look": look, "look_upload": look_upload}
 
@@ -501,7 +503,13 @@ def on_look(board: Board) -> None:
 
     for part, listen, steps, options in (
         ("look", parts["look"].input, page.choose_look, {}),
-        ("look_upload", parts["look_upload"].upload, page.load_look, {"preprocess": False}),
+        (
+            "look_upload",
+            parts["look_upload"].upload,
+            page.load_look,
+            # The browser knows by this name that files are being read.
+            {"preprocess": False, "api_name": "load_look"},
+        ),
     ):
         board.react(
             listen,

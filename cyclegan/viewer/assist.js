@@ -59,17 +59,16 @@ function complete() {
       if (radio.name !== "direction") radio.name = "direction";
     }
   }
-  const uploads = { upload: "Upload a slice, volume or series", "truth-upload": "Upload the real image" };
+  const uploads = { upload: "Upload a slice, volume or series", "truth-upload": "Upload the real image", "look-upload": "Upload a slice with the look" };
   for (const [id, words] of Object.entries(uploads)) {
     const button = document.querySelector("#" + id + " button.upload-container");
     if (button) button.setAttribute("aria-label", words);
     const input = document.querySelector("#" + id + " input[type=file]");
     if (input) input.setAttribute("aria-label", words);
   }
-  const truth = document.querySelector("#truth > .label-wrap");
-  if (truth) {
-    const content = truth.nextElementSibling;
-    truth.setAttribute("aria-expanded", String(content.style.display !== "none"));
+  for (const opener of document.querySelectorAll(":is(#truth, #look-area) > .label-wrap")) {
+    const content = opener.nextElementSibling;
+    opener.setAttribute("aria-expanded", String(content.style.display !== "none"));
   }
   // Gradio replaces the lines in these, and only what changes within a live region is announced.
   for (const id of ["status", "notice", "saved", "truth-status"]) {

@@ -11,7 +11,7 @@
   const STREAM = /\/gradio_api\/(heartbeat\/|queue\/data)/;
   const SENT = /\/gradio_api\/(queue\/join|run\/predict|cancel|upload)(\?|$)/;
 
-  const LOADING = /^load(_truth)?(_\d+)?$/; // events that read what was sent
+  const LOADING = /^load/; // events that read what was sent: a scan, a real image, a look
 
   const waiting = new Set(); // events that were joined, and have no answer yet
   const loading = new Set(); // of them, those of LOADING
@@ -97,10 +97,10 @@
 
   // The scan before is greyed, and can't be translated, until the files are read.
   function leaving(share) {
-    const isTruth = window.incoming?.isTruth();
-    document.body.classList.toggle("arriving", !isTruth);
+    const isScan = window.incoming?.isScan();
+    document.body.classList.toggle("arriving", isScan);
     const work = document.querySelector("#work");
-    if (work) work.inert = !isTruth;
+    if (work) work.inert = isScan;
     tell(share < 1 ? "Sending the files: " + Math.floor(100 * share) + " %" : "Reading the files.", "note");
   }
 

@@ -2,8 +2,9 @@
 // uncertainty map, the true error and the report. Joined behind viewer.js into one function body.
 //
 // props.value: {key, run, index, report, findings: {readings: [{name, title, value, expected, weak,
-//   unusual, text, worth}], missing, structure, mapWords, mapRank, uncertainty, trueError, trueWords}}; uncertainty is
-//   an image as in viewer.js, or null: not there yet when mapRank says that there is one.
+//   unusual, text, worth}], missing, structure, mapWords, mapMeaning, mapRank, bandWords, lesionContrast,
+//   uncertainty, trueError, trueWords}}; uncertainty is an image as in viewer.js, or null: not there yet when
+//   mapRank says that there is a map of it; where mapRank is null, it is not worth one. With bandWords it is the band around each value.
 
 let mapless = false; // whether no uncertainty map is worth it; until that is known, its button keeps its place
 const CYCLE_WORDS = root.querySelector(".map-words").innerHTML;
@@ -27,7 +28,7 @@ function showMap() {
   const words = root.querySelector(".map-words");
   if (map === "uncertainty") {
     image.pixels = found ? found.pixels || null : null;
-    words.textContent = found ? found.mapWords : "";
+    words.textContent = found ? found.mapMeaning + " Dark does not mean right." : "";
     return;
   }
   image.pixels =
@@ -42,13 +43,17 @@ function showFindings() {
   const section = root.querySelector(".viewer-findings");
   section.hidden = !shown.panels.translated;
   section.classList.toggle("pending", !found);
-  section.querySelector("button").disabled = !found;
-  section.querySelector("button").textContent = "Copy report";
+  const copy = section.querySelector("[data-do=copyReport]");
+  copy.disabled = !found;
+  copy.textContent = "Copy report";
+  section.querySelector("[data-do=hatch]").disabled = !hatched && !canHatch();
   section.querySelector(".findings-words").textContent = found ? found.missing : "Being measured";
   if (found) {
     section.querySelector("ul").replaceChildren(...found.readings.map(reading));
     root.querySelector(".viewer-structure").textContent = found.structure;
     root.querySelector(".viewer-map-words").textContent = found.mapWords;
+    root.querySelector(".viewer-band-words").textContent = found.bandWords || "Not known for these weights.";
+    root.querySelector(".viewer-lesion").textContent = found.lesionContrast + " of the grey range";
   }
   root.dataset.found = found ? (found.mapRank === null || found.pixels ? "all" : "numbers") : "";
 

@@ -20,7 +20,7 @@ const images = new Map(
   Object.entries(IMAGES).map(([name, { title, empty, alt, group }]) => [name, {
     name,
     emptyTitle: title,
-    emptyWords: empty || "Appears after Translate",
+    emptyWords: empty || "Appears here",
     emptyAlt: title + ": " + (alt || "not computed yet"),
     get group() {
       return group || (map === "uncertainty" ? "uncertainty" : "map");

@@ -10,7 +10,7 @@
   const WANTED = { 0x00080060: "modality", 0x0008103e: "title", 0x0020000e: "series" };
   const SWITCH = "#at-once input"; // its state is the one thing that this browser is asked to keep
   const KEPT = "translate-at-once";
-  let forTruth = false;
+  let forScan = true; // or a real image or a look for the scan that is there
 
   const mostBytes = () => window.gradio_config.max_file_size || 256 * 2 ** 20;
 
@@ -130,7 +130,10 @@
     window.incoming.note = words;
   }
 
-  const place = (target) => (target.closest?.("#truth, .viewer-truth") ? "#truth-upload" : "#upload");
+  const place = (target) => {
+    if (target.closest?.("#truth, .viewer-truth")) return "#truth-upload";
+    return target.closest?.("#look-area") ? "#look-upload" : "#upload";
+  };
   const hasFiles = (event) => [...(event.dataTransfer?.types || [])].includes("Files");
 
   addEventListener("dragover", (event) => {
@@ -171,7 +174,7 @@
     if (target.matches(SWITCH) && target.checked) localStorage.removeItem(KEPT);
     else if (target.matches(SWITCH)) localStorage.setItem(KEPT, "no");
     if (target.type !== "file") return;
-    forTruth = Boolean(target.closest("#truth-upload"));
+    forScan = Boolean(target.closest("#upload"));
     window.incoming.note = ""; // of the files before
   }, true);
 
@@ -182,7 +185,7 @@
     if (times) setTimeout(remember, 500, times - 1);
   }
 
-  window.incoming = { isTruth: () => forTruth, give, note: "" };
+  window.incoming = { isScan: () => forScan, give, note: "" };
   new MutationObserver((_, observer) => {
     const box = document.querySelector(SWITCH);
     if (!box || !document.querySelector(".viewer[data-ready]")) return; // nobody listens to it yet

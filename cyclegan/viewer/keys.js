@@ -1,4 +1,5 @@
-// Keys on an image, and the buttons that do the same. The last of the files: it starts the viewer.
+// Keys on an image or on a button beside it, and what the buttons do. The last of the files: it starts the
+// viewer.
 
 const KEYS = {
   ArrowUp: (p, e) => arrow(p, e, 0, -1),
@@ -23,6 +24,7 @@ const KEYS = {
   L: (p) => windowBy(p, 0, -0.05),
   a: () => choosePreset("auto"),
   i: invert,
+  h: toggleHatch,
   b: pressBlink,
   s: () => chooseMode("swipe"),
   o: () => chooseMode("overlay"),
@@ -46,14 +48,20 @@ function arrow(panel, event, dx, dy) {
 }
 
 for (const panel of panels) {
-  panel.canvas.addEventListener("keydown", (event) => {
-    const act = KEYS[event.key] || KEYS[event.key.toLowerCase()];
-    if (!act || !imageIn(panel).pixels || event.ctrlKey || event.metaKey || event.altKey) return;
-    // Keys that do nothing here (arrows on a single slice) keep their meaning for the page.
-    if (act(panel, event) !== false) event.preventDefault();
-  });
-  panel.canvas.addEventListener("keyup", (event) => event.key.toLowerCase() === "b" && releaseBlink());
-  panel.canvas.addEventListener("blur", releaseBlink);
+  panel.canvas.addEventListener("keydown", (event) => press(panel, event));
+}
+lightbox.addEventListener("keydown", (event) => {
+  // On a button these keys are the button's.
+  if (event.target.matches("button") && !["Enter", " "].includes(event.key)) press(activePanel(), event);
+});
+lightbox.addEventListener("keyup", (event) => event.key.toLowerCase() === "b" && releaseBlink());
+lightbox.addEventListener("focusout", releaseBlink);
+
+function press(panel, event) {
+  const act = KEYS[event.key] || KEYS[event.key.toLowerCase()];
+  if (!act || !imageIn(panel).pixels || event.ctrlKey || event.metaKey || event.altKey) return;
+  // Keys that do nothing here (arrows on a single slice) keep their meaning for the page.
+  if (act(panel, event) !== false) event.preventDefault();
 }
 
 const ACTIONS = {

@@ -142,6 +142,13 @@ function bringIntoView() {
   window.scrollTo({ top: lightbox.getBoundingClientRect().top + window.scrollY });
 }
 
+// What the reader changed below has changed the images: not out of sight, as on a telephone.
+function backIntoView() {
+  const { top, bottom, height } = lightboxBody.getBoundingClientRect();
+  const seen = Math.min(bottom, window.innerHeight) - Math.max(top, 0);
+  if (seen < height / 2) lightbox.scrollIntoView();
+}
+
 async function fullScreen() {
   if (document.fullscreenElement) await document.exitFullscreen();
   else await lightbox.requestFullscreen?.(); // telephones have none
@@ -183,7 +190,7 @@ root.querySelector(".viewer-views").addEventListener("click", ({ target }) => {
   if (button) showImage(button.dataset.show, button.dataset.map);
 });
 root.querySelector(".viewer-layouts").addEventListener("click", ({ target }) => {
-  const button = target.closest("button");
+  const button = target.closest("button[data-layout]");
   if (button) chooseLayout(Number(button.dataset.layout));
 });
 window.addEventListener("resize", fit);

@@ -87,6 +87,7 @@ function drawPanel(panel) {
   if (!image.pixels || !canvas.width) return;
   const g = geometry(panel);
   put(image);
+  if (image.name === "translated") drawHatch(context, g, density);
   const other = behind && images.get(behind);
   if (other && other.pixels) {
     context.save();
@@ -169,8 +170,13 @@ function label(panel) {
 function valueAt(panel) {
   if (!cursor) return "";
   const image = imageIn(panel);
-  const share = shareAt(image, ...cursor.map(Math.floor));
-  return share === null ? "" : inUnits(image.group, share, 3);
+  const [x, y] = cursor.map(Math.floor);
+  const share = shareAt(image, x, y);
+  if (share === null) return "";
+  // The band in which 9 of 10 true values lay on validation.
+  const band = image.name === "translated" && found && found.bandWords && found.pixels;
+  if (!band) return inUnits(image.group, share, 3);
+  return share.toFixed(2) + " ± " + (band[y * shown.width + x] / FULL).toFixed(2) + " (9 in 10)";
 }
 
 resetView();

@@ -134,6 +134,13 @@ function listen(panel) {
     pointers.delete(event.pointerId);
     if (event.pointerType === "touch") cursor = null;
   };
+  // A mouse that comes to an image brings the keys along, unless they are at work elsewhere.
+  canvas.addEventListener("pointerenter", ({ pointerType, buttons }) => {
+    const { activeElement: has } = document;
+    const idle = has === document.body || has.matches("button, input[type=file], input[type=radio]");
+    if (pointerType !== "mouse" || buttons || !idle || !imageIn(panel).pixels) return;
+    activePanel().canvas.focus({ preventScroll: true });
+  });
   canvas.addEventListener("pointerup", release);
   canvas.addEventListener("pointercancel", release);
   canvas.addEventListener("pointerleave", () => {

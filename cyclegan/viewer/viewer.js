@@ -74,6 +74,7 @@ function accept(value) {
   showScrubber();
   draw();
   if (isNew) bringIntoView();
+  else if (value.run !== before.run || Boolean(value.panels.truth) !== Boolean(before.panels.truth)) backIntoView();
   else if (before.index !== value.index) saySlice();
 }
 

@@ -3,7 +3,7 @@
 
 const GREY = { center: 0.5, width: 1 };
 const MAP_TOP = 0.25; // default top of the colour bar: a quarter of the grey range
-const UNCERTAINTY_TOP = 0.15;
+const UNCERTAINTY_TOP = 0.35; // in heads of validation the band is 0.09 to 0.34, in the middle 0.17
 const SIGNED_TOP = 0.5; // of the colours to either side of zero
 const NARROWEST = 0.02; // web/panels.py has the same
 const WIDEST = 2;

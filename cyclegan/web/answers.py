@@ -242,7 +242,7 @@ def _beside(
             np.abs(original - back),
         ),
     }
-    if any(found is not None for _, found in measured):
+    if calibration.map_name(to) and any(found is not None for _, found in measured):
         empty = np.zeros_like(original[0])
         uncertain = [empty if found is None else found for _, found in measured]
         maps["desc-uncertainty_map"] = (calibration.map_words(to), np.stack(uncertain))

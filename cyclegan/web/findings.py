@@ -12,9 +12,10 @@ import numpy as np
 
 from cyclegan.model.translator import Prepared
 from cyclegan.trust import evidence
+from cyclegan.trust.calibration import LESION_CONTRAST
 from cyclegan.trust.truth import is_elsewhere, true_error
 from cyclegan.web.panels import encode_uint16
-from cyclegan.web.report import ELSEWHERE, report, true_words
+from cyclegan.web.report import report, true_warnings, true_words
 
 if TYPE_CHECKING:
     from cyclegan.model.look import Look
@@ -44,9 +45,9 @@ def slice_findings(
         look: that the translation follows.
 
     Yields:
-        Numbers by the names of `calibration.MEASURES`, and the uncertainty map, (H, W) float32
-        in shares of the grey range, or None. The first step comes before the first run of the
-        network.
+        Numbers by the names of `calibration.MEASURES`, and the uncertainty map, or where none is
+        worth it the band (`Calibration.is_band`), (H, W) float32 in shares of the grey range, or
+        None. The first step comes before the first run of the network.
     """
     numbers = evidence.structure(calibration.structure, result)
     yield numbers, None
@@ -62,13 +63,13 @@ def slice_findings(
         unit = Prepared(evidence.UNIT, frame)
         _, likely = model.translate_with_error(result.source, to, unit, look)
         numbers |= evidence.likely_numbers(result.source, likely)
-    shown = calibration.map_name(to)
+    shown = evidence.LIKELY if calibration.is_band(to) else calibration.map_name(to)
     if shown is None:
         yield numbers, None
         return
     chosen = evidence.error_maps(result, likely)[shown]
-    if shown == evidence.LIKELY:
-        chosen = chosen * (calibration.band(to) or 1)
+    if calibration.is_band(to):
+        chosen = chosen * calibration.band(to)
     yield numbers, chosen.astype(np.float32)
 
 
@@ -88,7 +89,7 @@ def second_look(
         seen = (session.volume is not None, session.shown, session.to, session.run)
         return seen == (True, index, to, run)
 
-    def answer(numbers: dict[str, float], uncertainty: np.ndarray | None) -> dict[str, Any]:
+    def answer(numbers: dict[str, float], likely: np.ndarray | None) -> dict[str, Any]:
         readings = calibration.readings(to, numbers, drawn=session.drawn)
         truth = session.truth_for(to)
         true = slice_true_error(truth, session.result(model, index, to), index)
@@ -103,16 +104,19 @@ def second_look(
                 "missing": calibration.missing,
                 "structure": calibration.structure.capitalize(),
                 "mapWords": calibration.map_words(to),
+                "mapMeaning": calibration.map_meaning(to),
+                "bandWords": calibration.band_words(to),
+                "lesionContrast": LESION_CONTRAST[to],
                 "mapRank": map_name and calibration.map_rank(to, map_name),
-                "uncertainty": None if uncertainty is None else encode_uint16(uncertainty),
+                "uncertainty": None if likely is None else encode_uint16(likely),
                 "trueError": true,
                 "trueWords": true_words(true) if truth else "",
-                "trueWarning": ELSEWHERE if elsewhere else "",
+                "trueWarning": " ".join(true_warnings(session, elsewhere)),
             },
             "report": report(session, model, calibration, index, readings, true, elsewhere),
         }
 
-    numbers, uncertainty = session.kept_findings(index, to) or ({}, None)
+    numbers, likely = session.kept_findings(index, to) or ({}, None)
     if not numbers:
         result, prepared = session.result(model, index, to), session.prepared(model)
         shown = False
@@ -121,13 +125,13 @@ def second_look(
         for step in steps:
             if not is_on_screen():
                 return
-            numbers, uncertainty = step
+            numbers, likely = step
             if not shown and "cycle_error" in numbers and calibration.map_name(to):
                 yield answer(numbers, None)  # the map takes longer
                 shown = True
-        session.keep_findings(index, to, numbers, uncertainty)
+        session.keep_findings(index, to, numbers, likely)
     if is_on_screen():
-        yield answer(numbers, uncertainty)
+        yield answer(numbers, likely)
 
 
 def input_reading(session: Session, to: str) -> dict[str, Any]:

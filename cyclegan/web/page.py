@@ -119,6 +119,8 @@ class Page:
         session.is_new = False
         if wanted and not session.notice(to).warns:
             yield from self.translate(session, to, position, tab)
+        else:
+            yield Step(_loaded(session))
 
     def turn(
         self, session: Session | None, to: str, position: int, tab: str
@@ -182,10 +184,12 @@ class Page:
             truth = match(volume, session.held())
         except TruthError as error:
             return Step(status(str(error), role="alert"))
-        session.set_truth(truth, to)
         seen, _ = self._assess(volume)
+        doubt = ""
         if seen is not None and seen.label != to:
-            hints = (f"It should be a {to}. {seen.sentence}", *hints)
+            doubt = f"It should be a {to}. {seen.sentence}"
+            hints = (doubt, *hints)
+        session.set_truth(truth, to, doubt)
         text = f"Real {to}: {volume.name}, {'; '.join(truth.notes)}."
         return Step(status(text, *hints), view=self._view_again(session))
 
@@ -369,7 +373,9 @@ class Page:
             volume, selection=selection, choice=choice, hints=hints, is_new=True
         )
         to = preset(session.check, volume.contrast_hint, to)
-        return self._opened(session, to, _loaded(session), tab)
+        # What comes next, `translate_opened` says.
+        message = status(f"{volume.name} is loaded.", *session.hints)
+        return self._opened(session, to, message, tab)
 
     def _session(self, volume: Volume, **opened: Any) -> Session:
         check, unchecked = self._assess(volume)

@@ -120,8 +120,8 @@ def _panels(
             "data": encode(result.reconstructed),
         },
         "difference": {
-            "title": "|Original − reconstruction|",
-            "sub": "share of the grey range",
+            "title": "Cycle error",
+            "sub": "|original − reconstruction|, share of the grey range",
             "alt": "Map of the absolute difference between original and reconstruction; "
             f"cycle error, not translation error{place}",
         },

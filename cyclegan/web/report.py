@@ -54,15 +54,20 @@ def report(
     ]
     if calibration.missing:
         lines.append(calibration.missing)
-    lines.append(calibration.map_words(to))
+    title = "Uncertainty map: " if calibration.map_name(to) else ""
+    lines.append(title + calibration.map_words(to))
     truth = session.truth_for(to)
     if truth is not None:
         lines += ["", f"True error against {truth.volume.name} ({'; '.join(truth.notes)}):"]
-        if elsewhere:
-            lines.append(ELSEWHERE)
-        lines.append(true_words(true))
+        lines += [*true_warnings(session, elsewhere), true_words(true)]
     source = session.provenance(model)
     return "\n".join([*lines, "", *(f"{name}: {value}" for name, value in source.lines().items())])
+
+
+def true_warnings(session: Session, elsewhere: bool) -> list[str]:
+    """What speaks against measuring with the real image of a session, in sentences."""
+    doubt = session.doubt if session.truth_for(session.to) is not None else ""
+    return [words for words in (doubt, ELSEWHERE if elsewhere else "") if words]
 
 
 def true_words(true: dict[str, float] | None) -> str:

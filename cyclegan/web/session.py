@@ -62,6 +62,7 @@ class Session:
         key: grows with every opened file, so that the viewer can tell a late answer from a new one.
         run: grows with every press of Translate.
         job: grows with every start and stop of work on the whole volume; who works compares it.
+        doubt: what speaks against the real image, in a sentence; "" without one.
         last_used: `time.monotonic` of when somebody wanted something of the scan.
         grown: called when more is kept than before.
     """
@@ -80,6 +81,7 @@ class Session:
     key: int = field(default_factory=lambda: next(_keys))
     run: int = 0
     job: int = 0
+    doubt: str = ""
     last_used: float = field(default_factory=time.monotonic)
     grown: Callable[[], None] = _nothing
     _results: OrderedDict[tuple[str, int], tuple[np.ndarray, np.ndarray]] = field(
@@ -158,11 +160,12 @@ class Session:
         ]
         return min(others)[1:] if others else None
 
-    def set_truth(self, truth: Truth | None, to: str) -> None:
+    def set_truth(self, truth: Truth | None, to: str, doubt: str = "") -> None:
         """Compare translations into `to` with `truth`; None: with nothing any more."""
         with self._lock:
             if self.volume is not None:
                 self._truth = truth and (truth, to)
+                self.doubt = doubt
 
     def truth_for(self, to: str | None) -> Truth | None:
         """The real image of the contrast `to`, if the reader gave one."""

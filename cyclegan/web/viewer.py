@@ -16,6 +16,7 @@ SCRIPTS = (
     "measure",
     "planes",
     "findings",
+    "hatch",
     "slices",
     "assist",
     "pointer",

@@ -62,7 +62,7 @@ def value(index: int, slices: int, size: int, truth: bool = False, **changes: ob
         }
         for name, (pixels, title, sub) in images.items()
     }
-    panels["difference"] = {"title": "|Original − reconstruction|", "sub": "", "alt": "cycle error"}
+    panels["difference"] = {"title": "Cycle error", "sub": "", "alt": "cycle error"}
     told = {
         "key": 1,
         "token": "none",

@@ -76,7 +76,7 @@ def test_files_dropped_on_a_panel_are_opened_and_translated_at_once(fresh, tmp_p
 
     fresh.get_by_label("Translate at once").uncheck()
     fresh.set_input_files("#upload input[type=file]", str(path))
-    fresh.get_by_text("slice.png is loaded").wait_for()
+    fresh.get_by_text("slice.png is loaded. Check the direction").wait_for()
     fresh.reload()
     fresh.wait_for_selector("#at-once input:not(:checked)")  # remembered
 

@@ -217,7 +217,7 @@ def test_planes_through_the_volume_share_a_cross_hair(page):
         page.locator(".scrubber input").press("ArrowUp")
     page.locator(".scrubber input").press("ArrowDown")
     page.wait_for_selector(".viewer[data-index='1']")
-    press(page, "original", "p")
+    page.get_by_role("button", name="Planes").click()
     planes = page.locator(".viewer-planes canvas")
     assert planes.count() == 6
     assert all(each.is_visible() for each in planes.all())

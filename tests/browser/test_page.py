@@ -296,6 +296,14 @@ def test_a_map_is_offered_where_one_is_worth_it_and_else_the_page_says_why(page)
         if known[to] is None:
             assert not button.is_visible()
             assert "No uncertainty map" in page.text_content(".map-words")
+            before = statistics(page, "translated")
+            page.locator("[data-panel=translated] canvas").press("h")
+            page.get_by_text(re.compile(r"^\d+ % of the head hatched$")).wait_for(state="attached")
+            assert statistics(page, "translated") != before
+            page.locator("[data-panel=translated] canvas").press("h")
+            page.locator("[data-panel=translated] canvas").hover()
+            value = page.inner_text("[data-panel=translated] .corner-value")
+            assert re.fullmatch(r"0\.\d\d ± 0\.[0-4]\d \(9 in 10\)", value)
             assert "not translation error" in page.text_content(".map-words")
             continue
         page.get_by_role("button", name="Cycle error", exact=True).click()
@@ -348,6 +356,13 @@ def test_the_true_error_appears_when_the_truth_is_dropped_in(page, uploads, slic
     assert statistics(page, "truth")[1] > 3
     page.get_by_role("button", name="True error").click()
     assert statistics(page, "trueDifference")[1] > 1
+
+    page.get_by_text("Make it look like").click()
+    page.set_input_files("#look-upload input[type=file]", str(real))
+    page.get_by_text("has the look “Like a slice of mine”").wait_for()
+    assert page.get_by_role("combobox", name="Look").input_value() == "Like a slice of mine"
+    page.wait_for_function("!document.querySelector('#connection').innerText")
+    assert "arriving" not in page.get_attribute("body", "class")
     assert "True error" in page.inner_text("[data-panel=trueDifference] h3")
     assert [path for path in uploads.rglob("*") if path.is_file()] == []
     translate(page, "T1")

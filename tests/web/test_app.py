@@ -91,7 +91,12 @@ def calibrated(translator, tmp_path, weights):
         "maps": {"cycle error, smoothed": 0.4, "brightness of the translation": 0.1},
         "map": "cycle error, smoothed",
     }
-    without = {**direction, "map": None, "ranks": dict.fromkeys(names, 0.1)}
+    without = {
+        **direction,
+        "map": None,
+        "ranks": dict.fromkeys(names, 0.1),
+        "band": {"multiple": 2.0, "coverage": {"anna": 0.91}},
+    }
     record = {
         "structure": "normalised mutual information",
         "people": ["anna"],
@@ -189,8 +194,10 @@ def test_a_new_scan_is_translated_at_once_unless_something_speaks_against_it(
     turned = list(page.turn(opened.session, "T1", 1, TAB))
     assert turned[-1].view["panels"]["translated"]["title"] == "Synthetic T1"
     assert list(page.turn(opened.session, "T1", 1, TAB)) == []
-    assert opening("T1", wanted=False)[2] == []
-    assert opening("other")[2] == []  # waits for a yes
+    for _, opened, (step,) in (opening("T1", wanted=False), opening("other")):  # wait for a yes
+        assert "press Translate" not in opened.status
+        assert "press Translate" in step.status
+        assert step.view is None
 
 
 def test_the_other_contrast_in_the_same_files_is_offered_as_real(page, tmp_path, monkeypatch):
@@ -386,6 +393,7 @@ def test_numbers_come_first_then_the_map_and_both_are_kept(calibrated, monkeypat
         "Structure agreement",
     ]
     assert last["findings"]["mapRank"] == 0.4
+    assert last["findings"]["bandWords"] == ""  # the map is of something else
     values = np.frombuffer(base64.b64decode(last["findings"]["uncertainty"]), "<u2")
     assert values.size == 256 * 256
     assert values.max() > 0
@@ -396,11 +404,15 @@ def test_numbers_come_first_then_the_map_and_both_are_kept(calibrated, monkeypat
     assert list(calibrated.look_again(session)) == [last]
 
 
-def test_where_no_map_is_worth_it_the_page_says_so(calibrated):
+def test_where_no_map_is_worth_it_the_page_says_so_and_values_keep_their_band(calibrated):
     session = outcome(calibrated.open_example(1, TAB)).session
     (answer,) = calibrated.look_again(session)
-    assert answer["findings"]["uncertainty"] is None
     assert answer["findings"]["mapRank"] is None
+    assert "(91% to 91% by person)" in answer["findings"]["bandWords"]
+    band = np.frombuffer(base64.b64decode(answer["findings"]["uncertainty"]), "<u2") / 65535
+    prepared = session.prepared(calibrated.model)
+    _, likely = calibrated.model.translate_with_error(session.volume.pixels[0], "T1", prepared)
+    np.testing.assert_allclose(band.reshape(likely.shape), 2 * likely, atol=1e-3)
     assert answer["findings"]["mapWords"].startswith("No uncertainty map for T2 → T1")
     assert all(reading["weak"] for reading in answer["findings"]["readings"][1:])
     assert "Mean likely error" not in answer["report"]
@@ -434,6 +446,8 @@ def test_the_truth_is_compared_in_its_own_direction_only(calibrated, tmp_path):
     assert not any((tmp_path / "uploads").rglob("*"))
     assert "real.png, compared pixel by pixel" in step.status
     assert "It should be a T2. Looks like T1." in step.status
+    *_, last = calibrated.look_again(session)
+    assert last["findings"]["trueWarning"].startswith("It should be a T2.")
     assert after_truth(session, step)["drop_truth"] == {"visible": True}
     shown = step.view["panels"]
     assert shown["truth"]["title"] == "Real T2"

@@ -155,6 +155,8 @@ def read_layout(stream: BinaryIO, name: str, image: BinaryIO | None = None) -> L
         ReadError: the header cannot be believed, or its numbers are not grey values.
     """
     header, single = _header(stream)
+    if not single and image is None and isinstance(header, nib.Nifti1Header):
+        single = _holds_voxels(stream, header, name)
     if not single and image is None:
         raise ReadError(
             f"{name}: this is half of an Analyze or NIfTI .hdr/.img pair; choose both files "
@@ -185,6 +187,14 @@ def read_layout(stream: BinaryIO, name: str, image: BinaryIO | None = None) -> L
     plane = leafed_axis(layout.affine if layout.oriented else np.eye(4), shape)
     column, row = (axis for axis in range(3) if axis != plane)
     return Layout(header, voxels, shape, count, start, (plane, row, column))
+
+
+def _holds_voxels(stream: BinaryIO, header: nib.Nifti1Header, name: str) -> bool:
+    """Whether a file that calls itself half of a pair holds the other half all the same."""
+    shape, count = _shape(header, name)
+    size, packed = _size(stream)
+    voxels = int(np.prod(shape)) * count * header.get_data_dtype().itemsize
+    return not packed and size >= header.single_vox_offset + voxels
 
 
 def volumes_with_content(name: str, layout: Layout) -> list[int]:

@@ -110,6 +110,7 @@ def _choices(
     """Choices in the order of the files, and refusals; fills `left_out` by reason."""
     pairs = _pairs(members)
     images = {id(image) for image in pairs.values()}
+    disc = any(member.name.upper() == "DICOMDIR" for member in members)
     notes: list[str] = []
     objects: list[tuple[Member, pydicom.Dataset]] = []
     found: list[tuple[Member | None, Choice]] = []
@@ -143,6 +144,8 @@ def _choices(
                 elif kind == "NIfTI":
                     volumes = _nifti_choices(member, pairs.get(id(member)), notes)
                     found += [(None, each) for each in volumes]
+                elif disc:  # its maker's logo and the icons of a viewer
+                    left_out["a picture on a patient's disc"].append(member.name)
                 else:
                     found += [(member, each) for each in _picture_choices(member, kind)]
         except ReadError as error:

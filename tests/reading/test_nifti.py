@@ -189,6 +189,7 @@ def patch(path, at, code, *values):
     [
         (123, "B", (5,)),  # units that nobody defined
         (252, "hh3f", (1, 2, 3, 4, 5)),  # quaternion longer than 1, with a usable matrix beside it
+        (344, "4s", (b"ni1",)),  # what stands in the header of a pair
         (108, "f", (348,)),  # where the voxels would start without the four bytes of extensions
     ],
 )

@@ -212,6 +212,9 @@ def test_an_archive_with_folders_and_clutter(tmp_path, stack):
     members = {"DICOMDIR": b"\0" * 128 + b"DICM" + bytes(100), "study/README.txt": b"hello"}
     members |= {"study/.DS_Store": b"x", "__MACOSX/study/._IM0": b"x", "empty": b""}
     members["of\\Windows\\DICOMDIR"] = members["DICOMDIR"]
+    logo = io.BytesIO()
+    Image.fromarray(stack[0].astype(np.uint8)).save(logo, "GIF")
+    members["viewer/logo.gif"] = logo.getvalue()
     for number, dataset in enumerate(axial_series(stack)):
         buffer = io.BytesIO()
         dataset.save_as(buffer, enforce_file_format=True)
@@ -219,7 +222,8 @@ def test_an_archive_with_folders_and_clutter(tmp_path, stack):
     path = zipped(tmp_path, members)
     selection = open_files([path])
     assert selection.choices == ("MR axial, 5 slices, 48 x 40",)
-    assert len(selection.notes) == 2
+    assert len(selection.notes) == 3
+    assert "1 file left out (a picture on a patient's disc): logo.gif." in selection.notes
     assert any("README.txt" in note and "no image" in note for note in selection.notes)
     volume = read_volume(path)
     np.testing.assert_array_equal(volume.pixels, stack)

@@ -213,7 +213,7 @@ def everything_file(
         window=window,
         beside=beside,
     )
-    removed = () if volume.dicom is None else ("see README.txt in the zip",)
+    removed = () if volume.dicom is None else ("what README.txt in the zip lists",)
     return Saved(Parcel(data, f"{_name(session, model)}.zip", "application/zip"), removed)
 
 

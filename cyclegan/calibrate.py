@@ -21,7 +21,7 @@ from scipy.stats import spearmanr
 from tqdm import tqdm
 
 from cyclegan import OTHER
-from cyclegan.judging.metrics import head_mask, ssim
+from cyclegan.judging.metrics import foreground, head_mask, lesion_parts, ssim
 from cyclegan.judging.pairs import Pair, load_pairs, to_unit
 from cyclegan.model.translator import Translator
 from cyclegan.trust import evidence
@@ -172,7 +172,29 @@ def calibrate(
         for to in OTHER
     ]
     head = {"format": FORMAT, "version": translator.version, "sha256": translator.checksum}
-    return head | {"every": every} | summarise(measured) | {"measured": measured}
+    lesions = {"lesions": lesion_contrast(loaded)}
+    return head | {"every": every} | summarise(measured) | lesions | {"measured": measured}
+
+
+def lesion_contrast(pairs: Iterable[Pair]) -> dict[str, Any] | None:
+    """How much lesions differ from what is around them, in real images.
+
+    Returns:
+        `count`, and for T1 and T2 the median over lesions of the difference of the means, without
+        its sign, in shares of the grey range; None where no pair has a lesion.
+    """
+    found: dict[str, list[float]] = {to: [] for to in OTHER}
+    for pair in pairs:
+        if pair.lesion is None:
+            continue
+        images = {to: to_unit(pair.images[to]) for to in OTHER}
+        for inside, ring in lesion_parts(pair.lesion, foreground(images["T1"])):
+            for to, image in images.items():
+                found[to].append(abs(float(image[inside].mean() - image[ring].mean())))
+    count = len(found["T1"])
+    return (
+        {"count": count} | {to: _round(np.median(v)) for to, v in found.items()} if count else None
+    )
 
 
 def format_table(record: dict[str, Any]) -> str:
@@ -193,7 +215,13 @@ def format_table(record: dict[str, Any]) -> str:
             within = f"{band['multiple']:.2f} times the expected error"
             lines.append(f"  {COVERED:.0%} of the pixels lie within {within}; by person: {people}")
         lines.append(f"  shown: {direction['map'] or f'none reaches {NEEDED}'}")
-    return "\n".join([*lines, "", f"structure agreement: {record['structure']}"])
+    lines += ["", f"structure agreement: {record['structure']}"]
+    if record["lesions"]:
+        lesions = record["lesions"]
+        lines.append(
+            f"median contrast of {lesions['count']} lesions: T1 {lesions['T1']}, T2 {lesions['T2']}"
+        )
+    return "\n".join(lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

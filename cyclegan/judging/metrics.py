@@ -7,7 +7,7 @@ because papers print them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from scipy import ndimage
@@ -116,32 +116,42 @@ def slice_scores(predicted: np.ndarray, truth: np.ndarray, source: np.ndarray) -
     }
 
 
+def lesion_parts(lesion: np.ndarray, head: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Each lesion with what lies around it.
+
+    `lesion`, `head`: (H, W), non-zero inside. A lesion is a 4-connected component of at least
+    `MIN_LESION_PIXELS`. Yields (inside, tissue of the head 3 to 6 pixels away), (H, W) bools;
+    lesions with less tissue around them than that are left out.
+    """
+    lesion = np.asarray(lesion) > 0
+    near_a_lesion = ndimage.binary_dilation(lesion, iterations=2)
+    components, count = ndimage.label(lesion)
+    for index in range(1, count + 1):
+        inside = components == index
+        ring = ndimage.binary_dilation(inside, iterations=6) & ~near_a_lesion & head
+        if min(inside.sum(), ring.sum()) >= MIN_LESION_PIXELS:
+            yield inside, ring
+
+
 def lesion_contrasts(
     predicted: np.ndarray, truth: np.ndarray, source: np.ndarray, lesion: np.ndarray
 ) -> list[tuple[float, float]]:
     """How much of its true contrast each visible lesion keeps, and how much the source shows of it.
 
     `predicted`, `truth`, `source`: (H, W) in [0, 1]; `lesion`: (H, W), non-zero inside lesions.
-    A lesion is a 4-connected component of at least `MIN_LESION_PIXELS`. Its contrast is its mean
-    minus the mean of the tissue 3 to 6 pixels away, in standard deviations of the head, so that
-    a paler or brighter prediction is not punished for its style. Lesions that do not stand out
+    The contrast of one of `lesion_parts` is its mean minus that of the tissue around it, in
+    standard deviations of the head, so that a paler or brighter prediction is not punished for its
+    style. Lesions that do not stand out
     bright in the truth by `VISIBLE_CONTRAST` are left out. Returns for the rest the contrast in the
     source, negative where it is dark, and predicted over true contrast: 1 as in the truth, 0
     vanished, below 0 dark where it should be bright.
     """
     predicted, truth = _as_pair(predicted, truth)
-    lesion = np.asarray(lesion) > 0
     head = foreground(source)
     if not head.any():
         return []
-    near_a_lesion = ndimage.binary_dilation(lesion, iterations=2)
-    components, count = ndimage.label(lesion)
     found = []
-    for index in range(1, count + 1):
-        inside = components == index
-        ring = ndimage.binary_dilation(inside, iterations=6) & ~near_a_lesion & head
-        if min(inside.sum(), ring.sum()) < MIN_LESION_PIXELS:
-            continue
+    for inside, ring in lesion_parts(lesion, head):
         given, true, shown = (
             float((x[inside].mean() - x[ring].mean()) / max(x[head].std(), 1e-6))
             for x in (np.asarray(source, np.float64), truth, predicted)

@@ -80,15 +80,8 @@ def derived_dicom(
         raise ValueError("a derived DICOM object needs a source that was DICOM")
     placed, affine = in_source_grid(translated, volume, slice_index)
     stored = np.rint(np.clip(placed, 0, 1) * WHITE).astype("<u2").transpose(2, 1, 0)
-    numbered = list(enumerate(volume.dicom.instances))
-    if len(placed.T) != (len(numbered) if np.ndim(translated) == 3 else 1):
-        raise ValueError("a slice across those of the source has no place among them")
-    if np.ndim(translated) == 2:
-        numbered = [numbered[slice_index or 0]]
-    if volume.affine is not None:
-        turn = io_orientation(np.linalg.inv(volume.stored_affine) @ volume.affine)
-        if tuple(turn[2]) == (2, -1):  # shown from the last stored slice to the first
-            numbered = [(len(volume.pixels) - 1 - i, instance) for i, instance in numbered[::-1]]
+    whole = np.ndim(translated) == 3
+    numbered = _source_slices(volume, len(placed.T), None if whole else slice_index or 0)
 
     common = volume.dicom.common
     with warnings.catch_warnings():
@@ -116,6 +109,23 @@ def derived_dicom(
             dataset.SourceImageSequence = [_reference(*instance)] if instance[1] else []
             files.append(_file(dataset, stored[index]))
         return files, removed(common, dataset)
+
+
+def _source_slices(
+    volume: Volume, count: int, one: int | None
+) -> list[tuple[int, tuple[str, str, int | None]]]:
+    """The source's slices that `count` slices of a result lie on, each with its number in the
+    source's stack; `one` of them alone unless it is None."""
+    numbered = list(enumerate(volume.dicom.instances))
+    if count != (len(numbered) if one is None else 1):
+        raise ValueError("a slice across those of the source has no place among them")
+    if one is not None:
+        numbered = [numbered[one]]
+    if volume.affine is not None:
+        turn = io_orientation(np.linalg.inv(volume.stored_affine) @ volume.affine)
+        if tuple(turn[2]) == (2, -1):  # shown from the last stored slice to the first
+            numbered = [(len(volume.pixels) - 1 - i, instance) for i, instance in numbered[::-1]]
+    return numbered
 
 
 def _say_what_it_is(dataset: Dataset, common: Dataset, to: str, provenance: Provenance) -> None:

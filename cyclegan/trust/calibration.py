@@ -20,10 +20,6 @@ NEEDED = 0.3  # rank correlation with the true error below which a map or a scor
 TELLING = 0.5  # and below which a number gives no alarm: of the slices' order it tells a quarter
 TELLS_LITTLE = "on validation this number told little about the error"
 TELLS = "on validation slices with a better number mostly had a smaller error"
-# Median of |lesion - surroundings| in shares of the grey range, between medians of the two, over 46
-# lesions of 10 pixels and more of two people with lesion masks (brats01485, mni26), in the real
-# images. What is wider than this leaves open whether there is one.
-LESION_CONTRAST = {"T2": 0.175, "T1": 0.075}
 OF_DRAWINGS = "this head is drawn, so what is usual in people says nothing of it"
 BASELINE = "brightness of the translation"  # no map, but what any map should be compared with
 
@@ -167,6 +163,17 @@ class Calibration:
     def is_band(self, to: str) -> bool:
         """Whether the map of `findings.slice_findings` is the band: shown as such, or as no map."""
         return self.band(to) is not None and self.map_name(to) in (None, evidence.LIKELY)
+
+    def lesion_contrast(self, to: str) -> float | None:
+        """Median contrast of lesions in real images, in shares of the grey range; None where nobody
+        knows. A band that is wider leaves open whether there is one."""
+        known = self.record.get("lesions") if self.record else None
+        return known and known[to]
+
+    def lesion_words(self) -> str:
+        """What `lesion_contrast` is the median of."""
+        known = self.record.get("lesions") if self.record else None
+        return f"the median contrast of {known['count']} lesions on validation" if known else ""
 
     def band_words(self, to: str) -> str:
         """What the band around a value of the translation means, "" where there is none."""

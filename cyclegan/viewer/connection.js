@@ -136,6 +136,7 @@
     const isBeat = url.includes("/heartbeat/");
     let stream = name();
     let arrived = 0;
+    let wasCut = false;
 
     async function listen(out) {
       const headers = { Accept: "text/event-stream", "X-Stream": stream, "X-Arrived": String(arrived) };
@@ -157,6 +158,8 @@
         for (const event of events) {
           arrived += 1;
           if (event.includes('"session_not_found":true')) return "gone";
+          // The end of what was asked for before the cut is not that of what was asked for in it.
+          if (wasCut && waiting.size && event.includes('"close_stream"')) return "anew";
           noteDone(event);
           out.enqueue(new TextEncoder().encode(event + "\n\n"));
         }
@@ -167,6 +170,11 @@
       for (;;) {
         try {
           const how = await listen(out);
+          wasCut = false;
+          if (how === "anew") {
+            [stream, arrived] = [name(), 0];
+            continue;
+          }
           if (how === "gone" && isBeat) continue;
           if (how === "gone") for (const failure of failures()) out.enqueue(failure);
           if (!isBeat) return out.close();
@@ -174,6 +182,7 @@
           // The connection was cut, or the server has ended.
         }
         if (signal.aborted) return out.error(signal.reason);
+        wasCut = true;
         await reconnected();
         await pause(100);
         if (lost === RESTARTED && !isBeat) {

@@ -3,8 +3,9 @@
 //
 // props.value: {key, run, index, report, findings: {readings: [{name, title, value, expected, weak,
 //   unusual, text, worth}], missing, structure, mapWords, mapMeaning, mapRank, bandWords, lesionContrast,
-//   uncertainty, trueError, trueWords}}; uncertainty is an image as in viewer.js, or null: not there yet when
-//   mapRank says that there is a map of it; where mapRank is null, it is not worth one. With bandWords it is the band around each value.
+//   lesionWords, uncertainty, trueError, trueWords}}; uncertainty is an image as in viewer.js, or null:
+//   not there yet when mapRank says that there is a map of it; where mapRank is null, it is not worth one.
+//   With bandWords it is the band around each value.
 
 let mapless = false; // whether no uncertainty map is worth it; until that is known, its button keeps its place
 const CYCLE_WORDS = root.querySelector(".map-words").innerHTML;
@@ -53,7 +54,9 @@ function showFindings() {
     root.querySelector(".viewer-structure").textContent = found.structure;
     root.querySelector(".viewer-map-words").textContent = found.mapWords;
     root.querySelector(".viewer-band-words").textContent = found.bandWords || "Not known for these weights.";
-    root.querySelector(".viewer-lesion").textContent = found.lesionContrast + " of the grey range";
+    root.querySelector(".viewer-lesion").textContent = found.lesionContrast
+      ? `${found.lesionContrast.toFixed(2)} of the grey range, ${found.lesionWords}`
+      : "a lesion's contrast, which is not known for these weights";
   }
   root.dataset.found = found ? (found.mapRank === null || found.pixels ? "all" : "numbers") : "";
 

@@ -15,7 +15,7 @@ function toggleHatch() {
 }
 
 function canHatch() {
-  return Boolean(found && found.bandWords && found.pixels);
+  return Boolean(found && found.bandWords && found.pixels && found.lesionContrast);
 }
 
 // One pixel for each of the slice, opaque where it is to be hatched.

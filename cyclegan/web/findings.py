@@ -12,7 +12,6 @@ import numpy as np
 
 from cyclegan.model.translator import Prepared
 from cyclegan.trust import evidence
-from cyclegan.trust.calibration import LESION_CONTRAST
 from cyclegan.trust.truth import is_elsewhere, true_error
 from cyclegan.web.panels import encode_uint16
 from cyclegan.web.report import report, true_warnings, true_words
@@ -106,7 +105,8 @@ def second_look(
                 "mapWords": calibration.map_words(to),
                 "mapMeaning": calibration.map_meaning(to),
                 "bandWords": calibration.band_words(to),
-                "lesionContrast": LESION_CONTRAST[to],
+                "lesionContrast": calibration.lesion_contrast(to),
+                "lesionWords": calibration.lesion_words(),
                 "mapRank": map_name and calibration.map_rank(to, map_name),
                 "uncertainty": None if likely is None else encode_uint16(likely),
                 "trueError": true,

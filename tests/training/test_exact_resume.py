@@ -11,7 +11,7 @@ import tiny_training
 from cyclegan.model.checkpoint import load_state
 from cyclegan.report.runlog import DATA_WAIT, STEPS_PER_SECOND
 
-STEPS = 14
+STEPS = 10
 TIMINGS = ("minutes", STEPS_PER_SECOND, DATA_WAIT)
 
 

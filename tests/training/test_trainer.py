@@ -264,7 +264,7 @@ def test_refinement_learns_its_changed_answers_and_resumes_to_the_last_bit(tmp_p
     start = trainer(tmp_path / "start", dataset, steps=1).ema
 
     def refining(out):
-        run = trainer(tmp_path / out, dataset, refine=True, steps=100, lr=5e-3, ema=0.0)
+        run = trainer(tmp_path / out, dataset, refine=True, steps=60, lr=5e-3, ema=0.0)
         run.start_from(start)
         return run
 
@@ -288,7 +288,7 @@ def test_refinement_learns_its_changed_answers_and_resumes_to_the_last_bit(tmp_p
         killed.train_step()
         killed.step += 1
     killed.save()
-    resumed = trainer(tmp_path / "b", dataset, refine=True, steps=100, lr=5e-3, ema=0.0)
+    resumed = trainer(tmp_path / "b", dataset, refine=True, steps=60, lr=5e-3, ema=0.0)
     resumed.resume()
     resumed.fit()
     expected, found = weights_of(straight), weights_of(resumed)

@@ -9,7 +9,7 @@ from PIL import Image
 from scipy import ndimage
 
 from cyclegan import OTHER, Translator
-from cyclegan.calibrate import MULTIPLES, main, measure_slice, summarise
+from cyclegan.calibrate import MULTIPLES, lesion_contrast, main, measure_slice, summarise
 from cyclegan.judging.pairs import load_pairs
 from cyclegan.trust import evidence
 from cyclegan.trust.calibration import BASELINE, MEASURES, NEEDED, Calibration
@@ -171,7 +171,12 @@ def test_the_command_measures_pairs_and_writes_the_file(tmp_path, export_tiny, c
         for contrast, image in (("T1", 120 + 300 * texture), ("T2", 130 - 300 * texture)):
             (pairs / contrast).mkdir(parents=True, exist_ok=True)
             pixels = np.where(head, np.clip(image, 40, 220), 0).astype(np.uint8)
+            if name == "anna_0":
+                pixels[np.hypot(rows, columns) < 5] = 60 if contrast == "T1" else 230
             Image.fromarray(pixels).save(pairs / contrast / f"{name}.png")
+    (pairs / "lesion").mkdir()
+    lesion = np.hypot(rows, columns) < 5
+    Image.fromarray(255 * lesion.astype(np.uint8)).save(pairs / "lesion" / "anna_0.png")
     main(["--pairs", str(pairs), "--weights", str(weights)])
     assert "ranks pixels" in capsys.readouterr().out
     held = json.loads((weights / "trust.json").read_text("utf-8"))
@@ -180,6 +185,9 @@ def test_the_command_measures_pairs_and_writes_the_file(tmp_path, export_tiny, c
     assert len(held["measured"]) == 8
     calibration = Calibration.from_pretrained(weights, held["sha256"])
     assert calibration.missing == ""
+    assert calibration.lesion_contrast("T1") == pytest.approx((120 - 60) / 255, abs=0.1)
+    assert calibration.lesion_contrast("T2") == pytest.approx((230 - 130) / 255, abs=0.1)
+    assert "1 lesions on validation" in calibration.lesion_words()
     assert calibration.expected("T1", "cycle_error")[0] >= 0
     with pytest.raises(SystemExit, match="no folder T1/"):
         main(["--pairs", str(tmp_path), "--weights", str(weights)])
@@ -207,6 +215,8 @@ def test_the_shipped_claims_are_still_true(shipped):
     translator = Translator.from_pretrained(ROOT / "weights")
     pairs = {pair.name: pair for pair in load_pairs(PAIRS)[0]}
     assert {each["name"] for each in shipped["measured"]} <= set(pairs)
+    lesions = lesion_contrast(pairs[name] for name in {m["name"] for m in shipped["measured"]})
+    assert lesions == pytest.approx(shipped["lesions"], abs=0.001)
     for claim in shipped["measured"][:: len(shipped["measured"]) // 5]:
         again = measure_slice(translator, pairs[claim["name"]], claim["to"])
         assert again["ssim"] == pytest.approx(claim["ssim"], abs=TOLERANCE)

@@ -45,7 +45,7 @@ from cyclegan.web.controls import (
     look_choices,
     while_waiting,
 )
-from cyclegan.web.examples import EXAMPLES
+from cyclegan.web.examples import EXAMPLES, thumbnails
 from cyclegan.web.first_script import FirstScript
 from cyclegan.web.folder import claim_folder
 from cyclegan.web.gate import Gate
@@ -131,7 +131,10 @@ def place_controls() -> tuple[dict[str, Any], list[gr.Button]]:
             )
         with gr.Row(elem_id="examples"):
             heading("Examples, simulated")
-            examples = [gr.Button(e.label, size="md", scale=0) for e in EXAMPLES]
+            examples = [
+                gr.Button(e.label, size="md", scale=0, elem_classes=f"example example-{number}")
+                for number, e in enumerate(EXAMPLES)
+            ]
     return {
         "upload": upload,
         "series": series,
@@ -697,7 +700,7 @@ def launch_options(app: gr.Blocks) -> dict[str, Any]:
             button_secondary_background_fill_hover_dark="*neutral_600",
         ),
         # Not as `css`: Gradio rewrites selectors there and drops container queries.
-        "head": f"<style>{viewer_files.style()}</style>",
+        "head": f"<style>{viewer_files.style()}{thumbnails()}</style>",
         "footer_links": [],
         "run_history": False,
         "enable_monitoring": False,

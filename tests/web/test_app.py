@@ -4,6 +4,7 @@ import base64
 import dataclasses
 import io
 import json
+import re
 import threading
 import time
 import zipfile
@@ -37,7 +38,7 @@ from cyclegan.web.controls import (
     after_switch,
     after_truth,
 )
-from cyclegan.web.examples import EXAMPLES, example_volume
+from cyclegan.web.examples import EXAMPLES, example_volume, thumbnails
 from cyclegan.web.notice import notice, preset
 from cyclegan.web.outbox import Outbox, Parcel, route
 from cyclegan.web.page import Page
@@ -529,6 +530,14 @@ def test_weights_without_check_and_calibration_still_serve(export_tiny, monkeypa
     (answer,) = made[0].look_again(session)
     assert "trust.json is missing" in answer["findings"]["missing"]
     assert answer["findings"]["readings"][1]["text"].replace(".", "").isdigit()
+
+
+def test_each_example_has_a_small_picture_of_its_own():
+    rules = re.findall(r"\.example-(\d) .*base64,([^)]+)\)", thumbnails())
+    assert [int(number) for number, _ in rules] == list(range(len(EXAMPLES)))
+    pictures = [np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))) for _, data in rules]
+    assert all(picture.shape == (64, 64) and picture.std() > 20 for picture in pictures)
+    assert len({picture.tobytes() for picture in pictures}) == len(EXAMPLES)
 
 
 @pytest.mark.parametrize("number", range(len(EXAMPLES)))

@@ -141,10 +141,9 @@ def lesion_contrasts(
     `predicted`, `truth`, `source`: (H, W) in [0, 1]; `lesion`: (H, W), non-zero inside lesions.
     The contrast of one of `lesion_parts` is its mean minus that of the tissue around it, in
     standard deviations of the head, so that a paler or brighter prediction is not punished for its
-    style. Lesions that do not stand out
-    bright in the truth by `VISIBLE_CONTRAST` are left out. Returns for the rest the contrast in the
-    source, negative where it is dark, and predicted over true contrast: 1 as in the truth, 0
-    vanished, below 0 dark where it should be bright.
+    style. Lesions that do not stand out bright in the truth by `VISIBLE_CONTRAST` are left out.
+    Returns for the rest the contrast in the source, negative where it is dark, and predicted over
+    true contrast: 1 as in the truth, 0 vanished, below 0 dark where it should be bright.
     """
     predicted, truth = _as_pair(predicted, truth)
     head = foreground(source)

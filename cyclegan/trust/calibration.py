@@ -167,13 +167,16 @@ class Calibration:
     def lesion_contrast(self, to: str) -> float | None:
         """Median contrast of lesions in real images, in shares of the grey range; None where nobody
         knows. A band that is wider leaves open whether there is one."""
-        known = self.record.get("lesions") if self.record else None
-        return known and known[to]
+        return self._lesions[to] if self._lesions else None
 
     def lesion_words(self) -> str:
         """What `lesion_contrast` is the median of."""
-        known = self.record.get("lesions") if self.record else None
+        known = self._lesions
         return f"the median contrast of {known['count']} lesions on validation" if known else ""
+
+    @property
+    def _lesions(self) -> dict[str, Any] | None:
+        return self.record.get("lesions") if self.record else None
 
     def band_words(self, to: str) -> str:
         """What the band around a value of the translation means, "" where there is none."""

@@ -40,8 +40,7 @@ function openWindows(isNew) {
   if (!shown) return;
   const groups = isNew ? ["source", "target"] : ["target"];
   setWindows("brain", groups);
-  opened = isNew ? windows : { ...opened, target: windows.target };
-  opened = structuredClone(opened);
+  opened = structuredClone(isNew ? windows : { ...opened, target: windows.target });
   if (isNew || ["hand", "auto"].includes(preset)) return showPreset("brain");
   setWindows(preset, groups);
   showPreset(preset);

@@ -37,6 +37,12 @@ EXAMPLES = (
 )
 
 
+def _acquired(example: Example, labels: np.ndarray) -> np.ndarray:
+    """The source image of an example from (S, S) labels: (S, S) float32 in [0, 1]."""
+    pair = simulate_pair(labels, np.random.default_rng(example.seed), lesion=example.lesion)
+    return np.asarray(pair.t1 if example.to == "T2" else pair.t2)
+
+
 @lru_cache(maxsize=len(EXAMPLES))
 def example_volume(index: int) -> Volume:
     """Draw and simulate example `index` of `EXAMPLES`; the second call returns the same object.
@@ -50,11 +56,7 @@ def example_volume(index: int) -> Volume:
     else:
         labels = draw_slice(example.seed, level=example.level)[np.newaxis]
     # The same draws for every slice, so that a volume is one acquisition.
-    pairs = [
-        simulate_pair(each, np.random.default_rng(example.seed), lesion=example.lesion)
-        for each in labels
-    ]
-    pixels = np.stack([pair.t1 if example.to == "T2" else pair.t2 for pair in pairs])
+    pixels = np.stack([_acquired(example, each) for each in labels])
     height, width = pixels.shape[1:]
     affine = np.diag([-1.0, -1.0, SLICE_SPACING_MM, 1.0])  # columns run left, rows posterior
     affine[:2, 3] = (width - 1) / 2, (height - 1) / 2
@@ -70,6 +72,7 @@ def example_volume(index: int) -> Volume:
     )
 
 
+@lru_cache(maxsize=1)
 def thumbnails() -> str:
     """Style rules that show a small picture of each example on its button, of class `example-N`.
 
@@ -78,9 +81,7 @@ def thumbnails() -> str:
     rules = []
     for index, example in enumerate(EXAMPLES):
         labels = draw_slice(example.seed, level=example.level or 0.5, size=80)
-        rng = np.random.default_rng(example.seed)
-        pair = simulate_pair(labels, rng, lesion=example.lesion)
-        pixels = np.clip(pair.t1 if example.to == "T2" else pair.t2, 0, 1)[8:-8, 8:-8]
+        pixels = np.clip(_acquired(example, labels), 0, 1)[8:-8, 8:-8]
         small = Image.fromarray(np.rint(255 * pixels).astype(np.uint8))
         buffer = io.BytesIO()
         small.save(buffer, "JPEG", quality=80)

@@ -5,6 +5,7 @@
     python train.py --labelmaps DIR --data DIR DIR --val PAIRS --out RUN --minutes 180
     python train.py --data DIR --labelmaps DIR --init WEIGHTS --refine --out RUN --minutes 30
     python train.py --pairs DIR --labelmaps DIR --init WEIGHTS --out RUN --minutes 60  # pairs, too
+    python train.py --data DIR --pairs DIR --init WEIGHTS --back-translation --out RUN --minutes 60
     python train.py ... --track tensorboard --push-to-hub USER/MODEL
     python train.py ... --resume                                       # after whatever ended it
     accelerate launch train.py ...                                     # many GPUs or machines
@@ -107,8 +108,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     options.command = sys.argv[1:] if arguments is None else arguments  # for the record
     if not options.data and not options.labelmaps and not options.pairs:
         parser.error("give --data, --labelmaps, --pairs, or several of them")
-    if options.refine and not (options.data and (options.init or options.resume)):
-        parser.error("--refine: give --data and --init, the weights to refine")
+    for name in ("refine", "back_translation"):
+        if getattr(options, name) and not (options.data and (options.init or options.resume)):
+            option = name.replace("_", "-")
+            parser.error(f"--{option}: give --data and --init, the weights to start from")
+    if options.refine and options.back_translation:
+        parser.error("--refine, --back-translation: one after the other, not both")
     if options.steps is None and options.minutes is None:
         parser.error("give --steps or --minutes: how long to train")
     return options

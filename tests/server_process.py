@@ -167,12 +167,13 @@ class Tab:
     Args:
         url: of the server.
         config: the page's, if it has been fetched before.
+        cookies: that came with the page.
     """
 
-    def __init__(self, url: str, config: dict | None = None):
+    def __init__(self, url: str, config: dict | None = None, cookies: httpx.Cookies | None = None):
         self.session = secrets.token_hex(6)
         self.url = url
-        self.http = httpx.Client(base_url=url, timeout=ANSWER_S)
+        self.http = httpx.Client(base_url=url, timeout=ANSWER_S, cookies=cookies)
         self.config = config or self.http.get("/config").json()
         self._names = {
             part["id"]: (part["props"].get("elem_id") or str(part["id"]))
@@ -205,7 +206,9 @@ class Tab:
         self.http.close()
 
     def _beat(self) -> None:
-        with httpx.Client(base_url=self.url, timeout=None) as self._heartbeat:
+        with httpx.Client(
+            base_url=self.url, timeout=None, cookies=self.http.cookies
+        ) as self._heartbeat:
             try:
                 where = f"/gradio_api/heartbeat/{self.session}"
                 with self._heartbeat.stream("GET", where) as answer:

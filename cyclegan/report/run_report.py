@@ -64,6 +64,8 @@ NOTES = {
     "paired_sharp": "The part of it that is detail of one to eight pixels. A blur keeps it high.",
     "paired_faded": "The part of it that is spots, dark in T1 and bright in T2, which the source "
     "shows and the translation lets fade.",
+    "returned": "Real slices, given what the weights of the start make of them in the other "
+    "contrast. Falls slowly.",
     "refine": "The difference to the changed answers of the weights of the start. Falls slowly.",
 }
 

@@ -45,6 +45,7 @@ class TrainConfig:
     looked: float = 0.5  # share of the lessons with a reference, of the rest the source guesses
     band: bool = True  # generators also learn how large their error is likely to be
     refine: bool = False  # the last stage, from --init: see refinement.py
+    back_translation: bool = False  # real slices as truth, from --init: see back_translation.py
     anchors: float = 0.5  # simulated pairs beside each real slice, once real slices come in
     disturb: bool = True  # what generators are given comes from a scanner of its own
     pool: int = 50  # the paper's history of generated images

@@ -69,7 +69,7 @@ class Objective:
             c: self._place(PatchDiscriminator(sources=sources)) for c in CONTRASTS
         }
         self.pools = {c: ImagePool(config.pool) for c in CONTRASTS}
-        self.teacher: dict[str, nn.Module] = {}  # see `refinement.py`
+        self.teacher: dict[str, nn.Module] = {}  # see `refinement.py`, `back_translation.py`
         if config.compile:
             _require_compiler(self.device)
             for network in (*self.generators.values(), *self.discriminators.values()):
@@ -119,13 +119,18 @@ class Objective:
             simulated = self._draw_pairs(rest, size) if rest else None
             return Batch(share, None, simulated, rest, paired, paired_share)
         anchors = share.first(self._anchors(share.total))
+        moved = self._moved(share, size, real)
+        simulated = self._draw_pairs(anchors, size) if anchors else None
+        return Batch(share, moved, simulated, anchors, paired, paired_share)
+
+    def _moved(self, share: Share, size: int, real: dict[str, Drawn]) -> dict[str, Drawn]:
+        """Real slices of a share on the device, moved and cut to `size`."""
         moved = {}
         for c, drawn in real.items():
             images, masks, sources = (t.to(self.device, non_blocking=True) for t in drawn)
             draw = Draw(len(share), share.streams(f"move {c}"), self.device)
             moved[c] = Drawn(*move_real(images, masks, size, draw), sources)
-        simulated = self._draw_pairs(anchors, size) if anchors else None
-        return Batch(share, moved, simulated, anchors, paired, paired_share)
+        return moved
 
     def _anchors(self, total: int) -> int:
         return math.ceil(total * self.config.anchors) if self.simulator else 0

@@ -59,11 +59,11 @@ class PairedLessons:
 
     Args:
         config: which share has lesions or is stripped, and the weights of the losses.
-        pairs: to draw from.
+        pairs: to draw from; None for who brings pairs of his own.
         device: where the lessons are wanted.
     """
 
-    def __init__(self, config: TrainConfig, pairs: PairedSlices, device: torch.device):
+    def __init__(self, config: TrainConfig, pairs: PairedSlices | None, device: torch.device):
         self.config, self.pairs, self.device = config, pairs, device
 
     def share(self, share: Share) -> Share:
@@ -88,28 +88,34 @@ class PairedLessons:
             `paired`, the weighted sum; and detached, for the log: `paired_sharp`, `paired_faded`
             and `paired_band`, how ill the likely errors fit.
         """
-        config = self.config
-        total = torch.zeros((), device=self.device)
-        found = {name: total.clone() for name in PAIRED_TERMS}
-        for c in CONTRASTS:  # c is the wanted contrast, OTHER[c] the given one
-            lesson = self.lesson(c, pairs, share)
-            answer, log_error = generate(c, lesson.given, lesson.reference)
-            answer = guided_grid(answer, lesson.given) * lesson.mask
-            truth = aligned(lesson.truth, answer, config.tolerance)
-            sharp = sharpness(answer, truth, lesson.weight)
-            faded = faded_blobs(answer, truth, lesson.clean, lesson.weight)
-            total = total + share.weight * (
-                losses.unlikeness(answer, truth, lesson.weight)
-                + config.weight_sharp * sharp
-                + config.weight_faded * faded
-            )
-            if log_error is not None:
-                band = losses.laplace(answer, truth, log_error, lesson.mask) * share.weight
-                total = total + losses.WEIGHT_BAND * band
-                found["paired_band"] += band.detach()
-            found["paired_sharp"] += sharp.detach() * share.weight
-            found["paired_faded"] += faded.detach() * share.weight
-        return found | {"paired": total}
+        nothing = torch.zeros((), device=self.device)
+        found = dict.fromkeys(PAIRED_TERMS, nothing)
+        for c in CONTRASTS:
+            for name, value in self.loss_of(c, pairs, share, generate).items():
+                found[name] = found[name] + value
+        return found
+
+    def loss_of(
+        self, to: str, pairs: DrawnPairs, share: Share, generate: Generate
+    ) -> dict[str, torch.Tensor]:
+        """The terms of `loss` for one wanted contrast; no band where `generate` tells no errors."""
+        lesson = self.lesson(to, pairs, share)
+        answer, log_error = generate(to, lesson.given, lesson.reference)
+        answer = guided_grid(answer, lesson.given) * lesson.mask
+        truth = aligned(lesson.truth, answer, self.config.tolerance)
+        sharp = sharpness(answer, truth, lesson.weight)
+        faded = faded_blobs(answer, truth, lesson.clean, lesson.weight)
+        total = (
+            losses.unlikeness(answer, truth, lesson.weight)
+            + self.config.weight_sharp * sharp
+            + self.config.weight_faded * faded
+        )
+        found = {"paired_sharp": sharp.detach(), "paired_faded": faded.detach()}
+        if log_error is not None:
+            band = losses.laplace(answer, truth, log_error, lesson.mask)
+            total = total + losses.WEIGHT_BAND * band
+            found["paired_band"] = band.detach()
+        return {name: value * share.weight for name, value in (found | {"paired": total}).items()}
 
     @torch.no_grad()
     def lesson(self, to: str, pairs: DrawnPairs, share: Share) -> Lesson:

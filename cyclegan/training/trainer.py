@@ -28,6 +28,7 @@ from cyclegan.report.run_output import RunOutput, writing
 from cyclegan.simulation.simulate import Simulator
 from cyclegan.slices.data import Drawn, SliceDataset
 from cyclegan.slices.paired_slices import PairedSlices
+from cyclegan.training.back_translation import BackTranslation
 from cyclegan.training.config import TrainConfig
 from cyclegan.training.interruption import Interrupted, StopSignals
 from cyclegan.training.objective import Batch, Objective
@@ -93,9 +94,10 @@ class Trainer:
         torch.manual_seed(config.seed)  # the same initial weights in every process
         self.step, self.seconds = 0, 0.0
         self.warmup = 1.0 if dataset is None else config.warmup
-        if dataset is not None and (simulator is None or config.refine):
+        taught = config.refine or config.back_translation  # by a frozen copy of the start
+        if dataset is not None and (simulator is None or taught):
             self.warmup = 0.0
-        kind = Refinement if config.refine else Objective
+        kind = Refinement if config.refine else BackTranslation if taught else Objective
         self.objective = kind(config, dataset, simulator, self.accelerator, paired)
         self.ema = self.objective.frozen_copies()
         self.optimizer_G = new_optimizer(self.objective.generators)

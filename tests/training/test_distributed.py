@@ -65,10 +65,11 @@ def test_both_at_once(train, one_process):
     assert difference(one_process, both) < TOLERANCE
 
 
-def test_two_processes_refine_as_one_does(train):
-    refine = ["--refine", "--init", tiny_training.ROOT / "weights"]
-    one = train("refined", "--batch", 4, *refine)
-    two = train("refined by two", "--batch", 2, *refine, processes=2)
+@pytest.mark.parametrize("stage", ["--refine", "--back-translation"])
+def test_two_processes_learn_from_the_start_as_one_does(train, stage):
+    taught = [stage, "--init", tiny_training.ROOT / "weights"]
+    one = train(f"one {stage}", "--batch", 4, *taught)
+    two = train(f"two {stage}", "--batch", 2, *taught, processes=2)
     assert difference(one, two) < TOLERANCE
 
 

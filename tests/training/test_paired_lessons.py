@@ -9,6 +9,7 @@ from cyclegan.model.guided import guided_grid
 from cyclegan.model.translator import Translator
 from cyclegan.simulation.augment import Draw
 from cyclegan.simulation.simulate import Simulator, simulate_pair
+from cyclegan.slices.data import SliceDataset
 from cyclegan.slices.paired_slices import PairedSlices
 from cyclegan.training import paired_lessons
 from cyclegan.training.config import TrainConfig
@@ -180,21 +181,67 @@ def test_simulated_pairs_share_the_places_with_real_ones(tmp_path, paired, label
     assert {"pairs", "paired", "paired_sharp", "paired_faded"} <= set(run.output.losses.rows()[0])
 
 
-def test_pairs_teach_beside_unpaired_slices_and_in_the_refinement(tmp_path, paired, labels):
-    from cyclegan.slices.data import SliceDataset
-
-    unpaired = SliceDataset(
+@pytest.fixture(scope="module")
+def unpaired(paired):
+    return SliceDataset(
         dict(paired.slices), {c: np.zeros(2, int) for c in ("T1", "T2")}, ["phantom"]
     )
-    for refine in (False, True):
-        config = TrainConfig(**{**TINY, "steps": 2, "refine": refine, "warmup": 0.0})
-        out = tmp_path / str(refine)
-        run = Trainer(config, out, dataset=unpaired, simulator=Simulator(labels), paired=paired,
-                      accelerator=Accelerator(cpu=True))  # fmt: skip
-        run.fit()
-        row = run.output.losses.rows()[-1]
-        assert float(row["paired"]) > 0
-        assert float(row["refine" if refine else "cycle"]) > 0
+
+
+def beside(out, unpaired, pairs=None, labels=None, **changes):
+    """A trainer of unpaired slices, with pairs where they are given."""
+    simulator = Simulator(labels) if labels is not None else None
+    config = TrainConfig(**{**TINY, "warmup": 0.0, **changes})
+    return Trainer(config, out, dataset=unpaired, simulator=simulator, paired=pairs,
+                   accelerator=Accelerator(cpu=True))  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("stage", "term"),
+    [({}, "cycle"), ({"refine": True}, "refine"), ({"back_translation": True}, "returned")],
+)
+def test_pairs_teach_beside_unpaired_slices(tmp_path, unpaired, paired, labels, stage, term):
+    run = beside(tmp_path, unpaired, paired, labels, steps=2, batch=4, **stage)
+    run.fit()
+    row = run.output.losses.rows()[-1]
+    assert float(row["paired"]) > 0
+    assert float(row[term]) > 0
+
+
+def test_back_translation_has_real_slices_as_truth_and_answers_of_the_start_as_sources(
+    tmp_path, unpaired, paired, labels
+):
+    run = beside(tmp_path, unpaired, paired, labels, steps=1, batch=4, back_translation=True,
+                 paired=0.5, look=0)  # fmt: skip
+    objective = run.objective
+    start = [p.clone() for p in objective.teacher["T1"].parameters()]
+    (share,) = run._shares(0)
+    batch = objective.draw(share, 32, objective.read_real(share))
+    counts = len(batch.paired_share), len(batch.pairs_share), len(batch.share)
+    assert counts == (2, 1, 1)  # of four places
+    assert len(batch.real["T1"].images) == len(batch.real["T2"].images) == 1
+    pair, (truth, mask, _) = objective._made_pair("T2", batch), batch.real["T2"]
+    assert torch.equal(pair.images["T2"], truth)
+    with torch.no_grad():
+        made = guided_grid(objective.teacher["T1"](truth), truth) * mask
+    assert torch.allclose(pair.images["T1"], made, atol=1e-5)
+    run.fit()
+    assert all(map(torch.equal, objective.teacher["T1"].parameters(), start))
+    moved = zip(objective.generators["T1"].parameters(), start, strict=True)
+    assert any(not torch.equal(p, q) for p, q in moved)
+
+
+def test_back_translation_learns_without_pairs(tmp_path, unpaired):
+    run = beside(tmp_path, unpaired, steps=60, batch=2, back_translation=True, lr=3e-3,
+                 implanted=0.0, look=0)  # fmt: skip
+    run.fit()
+    falling = [float(row["returned"]) for row in run.output.losses.rows()]
+    assert np.mean(falling[-10:]) < 0.8 * np.mean(falling[:10])
+
+
+def test_back_translation_says_when_no_place_is_left(tmp_path, unpaired, paired):
+    with pytest.raises(ValueError, match="larger --batch or a smaller --paired"):
+        beside(tmp_path, unpaired, paired, steps=1, batch=1, back_translation=True)
 
 
 def test_resume_continues_to_the_last_bit(tmp_path, paired, labels):

@@ -197,11 +197,19 @@ def test_wrong_input_gets_one_sentence(tmp_path, capsys, arguments, sentence):
     assert "Traceback" not in error
 
 
+@pytest.mark.parametrize("stage", ["--refine", "--back-translation"])
 @pytest.mark.parametrize("given", [["--data", "x"], ["--init", "x", "--labelmaps", "phantom"]])
-def test_refining_needs_weights_and_slices(capsys, given):
+def test_a_stage_taught_by_weights_needs_weights_and_slices(capsys, given, stage):
     with pytest.raises(SystemExit):
-        train.parse(["--out", "x", "--steps", "1", "--refine", *given])
-    assert "--refine: give --data and --init" in capsys.readouterr().err
+        train.parse(["--out", "x", "--steps", "1", stage, *given])
+    assert f"{stage}: give --data and --init" in capsys.readouterr().err
+
+
+def test_only_one_stage_at_a_time(capsys):
+    both = ["--refine", "--back-translation", "--data", "x", "--init", "x"]
+    with pytest.raises(SystemExit):
+        train.parse(["--out", "x", "--steps", "1", *both])
+    assert "one after the other" in capsys.readouterr().err
 
 
 def test_resume_without_a_checkpoint_is_said(tmp_path, monkeypatch, capsys):

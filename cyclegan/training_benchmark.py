@@ -1,18 +1,21 @@
 """Training speed: our recipe beside that of Zhu et al. 2017, on this machine.
 
-    python -m cyclegan.training_benchmark [--data DIR ...] [--steps N]
+    python -m cyclegan.training_benchmark [--data DIR ...] [--pairs DIR] [--compile] [--steps N]
     python -m cyclegan.training_benchmark --to-quality --data DIR --val PAIRS [--labelmaps DIR]
+        [--pairs DIR]
 
 Prints steps and slices per second of our recipe with the U-Net and of the reference with either
 generator, and the share of the time in which steps wait for data. Without --data it draws slices.
-Ours runs as `train.py` does, with its default settings: simulated pairs first, then real slices.
+Ours runs as `train.py` does, with its default settings: simulated pairs first, then real slices;
+with --pairs the stage of real and simulated pairs, too. --compile compiles the networks of ours.
 The reference decodes PNG files of the same slices at every step. OMP_NUM_THREADS sets the number of
 threads; let nothing else run.
 
 With --to-quality both train until the last of --marks, one after the other, and a table tells at
 each mark how good they are on pairs: masked SSIM, and lesions kept. Reading, label maps,
-skull-stripping and scoring do not count as time. Ours fits its two stages, simulated pairs and real
-slices, to that time.
+skull-stripping and scoring do not count as time. Ours fits its two stages,
+simulated pairs and real slices, to that time. With --pairs ours learns from real and simulated
+pairs, too, in a run of its own, from nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -36,6 +39,7 @@ from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import Simulator, simulate_pair
 from cyclegan.simulation.tissues import read_label_maps
 from cyclegan.slices.data import SliceDataset
+from cyclegan.slices.paired_slices import PairedSlices
 from cyclegan.slices.stripping import train_masker
 from cyclegan.training.config import TrainConfig
 from cyclegan.training.pace import Pace
@@ -60,27 +64,45 @@ class Speed(NamedTuple):
 
 
 def measure(
-    folders: Sequence[Path], scratch: Path, *, size: int, steps: int, precision: str, workers: int
+    folders: Sequence[Path],
+    scratch: Path,
+    *,
+    size: int,
+    steps: int,
+    precision: str,
+    workers: int,
+    pairs: Sequence[Path] = (),
+    compiled: bool = False,
 ) -> Iterator[Speed]:
     """Measure our recipe with its U-Net, then the reference with the U-Net and with its ResNet-9.
 
     Args:
-        folders: as `SliceDataset.load` takes them.
+        folders, pairs: as `SliceDataset.load` and `PairedSlices.load` take them.
         scratch: for the cache, PNG files and runs.
         size: side of the slices in pixels.
         steps: counted steps of each.
         precision: of our networks, "bf16" or "no"; the reference has float32.
         workers: processes that decode for the reference.
+        compiled: whether to compile our networks.
     """
     accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=precision)
     dataset = SliceDataset.load(folders, size, cache=scratch / "cache")
     labels = np.stack([draw_slice(seed, 0.5) for seed in range(DRAWN // 3)])
     simulator = Simulator(labels, device=accelerator.device)
     files = write_slices(dataset, scratch / "files")
-    for stage, warmup in (("simulated pairs", 1.0), ("real slices", 0.0)):
-        config = TrainConfig(size=size, start_share=0.0, warmup=warmup, steps=10**6)
+    stages: list[tuple[str, dict[str, Any]]] = [
+        ("simulated pairs", {"dataset": dataset, "warmup": 1.0}),
+        ("real slices", {"dataset": dataset, "warmup": 0.0}),
+    ]
+    if pairs:
+        paired = PairedSlices.load(pairs, size, cache=scratch / "cache")
+        stages.append(("real and simulated pairs", {"paired": paired, "warmup": 1.0}))
+    for stage, given in stages:
+        config = TrainConfig(
+            size=size, start_share=0.0, warmup=given.pop("warmup"), steps=10**6, compile=compiled
+        )
         trainer = Trainer(
-            config, scratch / stage, dataset=dataset, simulator=simulator, accelerator=accelerator
+            config, scratch / stage, simulator=simulator, accelerator=accelerator, **given
         )
 
         def step(trainer: Trainer = trainer) -> None:
@@ -104,21 +126,33 @@ def quality(options: argparse.Namespace, scratch: Path, precision: str) -> Itera
     else:
         labels = np.stack([draw_slice(seed, 0.5) for seed in range(DRAWN // 3)])
         simulator = Simulator(labels, device=accelerator.device)
-    config = TrainConfig(size=options.size, minutes=max(options.marks))
+    config = TrainConfig(size=options.size, minutes=max(options.marks), compile=options.compile)
+    masker = None
     if options.strip_steps:
         rng = torch.Generator().manual_seed(config.seed)
-        dataset.add_stripped(train_masker(simulator, rng, options.strip_steps).eval())
-    trainer = Trainer(
-        config, scratch / "ours", dataset=dataset, simulator=simulator, accelerator=accelerator
-    )
+        masker = train_masker(simulator, rng, options.strip_steps).eval()
+        dataset.add_stripped(masker)
+    common = {"simulator": simulator, "accelerator": accelerator}
+
+    def with_pairs() -> Trainer:
+        paired = PairedSlices.load(options.pairs, options.size, cache=scratch / "c")
+        if masker:
+            paired.add_stripped(masker)
+        return Trainer(config, scratch / "pairs", paired=paired, **common)
+
+    def unpaired() -> Trainer:
+        return Trainer(config, scratch / "ours", dataset=dataset, **common)
+
+    recipes = [("ours", unpaired)]
+    if options.pairs:
+        recipes.insert(0, ("ours, with pairs", with_pairs))
+    how = sorted(options.marks), options.val, options.size, options.every
+    for name, make in recipes:
+        trainer = make()
+        yield from scores_over_time(name, our_step(trainer), trainer.ema, *how)
     reference = ReferenceRecipe("resnet", files, accelerator.device, options.size, options.workers)
-    for name, step, generators in (
-        ("ours", our_step(trainer), trainer.ema),
-        ("Zhu et al. 2017, ResNet-9", reference_step(reference), reference.generators),
-    ):
-        yield from scores_over_time(
-            name, step, generators, sorted(options.marks), options.val, options.size, options.every
-        )
+    step = reference_step(reference)
+    yield from scores_over_time("Zhu et al. 2017, ResNet-9", step, reference.generators, *how)
 
 
 def _time(step: Callable[[], None], pace: Pace, steps: int) -> tuple[float, float]:
@@ -191,6 +225,9 @@ def main(arguments: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--data", nargs="+", metavar="DIR", help="training folders; default: drawn")
+    parser.add_argument("--pairs", nargs="+", metavar="DIR", default=[], help="slices in both "
+                        "contrasts, by equal names")  # fmt: skip
+    parser.add_argument("--compile", action="store_true", help="compile the networks of ours")
     parser.add_argument("--steps", type=int, default=8, metavar="N", help="of each; default: 8")
     parser.add_argument("--size", type=int, default=256, help="of the slices; default: 256 pixels")
     parser.add_argument("--workers", type=int, default=4, metavar="N", help="processes that decode "
@@ -229,6 +266,8 @@ def main(arguments: list[str] | None = None) -> int:
                 steps=options.steps,
                 precision=precision,
                 workers=options.workers,
+                pairs=[Path(f) for f in options.pairs],
+                compiled=options.compile,
             ):
                 print(f"{speed.recipe}, {speed.generator}: done", file=sys.stderr)
                 speeds.append(speed)
@@ -239,7 +278,9 @@ def main(arguments: list[str] | None = None) -> int:
     where = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
     number_format = "bfloat16" if precision == "bf16" else "float32"
     threads = torch.get_num_threads()
-    print(f"\n{where}, {threads} threads, ours in {number_format}, {options.steps} steps each")
+    compiled = ", compiled" if options.compile else ""
+    ours = f"ours in {number_format}{compiled}"
+    print(f"\n{where}, {threads} threads, {ours}, {options.steps} steps each")
     return 0
 
 

@@ -19,7 +19,7 @@ class TrainConfig:
     # batch x accumulate x processes of them, and gives the same weights however that is made up.
     batch: int = 4
     accumulate: int = 1  # passes before each step, where a larger batch does not fit the memory
-    compile: bool = False  # torch.compile: minutes at the start, then faster; pays on GPUs
+    compile: bool = False  # torch.compile: minutes at the start, then faster; pays in long runs
     steps: int | None = None  # the run ends at whichever of the two comes first
     minutes: float | None = None
     warmup: float = 0.5  # share of the run on simulated pairs alone, when there is real data too

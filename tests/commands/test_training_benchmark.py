@@ -17,10 +17,12 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_our_recipe_and_the_reference_are_measured(folder, tmp_path):
-    speeds = list(measure([folder], tmp_path, size=32, steps=1, precision="no", workers=0))
+    how = {"size": 32, "steps": 1, "precision": "no", "workers": 0}
+    speeds = list(measure([folder], tmp_path, **how, pairs=[folder]))  # drawn alike, so equal names
     assert [(s.recipe, s.generator) for s in speeds] == [
         ("ours, simulated pairs", "unet"),
         ("ours, real slices", "unet"),
+        ("ours, real and simulated pairs", "unet"),
         ("reference", "unet"),
         ("reference", "resnet"),
     ]
@@ -45,13 +47,13 @@ def test_quality_over_time_is_scored_at_marks_of_the_training_clock(folder, tmp_
             image.save(tmp_path / "pairs" / contrast / f"drawn_{number}.png")
     options = ["--data", str(folder), "--val", str(tmp_path / "pairs"), "--size", "32"]
     options += ["--marks", "0.0001", "0.0002", "--strip-steps", "0", "--every", "1"]
-    options += ["--workers", "0", "--precision", "no"]
+    options += ["--workers", "0", "--precision", "no", "--pairs", str(folder)]
     assert training_benchmark.main(["--to-quality", *options]) == 0
     rows = capsys.readouterr().out.splitlines()[2:]
-    assert [row.split(" | ")[0] for row in rows] == ["| ours"] * 2 + [
-        "| Zhu et al. 2017, ResNet-9"
-    ] * 2
-    for first, second in (rows[:2], rows[2:]):
+    names = [row.split(" | ")[0] for row in rows[::2]]
+    assert names == ["| ours, with pairs", "| ours", "| Zhu et al. 2017, ResNet-9"]
+    assert names == [row.split(" | ")[0] for row in rows[1::2]]
+    for first, second in zip(rows[::2], rows[1::2], strict=True):
         assert int(first.split(" | ")[2]) >= 1
         assert int(second.split(" | ")[2]) >= int(first.split(" | ")[2])
         assert re.search(r"-?0\.\d{3} / -?0\.\d{3} \| - \|$", second)

@@ -8,7 +8,7 @@ such pairs knows which tissue is which before it sees a real image.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,9 @@ from cyclegan.model.preprocess import FOREGROUND, HIGH_PERCENTILE, MARGIN, SMALL
 from cyclegan.simulation.augment import Draw, add_rician_noise, blur, sample, sampling_grid, view
 from cyclegan.simulation.lesions import draw_lesions
 from cyclegan.simulation.tissues import TISSUES, Tissue, inversion_recovery, spin_echo
+
+# How much the tissues' values vary -> PD, T1 and T2 in ms, (B, 1, H, W) each.
+TissueMaps = Callable[[float], tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,20 @@ class Simulator:
         self, index: torch.Tensor, draw: Draw, lesions: float, vary: bool
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Signals (B, 4, H, W): t1, t2, t1 target, t2 target; and the lesions (B, 1, H, W)."""
+        tissue_maps, lesion = self._tissue(index, draw, lesions)
+        nominal = tissue_maps(0.0)
+        t1_target = 0.5 * spin_echo(*nominal, 550, 12) + 0.5 * inversion_recovery(
+            *nominal, 2000, 900, 4
+        )
+        t2_target = spin_echo(*nominal, 4000, 95)
+        t1, t2 = self._acquired(index, draw, tissue_maps) if vary else (t1_target, t2_target)
+        return torch.cat([t1, t2, t1_target, t2_target], 1), lesion
+
+    def _tissue(
+        self, index: torch.Tensor, draw: Draw, lesions: float
+    ) -> tuple[TissueMaps, torch.Tensor]:
+        """What makes maps of PD, T1 and T2 of the same heads again and again, each time with other
+        values of the tissues; and the lesions, (B, 1, H, W)."""
         size = index.shape[-1]
         inside = self.inside[index][:, None]
         lesion, core = draw_lesions(inside, draw, lesions)
@@ -157,37 +174,35 @@ class Simulator:
             t1, t2 = t1 + core * (3000 - t1), t2 + core * (500 - t2)
             return pd.clamp_max(1.1), t1, t2
 
+        return tissue_maps, lesion
+
+    def _acquired(
+        self, index: torch.Tensor, draw: Draw, tissue_maps: TissueMaps
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """T1 and T2 signals, (B, 1, H, W), as some scanner's sequences give them."""
         outside = self.outside[index][:, None].float()
 
         def outer_gain(low: float, high: float) -> torch.Tensor:
             """Surface coils brighten the scalp, fat suppression darkens it."""
             return 1 + outside * (view(draw.uniform(low, high)) - 1)
 
-        nominal = tissue_maps(0.0)
-        t1_target = 0.5 * spin_echo(*nominal, 550, 12) + 0.5 * inversion_recovery(
-            *nominal, 2000, 900, 4
+        mixed = tissue_maps(0.07)
+        is_gradient_echo = view(draw.chance(0.5))
+        echo = spin_echo(*mixed, view(draw.uniform(350, 850)), view(draw.uniform(6, 20)))
+        inversion = inversion_recovery(
+            *mixed,
+            view(draw.uniform(1500, 2600)),
+            view(draw.uniform(650, 1050)),
+            view(draw.uniform(2, 6)),
         )
-        t2_target = spin_echo(*nominal, 4000, 95)
-        if not vary:
-            t1, t2 = t1_target, t2_target
-        else:
-            mixed = tissue_maps(0.07)
-            is_gradient_echo = view(draw.chance(0.5))
-            echo = spin_echo(*mixed, view(draw.uniform(350, 850)), view(draw.uniform(6, 20)))
-            inversion = inversion_recovery(
-                *mixed,
-                view(draw.uniform(1500, 2600)),
-                view(draw.uniform(650, 1050)),
-                view(draw.uniform(2, 6)),
-            )
-            t1 = echo + is_gradient_echo * (inversion * 1.2 - echo)
-            t1 = t1 * outer_gain(0.5, 1.6)
-            t2 = spin_echo(
-                *tissue_maps(0.07), view(draw.uniform(2500, 7000)), view(draw.uniform(70, 125))
-            )
-            suppressed = view(draw.chance(0.4))
-            t2 = t2 * (suppressed * outer_gain(0.15, 0.7) + (1 - suppressed) * outer_gain(0.6, 1.3))
-        return torch.cat([t1, t2, t1_target, t2_target], 1), lesion
+        t1 = echo + is_gradient_echo * (inversion * 1.2 - echo)
+        t1 = t1 * outer_gain(0.5, 1.6)
+        t2 = spin_echo(
+            *tissue_maps(0.07), view(draw.uniform(2500, 7000)), view(draw.uniform(70, 125))
+        )
+        suppressed = view(draw.chance(0.4))
+        t2 = t2 * (suppressed * outer_gain(0.15, 0.7) + (1 - suppressed) * outer_gain(0.6, 1.3))
+        return t1, t2
 
     def _brain(self, index: torch.Tensor) -> torch.Tensor:
         """(B, 1, H, W) in [0, 1], the brain with a soft edge."""

@@ -40,6 +40,7 @@ class TrainConfig:
     paired: float = 0.67  # share of a step's places with real pairs, where there are any
     paired_stripped: float = 0.3  # share of head-in pairs that are skull-stripped copies
     implanted: float = 0.75  # share of real pairs with lesions implanted
+    paired_disturbed: float = 1.0  # share of real pairs whose source comes from another scanner
     tolerance: int = 2  # pixels by which the truth of a real pair may lie beside its source
     look: int = 12  # numbers in the code of a scanner's look; 0: generators without looks
     looked: float = 0.5  # share of the lessons with a reference, of the rest the source guesses

@@ -123,6 +123,16 @@ def test_the_filter_on_the_grid_is_that_of_the_product(truth):
     assert np.abs(guided_grid(answer, truth)[0].numpy() - expected).max() < 1e-6
 
 
+@pytest.mark.parametrize(("share", "disturbed"), [(0.0, 0), (0.5, 4), (1.0, 8)])
+def test_a_share_of_the_sources_is_disturbed(paired, share, disturbed):
+    config = TrainConfig(implanted=0.0, look=0, paired_disturbed=share)
+    lessons = PairedLessons(config, paired, torch.device("cpu"))
+    places = lessons.share(Share.deal(2, 0, 12, 1)[0])  # eight pairs
+    lesson = lessons.lesson("T2", lessons.draw(places, 32), places)
+    changed = (lesson.given != lesson.clean).flatten(1).any(1)
+    assert abs(int(changed.sum()) - disturbed) <= (2 if 0 < share < 1 else 0)
+
+
 def test_pairs_alone_lower_the_paired_loss(tmp_path, paired):
     run = trainer(tmp_path, paired, steps=80, batch=2, lr_warmup=1e-2, implanted=0.0, start_share=0)
     weights = run.fit()

@@ -13,9 +13,9 @@ threads; let nothing else run.
 
 With --to-quality both train until the last of --marks, one after the other, and a table tells at
 each mark how good they are on pairs: masked SSIM, and lesions kept. Reading, label maps,
-skull-stripping and scoring do not count as time. Ours fits its two stages,
-simulated pairs and real slices, to that time. With --pairs ours learns from real and simulated
-pairs, too, in a run of its own, from nothing.
+skull-stripping and scoring do not count as time. Ours fits its two stages, simulated pairs and real
+slices, to that time. With --pairs ours learns from real and simulated pairs, too, in a run of its
+own, from nothing.
 """
 
 from __future__ import annotations
@@ -90,16 +90,16 @@ def measure(
     labels = np.stack([draw_slice(seed, 0.5) for seed in range(DRAWN // 3)])
     simulator = Simulator(labels, device=accelerator.device)
     files = write_slices(dataset, scratch / "files")
-    stages: list[tuple[str, dict[str, Any]]] = [
-        ("simulated pairs", {"dataset": dataset, "warmup": 1.0}),
-        ("real slices", {"dataset": dataset, "warmup": 0.0}),
+    stages: list[tuple[str, float, dict[str, Any]]] = [
+        ("simulated pairs", 1.0, {"dataset": dataset}),
+        ("real slices", 0.0, {"dataset": dataset}),
     ]
     if pairs:
         paired = PairedSlices.load(pairs, size, cache=scratch / "cache")
-        stages.append(("real and simulated pairs", {"paired": paired, "warmup": 1.0}))
-    for stage, given in stages:
+        stages.append(("real and simulated pairs", 1.0, {"paired": paired}))
+    for stage, warmup, given in stages:
         config = TrainConfig(
-            size=size, start_share=0.0, warmup=given.pop("warmup"), steps=10**6, compile=compiled
+            size=size, start_share=0.0, warmup=warmup, steps=10**6, compile=compiled
         )
         trainer = Trainer(
             config, scratch / stage, simulator=simulator, accelerator=accelerator, **given

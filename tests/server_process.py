@@ -40,6 +40,13 @@ def run_to_its_end(weights: str | Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+def free_port() -> int:
+    """A port of this machine that nobody listens at."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 class ServerProcess:
     """`python app.py` on a free port, with home and temporary files below one folder.
 
@@ -67,9 +74,7 @@ class ServerProcess:
         """Start it and wait until it answers."""
         for name in ("home", "tmp"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         environment = {
             **{name: value for name, value in os.environ.items() if "GRADIO" not in name},

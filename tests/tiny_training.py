@@ -12,7 +12,6 @@ import multiprocessing.forkserver
 import os
 import resource
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from unittest import mock
 
 import numpy as np
 from PIL import Image
+from server_process import free_port
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = {
@@ -67,9 +67,7 @@ class Run:
         pipes = [FORKED.Pipe(duplex=False) for _ in range(2)]
         place = {}
         if processes > 1:
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                port = str(probe.getsockname()[1])
+            port = str(free_port())
             place = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
         with mock.patch.dict(os.environ, ENVIRONMENT):
             multiprocessing.forkserver.ensure_running()

@@ -138,11 +138,10 @@ class PairedLessons:
         given = source
         if self.config.disturb:
             noise = Draw(len(share), share.streams(f"paired given {to}"), self.device)
-            given = disturb(source, mask, noise)
-            if self.config.paired_disturbed < 1:
-                given = torch.where(
-                    view(noise.chance(self.config.paired_disturbed)) > 0, given, source
-                )
+            disturbed = disturb(source, mask, noise)
+            given = torch.where(
+                view(noise.chance(self.config.paired_disturbed)) > 0, disturbed, source
+            )
         return Lesson(given, source, truth, mask, weight, reference)
 
     def _look(

@@ -45,12 +45,11 @@ def paired(labels):
     )  # fmt: skip
 
 
-def trainer(out, paired, labels=None, **changes):
+def trainer(out, pairs, labels=None, unpaired=None, **changes):
     simulator = Simulator(labels) if labels is not None else None
     config = TrainConfig(**{**TINY, **changes})
-    return Trainer(
-        config, out, simulator=simulator, paired=paired, accelerator=Accelerator(cpu=True)
-    )
+    return Trainer(config, out, dataset=unpaired, simulator=simulator, paired=pairs,
+                   accelerator=Accelerator(cpu=True))  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -198,20 +197,12 @@ def unpaired(paired):
     )
 
 
-def beside(out, unpaired, pairs=None, labels=None, **changes):
-    """A trainer of unpaired slices, with pairs where they are given."""
-    simulator = Simulator(labels) if labels is not None else None
-    config = TrainConfig(**{**TINY, "warmup": 0.0, **changes})
-    return Trainer(config, out, dataset=unpaired, simulator=simulator, paired=pairs,
-                   accelerator=Accelerator(cpu=True))  # fmt: skip
-
-
 @pytest.mark.parametrize(
     ("stage", "term"),
     [({}, "cycle"), ({"refine": True}, "refine"), ({"back_translation": True}, "returned")],
 )
 def test_pairs_teach_beside_unpaired_slices(tmp_path, unpaired, paired, labels, stage, term):
-    run = beside(tmp_path, unpaired, paired, labels, steps=2, batch=4, **stage)
+    run = trainer(tmp_path, paired, labels, unpaired, steps=2, batch=4, warmup=0.0, **stage)
     run.fit()
     row = run.output.losses.rows()[-1]
     assert float(row["paired"]) > 0
@@ -221,8 +212,8 @@ def test_pairs_teach_beside_unpaired_slices(tmp_path, unpaired, paired, labels, 
 def test_back_translation_has_real_slices_as_truth_and_answers_of_the_start_as_sources(
     tmp_path, unpaired, paired, labels
 ):
-    run = beside(tmp_path, unpaired, paired, labels, steps=1, batch=4, back_translation=True,
-                 paired=0.5, look=0)  # fmt: skip
+    run = trainer(tmp_path, paired, labels, unpaired, steps=1, batch=4, back_translation=True,
+                  paired=0.5, look=0)  # fmt: skip
     objective = run.objective
     start = [p.clone() for p in objective.teacher["T1"].parameters()]
     (share,) = run._shares(0)
@@ -242,8 +233,8 @@ def test_back_translation_has_real_slices_as_truth_and_answers_of_the_start_as_s
 
 
 def test_back_translation_learns_without_pairs(tmp_path, unpaired):
-    run = beside(tmp_path, unpaired, steps=60, batch=2, back_translation=True, lr=3e-3,
-                 implanted=0.0, look=0)  # fmt: skip
+    run = trainer(tmp_path, None, None, unpaired, steps=60, batch=2, back_translation=True, lr=3e-3,
+                  implanted=0.0, look=0)  # fmt: skip
     run.fit()
     falling = [float(row["returned"]) for row in run.output.losses.rows()]
     assert np.mean(falling[-10:]) < 0.8 * np.mean(falling[:10])
@@ -251,7 +242,7 @@ def test_back_translation_learns_without_pairs(tmp_path, unpaired):
 
 def test_back_translation_says_when_no_place_is_left(tmp_path, unpaired, paired):
     with pytest.raises(ValueError, match="larger --batch or a smaller --paired"):
-        beside(tmp_path, unpaired, paired, steps=1, batch=1, back_translation=True)
+        trainer(tmp_path, paired, None, unpaired, steps=1, batch=1, back_translation=True)
 
 
 def test_resume_continues_to_the_last_bit(tmp_path, paired, labels):

@@ -5,14 +5,13 @@ import itertools
 import os
 import re
 import shutil
-import socket
 import subprocess
 import time
 
 import httpx
 import pytest
 from mixture import slice_png, told
-from server_process import ROOT, ServerProcess, Tab
+from server_process import ROOT, ServerProcess, Tab, free_port
 
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 WHO = "$http_cookie|$upstream_addr"  # each line of the proxy's log
@@ -31,9 +30,7 @@ def proxy(copies, tmp_path):
     for number, address in enumerate(copies, 1):
         assert f"10.0.0.{number}:7860" in said
         said = said.replace(f"10.0.0.{number}:7860", address)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        here = f"127.0.0.1:{probe.getsockname()[1]}"
+    here = f"127.0.0.1:{free_port()}"
     (tmp_path / "nginx.conf").write_text(
         f"user {getpass.getuser()}; daemon off; events {{}}\n"
         f"pid {tmp_path}/pid; error_log {tmp_path}/error;\n"

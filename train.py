@@ -6,6 +6,7 @@
     python train.py --data DIR --labelmaps DIR --init WEIGHTS --refine --out RUN --minutes 30
     python train.py --pairs DIR --labelmaps DIR --init WEIGHTS --out RUN --minutes 60  # pairs, too
     python train.py --data DIR --pairs DIR --init WEIGHTS --back-translation --out RUN --minutes 60
+    python train.py --pairs DIR --init RUN1/weights RUN2/weights --out RUN --steps 0  # their mean
     python train.py ... --track tensorboard --push-to-hub USER/MODEL
     python train.py ... --resume                                       # after whatever ended it
     accelerate launch train.py ...                                     # many GPUs or machines
@@ -74,7 +75,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--val", metavar="PAIRS", help="paired slices to judge by, never trained on"
     )
-    parser.add_argument("--init", metavar="WEIGHTS", help="start from this folder or Hub model")
+    parser.add_argument("--init", nargs="+", metavar="WEIGHTS", help="start from this folder or "
+                        "Hub model, or from the mean of several")  # fmt: skip
     parser.add_argument("--resume", action="store_true", help="continue RUN")
     parser.add_argument("--cache", metavar="DIR", help="decoded slices, which runs may share; "
                         "default: RUN/cache")  # fmt: skip
@@ -158,7 +160,7 @@ def build(options: argparse.Namespace) -> Trainer:
         report=lambda: _report(options.out),
     )
     if options.init and not options.resume:
-        trainer.start_from(load_weights(weights_folder(options.init))[0])
+        trainer.start_from([load_weights(weights_folder(name))[0] for name in options.init])
     if options.resume:
         trainer.resume(options.allow_change)
         say(f"resumed at step {trainer.step}")

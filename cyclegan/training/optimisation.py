@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from accelerate import Accelerator
@@ -72,3 +73,14 @@ def update_average(average: nn.Module, network: nn.Module, decay: float, step: i
     """Exponential moving average of the weights; follows fast in the first steps."""
     weight = 1 - min(decay, (1 + step) / (10 + step))
     torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), weight)
+
+
+def mean_of(states: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """The mean of each tensor over the state dicts of networks of one kind.
+
+    Raises:
+        RuntimeError: they are of different kinds or widths.
+    """
+    if any(state.keys() != states[0].keys() for state in states):
+        raise RuntimeError("networks of different kinds have no mean")
+    return {name: torch.stack([s[name] for s in states]).mean(0) for name in states[0]}

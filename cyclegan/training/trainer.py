@@ -11,7 +11,7 @@ import dataclasses
 import signal
 import sys
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,13 @@ from cyclegan.training.back_translation import BackTranslation
 from cyclegan.training.config import TrainConfig
 from cyclegan.training.interruption import Interrupted, StopSignals
 from cyclegan.training.objective import Batch, Objective
-from cyclegan.training.optimisation import learning_rates, new_optimizer, optimise, update_average
+from cyclegan.training.optimisation import (
+    learning_rates,
+    mean_of,
+    new_optimizer,
+    optimise,
+    update_average,
+)
 from cyclegan.training.pace import Pace
 from cyclegan.training.refinement import Refinement
 from cyclegan.training.sharing import Share
@@ -168,6 +174,8 @@ class Trainer:
     @property
     def progress(self) -> float:
         """Share of the budget spent, by steps or by time, whichever is further."""
+        if self.config.steps == 0:
+            return 1.0
         by_steps = self.step / self.config.steps if self.config.steps else 0.0
         by_time = self.seconds / (60 * self.config.minutes) if self.config.minutes else 0.0
         return max(by_steps, by_time)
@@ -321,12 +329,20 @@ class Trainer:
         self.step, self.seconds = restore_state(self.stored(), self.out / STATE, device, allow)
         self.output.drop_rows_after(self.step)
 
-    def start_from(self, generators: dict[str, nn.Module]) -> None:
-        """Start from trained generators ("T1", "T2" -> network) instead of random weights."""
+    def start_from(self, starts: Sequence[dict[str, nn.Module]]) -> None:
+        """Start from trained generators ("T1", "T2" -> network) instead of random weights.
+
+        Args:
+            starts: from one, or from the mean of several: what runs from one start have learnt of
+                different lessons adds up better than a longer run (Wortsman et al. 2022).
+
+        Raises:
+            CheckpointError: generators of another kind or width.
+        """
         for networks in (self.objective.generators, self.ema, self.objective.teacher):
             for c, network in networks.items():
                 try:
-                    load_older(network, generators[c].state_dict())
+                    load_older(network, mean_of([start[c].state_dict() for start in starts]))
                 except RuntimeError:
                     raise CheckpointError(
                         "--init: these weights are of another generator; give the same "

@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from PIL import Image
 
 import train
-from cyclegan.model.checkpoint import CheckpointError, save_state
+from cyclegan.model.checkpoint import CheckpointError, load_weights, save_state
 from cyclegan.model.translator import Translator
 from cyclegan.simulation.simulate import Simulator, simulate_pair
 from cyclegan.slices.data import SliceDataset
@@ -261,6 +261,21 @@ def test_a_missing_compiler_is_said_before_the_first_step(tmp_path, labels, monk
         trainer(tmp_path, None, labels, steps=1, compile=True)
 
 
+def test_without_a_step_the_weights_are_the_mean_of_the_starts(tmp_path, dataset):
+    starts = [trainer(tmp_path / f"{seed}", dataset, seed=seed, steps=0).ema for seed in (1, 2)]
+    run = trainer(tmp_path / "mean", dataset, steps=0)
+    run.start_from(starts)
+    written = load_weights(run.fit())[0]
+    for c, network in written.items():
+        one, other = (start[c].state_dict() for start in starts)
+        for name, value in network.state_dict().items():
+            assert torch.equal(value, ((one[name] + other[name]) / 2).half().float()), name
+        assert not all(torch.equal(one[name], other[name]) for name in one)
+    wider = trainer(tmp_path / "wide", dataset, steps=0, generator_options={"channels": [8, 24]})
+    with pytest.raises(CheckpointError, match="another generator"):
+        run.start_from([starts[0], wider.ema])
+
+
 @torch.no_grad()
 def test_refinement_teaches_mirrored_answers_to_mirrored_slices(tmp_path, dataset):
     objective = trainer(tmp_path, dataset, refine=True, steps=1).objective
@@ -278,7 +293,7 @@ def test_refinement_learns_its_changed_answers_and_resumes_to_the_last_bit(tmp_p
 
     def refining(out):
         run = trainer(tmp_path / out, dataset, refine=True, steps=60, lr=5e-3, ema=0.0)
-        run.start_from(start)
+        run.start_from([start])
         return run
 
     @torch.no_grad()

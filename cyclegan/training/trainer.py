@@ -174,11 +174,9 @@ class Trainer:
     @property
     def progress(self) -> float:
         """Share of the budget spent, by steps or by time, whichever is further."""
-        if self.config.steps == 0:
-            return 1.0
-        by_steps = self.step / self.config.steps if self.config.steps else 0.0
-        by_time = self.seconds / (60 * self.config.minutes) if self.config.minutes else 0.0
-        return max(by_steps, by_time)
+        steps, minutes = self.config.steps, self.config.minutes
+        seconds = None if minutes is None else 60 * minutes
+        return max(_spent(self.step, steps), _spent(self.seconds, seconds))
 
     @property
     def samples_per_step(self) -> int:
@@ -339,15 +337,16 @@ class Trainer:
         Raises:
             CheckpointError: generators of another kind or width.
         """
-        for networks in (self.objective.generators, self.ema, self.objective.teacher):
-            for c, network in networks.items():
-                try:
-                    load_older(network, mean_of([start[c].state_dict() for start in starts]))
-                except RuntimeError:
-                    raise CheckpointError(
-                        "--init: these weights are of another generator; give the same "
-                        "--generator and width"
-                    ) from None
+        try:
+            means = {c: mean_of([start[c].state_dict() for start in starts]) for c in CONTRASTS}
+            for networks in (self.objective.generators, self.ema, self.objective.teacher):
+                for c, network in networks.items():
+                    load_older(network, means[c])
+        except RuntimeError:
+            raise CheckpointError(
+                "--init: these weights are of another generator; give the same "
+                "--generator and width"
+            ) from None
 
     def _agree(self, seconds: float, stop: int) -> tuple[float, int]:
         """The same time and wish to stop in all processes, so that they stop after the same step.
@@ -394,3 +393,10 @@ class Trainer:
     def write_samples(self) -> None:
         """Write `samples/STEP.png` with the EMA generators."""
         self.output.write_samples(self.step, self.ema, self.samples)
+
+
+def _spent(done: float, budget: float | None) -> float:
+    """The share of a budget that is spent; a budget of nothing is spent at once."""
+    if budget is None:
+        return 0.0
+    return done / budget if budget else 1.0

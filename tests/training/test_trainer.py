@@ -261,6 +261,14 @@ def test_a_missing_compiler_is_said_before_the_first_step(tmp_path, labels, monk
         trainer(tmp_path, None, labels, steps=1, compile=True)
 
 
+@pytest.mark.parametrize("budget", [{"steps": 0}, {"minutes": 0.0}])
+def test_a_budget_of_nothing_is_spent_at_once(tmp_path, dataset, budget):
+    run = trainer(tmp_path, dataset, **budget)
+    assert run.progress == 1
+    run.fit()
+    assert run.step == 0
+
+
 def test_without_a_step_the_weights_are_the_mean_of_the_starts(tmp_path, dataset):
     starts = [trainer(tmp_path / f"{seed}", dataset, seed=seed, steps=0).ema for seed in (1, 2)]
     run = trainer(tmp_path / "mean", dataset, steps=0)

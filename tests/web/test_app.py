@@ -178,6 +178,14 @@ def test_upload_is_shown_then_translated_and_the_file_is_gone(page, tmp_path):
         assert page.model.translator.checksum[:16] in shown["provenance"]
 
 
+def test_the_page_tells_both_kinds_of_slices_that_the_shipped_weights_saw(tmp_path):
+    page = Page(Translator.from_pretrained("weights"), tmp_path / "uploads")
+    file = uploaded(tmp_path, "scan", png_bytes(tmp_path, head()))
+    told = page.load([file], "T2", TAB).view["saw"]
+    assert ", unmatched; T1 and T2 of the same slices of " in told
+    assert "ixi" in told.split("unmatched")[0]  # whose slices no pairs hold
+
+
 def test_a_new_scan_is_translated_at_once_unless_something_speaks_against_it(
     translator, tmp_path, monkeypatch
 ):

@@ -160,7 +160,9 @@ def build(options: argparse.Namespace) -> Trainer:
         report=lambda: _report(options.out),
     )
     if options.init and not options.resume:
-        trainer.start_from([load_weights(weights_folder(name))[0] for name in options.init])
+        starts = [load_weights(weights_folder(name)) for name in options.init]
+        records = [start.get("training") or {} for _, start in starts]
+        trainer.start_from([networks for networks, _ in starts], records)
     if options.resume:
         trainer.resume(options.allow_change)
         say(f"resumed at step {trainer.step}")

@@ -44,6 +44,7 @@ class TrainConfig:
     tolerance: int = 2  # pixels by which the truth of a real pair may lie beside its source
     look: int = 12  # numbers in the code of a scanner's look; 0: generators without looks
     looked: float = 0.5  # share of the lessons with a reference, of the rest the source guesses
+    look_gain: float = 1.0  # of the codes of --init before their tanh; 0.3 freed stuck ones
     band: bool = True  # generators also learn how large their error is likely to be
     refine: bool = False  # the last stage, from --init: see refinement.py
     back_translation: bool = False  # real slices as truth, from --init: see back_translation.py

@@ -78,3 +78,15 @@ def code_of(network: nn.Module, reference: torch.Tensor | None) -> torch.Tensor 
         return None
     given = (reference.amax((1, 2, 3)) > 0).float()[:, None]
     return network.look_encoder(reference) * given
+
+
+def soften_codes(state: dict[str, torch.Tensor], gain: float) -> None:
+    """Scale, in the state dict of a generator, what its look codes are the tanh of.
+
+    At the bounds of tanh nothing can be learnt: there a code hardly changes with the reference, and
+    the mean of several slices' codes is one that no slice has. Below 1 brings codes back to where
+    they tell scanners apart; what follows them has to be trained again.
+    """
+    for name in ("look_encoder.code.weight", "look_encoder.code.bias"):
+        if name in state:
+            state[name] = state[name] * gain

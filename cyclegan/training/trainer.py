@@ -11,7 +11,7 @@ import dataclasses
 import signal
 import sys
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from cyclegan.slices.paired_slices import PairedSlices
 from cyclegan.training.back_translation import BackTranslation
 from cyclegan.training.config import TrainConfig
 from cyclegan.training.interruption import Interrupted, StopSignals
+from cyclegan.training.look_lessons import soften_codes
 from cyclegan.training.objective import Batch, Objective
 from cyclegan.training.optimisation import (
     learning_rates,
@@ -45,6 +46,7 @@ from cyclegan.training.sharing import Share
 from cyclegan.training.training_state import (
     STATE,
     Stored,
+    add_sources,
     collect_state,
     describe_data,
     restore_state,
@@ -110,6 +112,10 @@ class Trainer:
         self.optimizer_D = new_optimizer(self.objective.discriminators)
         self.output = RunOutput(self.out, self.accelerator)
         self.samples = self._fixed_samples()
+        self.saw = {
+            "sources": list(dataset.names) if dataset else [],
+            "paired_sources": list(paired.names) if paired else [],
+        }
         self._reader = ThreadPoolExecutor(1, "slices")
         self._ahead: dict[int, list[Future]] = {}  # step -> the slices of its shares
         self.pace = Pace()
@@ -274,10 +280,8 @@ class Trainer:
             "steps": self.step,
             "minutes": round(self.seconds / 60, 1),
             "config": dataclasses.asdict(self.config),
-            "sources": self.dataset.names if self.dataset else [],
+            **self.saw,
         }
-        if self.paired:
-            training["paired_sources"] = self.paired.names
         with writing(self.out / "weights"):
             return export_weights(
                 self.out / "weights",
@@ -312,6 +316,7 @@ class Trainer:
             pools=objective.pools,
             step=self.step,
             seconds=self.seconds,
+            saw=self.saw,
         )
 
     def resume(self, allow: Collection[str] = ()) -> None:
@@ -327,18 +332,26 @@ class Trainer:
         self.step, self.seconds = restore_state(self.stored(), self.out / STATE, device, allow)
         self.output.drop_rows_after(self.step)
 
-    def start_from(self, starts: Sequence[dict[str, nn.Module]]) -> None:
+    def start_from(
+        self, starts: Sequence[dict[str, nn.Module]], records: Iterable[dict[str, Any]] = ()
+    ) -> None:
         """Start from trained generators ("T1", "T2" -> network) instead of random weights.
 
         Args:
             starts: from one, or from the mean of several: what runs from one start have learnt of
                 different lessons adds up better than a longer run (Wortsman et al. 2022).
+            records: `training` of the starts' configs. What they saw, the weights of this run
+                saw, too, and say so.
 
         Raises:
             CheckpointError: generators of another kind or width.
         """
+        for record in records:
+            add_sources(self.saw, record)
         try:
             means = {c: mean_of([start[c].state_dict() for start in starts]) for c in CONTRASTS}
+            for state in means.values():
+                soften_codes(state, self.config.look_gain)
             for networks in (self.objective.generators, self.ema, self.objective.teacher):
                 for c, network in networks.items():
                     load_older(network, means[c])

@@ -43,6 +43,7 @@ class Stored:
         optimizers: of the generators and of the discriminators.
         pools: wanted contrast -> history of translations.
         step, seconds: how far the run is.
+        saw: kind of data -> names of the sources that the weights saw, here or in their starts.
     """
 
     config: TrainConfig
@@ -54,6 +55,7 @@ class Stored:
     pools: dict[str, ImagePool]
     step: int
     seconds: float
+    saw: dict[str, list[str]]
 
 
 def collect_state(run: Stored) -> dict[str, Any]:
@@ -65,6 +67,7 @@ def collect_state(run: Stored) -> dict[str, Any]:
         "precision": run.precision,
         "step": run.step,
         "seconds": run.seconds,
+        "saw": run.saw,
         "networks": {
             kind: {c: network.state_dict() for c, network in networks.items()}
             for kind, networks in run.networks.items()
@@ -107,12 +110,24 @@ def restore_state(
             _restore_optimizer(optimizer, saved)
         for c, pool in run.pools.items():
             pool.load_state_dict({k: v.to(device) for k, v in state["pools"][c].items()})
+        add_sources(run.saw, state["saw"])
         return state["step"], state["seconds"]
     except (KeyError, RuntimeError):
         raise CheckpointError(
             f"{path}: made by another version of this software, or with other networks or data "
             "sources; start in another folder"
         ) from None
+
+
+def add_sources(saw: dict[str, list[str]], record: dict[str, Any]) -> None:
+    """Add to what weights saw what is recorded of older ones that they come from.
+
+    Args:
+        saw: kind of data -> names of sources; changed in place.
+        record: of older weights; kinds that it lacks it saw nothing of.
+    """
+    for kind, names in saw.items():
+        names += [name for name in record.get(kind) or [] if name not in names]
 
 
 def _differences(run: Stored, state: dict[str, Any], allow: Collection[str]) -> list[str]:

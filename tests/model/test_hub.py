@@ -12,7 +12,7 @@ import train
 from app import create_app
 from cyclegan import Translator
 from cyclegan.model import hub
-from cyclegan.model.checkpoint import CheckpointError
+from cyclegan.model.checkpoint import CheckpointError, load_weights
 from cyclegan.report import publish
 from cyclegan.report.runlog import write_json
 
@@ -229,6 +229,10 @@ def test_training_ends_with_a_push(server, tmp_path, monkeypatch, capsys):
     files = server.repositories[REPO].files
     assert ModelCard(files["README.md"].decode()).data.license == "cc-by-4.0"
     assert b"Training report" in files["report.html"]
+    config = json.loads(files["config.json"])
+    config["training"]["sources"] = ["mine/ixi"]
+    files["config.json"] = json.dumps(config).encode()
     assert Translator.from_pretrained(REPO).size == 32
     arguments[3] = str(tmp_path / "second")
     assert train.main([*arguments, "--init", REPO]) == 0
+    assert load_weights(tmp_path / "second/weights")[1]["training"]["sources"] == ["mine/ixi"]

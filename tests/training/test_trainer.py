@@ -284,6 +284,38 @@ def test_without_a_step_the_weights_are_the_mean_of_the_starts(tmp_path, dataset
         run.start_from([starts[0], wider.ema])
 
 
+def test_weights_say_what_they_and_their_starts_saw_and_a_resumed_run_still_does(tmp_path, dataset):
+    start = trainer(tmp_path / "start", dataset, steps=0)
+    records = [{"sources": ["far", dataset.names[0]]}, {"paired_sources": ["a", "b"]}, {}]
+    run = trainer(tmp_path / "run", dataset, steps=2)
+    run.start_from([start.ema] * 3, records)
+    run.train_step()
+    run.step += 1
+    run.save()
+    resumed = trainer(tmp_path / "run", dataset, steps=2)
+    resumed.resume()
+    for each in (run, resumed):
+        training = load_weights(each.fit())[1]["training"]
+        assert training["sources"] == [*dataset.names, "far"]
+        assert training["paired_sources"] == ["a", "b"]
+
+
+@torch.no_grad()
+def test_look_gain_frees_the_codes_of_a_start_from_their_bounds(tmp_path, dataset):
+    start = trainer(tmp_path / "start", dataset, steps=0, look=4).ema
+    for network in start.values():
+        network.look_encoder.code.bias.add_(torch.tensor([5.0, -5, 5, -5]))
+    run = trainer(tmp_path / "run", dataset, steps=0, look=4, look_gain=0.2)
+    run.start_from([start])
+    slices = dataset.slices["T1"][[0, 1]].float()
+    before, after = (n["T1"].look_encoder(slices) for n in (start, run.ema))
+    assert before.abs().min() > 0.99
+    assert after.abs().max() < 0.9
+    assert (torch.atanh(after.double()) - 0.2 * torch.atanh(before.double())).abs().max() < 0.1
+    plain = trainer(tmp_path / "plain", dataset, steps=0, look=0, look_gain=0.2)
+    plain.start_from([trainer(tmp_path / "none", dataset, steps=0, look=0).ema])  # has no codes
+
+
 @torch.no_grad()
 def test_refinement_teaches_mirrored_answers_to_mirrored_slices(tmp_path, dataset):
     objective = trainer(tmp_path, dataset, refine=True, steps=1).objective

@@ -13,6 +13,7 @@ from huggingface_hub.errors import HFValidationError, HTTPError
 from cyclegan import OTHER
 from cyclegan.model.checkpoint import CONFIG, WEIGHTS, CheckpointError
 from cyclegan.model.hub import OPTIONAL, brief
+from cyclegan.model.training_data import told_data
 from cyclegan.report.runlog import EVALUATION, MODEL, REPORT, read_json
 
 CARD = "README.md"
@@ -100,12 +101,12 @@ def model_card(run: str | Path, name: str, license: str = "other") -> ModelCard:
         eval_results=_eval_results(evaluation) or None,
     )
     training = config["training"]
-    sources = ", ".join(training.get("sources", [])) or "simulated slices only"
+    data_told = told_data(config) or "simulated slices only"
     text = f"""
 # {name}
 
 Two {config["generator"]} generators that turn an axial T1-weighted brain MRI slice into a synthetic
-T2-weighted one and back, trained unpaired for {training["steps"]} steps
+T2-weighted one and back. The last run took {training["steps"]} steps
 ({training["minutes"]} minutes).
 
 **Research only. Not a medical device, not for diagnosis.** A generator can invent a lesion or erase
@@ -118,7 +119,7 @@ translator = Translator.from_pretrained("{name}")
 t2 = translator.translate(image, to="T2")  # (H, W), any real dtype -> float32 in [0, 1]
 ```
 
-Training data: {sources}. SHA-256 of `{WEIGHTS}`: `{config["sha256"]}`
+Training data: {data_told}. SHA-256 of `{WEIGHTS}`: `{config["sha256"]}`
 
 {_scores_as_text(evaluation)}
 """

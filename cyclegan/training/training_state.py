@@ -110,7 +110,7 @@ def restore_state(
             _restore_optimizer(optimizer, saved)
         for c, pool in run.pools.items():
             pool.load_state_dict({k: v.to(device) for k, v in state["pools"][c].items()})
-        add_sources(run.saw, state["saw"])
+        add_sources(run.saw, state.get("saw") or {})
         return state["step"], state["seconds"]
     except (KeyError, RuntimeError):
         raise CheckpointError(

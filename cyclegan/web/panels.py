@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cyclegan import OTHER
+from cyclegan.model.training_data import told_data
 
 if TYPE_CHECKING:
     from cyclegan.model.preprocess import Scale
@@ -78,7 +79,7 @@ def view(
         "provenance": ""
         if to is None
         else f"Model {model.translator.version} · weights sha256 {model.translator.checksum[:16]}",
-        "saw": _saw(model.translator.config),
+        "saw": told_data(model.translator.config) or "not recorded in these weights",
         "panels": panels,
     }
 
@@ -151,28 +152,6 @@ def _truth_panels(
             "data": encode((difference + 1) / 2),
         },
     }
-
-
-def _saw(config: dict[str, Any]) -> str:
-    """What the model saw in training, as its config tells."""
-    training = config.get("training") or {}
-    sources, paired = training.get("sources") or [], training.get("paired_sources") or []
-    stripped = ", stripped"  # how `slices.stripped_copies` calls them
-    told = {str(source).rsplit("/", 1)[-1] for source in sources}
-    names = sorted({name.removesuffix(stripped) for name in told})
-    pairs = sorted({str(source).rsplit("/", 1)[-1] for source in paired})
-    matched = f"T1 and T2 of the same slices of {listed(pairs)}" if pairs else ""
-    if not names:
-        return matched or "not recorded in these weights"
-    again = sum(name.endswith(stripped) for name in told)
-    also = f"; those of {again} also with the skull removed" if again else ""
-    unmatched = f"axial slices of {listed(names)}{also}, unmatched"
-    return f"{unmatched}; {matched}" if matched else unmatched
-
-
-def listed(names: Sequence[str]) -> str:
-    """Names as a part of a sentence: "a", "a and b", "a, b and c"."""
-    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _place(volume: Volume, index: int) -> str:

@@ -184,6 +184,30 @@ def test_a_card_without_pairs_claims_no_score(run):
     assert "Not judged" in card.text
 
 
+@pytest.mark.parametrize(
+    ("training", "told"),
+    [
+        (
+            {"sources": ["mine/ixi", "mine/b"]},
+            "data: axial slices of b and ixi, unmatched.",
+        ),
+        (
+            {"sources": ["mine/ixi", "mine/ixi, stripped"], "paired_sources": ["clinic"]},
+            "axial slices of ixi; those of 1 also with the skull removed, unmatched; "
+            "T1 and T2 of the same slices of clinic.",
+        ),
+        ({"sources": [], "paired_sources": ["a", "b", "c"]}, "the same slices of a, b and c."),
+        ({"sources": [], "paired_sources": []}, "Training data: simulated slices only."),
+    ],
+)
+def test_a_card_tells_all_data_that_the_weights_saw(run, training, told):
+    config = json.loads((run / "weights/config.json").read_text())
+    config["training"] |= training
+    write_json(run / "weights/config.json", config)
+    assert told in publish.model_card(run, REPO).text
+    assert ("unmatched" in publish.model_card(run, REPO).text) == bool(training["sources"])
+
+
 def test_no_token_and_no_rights_are_said_before_training(server, monkeypatch):
     with pytest.raises(CheckpointError, match="no Hub token on this machine"):
         publish.prepare_push(REPO)

@@ -84,7 +84,7 @@ def restore_state(
 
     Args:
         run: built with the settings and the data of now; its networks, optimisers and pools are
-            filled in place.
+            filled in place, what the stored run saw is added to `saw`.
         path: of the training state.
         device: where the pools' images go.
         allow: settings outside `FREE` that may differ all the same, "data" or "precision".

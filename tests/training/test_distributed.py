@@ -14,9 +14,13 @@ TOLERANCE = 5e-6
 
 
 @pytest.fixture(scope="module")
-def train(tmp_path_factory):
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("distributed")
+
+
+@pytest.fixture(scope="module")
+def train(folder):
     """A function that runs the command on a few slices: the networks' weights by name."""
-    folder = tmp_path_factory.mktemp("distributed")
     data = tiny_training.write_slices(folder / "data")
 
     def train(name, *arguments, processes=1, sabotage=None, fails=False, run=tiny_training.run):
@@ -66,8 +70,8 @@ def test_both_at_once(train, one_process):
 
 
 @pytest.mark.parametrize("stage", ["--refine", "--back-translation"])
-def test_two_processes_learn_from_the_start_as_one_does(train, stage):
-    taught = [stage, "--init", tiny_training.ROOT / "weights"]
+def test_two_processes_learn_from_the_start_as_one_does(train, folder, one_process, stage):
+    taught = [stage, "--init", folder / "one" / "weights"]
     one = train(f"one {stage}", "--batch", 4, *taught)
     two = train(f"two {stage}", "--batch", 2, *taught, processes=2)
     assert difference(one, two) < TOLERANCE

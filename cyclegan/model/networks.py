@@ -15,6 +15,7 @@ from torch import nn
 
 AIR = 0.02  # of white; darker is no tissue
 LOG_ERRORS = (-6.0, 0.0)  # range of what a generator may expect: 0.0025 of white to all of it
+LEAST_SLOPE = 1e-4  # of a grey value on its way back from black or white
 
 
 Film = tuple[torch.Tensor, torch.Tensor] | None  # scale and shift, (B, C, 1, 1) each
@@ -23,6 +24,29 @@ Film = tuple[torch.Tensor, torch.Tensor] | None  # scale and shift, (B, C, 1, 1)
 def modulated(x: torch.Tensor, film: Film) -> torch.Tensor:
     """Scale and shift every channel, (B, C, H, W), or leave it (FiLM, Perez et al. 2018)."""
     return x if film is None else torch.addcmul(film[1], x, 1 + film[0]).to(x.dtype)
+
+
+class Grey(torch.autograd.Function):
+    """A sigmoid that can be left again.
+
+    Far from zero a sigmoid has no slope: a generator that a few bad steps made black everywhere
+    (seen from nothing, with logits of -24) stayed so, as all its gradients were 1e-11. So towards
+    the middle the slope is at least `LEAST_SLOPE`, which Adam makes full steps of. Away from it the
+    slope is the true one, or black air would drive the logits ever further.
+    """
+
+    @staticmethod
+    def forward(ctx, logits: torch.Tensor) -> torch.Tensor:
+        grey = torch.sigmoid(logits)
+        ctx.save_for_backward(grey)
+        return grey
+
+    @staticmethod
+    def backward(ctx, gradient: torch.Tensor) -> torch.Tensor:
+        (grey,) = ctx.saved_tensors
+        slope = grey * (1 - grey)
+        to_middle = gradient * (grey - 0.5) > 0  # descent goes against the gradient
+        return gradient * torch.where(to_middle, slope.clamp_min(LEAST_SLOPE), slope)
 
 
 class ChannelNorm(nn.Module):
@@ -219,7 +243,7 @@ class UNetGenerator(nn.Module):
         h = F.silu(modulated(F.pixel_shuffle(self.unfold(wide), 2), next(film)))  # (B, 8, H, W)
         # In float32 whatever the rest runs in: bfloat16 has 128 grey values from 0.5 to 1.
         with torch.autocast(x.device.type, enabled=False):
-            out = torch.sigmoid(self.head(torch.cat([h.float(), 2 * x.float() - 1], dim=1)))
+            out = Grey.apply(self.head(torch.cat([h.float(), 2 * x.float() - 1], dim=1)))
         if not band:
             return out[..., :height, :width]
         return out[..., :height, :width], self._doubts(wide, x, out)[..., :height, :width]

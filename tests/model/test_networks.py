@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from cyclegan.model.networks import PatchDiscriminator, ResnetGenerator, UNetGenerator
+from cyclegan.model.networks import Grey, PatchDiscriminator, ResnetGenerator, UNetGenerator
 
 SMALL = (8, 16, 16, 16)
 
@@ -26,6 +26,33 @@ def test_every_weight_of_the_unet_is_used():
     answer, log_error = network(images, network.look_encoder(images), band=True)
     (answer.square().sum() + log_error.sum()).backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
+
+
+@pytest.mark.parametrize("logit", [-25.0, 25.0])
+def test_a_generator_that_answers_black_or_white_everywhere_learns_out_of_it(logit):
+    torch.manual_seed(0)
+    network = UNetGenerator(SMALL)
+    torch.nn.init.constant_(network.head.bias, logit)
+    images = torch.rand(2, 1, 32, 32)
+    # Of large steps for the last layer alone: those of a training take minutes.
+    optimizer = torch.optim.Adam(network.head.parameters(), lr=0.3, betas=(0.5, 0.999))
+    errors = []
+    for _ in range(60):
+        error = (network(images) - images).abs().mean()
+        optimizer.zero_grad()
+        error.backward()
+        optimizer.step()
+        errors.append(error.item())
+    assert errors[-1] < 0.6 * errors[0]
+
+
+def test_black_that_should_be_black_is_left_alone():
+    logits = torch.tensor([-25.0, -25.0, 0.0, 25.0], requires_grad=True)
+    torch.testing.assert_close(Grey.apply(logits), torch.sigmoid(logits))
+    Grey.apply(logits).backward(torch.tensor([1.0, -1.0, 1.0, 1.0]))
+    pushed = torch.sigmoid(torch.tensor(-25.0)).item()
+    expected = torch.tensor([pushed, -1e-4, 0.25, 1e-4])
+    torch.testing.assert_close(logits.grad, expected)
 
 
 def test_shipped_generators_fit_ten_megabytes_in_half_precision():

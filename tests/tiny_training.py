@@ -215,7 +215,7 @@ def main(arguments: list[str]) -> None:
         _sabotage(arguments[1])
         arguments = arguments[2:]
     train.PHANTOMS = 2
-    # Both have tests of their own, and would take most of the time of a run of a few steps.
+    # Report and full width have tests of their own, and would take most of a few steps' time.
     train.write_report = lambda *_: None
     network_options = train.TrainConfig.network_options
     train.TrainConfig.network_options = lambda self: network_options(self) | NARROW

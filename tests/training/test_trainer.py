@@ -231,9 +231,9 @@ def test_resume_without_a_checkpoint_is_said(tmp_path, monkeypatch, capsys):
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler (Debian: apt install g++)")
 def test_a_compiled_run_continues_without_a_compiler(tmp_path, labels, monkeypatch):
     compiled_module = torch.nn.Module.compile
-    # Traced as ever; only no C++ is written for it, which takes minutes.
+    # Traced and differentiated as ever; only no C++ is written for it, which takes minutes.
     monkeypatch.setattr(
-        torch.nn.Module, "compile", lambda self: compiled_module(self, backend="eager")
+        torch.nn.Module, "compile", lambda self: compiled_module(self, backend="aot_eager")
     )
     plain = trainer(tmp_path / "plain", None, labels, steps=2)
     compiled = trainer(tmp_path / "compiled", None, labels, steps=2, compile=True)

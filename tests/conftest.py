@@ -18,10 +18,11 @@ if os.environ.get("PYTEST_XDIST_WORKER"):
 
 @pytest.fixture
 def export_tiny(tmp_path):
-    """A function that writes tiny untrained generators for a grid of `size`: the folder."""
+    """A function that writes tiny untrained generators for a grid of `size`, with more options of
+    theirs: the folder."""
 
-    def export(size: int) -> Path:
-        options = {"channels": (8, 16)}
+    def export(size: int, **more: int) -> Path:
+        options = {"channels": (8, 16)} | more
         return export_weights(
             tmp_path / "tiny",
             {to: UNetGenerator(**options) for to in ("T1", "T2")},

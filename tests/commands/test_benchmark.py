@@ -31,7 +31,7 @@ def test_median_leaves_out_the_warm_up_and_outliers():
 def test_command_prints_every_network_and_its_ratios(export_tiny, monkeypatch, capsys):
     monkeypatch.setattr(benchmark, "SIDES", (64, 96))  # those of the command take half a minute
     monkeypatch.setattr(benchmark, "BATCHES", (1, 4))
-    weights = export_tiny(size=32)
+    weights = export_tiny(size=32, look=2)
     benchmark.main(["--weights", str(weights), "--repeats", "1"])
     printed = capsys.readouterr().out
     assert f"{torch.get_num_threads()} threads, grid 32x32, median of 1" in printed
@@ -43,6 +43,8 @@ def test_command_prints_every_network_and_its_ratios(export_tiny, monkeypatch, c
     limits = re.findall(r"(\d+) +([\d.]+) ms +([\d.]+)\n", printed.split("arithmetic limit")[1])
     assert limits
     assert all(float(times) > 1 for _, _, times in limits)  # nothing beats its own arithmetic
+    look = re.search(r"with a look, translate \+ cycle takes ([\d.]+) times as long", printed)
+    assert 0.1 < float(look[1]) < 10  # tiny networks, so no more is said
     rates = re.search(r"translate \+ cycle, 1/s((?: +[\d.]+)+)", printed)[1].split()
     assert len(rates) == len(benchmark.BATCHES)
     assert re.search(r"import [\d.]+ s, load [\d.]+ s, first result [\d.]+ s", printed)

@@ -207,10 +207,10 @@ def _to_do(
     for found in find_jobs(options.inputs, wanted.out):
         if isinstance(found, Refused):
             account.fail([found.path], f"{found.path}: {found.reason}")
-        elif not wanted.force and (target := wanted.target(found.base)).exists():
+        elif wanted.finished(found.base):
             account.kept += 1
             if not quiet:
-                _say_existing(target)
+                _say_existing(wanted.target(found.base))
             account.say()
         else:
             yield found

@@ -58,6 +58,12 @@ class Wanted:
             name = f"{kept}_{hashlib.sha256(data).hexdigest()[:8]}"
         return self.out / base.parent / f"{name}{MARK}{self.to}.nii.gz"
 
+    def finished(self, base: Path) -> bool:
+        """Whether a job's result is there and unclaimed; a claim may be of a process that was
+        killed at its very end, and `translate_job` clears it away."""
+        target = self.target(base)
+        return not self.force and target.exists() and not _claim(target).exists()
+
 
 @dataclass
 class Outcome:
@@ -166,6 +172,10 @@ def _kept(target: Path, wanted: Wanted, outcome: Outcome) -> bool:
     return True
 
 
+def _claim(target: Path) -> Path:
+    return target.with_name(f".{target.name}.claim")
+
+
 @contextmanager
 def claimed(target: Path, waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
     """Hold the claim on a result; waits for a process that holds it.
@@ -177,7 +187,7 @@ def claimed(target: Path, waiting: Callable[[], object] = lambda: None) -> Itera
         OSError: the folder cannot be written to.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    path = target.with_name(f".{target.name}.claim")
+    path = _claim(target)
     lock = FileLock(path)
     while not lock.is_locked:
         try:

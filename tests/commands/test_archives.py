@@ -124,6 +124,19 @@ def test_a_result_that_somebody_makes_is_waited_for_and_kept(export_tiny, tmp_pa
     assert not [name for name in os.listdir(target.parent) if name.startswith(".")]
 
 
+def test_a_claim_of_a_process_killed_at_its_very_end_is_cleared_away(export_tiny, tmp_path):
+    archive, out = write_archive(tmp_path / "in", 2), tmp_path / "out"
+    options = [str(archive), "--to", "T2", "--out", str(out), "--weights", str(export_tiny(64))]
+    assert main(options) == 0
+    made = contents(out)
+    times = {path: path.stat().st_mtime_ns for path in out.rglob("*.nii.gz")}
+    for path in times:
+        path.with_name(f".{path.name}.claim").touch()
+    assert main(options) == 0
+    assert contents(out) == made
+    assert {path: path.stat().st_mtime_ns for path in times} == times
+
+
 def test_a_result_that_cannot_be_written_whole_is_not_there(export_tiny, tmp_path, monkeypatch):
     archive, out = write_archive(tmp_path / "in", 1), tmp_path / "out"
     real = translation.replace_file

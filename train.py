@@ -214,11 +214,13 @@ def _simulator(
         seeds = np.random.default_rng(config.seed).integers(2**31, size=PHANTOMS)
         levels = np.random.default_rng(config.seed + 1).uniform(0, 1, PHANTOMS)
         labels = [draw_slice(int(s), float(v)) for s, v in zip(seeds, levels, strict=True)]
-        return Simulator(np.stack(labels), TISSUES, accelerator.device)
+        drawn = "random heads drawn from code"
+        return Simulator(np.stack(labels), TISSUES, accelerator.device, drawn)
     if not options.labelmaps:
         return None
     labels, tissues = read_label_maps(options.labelmaps)
-    simulator = Simulator(labels, tissues, accelerator.device)
+    origin = Path(options.labelmaps).resolve().name
+    simulator = Simulator(labels, tissues, accelerator.device, origin)
     accelerator.print(f"{len(simulator)} label maps")
     return simulator
 
@@ -270,9 +272,7 @@ def _record(
     if paired is not None:
         data["paired"] = {"pairs": len(paired), "sources": paired.names}
     if simulator is not None:
-        phantom = options.labelmaps == "phantom"
-        origin = "random heads drawn from code" if phantom else Path(options.labelmaps).name
-        data["simulated"] = {"maps": len(simulator), "origin": origin}
+        data["simulated"] = {"maps": len(simulator), "origin": simulator.origin}
     write_json(out / DATA, data)
 
 

@@ -11,7 +11,8 @@ def told_data(config: dict[str, Any]) -> str:
 
     Args:
         config: of the weights; its `training` names `sources` of unpaired slices and
-            `paired_sources`, of these weights and of those that they started from.
+            `paired_sources`, and what slices were `simulated_from`, of these weights and of those
+            that they started from.
     """
     training = config.get("training") or {}
     sources, paired = training.get("sources") or [], training.get("paired_sources") or []
@@ -19,13 +20,16 @@ def told_data(config: dict[str, Any]) -> str:
     told = {str(source).rsplit("/", 1)[-1] for source in sources}
     names = sorted({name.removesuffix(stripped) for name in told})
     pairs = sorted({str(source).rsplit("/", 1)[-1] for source in paired})
-    matched = f"T1 and T2 of the same slices of {_listed(pairs)}" if pairs else ""
-    if not names:
-        return matched
-    again = sum(name.endswith(stripped) for name in told)
-    also = f"; those of {again} also with the skull removed" if again else ""
-    unmatched = f"axial slices of {_listed(names)}{also}, unmatched"
-    return f"{unmatched}; {matched}" if matched else unmatched
+    parts = []
+    if names:
+        again = sum(name.endswith(stripped) for name in told)
+        also = f"; those of {again} also with the skull removed" if again else ""
+        parts.append(f"axial slices of {_listed(names)}{also}, unmatched")
+    if pairs:
+        parts.append(f"T1 and T2 of the same slices of {_listed(pairs)}")
+    if origins := training.get("simulated_from"):
+        parts.append(f"slices simulated from {_listed(sorted(origins))}")
+    return "; ".join(parts)
 
 
 def _listed(names: Sequence[str]) -> str:

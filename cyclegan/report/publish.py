@@ -101,7 +101,7 @@ def model_card(run: str | Path, name: str, license: str = "other") -> ModelCard:
         eval_results=_eval_results(evaluation) or None,
     )
     training = config["training"]
-    data_told = told_data(config) or "simulated slices only"
+    data_told = told_data(config) or "not recorded"
     text = f"""
 # {name}
 

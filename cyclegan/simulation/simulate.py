@@ -42,6 +42,7 @@ class Simulator:
         labels: (N, H, W) integer label maps, 1 mm, square, anterior up.
         tissues: label -> Tissue. Labels without an entry become air.
         device: where the batches are made.
+        origin: of the label maps, as people are told.
     """
 
     def __init__(
@@ -49,7 +50,9 @@ class Simulator:
         labels: np.ndarray,
         tissues: dict[int, Tissue] = TISSUES,
         device: torch.device | str = "cpu",
+        origin: str = "label maps",
     ):
+        self.origin = origin
         codes = [0, *sorted(tissues)]
         lookup = np.zeros(int(max(labels.max(), codes[-1])) + 1, np.uint8)
         lookup[codes] = np.arange(len(codes))

@@ -115,6 +115,7 @@ class Trainer:
         self.saw = {
             "sources": list(dataset.names) if dataset else [],
             "paired_sources": list(paired.names) if paired else [],
+            "simulated_from": [simulator.origin] if simulator else [],
         }
         self._reader = ThreadPoolExecutor(1, "slices")
         self._ahead: dict[int, list[Future]] = {}  # step -> the slices of its shares

@@ -196,16 +196,25 @@ def test_a_card_without_pairs_claims_no_score(run):
             "axial slices of ixi; those of 1 also with the skull removed, unmatched; "
             "T1 and T2 of the same slices of clinic.",
         ),
-        ({"sources": [], "paired_sources": ["a", "b", "c"]}, "the same slices of a, b and c."),
-        ({"sources": [], "paired_sources": []}, "Training data: simulated slices only."),
+        ({"paired_sources": ["a", "b", "c"]}, "the same slices of a, b and c."),
+        (
+            {"paired_sources": ["a"], "simulated_from": ["maps"]},
+            "the same slices of a; slices simulated from maps.",
+        ),
+        (
+            {"simulated_from": ["maps", "heads drawn"]},
+            "Training data: slices simulated from heads drawn and maps.",
+        ),
+        ({}, "Training data: not recorded."),
     ],
 )
 def test_a_card_tells_all_data_that_the_weights_saw(run, training, told):
     config = json.loads((run / "weights/config.json").read_text())
-    config["training"] |= training
+    nothing = {"sources": [], "paired_sources": [], "simulated_from": []}
+    config["training"] |= nothing | training
     write_json(run / "weights/config.json", config)
     assert told in publish.model_card(run, REPO).text
-    assert ("unmatched" in publish.model_card(run, REPO).text) == bool(training["sources"])
+    assert ("unmatched" in publish.model_card(run, REPO).text) == ("sources" in training)
 
 
 def test_no_token_and_no_rights_are_said_before_training(server, monkeypatch):

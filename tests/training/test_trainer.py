@@ -286,7 +286,11 @@ def test_without_a_step_the_weights_are_the_mean_of_the_starts(tmp_path, dataset
 
 def test_weights_say_what_they_and_their_starts_saw_and_a_resumed_run_still_does(tmp_path, dataset):
     start = trainer(tmp_path / "start", dataset, steps=0)
-    records = [{"sources": ["far", dataset.names[0]]}, {"paired_sources": ["a", "b"]}, {}]
+    records = [
+        {"sources": ["far", dataset.names[0]]},
+        {"paired_sources": ["a", "b"]},
+        {"simulated_from": ["heads drawn"]},
+    ]
     run = trainer(tmp_path / "run", dataset, steps=2)
     run.start_from([start.ema] * 3, records)
     run.train_step()
@@ -298,6 +302,7 @@ def test_weights_say_what_they_and_their_starts_saw_and_a_resumed_run_still_does
         training = load_weights(each.fit())[1]["training"]
         assert training["sources"] == [*dataset.names, "far"]
         assert training["paired_sources"] == ["a", "b"]
+        assert training["simulated_from"] == ["heads drawn"]
 
 
 @torch.no_grad()

@@ -102,7 +102,7 @@ def write_pairs(out: Path, pairs: Iterable[Pair]) -> list[tuple[float, str]]:
     for contrast in CONTRASTS:
         (out / contrast).mkdir(parents=True)
     for pair in pairs:
-        source = "-".join(dict.fromkeys(pair.source.replace("_", "-").split("/")))
+        source = pair.source.split("/")[-1].replace("_", "-")  # known and found ones count as one
         numbers[source] += 1
         name = f"{source}_{numbers[source]:04}.png"  # train.py takes what is before the _ as source
         for contrast, image in zip(CONTRASTS, (pair.t1, pair.t2), strict=True):

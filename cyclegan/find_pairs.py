@@ -1,6 +1,6 @@
 """Find pairs in folders that were collected as unpaired, for train.py --pairs.
 
-    python -m cyclegan.find_pairs --data DIR [DIR ...] --out OUT [--pairs DIR ...] [--weights W]
+    python -m cyclegan.find_pairs [--data DIR ...] [--pairs DIR ...] --out OUT [--weights W]
 
 DIR is laid out as for train.py. Every slice is translated, compared with the real slices of the
 other contrast in the same data source, and laid over its partner where it has one. OUT gets T1/ and
@@ -27,17 +27,10 @@ from tqdm import tqdm
 
 from cyclegan import CONTRASTS, OTHER
 from cyclegan.model.preprocess import Frame
+from cyclegan.model.registration import Views, laid_over, register
 from cyclegan.model.translator import Translator
 from cyclegan.slices.data import SliceDataset
-from cyclegan.slices.pair_search import (
-    LIKELY,
-    Match,
-    Views,
-    copies,
-    find_partners,
-    laid_over,
-    register_pairs,
-)
+from cyclegan.slices.pair_search import LIKELY, Match, copies, find_partners
 from cyclegan.slices.paired_slices import PairedSlices
 
 FINER = 1.5  # than the network's grid: what is written will be framed, and so resampled, once more
@@ -69,7 +62,8 @@ def known_pairs(translator: Translator, paired: PairedSlices) -> Iterator[Pair]:
     for index, name in enumerate(paired.names):
         slices = {c: paired.slices[c][paired.sources == index] for c in CONTRASTS}
         views = {c: _views(translator, slices[c], c, name) for c in CONTRASTS}
-        matches = register_pairs(views["T1"], views["T2"])
+        registered = zip(*register(views["T1"], views["T2"]), strict=True)
+        matches = [Match(k, k, matrix, float(a)) for k, (matrix, a) in enumerate(registered)]
         yield from _laid(name, [m for m in matches if m.agreement >= LIKELY], slices)
 
 
@@ -121,9 +115,11 @@ def _bar(what: str):
 
 def _search(options: argparse.Namespace, translator: Translator) -> Iterator[Pair]:
     finer = round(FINER * translator.size)
-    dataset = SliceDataset.load(options.data, finer, _bar("reading"), options.cache)
-    found = list(found_pairs(translator, dataset))
-    yield from found
+    found = []
+    if options.data:
+        dataset = SliceDataset.load(options.data, finer, _bar("reading"), options.cache)
+        found = list(found_pairs(translator, dataset))
+        yield from found
     if not options.pairs:
         return
     paired = PairedSlices.load(options.pairs, finer, _bar("reading pairs"), options.cache)
@@ -143,7 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m cyclegan.find_pairs", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("--data", nargs="+", required=True, metavar="DIR", help="unpaired slices")
+    parser.add_argument("--data", nargs="*", default=[], metavar="DIR", help="unpaired slices")
     parser.add_argument("--pairs", nargs="*", default=[], metavar="DIR", help="known pairs")
     parser.add_argument("--out", required=True, type=Path, metavar="OUT", help="a new folder")
     parser.add_argument(
@@ -151,6 +147,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--cache", metavar="DIR", help="keep decoded slices here, not in memory")
     options = parser.parse_args(arguments)
+    if not options.data and not options.pairs:
+        parser.error("give --data, --pairs, or both")
     if options.out.exists():
         parser.error(f"{options.out} is there already; name a new folder")
     try:

@@ -47,11 +47,17 @@ BASELINES: dict[str, Predictor] = {
 }
 
 
-def evaluate(pairs: str | Path, predictors: dict[str, Predictor], every: int = 1) -> dict:
+def evaluate(
+    pairs: str | Path,
+    predictors: dict[str, Predictor],
+    every: int = 1,
+    prepare: Callable[[list[Pair]], list[Pair]] = list,
+) -> dict:
     """Score each predictor on each pair of the folder `pairs`, in both directions.
 
     A predictor is called as `predictor(image, to)` with the source slice as its file stores it,
     (H, W) uint8 as a rule, and returns (H, W) float in [0, 1]. `every` takes each n-th pair only.
+    `prepare` is called with the pairs that were read, and gives those to score.
 
     Returns a dict that JSON can hold:
     `slices` and `sources` (their number, per source), `every`, `skipped` (one sentence per file),
@@ -62,6 +68,7 @@ def evaluate(pairs: str | Path, predictors: dict[str, Predictor], every: int = 1
     Raises PairsError for the folder and ValueError, naming the slice, for a predictor's output.
     """
     loaded, skipped = load_pairs(pairs, every)
+    loaded = prepare(loaded)
     sources = [pair.source for pair in loaded]
     result = {
         "pairs": str(pairs),
@@ -83,7 +90,7 @@ def _score(pairs: Sequence[Pair], name: str, predictor: Predictor) -> dict:
     # disable=None: no bar where nobody watches, such as in a log file
     for pair in tqdm(pairs, desc=name, leave=False, disable=None):
         for to, contrast in OTHER.items():
-            source, truth = to_unit(pair.images[contrast]), to_unit(pair.images[to])
+            source, truth = to_unit(pair.images[contrast]), pair.truth(to)
             predicted = predictor(pair.images[contrast], to)
             try:
                 one = slice_scores(predicted, truth, source)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -19,15 +19,23 @@ class PairsError(ValueError):
 
 @dataclass(frozen=True)
 class Pair:
-    """One slice in both contrasts: `images["T1"]` and `images["T2"]`, (H, W), registered."""
+    """One slice in both contrasts: `images["T1"]` and `images["T2"]`, (H, W), registered.
+
+    `laid` may hold, for either contrast, (H, W) in [0, 1] of it laid over the other once more.
+    """
 
     name: str
     images: dict[str, np.ndarray]
     lesion: np.ndarray | None = None  # (H, W), non-zero inside lesions
+    laid: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def source(self) -> str:
         return Path(self.name).stem.rsplit("_", 1)[0]
+
+    def truth(self, contrast: str) -> np.ndarray:
+        """What a translation to `contrast` is judged by: (H, W) in [0, 1]."""
+        return self.laid[contrast] if self.laid else to_unit(self.images[contrast])
 
 
 def load_pairs(folder: str | Path, every: int = 1) -> tuple[list[Pair], list[str]]:

@@ -183,7 +183,8 @@ def test_the_page_tells_what_the_weights_saw(tmp_path):
     file = uploaded(tmp_path, "scan", png_bytes(tmp_path, head()))
     told = Page(shipped, tmp_path / "uploads").load([file], "T2", TAB).view["saw"]
     assert told.startswith("T1 and T2 of the same slices of brats, clinic-")
-    assert "unmatched" not in told  # version 0.8.0 learnt from pairs alone, and simulated ones
+    assert "unmatched" not in told  # version 0.9.0 learnt from pairs alone, and simulated ones
+    assert told.endswith("; slices simulated from labelmaps")
     training = shipped.config["training"] | {"sources": ["train/ixi", "train/ixi, stripped"]}
     both = Translator(shipped.generators, shipped.config | {"training": training})
     file = uploaded(tmp_path, "again", png_bytes(tmp_path, head()))

@@ -93,17 +93,17 @@ def write_pairs(out: Path, pairs: Iterable[Pair]) -> list[tuple[float, str]]:
     """
     numbers: Counter[str] = Counter()
     rows = []
-    for contrast in CONTRASTS:
-        (out / contrast).mkdir(parents=True)
     for pair in pairs:
         source = pair.source.split("/")[-1].replace("_", "-")  # known and found ones count as one
         numbers[source] += 1
         name = f"{source}_{numbers[source]:04}.png"  # train.py takes what is before the _ as source
         for contrast, image in zip(CONTRASTS, (pair.t1, pair.t2), strict=True):
             grey = (255 * image).round().byte().numpy()
+            (out / contrast).mkdir(parents=True, exist_ok=True)
             Image.fromarray(grey).save(out / contrast / name)
         rows.append((round(pair.agreement, 3), name))
     rows.sort()
+    out.mkdir(parents=True, exist_ok=True)
     with (out / TABLE).open("w", newline="") as file:
         csv.writer(file).writerows([("agreement", "name"), *rows])
     return rows

@@ -90,3 +90,18 @@ def test_a_folder_that_is_there_is_left_alone(found, capsys):
         main(["--data", str(found / "data"), "--out", str(found / "out")])
     assert "is there already; name a new folder" in capsys.readouterr().err
     assert sorted(found.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--data", "nowhere"], "nowhere: no such folder"),
+        (["--pairs", "nowhere"], "nowhere: no such folder"),
+        (["--data", "{}/data", "--weights", "{}/none"], "none: no such weights folder"),
+    ],
+)
+def test_what_cannot_be_searched_is_said_and_leaves_nothing(found, tmp_path, options, sentence):
+    options = [option.format(found) for option in options]
+    with pytest.raises(SystemExit, match=sentence):
+        main([*options, "--out", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()

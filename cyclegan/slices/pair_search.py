@@ -74,9 +74,10 @@ def find_partners(
     go_on(chosen, 1, 1)
     chosen = chosen[_mutual(pairs[chosen], agreements[chosen].numpy())]
     go_on(chosen, 2, 1)
-    found = zip(pairs, transforms_of(parameters), agreements.tolist(), strict=True)
-    matches = [Match(int(a), int(b), transform, value) for (a, b), transform, value in found]
-    return [matches[k] for k in chosen if matches[k].agreement >= LIKELY]
+    chosen = chosen[agreements[chosen].numpy() >= LIKELY]
+    transforms, values = transforms_of(parameters[chosen]), agreements[chosen].tolist()
+    found = zip(pairs[chosen].tolist(), transforms, values, strict=True)
+    return [Match(a, b, transform, value) for (a, b), transform, value in found]
 
 
 def copies(slices: torch.Tensor, of: torch.Tensor) -> np.ndarray:

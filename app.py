@@ -719,7 +719,7 @@ def launch_options(app: gr.Blocks) -> dict[str, Any]:
             "routes": app.routes_in_memory,  # type: ignore[attr-defined]
             "middleware": [
                 Middleware(SecurityHeaders),
-                Middleware(Gate, waiting=partial(gradio_private.waiting, app)),
+                Middleware(Gate, waiting=partial(gradio_private.waiting, app), server=app.app_id),
                 Middleware(Streams),
                 Middleware(FirstScript, script=viewer_files.first_script()),
             ],

@@ -208,13 +208,16 @@
 
   async function surely(url, options) {
     const isJoin = url.includes("/queue/join");
-    if (lost && isJoin && !OPENING.test(handler(options.body))) {
-      tell(lost, "alert");
-      return new Response(JSON.stringify({ detail: lost }), { status: 409 });
-    }
     const headers = new Headers(options.headers);
     if (isJoin) headers.set("X-Attempt", name());
     for (;;) {
+      await returning; // it may be another server that answers then
+      if (lost && isJoin && !OPENING.test(handler(options.body))) {
+        tell(lost, "alert");
+        return new Response(JSON.stringify({ detail: lost }), { status: 409 });
+      }
+      const { app_id: server } = window.gradio_config;
+      if (isJoin) headers.set("X-Server", server);
       try {
         const answer = await (/[/]upload([?]|$)/.test(url) ? upload : send)(url, { ...options, headers });
         if (isJoin && answer.ok) {
@@ -222,11 +225,14 @@
           waiting.add(id);
           if (LOADING.test(handler(options.body))) loading.add(id);
         }
-        return answer;
+        // Another server than this page is from, which nothing has told yet: the computer slept.
+        if (!isJoin || answer.status !== 409) return answer;
+        await reconnected();
+        if (window.gradio_config.app_id === server) return answer;
       } catch (fault) {
         if (options.signal?.aborted) throw fault;
+        await reconnected();
       }
-      await reconnected();
     }
   }
 

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -46,11 +47,13 @@ class Gate:
     Args:
         app: the application behind it.
         waiting: number of requests in the queue, of all and of the tab whose name is given.
+        server: this server's number, as Gradio tells it to the page.
     """
 
-    def __init__(self, app: ASGIApp, waiting: Callable[[str], tuple[int, int]]):
+    def __init__(self, app: ASGIApp, waiting: Callable[[str], tuple[int, int]], server: int):
         self.app = app
         self.waiting = waiting
+        self.server = server
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
@@ -70,6 +73,7 @@ class Gate:
                 if _names_address(said):
                     raise HTTPException(400, limits.FILES_ONLY)
                 if wanted.rstrip("/").startswith(JOINING):
+                    self._refuse_page_of_another(scope)
                     self._refuse_waiting(said)
                 receive = _replayed(body, receive)
         except HTTPException as refusal:
@@ -96,6 +100,14 @@ class Gate:
             log.warning("%s of a %s request", type(fault).__name__, scope["method"])
             refusal = JSONResponse({"detail": NOT_UNDERSTOOD}, 400)
             await refusal(scope, receive, send)
+
+    def _refuse_page_of_another(self, scope: Scope) -> None:
+        """A page that outlived its server has parts that this one never changed: numbers of slices
+        out of its range, names of looks it does not know. `connection.js` says so to the reader."""
+        page = Headers(scope=scope).get("x-server", "")
+        # As numbers, since a browser keeps 53 bits of these 64.
+        if page.isdecimal() and float(page) != float(self.server):
+            raise HTTPException(409, limits.RESTARTED)
 
     def _refuse_waiting(self, said: Any) -> None:
         tab = said.get("session_hash") if isinstance(said, dict) else None

@@ -103,6 +103,7 @@ BODY_TOO_LARGE = (
     f"A request other than an upload may have {BODY_BYTES // MIB} MB; send images as files."
 )
 FILES_ONLY = "Files are taken as uploads only, and not fetched from an address."
+RESTARTED = "The server was restarted; please drop the file in again."
 QUEUE_FULL = f"{QUEUE} requests are waiting already, and that is the most; try again in a minute."
 TAB_FULL = (
     f"{TAB_WAITING} of your requests are waiting already; let them finish, then go on from there."

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from frames import wait_until_still
 from looks import CONTRASTS, CUT_OFF, FOCUSED, open_example
 from PIL import Image
 
@@ -26,7 +27,7 @@ def real_t2(tmp_path_factory):
 
 def violations(page, state):
     """What axe finds, one line each."""
-    page.wait_for_timeout(300)  # Gradio fades
+    wait_until_still(page)
     options = {"runOnly": RULES, "resultTypes": ["violations"]}  # what passes takes longer to list
     found = Axe().run(page, options=options).response["violations"]
     return [
@@ -142,7 +143,7 @@ def test_reduced_motion_is_respected(opened):
     assert page.evaluate(moving) == []
     page.get_by_role("button", name="Cancel").click()
     page.get_by_role("button", name="I have the real T2").click()
-    page.wait_for_timeout(300)
+    wait_until_still(page)
     assert page.evaluate(moving) == []
     assert page.evaluate("[...new Set(window.moved)]") == []
 
@@ -181,6 +182,6 @@ def test_narrow_screens_and_large_text_lose_nothing(opened, width, text):
     page.get_by_text("What this shows, and what it does not").click()
     page.get_by_text("Mouse, touch and keys").click()
     page.get_by_role("button", name="I have the real T2").click()
-    page.wait_for_timeout(300)
+    wait_until_still(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.evaluate(CUT_OFF) == []

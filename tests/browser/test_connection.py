@@ -82,10 +82,12 @@ def test_after_a_restart_the_page_stays_readable_and_says_what_to_do(
     page.set_input_files("#upload input[type=file]", str(volume_file))
     page.get_by_role("button", name="Translate", exact=True).click()
     page.wait_for_selector("[data-panel=translated].filled")
-    page.get_by_label("T2 → T1", exact=True).check()
     cuttable.cut()
+    page.get_by_label("T2 → T1", exact=True).check()  # pressed while nothing answers
     connection_says(page, "reconnecting")
     # A new process knows nothing of the old one's tabs; neither does another page of this one.
+    joined = []
+    page.on("response", lambda answer: "queue/join" in answer.url and joined.append(answer.url))
     with serve(weights_folder(tmp_path), tmp_path / "uploads") as restarted:
         cuttable.target = restarted
         cuttable.mend()
@@ -93,6 +95,7 @@ def test_after_a_restart_the_page_stays_readable_and_says_what_to_do(
         connection_says(page, sentence)
         page.get_by_role("button", name="Translate", exact=True).click()
         page.get_by_text(sentence).nth(1).wait_for()  # what Gradio shows of it
+        assert joined == []  # what the old server was asked is not for this one
         assert "cannot be understood" not in page.inner_text("body")
         assert page.locator("[data-panel=translated].filled").count() == 1
         page.set_input_files("#upload input[type=file]", str(volume_file))
@@ -100,6 +103,23 @@ def test_after_a_restart_the_page_stays_readable_and_says_what_to_do(
         page.get_by_role("button", name="Translate", exact=True).click()
         page.wait_for_selector("[data-panel=translated].filled")
         assert page.evaluate("window.mark")
+
+
+def test_a_page_that_slept_through_a_restart_is_told_so(page, volume_file):
+    page.set_input_files("#upload input[type=file]", str(volume_file))
+    page.get_by_role("button", name="Translate", exact=True).click()
+    page.wait_for_selector("[data-panel=translated].filled")
+    # Nothing was seen to break, and yet it is another server that answers.
+    page.evaluate("window.gradio_config.app_id = 1")
+    page.get_by_label("T2 → T1", exact=True).check()
+    connection_says(page, "The server was restarted; please drop the file in again.")
+    assert "cannot be understood" not in page.inner_text("body")
+    assert page.locator("[data-panel=translated].filled").count() == 1
+    page.evaluate("window.gradio_config.app_id = 1")  # and once more, before the file
+    page.set_input_files("#upload input[type=file]", str(volume_file))
+    connection_is_quiet(page)
+    page.get_by_role("button", name="Translate", exact=True).click()
+    page.wait_for_selector("[data-panel=translated].filled")
 
 
 def test_leaving_asks_first_when_there_is_work_on_the_page(through):

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from frames import wait_until_drawn
 from looks import FOCUSED, open_example
 
 
@@ -108,7 +109,7 @@ def test_a_whole_session_by_keyboard_alone(opened):
     page.wait_for_selector(".viewer[data-index='23']")
 
     def window():
-        page.wait_for_timeout(100)
+        wait_until_drawn(page)
         return page.inner_text("[data-panel=original] .corner-window")
 
     fresh = window()
@@ -123,7 +124,7 @@ def test_a_whole_session_by_keyboard_alone(opened):
     spoken(page, f"level {lower.split()[3]}")
 
     def corner():
-        page.wait_for_timeout(100)
+        wait_until_drawn(page)
         return page.evaluate(
             """() => {
               const canvas = document.querySelector("[data-panel=original] canvas");

@@ -13,6 +13,7 @@ import numpy as np
 import pydicom
 import pytest
 import skimage.data
+from frames import wait_until_drawn
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
@@ -107,7 +108,7 @@ def two_series(tmp_path_factory, series_files):
 
 
 def statistics(page, name):
-    page.wait_for_timeout(100)  # two animation frames
+    wait_until_drawn(page)
     return page.evaluate(STATISTICS, name)
 
 
@@ -499,17 +500,17 @@ def test_a_series_of_files_is_one_volume_and_comes_back_as_dicom(
     assert "file" not in opening  # a window inside the head
     page.locator("[data-panel=original] canvas").focus()
     page.keyboard.press("w")
-    page.wait_for_timeout(100)
+    wait_until_drawn(page)
     assert page.inner_text("[data-panel=original] .corner-window") != opening
     page.get_by_label("Window", exact=True).select_option("File's own")
-    page.wait_for_timeout(100)
+    wait_until_drawn(page)
     assert page.inner_text("[data-panel=original] .corner-window") == "W 1000  L 400  file's own"
     page.locator("[data-panel=original] canvas").focus()
     page.keyboard.press("w")
-    page.wait_for_timeout(100)
+    wait_until_drawn(page)
     assert "file" not in page.inner_text("[data-panel=original] .corner-window")
     page.get_by_role("button", name="Reset", exact=True).click()
-    page.wait_for_timeout(100)
+    wait_until_drawn(page)
     assert page.inner_text("[data-panel=original] .corner-window") == opening
 
     page.get_by_label("T1 → T2", exact=True).check()

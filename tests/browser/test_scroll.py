@@ -5,6 +5,7 @@ import re
 import nibabel as nib
 import numpy as np
 import pytest
+from frames import wait_until_drawn
 
 SLICES = 6
 PIXELS = """(name) => {
@@ -30,7 +31,7 @@ def volume_file(tmp_path_factory):
 
 
 def pixels(page):
-    page.wait_for_timeout(150)  # two animation frames
+    wait_until_drawn(page)
     return [page.evaluate(PIXELS, name) for name in PANELS]
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 from alone import open_viewer
+from frames import wait_until_drawn
 
 FLICK = [(0, 0), (0, -40), (0, -90), (0, -150), (0, -220)]
 
@@ -27,7 +28,7 @@ def phone(chromium):
 
 
 def window(page, name="original"):
-    page.wait_for_timeout(100)  # two animation frames
+    wait_until_drawn(page)
     return page.inner_text(f"[data-panel={name}] .corner-window")
 
 
@@ -99,7 +100,7 @@ def test_the_right_button_zooms_and_opens_no_menu_and_invert_turns_white_to_blac
     )
     page.get_by_role("button", name="Reset", exact=True).click()
     page.get_by_role("button", name="Invert").click()
-    page.wait_for_timeout(100)
+    wait_until_drawn(page)
     assert (air, page.evaluate(grey)) == (0, 255)
 
 
@@ -116,7 +117,7 @@ def touch(page, *fingers, hold=0):
     for points in list(zip(*fingers, strict=True))[1:]:
         send("touchMove", points)
     send("touchEnd", [])
-    page.wait_for_timeout(200)
+    wait_until_drawn(page, after=200)
 
 
 def at(point, *moves):

@@ -284,7 +284,8 @@ def test_a_full_queue_says_so_and_loses_nobody(server, tmp_path, monkeypatch):
                 refusal = error.response
                 break
             joined.append(tab)
-            time.sleep(0.1)  # until those that need not wait have begun
+            begun = min(len(joined), limits.API_AT_ONCE)  # the others wait for these
+            until(lambda begun=begun: len(server.page.model.turns._waiting) == begun)
     assert len(joined) == limits.API_AT_ONCE + 3
     assert (refusal.status_code, refusal.json()) == (429, {"detail": limits.QUEUE_FULL})
     assert [tab.answer("translate").sentence for tab in joined] == [""] * len(joined)
@@ -418,16 +419,21 @@ def test_files_held_for_other_series_count_as_memory(tmp_path):
     assert Session(volume, selection).scan_bytes == len(png()) + volume.pixels.nbytes
 
 
-def test_a_scan_is_forgotten_some_time_after_its_last_use():
-    sessions, used, unused = Sessions(lifetime=0.5), session_of(), session_of()
-    sessions.open("used", used)
-    sessions.open("unused", unused)
-    end = time.monotonic() + 1.2
-    while time.monotonic() < end:
-        used.held()
-        time.sleep(0.02)
+def test_a_scan_is_forgotten_some_time_after_its_last_use(monkeypatch):
+    now = [0.0]
+    for module in ("session", "sessions"):
+        clock = SimpleNamespace(monotonic=lambda: now[0])
+        monkeypatch.setattr(f"cyclegan.web.{module}.time", clock)
+    sessions, used, unused = Sessions(lifetime=0.1), session_of(), session_of()
+    for name, session in (("used", used), ("unused", unused)):
+        session.held()
+        sessions.open(name, session)
+    now[0] = 0.06
+    used.held()
+    now[0] = 0.12
+    until(lambda: unused.volume is None)
     assert used.volume is not None
-    assert unused.volume is None
+    now[0] = 0.18
     until(lambda: used.volume is None)
     assert "used" not in sessions
 

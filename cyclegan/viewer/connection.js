@@ -20,6 +20,14 @@
   let returning = null;
 
   const address = (path) => window.gradio_config.root.replace(/[/]+$/, "") + path;
+  // Gradio shows the last only of events that come in one task, and the viewer never sees the others. A message
+  // begins a new task; a timer would be late in a hidden tab.
+  const anotherTask = () =>
+    new Promise((begun) => {
+      const { port1, port2 } = new MessageChannel();
+      port1.onmessage = begun;
+      port2.postMessage(null);
+    });
   const name = () => [...crypto.getRandomValues(new Uint32Array(4))].map((n) => n.toString(36)).join("");
   const pause = (time) => new Promise((done) => setTimeout(done, time));
 
@@ -162,6 +170,7 @@
           if (wasCut && waiting.size && event.includes('"close_stream"')) return "anew";
           noteDone(event);
           out.enqueue(new TextEncoder().encode(event + "\n\n"));
+          await anotherTask();
         }
       }
     }

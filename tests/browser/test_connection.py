@@ -16,15 +16,14 @@ IN_LUMPS = """(() => {
     const reader = answer.body.getReader();
     let [held, ended] = [[], false];
     (async () => {
-      for (let read; !(read = await reader.read()).done; ) held.push(...read.value);
+      for (let read; !(read = await reader.read()).done; ) held.push(read.value);
       ended = true;
     })();
-    const hand = (out) => setTimeout(() => {
+    const hand = (out) => setTimeout(async () => {
+      const lump = new Blob(held.splice(0));
       const isLast = ended;
-      const text = new TextDecoder().decode(new Uint8Array(held));
-      if (text.split("\\n\\n").length > 3) window.lumps += 1;
-      if (held.length) out.enqueue(new Uint8Array(held));
-      held = [];
+      if ((await lump.text()).split("\\n\\n").length > 3) window.lumps += 1;
+      if (lump.size) out.enqueue(new Uint8Array(await lump.arrayBuffer()));
       if (isLast) out.close();
       else hand(out);
     }, 2000);

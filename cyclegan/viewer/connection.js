@@ -15,19 +15,13 @@
 
   const waiting = new Set(); // events that were joined, and have no answer yet
   const loading = new Set(); // of them, those of LOADING
+  let joined = 0; // events so far
+  let reopened = 0; // of them, when a stream was last begun anew for them
   let tab = "";
   let lost = ""; // why the server has no scan of this tab any more
   let returning = null;
 
   const address = (path) => window.gradio_config.root.replace(/[/]+$/, "") + path;
-  // Gradio shows the last only of events that come in one task, and the viewer never sees the others. A message
-  // begins a new task; a timer would be late in a hidden tab.
-  const anotherTask = () =>
-    new Promise((begun) => {
-      const { port1, port2 } = new MessageChannel();
-      port1.onmessage = begun;
-      port2.postMessage(null);
-    });
   const name = () => [...crypto.getRandomValues(new Uint32Array(4))].map((n) => n.toString(36)).join("");
   const pause = (time) => new Promise((done) => setTimeout(done, time));
 
@@ -75,6 +69,27 @@
     if (!document.querySelector(".viewer[data-key]")) return tell("");
     lost = why;
     tell(why, "alert");
+  }
+
+  // Gradio shows the last only of answers that come close to each other, and on a busy machine an older one may
+  // overtake: the viewer would miss a translation. So the next event waits until the viewer has seen this one's
+  // part, if it has one, and for a task of its own else, which is what a timer of a hidden tab would be late for.
+  const FOR_VIEWER = /"(panels|findings)"/;
+  const SEEN_MS = 1000; // at most: the viewer is not told what it was told before
+  const inSteps = new Set(); // events whose end repeats the last step
+  let seen = () => {};
+
+  function shown(event) {
+    const [, id] = event.match(/"event_id": ?"(\w+)"/) || [];
+    if (event.includes('"process_generating"')) inSteps.add(id);
+    const repeats = event.includes('"process_completed"') && inSteps.delete(id);
+    return new Promise((done) => {
+      const { port1, port2 } = new MessageChannel();
+      port1.onmessage = done;
+      if (repeats || !FOR_VIEWER.test(event)) return port2.postMessage(null);
+      seen = () => port2.postMessage(null);
+      setTimeout(seen, SEEN_MS);
+    });
   }
 
   const encode = (said) => new TextEncoder().encode("data: " + JSON.stringify(said) + "\n\n");
@@ -144,7 +159,7 @@
     const isBeat = url.includes("/heartbeat/");
     let stream = name();
     let arrived = 0;
-    let wasCut = false;
+    let before = null; // until what was passed on is shown
 
     async function listen(out) {
       const headers = { Accept: "text/event-stream", "X-Stream": stream, "X-Arrived": String(arrived) };
@@ -166,11 +181,17 @@
         for (const event of events) {
           arrived += 1;
           if (event.includes('"session_not_found":true')) return "gone";
-          // The end of what was asked for before the cut is not that of what was asked for in it.
-          if (wasCut && waiting.size && event.includes('"close_stream"')) return "anew";
+          // At once, or Gradio would ask for more of a stream that has ended.
+          const ends = event.includes('"close_stream"');
+          if (!ends) await before;
+          // The end of what was asked for so far is not that of what was asked for meanwhile.
+          if (ends && waiting.size && joined > reopened) {
+            reopened = joined;
+            return "anew";
+          }
           noteDone(event);
+          before = shown(event);
           out.enqueue(new TextEncoder().encode(event + "\n\n"));
-          await anotherTask();
         }
       }
     }
@@ -179,7 +200,6 @@
       for (;;) {
         try {
           const how = await listen(out);
-          wasCut = false;
           if (how === "anew") {
             [stream, arrived] = [name(), 0];
             continue;
@@ -191,7 +211,6 @@
           // The connection was cut, or the server has ended.
         }
         if (signal.aborted) return out.error(signal.reason);
-        wasCut = true;
         await reconnected();
         await pause(100);
         if (lost === RESTARTED && !isBeat) {
@@ -232,6 +251,7 @@
         if (isJoin && answer.ok) {
           const { event_id: id } = await answer.clone().json();
           waiting.add(id);
+          joined += 1;
           if (LOADING.test(handler(options.body))) loading.add(id);
         }
         // Another server than this page is from, which nothing has told yet: the computer slept.
@@ -254,8 +274,9 @@
     return SENT.test(url) && !(input instanceof Request) ? surely(url, options) : send(input, options);
   };
 
-  // The viewer calls this when another scan is on the page.
+  // The viewer calls `opened` when another scan is on the page, `received` after each answer.
   window.connection = {
+    received: () => seen(),
     opened() {
       if (lost) tell(window.incoming.note);
       lost = "";

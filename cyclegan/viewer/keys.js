@@ -76,7 +76,10 @@ root.querySelector(".viewer-bar").addEventListener("click", ({ target }) => {
   else if (shown && ACTIONS[button.dataset.do]) ACTIONS[button.dataset.do]();
 });
 
-watch("value", () => receive(props.value));
+watch("value", () => {
+  receive(props.value);
+  window.connection.received();
+});
 receive(props.value);
 arrange();
 root.dataset.ready = "true"; // before this, clicks would be lost

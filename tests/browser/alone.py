@@ -25,7 +25,7 @@ START = """([scripts, values]) => {
   const give = (value) => { props.value = value; changed(); };
   Object.assign(slider, { min: 1, max: Math.max(values.length, 2), value: props.value.index + 1 });
   slider.addEventListener("input", () => give(values[Number(slider.value) - 1]));
-  window.connection = { opened: () => {} };
+  window.connection = { opened: () => {}, received: () => {} };
   new Function("element", "props", "watch", scripts)(
     document.querySelector("#viewer"), props, (name, act) => { changed = act; }
   );

@@ -530,8 +530,6 @@ def on_translating(board: Board) -> None:
 
     def translator_of(steps: Callable) -> Callable:
         def translating(state: Any, to: str, position: int, request: gr.Request) -> Iterator[dict]:
-            # Again: the event of the direction may be lost or overtaken, its warning must not.
-            yield board.update(after_direction(state, to))
             for told in in_steps(steps)(state, to, position, request.session_hash):
                 yield board.meanwhile(state, told)
 

@@ -15,8 +15,7 @@
 
   const waiting = new Set(); // events that were joined, and have no answer yet
   const loading = new Set(); // of them, those of LOADING
-  let joined = 0; // events so far
-  let reopened = 0; // of them, when a stream was last begun anew for them
+  let isMore = false; // whether an event was joined since a stream was last begun anew
   let tab = "";
   let lost = ""; // why the server has no scan of this tab any more
   let returning = null;
@@ -79,10 +78,9 @@
   const inSteps = new Set(); // events whose end repeats the last step
   let seen = () => {};
 
-  function shown(event) {
-    const [, id] = event.match(/"event_id": ?"(\w+)"/) || [];
-    if (event.includes('"process_generating"')) inSteps.add(id);
-    const repeats = event.includes('"process_completed"') && inSteps.delete(id);
+  function shown(event, kind, id) {
+    if (kind === "process_generating") inSteps.add(id);
+    const repeats = kind === "process_completed" && inSteps.delete(id);
     return new Promise((done) => {
       const { port1, port2 } = new MessageChannel();
       port1.onmessage = done;
@@ -91,6 +89,9 @@
       setTimeout(seen, SEEN_MS);
     });
   }
+
+  // A word of an event's own, which Gradio writes before those of its answer.
+  const field = (event, name) => (event.match('"' + name + '": ?"(\\w+)"') || [])[1];
 
   const encode = (said) => new TextEncoder().encode("data: " + JSON.stringify(said) + "\n\n");
 
@@ -106,14 +107,9 @@
     yield encode({ msg: "close_stream" });
   }
 
-  function noteDone(event) {
-    if (!event.includes('"process_completed"')) return;
-    for (const id of waiting) if (event.includes('"' + id + '"')) waiting.delete(id);
-    for (const id of loading) {
-      if (waiting.has(id)) continue;
-      loading.delete(id);
-      arrived();
-    }
+  function noteDone(id) {
+    waiting.delete(id);
+    if (loading.delete(id)) arrived();
   }
 
   // ---------------------------------------------------------------- files on their way
@@ -181,16 +177,17 @@
         for (const event of events) {
           arrived += 1;
           if (event.includes('"session_not_found":true')) return "gone";
-          // At once, or Gradio would ask for more of a stream that has ended.
-          const ends = event.includes('"close_stream"');
-          if (!ends) await before;
-          // The end of what was asked for so far is not that of what was asked for meanwhile.
-          if (ends && waiting.size && joined > reopened) {
-            reopened = joined;
+          const kind = field(event, "msg");
+          const id = field(event, "event_id");
+          // The end is passed on at once, or Gradio would ask for more of a stream that has ended.
+          if (kind !== "close_stream") await before;
+          // That of what was asked for so far is not that of what was asked for meanwhile.
+          else if (waiting.size && isMore) {
+            isMore = false;
             return "anew";
           }
-          noteDone(event);
-          before = shown(event);
+          if (kind === "process_completed") noteDone(id);
+          before = shown(event, kind, id);
           out.enqueue(new TextEncoder().encode(event + "\n\n"));
         }
       }
@@ -251,7 +248,7 @@
         if (isJoin && answer.ok) {
           const { event_id: id } = await answer.clone().json();
           waiting.add(id);
-          joined += 1;
+          isMore = true;
           if (LOADING.test(handler(options.body))) loading.add(id);
         }
         // Another server than this page is from, which nothing has told yet: the computer slept.

@@ -79,6 +79,10 @@ WITH_WINDOW = """(session, position, window) =>
 # The viewer shows a slice that it has already, and the server needs not send it.
 WITH_KEPT = """(session, position) =>
   [session, position, document.querySelector("#viewer .viewer").showKept(position)]"""
+# What this browser keeps of the switch, whatever is drawn already.
+AT_ONCE = "() => window.incoming.isAtOnce(true)"
+WITH_AT_ONCE = """(session, to, position, shown) =>
+  [session, to, position, window.incoming.isAtOnce(shown)]"""
 
 
 in_one_sentence = partial(failures.in_one_sentence, error=gr.Error)
@@ -398,7 +402,7 @@ def on_opening(board: Board) -> None:
     )
     wanted = [parts[name] for name in ("session", "direction", "slider", "at_once")]
     for opened in (loaded, chosen):
-        board.react(opened.then, translate_opened, wanted, board.in_step)
+        board.react(opened.then, translate_opened, wanted, board.in_step, js=WITH_AT_ONCE)
 
 
 def on_direction(board: Board) -> None:
@@ -666,6 +670,7 @@ def create_app(weights: str = "weights") -> gr.Blocks:
             on_saving,
         ):
             listen(board)
+        app.load(None, None, parts["at_once"], js=AT_ONCE, **PRIVATE)
         on_leaving(board, app)
 
     save_upload = gradio_private.saver(app, route_utils.upload_fn, file_upload_statuses)

@@ -171,27 +171,36 @@
     picker.click();
   });
   addEventListener("change", ({ target }) => {
-    if (target.matches(SWITCH) && target.checked) localStorage.removeItem(KEPT);
-    else if (target.matches(SWITCH)) localStorage.setItem(KEPT, "no");
+    if (target.matches(SWITCH)) keep(target.checked);
     if (target.type !== "file") return;
     forScan = Boolean(target.closest("#upload"));
     window.incoming.note = ""; // of the files before
   }, true);
 
-  // Gradio may draw the switch once more after the page is ready, as it was first.
-  function remember(times) {
-    const box = document.querySelector(SWITCH);
-    if (localStorage.getItem(KEPT) && box?.checked) box.click();
-    if (times) setTimeout(remember, 500, times - 1);
+  // Whether this reader has each scan translated when it is opened. What is kept decides, since the switch
+  // is drawn, and set, after a file can be dropped in.
+  function isAtOnce(shown) {
+    try {
+      return localStorage.getItem(KEPT) === null;
+    } catch {
+      return shown; // a browser that is told to keep nothing
+    }
+  }
+  function keep(isWanted) {
+    try {
+      if (isWanted) localStorage.removeItem(KEPT);
+      else localStorage.setItem(KEPT, "no");
+    } catch {
+      // The switch goes for this page alone.
+    }
   }
 
-  window.incoming = { isScan: () => forScan, give, note: "" };
-  new MutationObserver((_, observer) => {
-    const box = document.querySelector(SWITCH);
-    if (!box || !document.querySelector(".viewer[data-ready]")) return; // nobody listens to it yet
-    observer.disconnect();
-    remember(8);
-  }).observe(document, { childList: true, subtree: true, attributes: true, attributeFilter: ["data-ready"] });
+  addEventListener("storage", ({ key }) => {
+    const box = document.querySelector(SWITCH); // the reader used the one of another tab
+    if (key === KEPT && box && box.checked !== isAtOnce(box.checked)) box.click();
+  });
+
+  window.incoming = { isScan: () => forScan, isAtOnce, give, note: "" };
 
   // Whoever serves the page sees the files; on this computer that is nobody else.
   const isHere = ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);

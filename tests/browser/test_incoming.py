@@ -31,6 +31,15 @@ GIVE = """(files) => window.incoming.give(files.map(([path, data]) => {
   const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
   return { file: new File([bytes], path.split("/").pop()), path };
 }), "#upload")"""
+# Gives the page a file in the moment in which it can take one.
+GIVE_FIRST = """(data) => {
+  const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
+  new MutationObserver((_, observer) => {
+    if (!document.querySelector("#upload input[type=file]")) return;
+    observer.disconnect();
+    window.incoming.give([{ file: new File([bytes], "slice.png"), path: "slice.png" }], "#upload");
+  }).observe(document, { childList: true, subtree: true });
+}"""
 WATCH = """() => {
   window.said = [];
   new MutationObserver(() => {
@@ -56,13 +65,18 @@ def fresh(chromium, url):
     context.close()
 
 
-def test_files_dropped_on_a_panel_are_opened_and_translated_at_once(fresh, tmp_path):
+@pytest.fixture(scope="module")
+def slice_file(tmp_path_factory):
     pixels = simulate_pair(draw_slice(5, level=0.5), np.random.default_rng(3)).t1
-    path = tmp_path / "slice.png"
+    path = tmp_path_factory.mktemp("files") / "slice.png"
     Image.fromarray((np.clip(pixels, 0, 1) * 255).astype(np.uint8)).save(path)
+    return path
+
+
+def test_files_dropped_on_a_panel_are_opened_and_translated_at_once(fresh, slice_file):
     fresh.evaluate(WATCH)
     dropping = fresh.evaluate(
-        DROP, ["[data-panel=translated]", [["slice.png", encoded(path.read_bytes())]]]
+        DROP, ["[data-panel=translated]", [["slice.png", encoded(slice_file.read_bytes())]]]
     )
     assert dropping
     fresh.get_by_role("heading", name="Synthetic T2").wait_for()  # nothing was pressed
@@ -74,11 +88,24 @@ def test_files_dropped_on_a_panel_are_opened_and_translated_at_once(fresh, tmp_p
     fresh.get_by_label("T2 → T1", exact=True).check()
     fresh.get_by_role("heading", name="Synthetic T1").wait_for()  # redrawn
 
-    fresh.get_by_label("Translate at once").uncheck()
-    fresh.set_input_files("#upload input[type=file]", str(path))
+
+def test_the_switch_is_remembered_and_is_one_for_all_tabs(fresh, slice_file):
+    other = fresh.context.new_page()
+    other.set_default_timeout(90_000)
+    other.goto(fresh.url)
+    other.get_by_label("Translate at once").uncheck()
+    fresh.wait_for_selector("#at-once input:not(:checked)")
+    fresh.set_input_files("#upload input[type=file]", str(slice_file))
     fresh.get_by_text("slice.png is loaded. Check the direction").wait_for()
-    fresh.reload()
-    fresh.wait_for_selector("#at-once input:not(:checked)")  # remembered
+
+    # Also for what comes before the switch is drawn as it was left.
+    given = encoded(slice_file.read_bytes())
+    other.add_init_script(f"({GIVE_FIRST})({given!r})")
+    other.reload()
+    other.get_by_text("slice.png is loaded. Check the direction").wait_for()
+    other.wait_for_selector("#at-once input:not(:checked)")
+    other.get_by_label("Translate at once").check()
+    fresh.wait_for_selector("#at-once input:checked")
 
 
 def test_of_a_whole_cd_the_series_that_fit_are_opened(fresh):

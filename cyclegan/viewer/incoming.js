@@ -10,6 +10,7 @@
   const WANTED = { 0x00080060: "modality", 0x0008103e: "title", 0x0020000e: "series" };
   const SWITCH = "#at-once input"; // its state is the one thing that this browser is asked to keep
   const KEPT = "translate-at-once";
+  const AREAS = { "#truth-upload": "#truth", "#look-upload": "#look-area" };
   let forScan = true; // or a real image or a look for the scan that is there
 
   const mostBytes = () => window.gradio_config.max_file_size || 256 * 2 ** 20;
@@ -109,8 +110,20 @@
 
   // ---------------------------------------------------------------- into Gradio's file input
 
+  // The input, when it is there: the page may be still being drawn, and a closed area is opened first.
+  async function inputOf(selector) {
+    const area = AREAS[selector];
+    if (area) document.querySelector(area + " > .label-wrap:not(.open)")?.click();
+    for (let tries = 0; tries < 300; tries += 1) {
+      const input = document.querySelector(selector + " input[type=file]");
+      if (input) return input;
+      await new Promise((done) => setTimeout(done, 100));
+    }
+    return null;
+  }
+
   async function give(found, selector) {
-    const input = document.querySelector(selector + " input[type=file]");
+    const input = await inputOf(selector);
     if (!input) return;
     let sent = found.length > 1 ? found.filter(({ path }) => !JUNK.test(path)) : found;
     let words = "";

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from frames import wait_until_ready
 from playwright.sync_api import Page
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -91,4 +92,4 @@ def open_viewer(page: Page, slices: int = 3, size: int = 128, **options: object)
     page.set_content(PAGE.format(style=viewer.style(), markup=viewer.markup()))
     values = [value(index, slices, size, **options) for index in range(slices)]
     page.evaluate(START, [viewer.script(), values])
-    page.wait_for_selector(".viewer[data-ready]")
+    wait_until_ready(page)

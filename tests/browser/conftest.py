@@ -1,6 +1,7 @@
 """One server and one browser for all browser tests."""
 
 import pytest
+from frames import wait_until_ready
 from serve import serve, weights_folder
 
 # Most tests press Translate themselves, and look at the page before.
@@ -28,7 +29,7 @@ def page(chromium, url):
     page.requests = []
     page.on("request", lambda request: page.requests.append(request.url))
     page.goto(url)
-    page.wait_for_selector(".viewer[data-ready]")
+    wait_until_ready(page)
     yield page
     context.close()
 
@@ -47,7 +48,7 @@ def opened(chromium, url):
         page = context.new_page()
         page.set_default_timeout(90_000)  # two busy cores
         page.goto(url)
-        page.wait_for_selector(".viewer[data-ready]")
+        wait_until_ready(page)
         return page
 
     yield open_page

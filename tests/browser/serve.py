@@ -62,6 +62,7 @@ def opened_page(refuse: Callable[[str], object], **options: Any) -> Iterator[tup
         refuse: ends the command with a sentence.
         options: of Playwright's `browser.new_page`.
     """
+    from frames import wait_until_ready
     from playwright.sync_api import sync_playwright
 
     executable = find_chromium()
@@ -76,7 +77,7 @@ def opened_page(refuse: Callable[[str], object], **options: Any) -> Iterator[tup
         page = browser.new_page(**options)
         page.set_default_timeout(600_000)  # a busy machine
         page.goto(url)
-        page.wait_for_selector(".viewer[data-ready]")
+        wait_until_ready(page)
         yield page, Path(folder)
         browser.close()
 

@@ -4,6 +4,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from cuttable import Cuttable
+from frames import wait_until_ready
 from serve import serve, weights_folder
 
 # Events as a proxy, or a busy machine, hands them on: nothing for a while, then all at once.
@@ -49,7 +50,7 @@ def through(chromium, cuttable):
 def marked(page, url):
     page.set_default_timeout(90_000)  # two busy cores
     page.goto(url)
-    page.wait_for_selector(".viewer[data-ready]")
+    wait_until_ready(page)
     page.evaluate("window.mark = true")
     return page
 
@@ -164,10 +165,10 @@ def test_leaving_asks_first_when_there_is_work_on_the_page(through):
     asked = []
     through.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
     through.reload()
-    through.wait_for_selector(".viewer[data-ready]")
+    wait_until_ready(through)
     assert asked == []
     through.get_by_role("button", name="Simulated T1", exact=True).click()
     through.wait_for_selector(".viewer[data-found=all]")
     through.reload()
-    through.wait_for_selector(".viewer[data-ready]")
+    wait_until_ready(through)
     assert asked == ["beforeunload"]

@@ -5,6 +5,7 @@ import base64
 import numpy as np
 import pytest
 from dicom_files import mr_image
+from frames import wait_until_ready
 from intact_files import dicom_bytes
 from PIL import Image
 from pydicom.uid import generate_uid
@@ -60,7 +61,7 @@ def fresh(chromium, url):
     page = context.new_page()
     page.set_default_timeout(90_000)  # two busy cores
     page.goto(url)
-    page.wait_for_selector(".viewer[data-ready]")
+    wait_until_ready(page)
     yield page
     context.close()
 
@@ -106,6 +107,16 @@ def test_the_switch_is_remembered_and_is_one_for_all_tabs(fresh, slice_file):
     other.wait_for_selector("#at-once input:not(:checked)")
     other.get_by_label("Translate at once").check()
     fresh.wait_for_selector("#at-once input:checked")
+
+
+def test_a_real_image_dropped_on_its_closed_area_opens_it(fresh, slice_file):
+    data = encoded(slice_file.read_bytes())
+    fresh.evaluate(DROP, ["[data-panel=translated]", [["slice.png", data]]])
+    fresh.get_by_role("heading", name="Synthetic T2").wait_for()
+    assert not fresh.locator("#truth-upload").is_visible()
+    fresh.evaluate(DROP, ["#truth button", [["real.png", data]]])
+    fresh.locator(".truth-numbers dd").first.wait_for()
+    assert fresh.locator("#truth-status").is_visible()
 
 
 def test_of_a_whole_cd_the_series_that_fit_are_opened(fresh):

@@ -13,7 +13,7 @@ import numpy as np
 import pydicom
 import pytest
 import skimage.data
-from frames import wait_until_drawn
+from frames import wait_until_drawn, wait_until_ready
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
@@ -170,7 +170,7 @@ def test_the_browser_is_held_to_this_origin_and_nothing_of_the_page_breaks(chrom
     assert "https://huggingface.co" in policy.split("frame-ancestors")[1]
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["referrer-policy"] == "no-referrer"
-    page.wait_for_selector(".viewer[data-ready]")
+    wait_until_ready(page)
     page.get_by_role("button", name="Simulated T1", exact=True).click()
     page.wait_for_selector("[data-panel=translated].filled", timeout=60_000)
     assert [text for text in complaints if "Content Security Policy" in text] == []
@@ -600,7 +600,7 @@ def test_closing_the_tab_forgets_the_scan(chromium, url, slice_file, tmp_path):
 
     page = chromium.new_page()
     page.goto(url)
-    page.wait_for_selector(".viewer[data-ready]")
+    wait_until_ready(page)
     open_file(page, named)
     assert len(held()) == 1
     page.close()

@@ -22,6 +22,7 @@ from urllib.parse import quote
 import httpx
 import numpy as np
 import pytest
+from frames import wait_until_ready
 from PIL import Image
 from serve import CHROMIUM_ARGUMENTS, find_chromium
 
@@ -140,7 +141,7 @@ def browser_page(context, url):
     page = context.new_page()
     page.set_default_timeout(60_000)
     page.goto(url)
-    page.wait_for_selector(".viewer[data-ready]")
+    wait_until_ready(page)
     return page
 
 

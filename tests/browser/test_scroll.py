@@ -5,7 +5,7 @@ import re
 import nibabel as nib
 import numpy as np
 import pytest
-from frames import wait_until_drawn
+from frames import wait_until_drawn, wait_until_ready
 
 SLICES = 6
 PIXELS = """(name) => {
@@ -69,7 +69,7 @@ def test_translated_slices_are_fetched_ahead_and_shown_without_asking(page, volu
     blocked.set_default_timeout(60_000)
     blocked.route("**/slices/**", lambda route: route.abort())
     blocked.goto(page.url)
-    blocked.wait_for_selector(".viewer[data-ready]")
+    wait_until_ready(blocked)
     translate_all(blocked, volume_file)
     for index in (4, 1):
         assert not blocked.evaluate(f"document.querySelector('.viewer').keeps({index + 1})")

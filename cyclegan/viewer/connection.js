@@ -235,6 +235,7 @@
     const isJoin = url.includes("/queue/join");
     const headers = new Headers(options.headers);
     if (isJoin) headers.set("X-Attempt", name());
+    else if (tab) headers.set("X-Tab", tab); // whose files these are, if nothing opens them any more
     for (;;) {
       await returning; // it may be another server that answers then
       if (lost && isJoin && !OPENING.test(handler(options.body))) {

@@ -350,7 +350,8 @@ class Page:
             raise ReaderError(str(error)) from None
 
     def forget(self, tab: str) -> None:
-        """A tab was closed: drop its scan and results now, not when they expire."""
+        """A tab was closed: drop its files, scan and results now, not when they expire."""
+        self.uploads.drop(tab)
         self.outbox.drop(tab)
         self.sessions.close(tab)
 

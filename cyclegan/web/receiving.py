@@ -52,7 +52,7 @@ def route(uploads: Uploads, save: Save) -> Route:
                 raise _TooLarge(limits.TOO_LARGE)
             return message
 
-        folder = uploads.new_folder()
+        folder = uploads.new_folder(tab=request.headers.get("x-tab", ""))
         try:
             return JSONResponse(await save(Request(request.scope, counted), folder))
         except MultiPartException as error:

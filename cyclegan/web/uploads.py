@@ -29,11 +29,21 @@ class Uploads:
 
     def __init__(self, folder: str | Path):
         self.folder = Path(folder).resolve()
+        self._waiting: dict[Path, str] = {}  # the tab that each came from, until it is opened
 
-    def new_folder(self) -> Path:
-        """An empty folder for one upload."""
+    def new_folder(self, tab: str = "") -> Path:
+        """An empty folder for one upload, of `tab` where it is known."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix="", dir=self.folder))
+        folder = Path(tempfile.mkdtemp(prefix="", dir=self.folder))
+        if tab:
+            self._waiting[folder] = tab
+        return folder
+
+    def drop(self, tab: str) -> None:
+        """Delete what `tab`, which was closed, has sent and nothing has begun to open."""
+        for folder in [folder for folder, owner in list(self._waiting.items()) if owner == tab]:
+            self._waiting.pop(folder, None)
+            shutil.rmtree(folder, ignore_errors=True)
 
     def waiting_bytes(self) -> int:
         """Size of all uploads that are arriving, or that nobody has opened yet."""
@@ -47,6 +57,9 @@ class Uploads:
 
     def sweep(self) -> None:
         """Delete uploads that nobody has opened in time."""
+        for folder in list(self._waiting):
+            if not folder.is_dir():  # refused, or cut off
+                self._waiting.pop(folder, None)
         oldest = time.time() - limits.WAITING_UPLOAD_S
         for folder in self.folder.glob("*/"):
             try:
@@ -86,6 +99,8 @@ class Uploads:
         paths = [Path(str(f["path"])) for f in files if isinstance(f, dict) and f.get("path")]
         # The client names the paths, so they must not reach outside the folder of uploads.
         inside = [path for path in paths if self._upload(path) is not None]
+        for path in inside:
+            self._waiting.pop(path.resolve().parents[1], None)
         try:
             if not files or len(inside) < len(files):
                 raise ReaderError(f"Upload a file: {SUPPORTED}, or a zip of them.")

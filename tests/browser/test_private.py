@@ -265,12 +265,17 @@ def test_an_upload_that_is_cut_off_leaves_nothing(server, scan):
 
 
 def test_a_tab_that_is_closed_in_the_middle_leaves_nothing(server, scan, chromium):
-    for closing in ("loading", "translating"):
+    file = {"name": scan.name, "mimeType": "", "buffer": scan.data}
+    for closing in ("sent", "loading", "translating"):
         context = chromium.new_context()
         page = browser_page(context, server.url)
-        if closing == "loading":
+        if closing == "sent":  # what should open it never reaches the server
+            page.route("**/gradio_api/queue/join*", lambda route: None)
+            with page.expect_response(re.compile("/gradio_api/upload")):
+                page.set_input_files("#upload input[type=file]", [file])
+            assert server.uploads() != []
+        elif closing == "loading":
             with page.expect_request(re.compile("/gradio_api/queue/join")):
-                file = {"name": scan.name, "mimeType": "", "buffer": scan.data}
                 page.set_input_files("#upload input[type=file]", [file])
         else:
             send(page, scan)

@@ -13,7 +13,7 @@
 
   const LOADING = /^load/; // events that read what was sent: a scan, a real image, a look
 
-  const waiting = new Set(); // events that were joined, and have no answer yet
+  const waiting = new Map(); // events that were joined, and have no answer yet, and the servers that know them
   const loading = new Set(); // of them, those of LOADING
   let isMore = false; // whether an event was joined since a stream was last begun anew
   let tab = "";
@@ -95,16 +95,16 @@
 
   const encode = (said) => new TextEncoder().encode("data: " + JSON.stringify(said) + "\n\n");
 
-  // What Gradio is told of events that will have no answer any more.
-  function* failures() {
-    for (const event_id of waiting) {
+  // What Gradio is told of events that will have no answer any more: those that were waited for when `asked`
+  // was noted, and those of a server before. What the reader did since then goes on.
+  function* failures(asked) {
+    for (const [event_id, server] of waiting) {
+      if (!asked.has(event_id) && server === window.gradio_config.app_id) continue;
+      noteDone(event_id);
       const output = { error: lost || FORGOTTEN, visible: true, duration: 10, title: "Not done" };
       yield encode({ msg: "process_completed", event_id, success: false, output });
     }
-    waiting.clear();
-    loading.clear();
-    arrived();
-    yield encode({ msg: "close_stream" });
+    if (!waiting.size) yield encode({ msg: "close_stream" });
   }
 
   function noteDone(id) {
@@ -155,9 +155,11 @@
     const isBeat = url.includes("/heartbeat/");
     let stream = name();
     let arrived = 0;
+    let asked = new Set(); // events that were waited for when it was last asked for
     let before = null; // until what was passed on is shown
 
     async function listen(out) {
+      asked = new Set(waiting.keys());
       const headers = { Accept: "text/event-stream", "X-Stream": stream, "X-Arrived": String(arrived) };
       const answer = await send(url, { headers, signal, cache: "no-store" });
       if (answer.status === 410) {
@@ -193,6 +195,14 @@
       }
     }
 
+    // Whether there is nothing more to listen to.
+    function fail(out) {
+      for (const failure of failures(asked)) out.enqueue(failure);
+      if (!waiting.size) return true;
+      [stream, arrived] = [name(), 0];
+      return false;
+    }
+
     async function start(out) {
       for (;;) {
         try {
@@ -201,8 +211,7 @@
             [stream, arrived] = [name(), 0];
             continue;
           }
-          if (how === "gone" && isBeat) continue;
-          if (how === "gone") for (const failure of failures()) out.enqueue(failure);
+          if (how === "gone" && (isBeat || !fail(out))) continue;
           if (!isBeat) return out.close();
         } catch {
           // The connection was cut, or the server has ended.
@@ -210,10 +219,7 @@
         if (signal.aborted) return out.error(signal.reason);
         await reconnected();
         await pause(100);
-        if (lost === RESTARTED && !isBeat) {
-          for (const failure of failures()) out.enqueue(failure);
-          return out.close();
-        }
+        if (lost === RESTARTED && !isBeat && fail(out)) return out.close();
       }
     }
 
@@ -248,7 +254,7 @@
         const answer = await (/[/]upload([?]|$)/.test(url) ? upload : send)(url, { ...options, headers });
         if (isJoin && answer.ok) {
           const { event_id: id } = await answer.clone().json();
-          waiting.add(id);
+          waiting.set(id, server);
           isMore = true;
           if (LOADING.test(handler(options.body))) loading.add(id);
         }

@@ -15,22 +15,27 @@ IN_LUMPS = """(() => {
     const answer = await send(input, options);
     if (!/queue\\/data/.test(String(input.url || input))) return answer;
     const reader = answer.body.getReader();
-    let [held, ended] = [[], false];
+    let [held, ended, fault] = [[], false, null];
     (async () => {
       for (let read; !(read = await reader.read()).done; ) held.push(read.value);
-      ended = true;
-    })();
+    })().catch((cut) => (fault = cut)).then(() => (ended = true));
     const hand = (out) => setTimeout(async () => {
       const lump = new Blob(held.splice(0));
       const isLast = ended;
       if ((await lump.text()).split("\\n\\n").length > 3) window.lumps += 1;
       if (lump.size) out.enqueue(new Uint8Array(await lump.arrayBuffer()));
-      if (isLast) out.close();
+      if (isLast && fault) out.error(fault);
+      else if (isLast) out.close();
       else hand(out);
-    }, 2000);
-    return new Response(new ReadableStream({ start: hand }), { headers: answer.headers });
+    }, EVERY);
+    const [{ status, headers }, body] = [answer, new ReadableStream({ start: hand })];
+    return new Response(body, { status, headers });
   };
 })()"""
+
+
+def in_lumps(milliseconds):
+    return IN_LUMPS.replace("EVERY", str(milliseconds))
 
 
 @pytest.fixture
@@ -40,9 +45,10 @@ def cuttable(url):
 
 
 @pytest.fixture
-def through(chromium, cuttable):
+def through(chromium, cuttable, request):
     """A page that reaches the server through `cuttable`, with a mark that a reload would remove."""
     context = chromium.new_context(viewport={"width": 1400, "height": 900})
+    context.add_init_script(getattr(request, "param", ""))
     yield marked(context.new_page(), cuttable.url)
     context.close()
 
@@ -101,6 +107,9 @@ def test_a_cut_connection_keeps_the_page_and_its_work_goes_on(through, cuttable,
     assert volume_file.name in page.inner_text(".viewer-caption")
 
 
+@pytest.mark.parametrize(
+    "through", ["", in_lumps(900)], indirect=True, ids=["events as they come", "events in lumps"]
+)
 def test_after_a_restart_the_page_stays_readable_and_says_what_to_do(
     through, cuttable, tmp_path, volume_file
 ):
@@ -150,7 +159,7 @@ def test_a_page_that_slept_through_a_restart_is_told_so(page, volume_file):
 
 def test_answers_that_arrive_together_are_all_shown(chromium, url, volume_file):
     context = chromium.new_context(viewport={"width": 1400, "height": 900})
-    context.add_init_script(IN_LUMPS)
+    context.add_init_script(in_lumps(2000))
     page = marked(context.new_page(), url)
     page.set_input_files("#upload input[type=file]", str(volume_file))
     page.get_by_role("button", name="All 6 slices").click()

@@ -604,6 +604,11 @@ def on_saving(board: Board) -> None:
         ).success(None, file_to_save, file_to_save, js=SAVE_FILE, **PRIVATE)
 
 
+def on_coming(board: Board, app: gr.Blocks) -> None:
+    """The reader opens the page: the switch is drawn as it was left."""
+    app.load(None, None, board.parts["at_once"], js=AT_ONCE, **PRIVATE)
+
+
 def on_leaving(board: Board, app: gr.Blocks) -> None:
     """The reader closes the tab."""
 
@@ -670,7 +675,7 @@ def create_app(weights: str = "weights") -> gr.Blocks:
             on_saving,
         ):
             listen(board)
-        app.load(None, None, parts["at_once"], js=AT_ONCE, **PRIVATE)
+        on_coming(board, app)
         on_leaving(board, app)
 
     save_upload = gradio_private.saver(app, route_utils.upload_fn, file_upload_statuses)

@@ -195,7 +195,7 @@
       }
     }
 
-    // Whether there is nothing more to listen to.
+    // Tells Gradio of the failures; whether there is nothing more to listen to then.
     function fail(out) {
       for (const failure of failures(asked)) out.enqueue(failure);
       if (!waiting.size) return true;

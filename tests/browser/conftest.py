@@ -1,8 +1,13 @@
 """One server and one browser for all browser tests."""
 
+import threading
+import time
+
 import pytest
 from frames import wait_until_ready
 from serve import serve, weights_folder
+
+from cyclegan.web.session import Session
 
 # Most tests press Translate themselves, and look at the page before.
 ASKED_FOR = "localStorage.setItem('translate-at-once', 'no')"
@@ -54,3 +59,23 @@ def opened(chromium, url):
     yield open_page
     for context in contexts:
         context.close()
+
+
+@pytest.fixture
+def go_on(monkeypatch):
+    """Holds each volume after two batches, until it is cancelled or this function is called.
+
+    Else a fast network would be done before a busy browser has shown that it is at work.
+    """
+    may_end, done = threading.Event(), []
+
+    def held(session, model, indices, to, translate_slices=Session.translate_slices):
+        job = session.job
+        while len(done) >= 2 and session.job == job and not may_end.is_set():
+            time.sleep(0.02)
+        translate_slices(session, model, indices, to)
+        done.append(indices)
+
+    monkeypatch.setattr(Session, "translate_slices", held)
+    yield may_end.set
+    may_end.set()

@@ -91,7 +91,7 @@ def test_axe_finds_nothing_in_any_state(opened, tmp_path, real_t2, theme, width)
     assert [(name, ratio) for name, ratio in text if ratio < 4.5] == []
 
 
-def test_what_changes_is_announced_and_what_it_is_told(opened):
+def test_what_changes_is_announced_and_what_it_is_told(opened, go_on):
     page = opened()
     assert page.evaluate("document.documentElement.lang") == "en"
     assert page.title() == "T1 ↔ T2 brain MRI translation"
@@ -105,6 +105,7 @@ def test_what_changes_is_announced_and_what_it_is_told(opened):
     page.get_by_role("button", name="All 24 slices").click()
     # Counted every few hundred milliseconds: to be looked at, not to be read out each time.
     page.wait_for_selector("#status [aria-live=off] progress[aria-label]")
+    go_on()
     page.wait_for_selector("#status [role=status]:has-text('all 24 slices')")
     page.get_by_role("button", name="Four images").click()
     names = page.locator(".viewer-panels canvas:visible").evaluate_all(
@@ -114,6 +115,7 @@ def test_what_changes_is_announced_and_what_it_is_told(opened):
     assert len(set(names)) == 4
 
 
+@pytest.mark.usefixtures("go_on")
 def test_reduced_motion_is_respected(opened):
     moving = """() => [...document.querySelectorAll("*")].filter((e) => {
       const style = getComputedStyle(e);

@@ -561,14 +561,7 @@ def test_of_a_zip_with_two_series_the_other_can_be_chosen(page, two_series):
     page.get_by_role("button", name="All 3 slices").wait_for()
 
 
-def test_the_page_answers_while_a_volume_is_translated_and_cancel_keeps_what_is_done(
-    page, monkeypatch
-):
-    def slowly(*given, translate_slices=Session.translate_slices):
-        time.sleep(0.3)  # or a fast network is done before a busy browser has shown anything
-        translate_slices(*given)
-
-    monkeypatch.setattr(Session, "translate_slices", slowly)
+def test_the_page_answers_while_a_volume_is_translated_and_cancel_keeps_what_is_done(page, go_on):
     page.get_by_role("button", name="T1 volume").click()
     wait_until_translated(page, "T2")
     page.get_by_role("button", name="All 24 slices").click()
@@ -586,7 +579,7 @@ def test_the_page_answers_while_a_volume_is_translated_and_cancel_keeps_what_is_
     assert 2 <= done < 24
     page.get_by_role("button", name="All 24 slices").click()
     assert page.locator("#status progress").get_attribute("value") != "0"
-    monkeypatch.undo()
+    go_on()
     wait_for_status(page, "all 24 slices")
 
 

@@ -153,8 +153,8 @@
   function lasting(request) {
     const { url, signal } = request;
     const isBeat = url.includes("/heartbeat/");
-    let stream = name();
-    let arrived = 0;
+    let [stream, arrived] = [name(), 0];
+    const beginAnew = () => ([stream, arrived] = [name(), 0]);
     let asked = new Set(); // events that were waited for when it was last asked for
     let before = null; // until what was passed on is shown
 
@@ -164,7 +164,7 @@
       const answer = await send(url, { headers, signal, cache: "no-store" });
       if (answer.status === 410) {
         forgotten(lost || FORGOTTEN);
-        [stream, arrived] = [name(), 0];
+        beginAnew();
         return "gone";
       }
       if (!answer.ok) throw new Error(answer.status);
@@ -198,9 +198,8 @@
     // Tells Gradio of the failures; whether there is nothing more to listen to then.
     function fail(out) {
       for (const failure of failures(asked)) out.enqueue(failure);
-      if (!waiting.size) return true;
-      [stream, arrived] = [name(), 0];
-      return false;
+      if (waiting.size) beginAnew();
+      return !waiting.size;
     }
 
     async function start(out) {
@@ -208,7 +207,7 @@
         try {
           const how = await listen(out);
           if (how === "anew") {
-            [stream, arrived] = [name(), 0];
+            beginAnew();
             continue;
           }
           if (how === "gone" && (isBeat || !fail(out))) continue;
@@ -239,9 +238,10 @@
 
   async function surely(url, options) {
     const isJoin = url.includes("/queue/join");
+    const isUpload = /[/]upload([?]|$)/.test(url);
     const headers = new Headers(options.headers);
     if (isJoin) headers.set("X-Attempt", name());
-    else if (tab) headers.set("X-Tab", tab); // whose files these are, if nothing opens them any more
+    if (isUpload && tab) headers.set("X-Tab", tab); // whose files these are, if nothing opens them any more
     for (;;) {
       await returning; // it may be another server that answers then
       if (lost && isJoin && !OPENING.test(handler(options.body))) {
@@ -251,7 +251,7 @@
       const { app_id: server } = window.gradio_config;
       if (isJoin) headers.set("X-Server", server);
       try {
-        const answer = await (/[/]upload([?]|$)/.test(url) ? upload : send)(url, { ...options, headers });
+        const answer = await (isUpload ? upload : send)(url, { ...options, headers });
         if (isJoin && answer.ok) {
           const { event_id: id } = await answer.clone().json();
           waiting.set(id, server);

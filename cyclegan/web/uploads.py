@@ -98,9 +98,11 @@ class Uploads:
         """Give the paths of uploaded files to `read`; they are gone afterwards."""
         paths = [Path(str(f["path"])) for f in files if isinstance(f, dict) and f.get("path")]
         # The client names the paths, so they must not reach outside the folder of uploads.
-        inside = [path for path in paths if self._upload(path) is not None]
-        for path in inside:
-            self._waiting.pop(path.resolve().parents[1], None)
+        inside = []
+        for path in paths:
+            if (upload := self._upload(path)) is not None:
+                inside.append(path)
+                self._waiting.pop(upload, None)
         try:
             if not files or len(inside) < len(files):
                 raise ReaderError(f"Upload a file: {SUPPORTED}, or a zip of them.")

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 import zlib
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 from cyclegan.reading.deadline import check_time
-from cyclegan.reading.volume import MAX_FILE_BYTES, ZIP_MAGIC, ReadError, damage_refused, file_head
+from cyclegan.reading.volume import (
+    MAX_FILE_BYTES,
+    SUPPORTED,
+    ZIP_MAGIC,
+    ReadError,
+    damage_refused,
+    file_head,
+)
 
 MAX_ENTRIES = 10_000
 MAX_DIRECTORY_BYTES = 4 * 2**20  # of an archive's list of entries, before it is parsed
@@ -27,7 +37,7 @@ class Member:
         name: without folders, printable.
         data: its content.
         archive: name of the archive that it came in, else "".
-        folder: where in the archive it lay, else "".
+        folder: where in the archive, or among the files that came together, it lay, else "".
     """
 
     name: str
@@ -36,8 +46,11 @@ class Member:
     folder: str = ""
 
 
-def members_of(paths: list[Path]) -> tuple[list[Member], dict[str, list[str]]]:
+def members_of(files: Sequence[Path | Member]) -> tuple[list[Member], dict[str, list[str]]]:
     """Read files and unpack zip archives, `MAX_FILE_BYTES` in all.
+
+    Args:
+        files: on disk, or in memory.
 
     Returns:
         The files in order, and names of those left out by reason.
@@ -49,22 +62,44 @@ def members_of(paths: list[Path]) -> tuple[list[Member], dict[str, list[str]]]:
     members: list[Member] = []
     left_out: dict[str, list[str]] = defaultdict(list)
     budget = MAX_FILE_BYTES
-    for path in paths:
+    for file in files:
         check_time()
         try:
-            head = file_head(path)
+            head = _head(file)
         except ReadError:
-            if len(paths) == 1 or not path.is_file() or path.stat().st_size:
+            if len(files) == 1 or not _is_empty(file):
                 raise
-            left_out["empty"].append(path.name)
+            left_out["empty"].append(file.name)
             continue
         if head[:4] == ZIP_MAGIC:
-            found = _unpacked(path, budget, left_out)
+            found = _unpacked(file, budget, left_out)
+        elif isinstance(file, Member):
+            found = [file]
         else:
-            found = [Member(path.name, _content(path, budget))]
+            found = [Member(file.name, _content(file, budget))]
         budget -= sum(len(member.data) for member in found)
+        if budget < 0:
+            raise _too_large(file.name)
         members += found
     return members, left_out
+
+
+def _head(file: Path | Member) -> bytes:
+    if isinstance(file, Path):
+        return file_head(file)
+    if not file.data:
+        raise ReadError(f"{file.name}: the file is empty; choose a {SUPPORTED} file.")
+    return file.data[:1024]
+
+
+def _is_empty(file: Path | Member) -> bool:
+    if isinstance(file, Path):
+        return file.is_file() and not file.stat().st_size
+    return not file.data
+
+
+def _stream(file: Path | Member) -> BinaryIO:
+    return io.BytesIO(file.data) if isinstance(file, Member) else file.open("rb")
 
 
 def _content(path: Path, budget: int) -> bytes:
@@ -76,18 +111,18 @@ def _content(path: Path, budget: int) -> bytes:
         raise ReadError(f"{path.name}: the file cannot be opened ({error.strerror}).") from error
 
 
-def _unpacked(path: Path, budget: int, left_out: dict[str, list[str]]) -> list[Member]:
+def _unpacked(file: Path | Member, budget: int, left_out: dict[str, list[str]]) -> list[Member]:
     members = []
-    with damage_refused(path.name, "zip"), path.open("rb") as stream:
+    with damage_refused(file.name, "zip"), _stream(file) as stream:
         # What ZipFile is about to parse, as it will find it; every entry costs it half a kilobyte.
         record = zipfile._EndRecData(stream)  # type: ignore[attr-defined]
         if record and record[zipfile._ECD_SIZE] > MAX_DIRECTORY_BYTES:  # type: ignore[attr-defined]
-            raise ReadError(f"{path.name}: the archive lists too many files; send one series.")
+            raise ReadError(f"{file.name}: the archive lists too many files; send one series.")
         with zipfile.ZipFile(stream) as archive:
             entries = [entry for entry in archive.infolist() if not entry.is_dir()]
             if len(entries) > MAX_ENTRIES:
                 raise ReadError(
-                    f"{path.name}: the archive holds {len(entries)} files; up to {MAX_ENTRIES} "
+                    f"{file.name}: the archive holds {len(entries)} files; up to {MAX_ENTRIES} "
                     "are read, so send one series."
                 )
             for entry in entries:
@@ -102,14 +137,14 @@ def _unpacked(path: Path, budget: int, left_out: dict[str, list[str]]) -> list[M
                     left_out["packed by a rare method"].append(name)
                 else:
                     try:
-                        data = _inflated(archive, entry, path.name, budget)
+                        data = _inflated(archive, entry, file.name, budget)
                     except (zipfile.BadZipFile, zlib.error, EOFError):
                         left_out["damaged in the archive"].append(name)
                         continue
                     budget -= len(data)
                     if data:
-                        folder = f"{path.name}/{where.parent}"
-                        members.append(Member(name, data, archive=path.name, folder=folder))
+                        folder = f"{file.name}/{where.parent}"
+                        members.append(Member(name, data, archive=file.name, folder=folder))
                     else:
                         left_out["empty"].append(name)
     return members

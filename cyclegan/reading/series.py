@@ -66,19 +66,21 @@ class Selection:
         return self._loaders[index]()
 
 
-def open_files(paths: Sequence[Path]) -> Selection:
+def open_files(paths: Sequence[Path | Member]) -> Selection:
     """Look through files that came together and offer every volume or series in them.
 
     DICOM objects are grouped by series, plane, matrix, echo and kind of image, and sorted by their
     position along the slice normal. At most `MAX_FILE_BYTES` are held, in memory only.
 
     Args:
-        paths: files of any supported kind, zip archives of them, or the halves of .hdr/.img pairs.
+        paths: files of any supported kind, zip archives of them, or the halves of .hdr/.img pairs,
+            on disk or in memory.
 
     Raises:
         ReadError: none of the files can be read, or together they are too large.
     """
-    members, skipped = members_of([Path(path) for path in paths])
+    files = [path if isinstance(path, Member) else Path(path) for path in paths]
+    members, skipped = members_of(files)
     left_out: dict[str, list[str]] = defaultdict(list, skipped)
     choices, notes = _choices(members, left_out)
     for reason, names in left_out.items():
@@ -87,7 +89,7 @@ def open_files(paths: Sequence[Path]) -> Selection:
     if not choices:
         if len(members) == 1 and not members[0].archive and not left_out:
             raise ReadError(notes[0])
-        name = Path(paths[0]).name if paths else "the selection"
+        name = files[0].name if files else "the selection"
         why = " ".join(notes[:NAMED]) or "Choose an MR image."
         raise ReadError(f"{name}: nothing in it can be read as an MR image. {why}")
     if len(choices) > MAX_CHOICES:

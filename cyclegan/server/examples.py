@@ -30,10 +30,10 @@ class Example:
 
 
 EXAMPLES = (
-    Example("Simulated T1", to="T2", seed=60, level=0.5),
-    Example("Simulated T2", to="T1", seed=73, level=0.5),
+    Example("T2 with a lesion", to="T1", seed=78, level=0.6, lesion=True),
+    Example("T1", to="T2", seed=60, level=0.5),
+    Example("T2", to="T1", seed=73, level=0.5),
     Example("T1 volume", to="T2", seed=64, level=None),
-    Example("T2 with lesion", to="T1", seed=78, level=0.6, lesion=True),
 )
 
 

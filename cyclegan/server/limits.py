@@ -1,4 +1,4 @@
-"""Every limit of the page and its API, with its reason; nothing else in `web` sets one.
+"""Every limit of the page and its API, with its reason; nothing else in `server` sets one.
 
 Those of a file's content hold for the command line, too, and come from `reading/volume.py`. The
 others are for a free host with two cores and 16 GB that serves strangers; on a larger machine more
@@ -47,10 +47,10 @@ def held(least: int, share: float) -> int:
 
 # What comes in.
 UPLOAD_BYTES = 256 * MIB  # of all files sent together: 512 slices of 512x512 in 16 bit
-UPLOAD_FILES = 1000  # sent together, as Gradio's parser has it; a zip may hold more
-WAITING_UPLOAD_BYTES = 4096 * MIB  # on disk, of everybody: 16 of the largest
-WAITING_UPLOAD_S = 600  # an upload that nobody opens by then is deleted
-BODY_BYTES = 2 * MIB  # of any other request: the names of 1000 files, several times
+UPLOAD_FILES = 4000  # sent together: a patient's disc; a zip may hold more
+UPLOADING_BYTES = held(1024 * MIB, 1 / 16)  # of everybody, until they are read
+UPLOAD_PAUSE_S = 30.0  # without a byte, after which an upload is given up
+BODY_BYTES = 2 * MIB  # of any other request
 UNPACKED_BYTES = MAX_FILE_BYTES  # of an archive, or of files held together
 SLICE_PIXELS = MAX_PIXELS
 SCAN_VOXELS = MAX_VOXELS  # of a scan that is looked at; translated slice by slice
@@ -60,36 +60,26 @@ API_VOXELS = 2**22  # in one JSON answer: 64 slices of 256x256, 16 MB for each i
 # Time. Each is kept between two steps of the work, so it is passed by one step at most: a batch
 # on the network, a frame of a file.
 OPENING_S = 60.0  # the largest scan that is accepted takes some 10 s on two busy cores
-SLICE_S = 120.0  # its wait for the model included, behind 32 readers on two busy cores
 API_S = 300.0  # the wait included; 64 slices take some 10 s on two free cores
-WHOLE_S = 1800.0  # 512 slices beside seven other volumes
+SAVE_S = 1800.0  # the wait included; 512 slices beside seven other volumes
+POLL_S = 20.0  # after which the browser hears that nothing has changed
 
 # Waiting.
-QUEUE = 256  # requests that wait for their turn, of everybody
-TAB_WAITING = 16  # of them of one tab or API client; the page itself never has more than five
-# Requests for slices that stand in the model's own line, where they see it.
-SLICES_AT_ONCE = at_once(24, 192, 64 * MIB)
-# Whole volumes; they take turns batch by batch, and a slice goes before them.
-JOBS_AT_ONCE = at_once(4, 32, 2048 * MIB)
+QUEUE = 256  # requests of programs that wait for their turn, of everybody
 OPENINGS_AT_ONCE = at_once(1, 32, 8192 * MIB)  # files read; a gigabyte each for a moment
+SAVES_AT_ONCE = at_once(1, 16, 4096 * MIB)  # files written
 API_AT_ONCE = at_once(1, 16, 4096 * MIB)
-LOOKS_AT_ONCE = at_once(2, 16, 1024 * MIB)
-THREADS = SLICES_AT_ONCE + JOBS_AT_ONCE + OPENINGS_AT_ONCE + API_AT_ONCE + LOOKS_AT_ONCE + 16
+POLLS = 4096  # of everybody
 
 # Memory.
-SCAN_RESULT_BYTES = 2 * 4 * WHOLE_VOXELS  # translations of one scan, there and back, in float32
-SCAN_FINDINGS_BYTES = 32 * MIB  # uncertainty maps of one scan: 128 of 256x256
-# Of all scans; who looked least recently has theirs computed again.
-RESULT_BYTES = held(1024 * MIB, 1 / 16)
-# Of all scans; who looked least recently has to open theirs again.
-SCAN_BYTES = held(4096 * MIB, 1 / 4)
-OUTBOX_BYTES = held(512 * MIB, 1 / 32)  # files to be fetched, of everybody; the oldest goes first
-OUTBOX_S = 120.0  # the browser asks for it at once; this is for the one that never does
-SESSION_S = 3600.0  # after its last use a scan is forgotten
-RECONNECT_S = 600.0  # a tab whose connection was cut, and that did not say that it is being closed
-STREAMS = 1024  # held of all tabs, two of each; of those that nobody listens to the oldest go
-STREAM_BYTES = 16 * MIB  # of what was sent to a tab, in case that it did not arrive
-SESSIONS = 512  # tabs whose choices the server remembers
+# Of all scans, their translations and the files made of them. Who looked least recently has the
+# translations computed again, then has to open the scan again.
+HELD_BYTES = held(5120 * MIB, 5 / 16)
+SCANS = 512
+SCAN_RESULT_BYTES = 2 * 4 * WHOLE_VOXELS  # translations of one series, there and back, in float32
+SCAN_FINDINGS_BYTES = 32 * MIB  # uncertainty maps of one series: 128 of 256x256
+SCAN_S = 3600.0  # after its last use a scan is forgotten
+TAB_S = 600.0  # and after the last sign of its tab, which said nothing of being closed
 
 TOO_LARGE = (
     f"These files have more than {UPLOAD_BYTES // MIB} MB together; send one series at a time, or "
@@ -98,16 +88,11 @@ TOO_LARGE = (
 TOO_MANY_FILES = (
     f"These are more than {UPLOAD_FILES} files; send one series at a time, or put it into a zip."
 )
-DISK_FULL = "Too many uploads are waiting to be read at the moment; try again in ten minutes."
+BUSY = "Too many files are being sent at the moment; try again in a minute."
 BODY_TOO_LARGE = (
     f"A request other than an upload may have {BODY_BYTES // MIB} MB; send images as files."
 )
 FILES_ONLY = "Files are taken as uploads only, and not fetched from an address."
-RESTARTED = "The server was restarted; please drop the file in again."
-QUEUE_FULL = f"{QUEUE} requests are waiting already, and that is the most; try again in a minute."
-TAB_FULL = (
-    f"{TAB_WAITING} of your requests are waiting already; let them finish, then go on from there."
-)
 
 
 def took_too_long(what: str, seconds: float) -> str:

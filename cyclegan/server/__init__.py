@@ -1,0 +1,1 @@
+"""Scans held by token, the queue of the model, limits and HTTP routes; knows no Gradio."""

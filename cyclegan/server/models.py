@@ -1,0 +1,116 @@
+"""Everything that comes out of a weights folder, behind one queue."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from cyclegan import Translator
+from cyclegan.model.checkpoint import CheckpointError
+from cyclegan.model.hub import weights_folder
+from cyclegan.model.look import KnownLooks as KnownStyles
+from cyclegan.model.look import Look as Style
+from cyclegan.model.look import LookError as StyleError
+from cyclegan.model.preprocess import Frame
+from cyclegan.model.translator import Prepared
+from cyclegan.server.queue import Queue
+from cyclegan.trust.calibration import Calibration
+from cyclegan.trust.checks import InputCheck
+from cyclegan.trust.reference import look_of_volume as style_of_volume
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from cyclegan.model.preprocess import Scale
+    from cyclegan.model.translator import CycleResult
+    from cyclegan.reading.volume import Volume
+    from cyclegan.trust.checks import Assessment
+
+__all__ = ["OWN", "SOURCE", "KnownStyles", "Model", "Style", "StyleError"]
+
+SOURCE = "What suits the source"  # name of no style
+OWN = "Like a slice of mine"
+
+
+@dataclass
+class Model:
+    """The networks and what is known of them.
+
+    Attributes:
+        translator: makes the translations.
+        check: says what an input looks like, or None, for the reason `unchecked`.
+        calibration: what is known of the translator from validation.
+        styles: that training saw.
+        queue: whose thread runs the translator.
+    """
+
+    translator: Translator
+    check: InputCheck | None = None
+    unchecked: str = "these weights have no input check"
+    calibration: Calibration = field(
+        default_factory=lambda: Calibration(None, "No expected ranges are known.")
+    )
+    styles: KnownStyles = field(default_factory=KnownStyles)
+    queue: Queue = field(default_factory=Queue)
+
+    @classmethod
+    def load(cls, weights: str) -> Model:
+        """Read the folder, or Hub repository, `weights`.
+
+        Raises:
+            CheckpointError: no usable weights there.
+        """
+        folder = weights_folder(weights)
+        translator = Translator.from_pretrained(folder)
+        check, unchecked = None, ""
+        try:
+            check = InputCheck.from_pretrained(folder)
+        except CheckpointError as error:  # one's own weights may have none; the page says so
+            unchecked = str(error).replace(str(folder), folder.name)  # no path of the server
+        calibration = Calibration.from_pretrained(folder, translator.checksum)
+        styles = KnownStyles.from_pretrained(folder, translator.checksum)
+        return cls(translator, check, unchecked, calibration, styles)
+
+    def assess(self, pixels: np.ndarray, spacing: tuple[float, float] | None) -> Assessment | None:
+        """What the pixels look like; None without a check."""
+        return None if self.check is None else self.check.assess(pixels, spacing)
+
+    def prepare(
+        self, pixels: np.ndarray, scale: Scale, spacing: tuple[float, float] | None
+    ) -> Prepared:
+        """As `Translator.prepare` of (Z, H, W), whose scale is known already."""
+        projection = scale.apply(pixels.max(axis=0))  # scaling keeps the order of values
+        return Prepared(scale, Frame.fit(projection, self.translator.size, spacing))
+
+    # Names of the weights' package before its words change; only here.
+
+    @property
+    def has_styles(self) -> bool:
+        """Whether translations can follow a style."""
+        return self.translator.has_looks
+
+    def cycle(
+        self, pixels: np.ndarray, to: str, prepared: Prepared, style: Style | None
+    ) -> CycleResult:
+        """As `Translator.cycle`; call it from the queue."""
+        return self.translator.cycle(pixels, to=to, prepared=prepared, look=style)
+
+    def translate(
+        self, pixels: np.ndarray, to: str, prepared: Prepared, style: Style | None
+    ) -> np.ndarray:
+        """As `Translator.translate`; call it from the queue."""
+        return self.translator.translate(pixels, to=to, prepared=prepared, look=style)
+
+    def translate_with_error(
+        self, pixels: np.ndarray, to: str, prepared: Prepared, style: Style | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As `Translator.translate_with_error`; call it from the queue."""
+        return self.translator.translate_with_error(pixels, to=to, prepared=prepared, look=style)
+
+    def style_of(self, volume: Volume, to: str, name: str) -> Style:
+        """The style of a user's own image of the contrast `to`.
+
+        Raises:
+            StyleError: it shows something else, or the weights know no styles.
+        """
+        return style_of_volume(self.translator, self.check, volume, to, name)

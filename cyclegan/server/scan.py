@@ -1,0 +1,452 @@
+"""One opened scan: its series, what the user chose, and its translation, which runs by itself."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from cyclegan import CONTRASTS
+from cyclegan.model.translator import CycleResult
+from cyclegan.reading.archive import Member
+from cyclegan.reading.series import Selection, open_files
+from cyclegan.reading.volume import Volume
+from cyclegan.server import limits, queue
+from cyclegan.server.changes import Changes
+from cyclegan.server.errors import GONE, GoneError, NotReadyError, UserError, sentence, within
+from cyclegan.server.models import OWN, SOURCE, StyleError
+from cyclegan.server.queue import Job
+from cyclegan.server.results import Results
+from cyclegan.server.series import Label, Real, Series, View, companion
+from cyclegan.server.state import Action, Phase, refuse
+from cyclegan.trust.truth import TruthError, match
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cyclegan.server.models import Model
+    from cyclegan.server.saving import Save
+
+# Of slices that nobody looks at yet. On a CPU four are no faster per slice than two (362 and 338 ms
+# on two busy cores), and whoever scrolls waits for at most one batch.
+BATCH = 2
+TOLD_EVERY_S = 1.0  # how often someone who waits hears of the place
+
+
+class Scan:
+    """Held under a random token. Several threads use it: the queue's translates, others choose.
+
+    Args:
+        model: translates.
+        volume: the series on screen.
+        selection: all that came together; None for an example.
+        is_drawn: whether it is an example, drawn and nobody's.
+        to: the contrast to translate to until the pixels say more.
+        results: shared with other scans of the same example.
+
+    Attributes:
+        token: 256 random bits.
+        changes: of what `state.state` tells.
+        labels: of all series.
+        save: the file that was asked for last, or None.
+        last_used: `time.monotonic` of when somebody asked for anything but the state.
+        last_seen: and for that, too.
+        grown: called when more is held than before.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        volume: Volume,
+        selection: Selection | None = None,
+        *,
+        is_drawn: bool = False,
+        to: str = "T2",
+        results: Results | None = None,
+    ):
+        self.model = model
+        self.selection = selection
+        self.is_drawn = is_drawn
+        self.token = secrets.token_urlsafe(32)
+        self.changes = Changes()
+        self.lock = threading.RLock()
+        choices = selection.choices if selection else (f"{volume.name}{_size(volume)}",)
+        self.labels = tuple(Label.of(choice) for choice in choices)
+        self.message = ""
+        self.save: Save | None = None
+        self.files: dict[str, Any] = {}
+        self.last_used = self.last_seen = time.monotonic()
+        self.is_closed = False
+        self.grown = lambda: None
+        self._opened: dict[int, Series] = {}
+        self._views: list[View] = []
+        self._job = Job(self._translate, self._moved)
+        self._told = 0.0
+        number = selection.best if selection else 0
+        self.chosen = self._take(number, volume, to)
+        if results is not None:
+            self.series.results = results
+
+    @classmethod
+    def open(cls, model: Model, files: Sequence[Member]) -> Scan:
+        """Read files that came together; `check` is still to be called.
+
+        Raises:
+            ReadError, UserError: nothing in them can be read, or not in time.
+        """
+        with within(limits.OPENING_S, "Opening these files"):
+            selection = open_files(files)
+            return cls(model, selection.read(selection.best), selection)
+
+    # What is held.
+
+    @property
+    def series(self) -> Series:
+        """On screen.
+
+        Raises:
+            GoneError: the scan was closed.
+        """
+        with self.lock:
+            if self.is_closed:
+                raise GoneError(GONE)
+            return self._opened[self.chosen]
+
+    @property
+    def held_bytes(self) -> int:
+        """Everything in memory for it."""
+        with self.lock:
+            return self.result_bytes + self.file_bytes
+
+    @property
+    def file_bytes(self) -> int:
+        """What cannot be computed again."""
+        with self.lock:
+            files = self.selection.size if self.selection else 0
+            saved = sum(len(download.data) for download in self.files.values())
+            return files + saved + sum(each.pixel_bytes for each in self._opened.values())
+
+    @property
+    def result_bytes(self) -> int:
+        """What can."""
+        with self.lock:
+            return sum(each.results.nbytes for each in self._opened.values() if not each.is_drawn)
+
+    def key(self) -> str:
+        """The name of the images on screen."""
+        with self.lock:
+            view = self.series.view
+            if view not in self._views:
+                self._views.append(view)
+            return str(self._views.index(view))
+
+    def behind(self, key: str) -> tuple[Series, View]:
+        """The series and the view of a key.
+
+        Raises:
+            GoneError: no such key.
+        """
+        with self.lock:
+            if self.is_closed or not key.isdecimal() or int(key) >= len(self._views):
+                raise GoneError(GONE)
+            view = self._views[int(key)]
+            if view.series not in self._opened:
+                raise GoneError(GONE)
+            return self._opened[view.series], view
+
+    def result(self, key: str, index: int) -> CycleResult:
+        """Slice `index` of a key, there and back.
+
+        Raises:
+            GoneError, NotReadyError: no such slice; not translated yet.
+        """
+        with self.lock:
+            series, view = self.behind(key)
+            if not 0 <= index < series.slices:
+                raise GoneError(GONE)
+            result = series.result(index, view)
+            if result is None:
+                raise NotReadyError("This slice is not translated yet.")
+            return result
+
+    def seen(self, *, used: bool = True) -> None:
+        """A sign of life of the tab; `used` if it was more than asking for the state."""
+        self.last_seen = time.monotonic()
+        if used:
+            self.last_used = self.last_seen
+
+    # What the user does.
+
+    def choose(
+        self,
+        *,
+        series: int | None = None,
+        to: str | None = None,
+        style: str | None = None,
+        index: int | None = None,
+        translate: bool | None = None,
+    ) -> None:
+        """Change what is on screen.
+
+        Args:
+            series: its number; one that was not opened before is read, which takes its time.
+            to: "T1" or "T2".
+            style: its name.
+            index: of the slice on screen.
+            translate: whether to translate whatever the check says.
+
+        Raises:
+            ReadError, UserError: there is no such thing.
+        """
+        if series is not None and series != self.chosen:
+            self._choose_series(series)
+        with self.lock:
+            current = self.series
+            if to is not None:
+                refuse(self.phase(), Action.DIRECTION)
+                if to not in CONTRASTS:
+                    raise UserError("Choose T1 → T2 or T2 → T1.")
+                current.to = to
+            if style is not None:
+                refuse(self.phase(), Action.STYLE)
+                self._choose_style(style)
+            if index is not None:
+                current.index = min(max(index, 0), current.slices - 1)
+            if translate is not None:
+                refuse(self.phase(), Action.TRANSLATE)
+                (current.allowed.add if translate else current.allowed.discard)(current.to)
+            if (series, to, style, translate) != (None,) * 4:
+                self.message = ""
+                self.changes.announce()
+        self.go_on()
+
+    def _choose_series(self, number: int) -> None:
+        with self.lock:
+            refuse(self.phase(), Action.SERIES)
+            if not 0 <= number < len(self.labels):
+                raise UserError("There is no such series in these files.")
+            if number in self._opened:
+                self.chosen = number
+                return
+            selection, to = self.selection, self.series.to
+        assert selection is not None  # or there would be one label
+        with within(limits.OPENING_S, "Opening this series"):
+            volume = selection.read(number)
+        with self.lock:
+            self.series  # noqa: B018 # still held
+            self.chosen = self._take(number, volume, to)
+        self.check()
+
+    def _choose_style(self, name: str) -> None:
+        current = self.series
+        named = {each.name: each for each in self.model.styles.named if each.contrast == current.to}
+        if name == SOURCE:
+            current.styles.pop(current.to, None)
+        elif name in named:
+            current.styles[current.to] = named[name]
+        elif current.style is None or current.style.name != name:
+            raise UserError("There is no such style for this direction.")
+
+    def take_style(self, files: Sequence[Member]) -> None:
+        """Follow the style of a real slice or series of the contrast to translate to, of anyone.
+
+        Raises:
+            ReadError, UserError: it cannot be read, or shows something else.
+        """
+        refuse(self.phase(), Action.STYLE)
+        series = self.series
+        to = series.to
+        with within(limits.OPENING_S, "Opening these files"):
+            selection = open_files(files)
+            volume = selection.read(selection.best)
+        try:
+            style = self.model.queue.run(lambda: self.model.style_of(volume, to, OWN))
+        except StyleError as error:
+            raise UserError(str(error)) from None
+        with self.lock:
+            series.styles[to] = style
+            far = self.model.styles.is_far(style)
+            self.message = (
+                "This style is far from all that training saw: trust the result less."
+                if far
+                else ""
+            )
+            self.changes.announce()
+        self.go_on()
+
+    def take_real(self, files: Sequence[Member]) -> None:
+        """Compare with an acquired image of the contrast to translate to.
+
+        Raises:
+            ReadError, UserError: it cannot be read, or laid over the scan.
+        """
+        refuse(self.phase(), Action.REAL)
+        with within(limits.OPENING_S, "Opening these files"):
+            selection = open_files(files)
+            volume = selection.read(selection.best)
+        self._lay_over(volume)
+
+    def take_companion(self) -> None:
+        """Compare with the other contrast, which came in the same files.
+
+        Raises:
+            ReadError, UserError: there is none.
+        """
+        refuse(self.phase(), Action.REAL)
+        with self.lock:
+            number = companion(self.labels, self.chosen, self.series.to)
+            opened = self._opened.get(number) if number is not None else None
+        if number is None or self.selection is None:
+            raise UserError(f"There is no {self.series.to} in these files.")
+        with within(limits.OPENING_S, "Opening these files"):
+            self._lay_over(opened.volume if opened else self.selection.read(number))
+
+    def _lay_over(self, volume: Volume) -> None:
+        series, to = self.series, self.series.to
+        try:
+            truth = match(volume, series.volume)
+        except TruthError as error:
+            raise UserError(str(error)) from None
+        seen = self.model.assess(volume.pixels, volume.pixel_spacing)
+        warning = ""
+        if seen is not None and seen.label != to:
+            warning = f"It should be a {to}. {seen.sentence}"
+        with self.lock:
+            series.real = Real(truth, to, warning)
+            self.changes.announce()
+        self.grown()
+
+    def remove_real(self) -> None:
+        """Compare with nothing any more."""
+        with self.lock:
+            self.series.real = None
+            self.changes.announce()
+
+    def close(self) -> None:
+        """Forget everything, and stop working on it."""
+        with self.lock:
+            self.is_closed = True
+            self._opened.clear()
+            self._views.clear()
+            self.files.clear()
+            self.selection = self.save = None
+            self.grown = lambda: None
+        self.model.queue.remove(self._job)
+        self.changes.announce()
+
+    def drop_results(self) -> None:
+        """Forget what can be computed again; it is when somebody looks."""
+        with self.lock:
+            for each in self._opened.values():
+                if not each.is_drawn:
+                    each.results.clear()
+        self.model.queue.remove(self._job)
+        self.changes.announce()
+
+    # What happens by itself.
+
+    def check(self) -> None:
+        """Look what the series on screen shows, and translate it unless that speaks against it."""
+        with self.lock:
+            if self.is_closed or self.series.is_checked:
+                return
+            series = self.series
+        volume, seen, unchecked = series.volume, None, self.model.unchecked
+        if not self.is_drawn:
+            try:
+                seen = self.model.assess(volume.pixels, volume.pixel_spacing)
+            except Exception as fault:
+                unchecked = sentence(fault, "check")
+        with self.lock:
+            series.check, series.unchecked, series.is_checked = seen, unchecked, True
+            series.to = series.preset()
+            self.changes.announce()
+        self.go_on()
+
+    def phase(self) -> Phase:
+        """How far the series on screen is."""
+        with self.lock:
+            series = self.series
+            if not series.is_checked:
+                return Phase.CHECKING
+            if self.halted():
+                return Phase.HALTED
+            return Phase.TRANSLATING if series.missing(series.index) else Phase.TRANSLATED
+
+    def halted(self) -> str:
+        """Why the translation does not run by itself, in a sentence; "" when it does."""
+        series = self.series
+        if self.is_drawn or series.to in series.allowed or not series.is_checked:
+            return ""
+        warning = series.notice()
+        return warning.text if warning.warns else ""
+
+    def go_on(self) -> None:
+        """Translate what is missing, the slice on screen first."""
+        with self.lock:
+            if self.is_closed or self.phase() is not Phase.TRANSLATING:
+                self.model.queue.remove(self._job)
+                return
+            is_shown = self.series.missing(self.series.index)[0] == self.series.index
+        self.model.queue.add(self._job, queue.SHOWN if is_shown else queue.BACKGROUND)
+
+    @property
+    def is_translating(self) -> bool:
+        """Whether it waits for its turn, or has it."""
+        return self.model.queue.holds(self._job)
+
+    @property
+    def place(self) -> int:
+        """How many others come before the next slice."""
+        return self.model.queue.place(self._job)
+
+    def _moved(self) -> None:
+        if time.monotonic() - self._told > max(TOLD_EVERY_S, 0.25 * self.place):
+            self._told = time.monotonic()
+            self.changes.announce()
+
+    def _translate(self) -> float | None:
+        """Translate the next slices; in the queue's thread."""
+        with self.lock:
+            if self.is_closed or self.phase() is not Phase.TRANSLATING:
+                self.changes.announce()  # another one may have done it
+                return None
+            series = self.series
+            view, left = series.view, series.missing(series.index)
+            batch = left[:1] if left[0] == series.index else left[:BATCH]
+        try:
+            prepared = series.prepared(self.model)
+            result = self.model.cycle(series.volume.pixels[batch], view.to, prepared, view.style)
+        except Exception as fault:
+            with self.lock:
+                self.message = sentence(fault, "translation")
+                series.allowed.discard(view.to)
+                self.changes.announce()
+            return None
+        with self.lock:
+            if self.is_closed:
+                return None
+            for index, *images in zip(batch, result.translated, result.reconstructed, strict=True):
+                series.results.keep(view.made, index, tuple(image.copy() for image in images))
+            self.changes.announce()
+            more = self.phase() is Phase.TRANSLATING
+            left = self.series.missing(self.series.index) if more else []
+        self.grown()
+        if not left:
+            return None
+        return queue.SHOWN if left[0] == self.series.index else queue.BACKGROUND
+
+    def _take(self, number: int, volume: Volume, to: str) -> int:
+        series = Series(number, volume, to, is_drawn=self.is_drawn)
+        if self.is_drawn:
+            series.is_checked = True
+        else:
+            series.to = series.preset()
+        self._opened[number] = series
+        return number
+
+
+def _size(volume: Volume) -> str:
+    depth, height, width = volume.pixels.shape
+    return f", {depth} slice{'s' * (depth != 1)}, {width} x {height}"

@@ -1,0 +1,120 @@
+"""The scans of all tabs: as much as fits into memory, and no longer than they are used."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from cyclegan.server import limits, memory
+from cyclegan.server.errors import GONE, GoneError
+from cyclegan.server.examples import EXAMPLES, example_volume
+from cyclegan.server.scan import Scan
+
+if TYPE_CHECKING:
+    from cyclegan.server.models import Model
+
+
+class Scans:
+    """By token. When memory is short, those that were used least recently lose their translations
+    first, and then go.
+
+    Args:
+        model: translates.
+        most: bytes of everything that is held.
+
+    Attributes:
+        server: names this run of the server.
+    """
+
+    def __init__(self, model: Model, most: int = limits.HELD_BYTES):
+        self.model = model
+        self.most = most
+        self.server = secrets.token_urlsafe(8)
+        self._lock = threading.Lock()
+        self._scans: dict[str, Scan] = {}
+        self._examples: dict[int, Scan] = {}
+
+    def __len__(self) -> int:
+        return len(self._scans)
+
+    def get(self, token: str, *, used: bool = True) -> Scan:
+        """The scan under a token.
+
+        Args:
+            token: of the scan.
+            used: whether this is more than asking for the state.
+
+        Raises:
+            GoneError: there is none (any more).
+        """
+        scan = self._scans.get(token)
+        if scan is None or scan.is_closed:
+            raise GoneError(GONE)
+        scan.seen(used=used)
+        return scan
+
+    def hold(self, scan: Scan) -> Scan:
+        """Hold a scan until it is closed or forgotten."""
+        scan.grown = self.trim
+        with self._lock:
+            self._scans[scan.token] = scan
+        self.trim()
+        return scan
+
+    def example(self, number: int) -> Scan:
+        """A drawn scan of one's own; its translations are made once for all.
+
+        Raises:
+            GoneError: there is no such example.
+        """
+        first = self.prepare_example(number).series
+        scan = Scan(self.model, first.volume, is_drawn=True, to=first.to, results=first.results)
+        scan.go_on()
+        return self.hold(scan)
+
+    def prepare_example(self, number: int) -> Scan:
+        """Begin to translate an example, unless that was done.
+
+        Raises:
+            GoneError: there is no such example.
+        """
+        if not 0 <= number < len(EXAMPLES):
+            raise GoneError("There is no such example.")
+        volume = example_volume(number)
+        with self._lock:
+            if number not in self._examples:
+                to = EXAMPLES[number].to
+                self._examples[number] = Scan(self.model, volume, is_drawn=True, to=to)
+        self._examples[number].go_on()
+        return self._examples[number]
+
+    def close(self, token: str) -> None:
+        """Forget a scan now: its tab was closed."""
+        with self._lock:
+            scan = self._scans.pop(token, None)
+        if scan is not None:
+            scan.close()
+            memory.give_back()
+
+    def trim(self) -> None:
+        """Forget what is too much; never the scan that was used last."""
+        with self._lock:
+            by_use = sorted(self._scans.values(), key=lambda scan: scan.last_used)
+        held = sum(scan.held_bytes for scan in by_use)
+        for scan in by_use[:-1]:
+            if held > self.most:
+                held -= scan.result_bytes
+                scan.drop_results()
+        for position, scan in enumerate(by_use[:-1]):
+            if held > self.most or len(by_use) - position > limits.SCANS:
+                held -= scan.held_bytes
+                self.close(scan.token)
+
+    def sweep(self) -> None:
+        """Forget what nobody has used for too long."""
+        now = time.monotonic()
+        for scan in list(self._scans.values()):
+            if now - scan.last_seen > limits.TAB_S or now - scan.last_used > limits.SCAN_S:
+                self.close(scan.token)

@@ -1,0 +1,187 @@
+"""What the browser is told of a scan, and what may happen in which state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from cyclegan.server.errors import UserError
+from cyclegan.server.models import SOURCE
+from cyclegan.server.notice import Notice
+from cyclegan.server.series import companion
+
+if TYPE_CHECKING:
+    from cyclegan.model.preprocess import Scale
+    from cyclegan.reading.volume import Volume
+    from cyclegan.server.scan import Scan
+    from cyclegan.server.series import Series
+
+# The limits of a window, in shares of the grey range.
+NARROWEST, WIDEST = 0.02, 2.0
+
+
+class Phase(Enum):
+    """How far the series on screen is."""
+
+    CHECKING = "checking"
+    HALTED = "halted"
+    TRANSLATING = "translating"
+    TRANSLATED = "translated"
+
+
+class Action(Enum):
+    """What a user can do with a scan; the slice on screen, and closing it, are always theirs."""
+
+    SERIES = "series"
+    DIRECTION = "direction"
+    STYLE = "style"
+    TRANSLATE = "translate"
+    REAL = "real"
+    SAVE = "save"
+
+
+MAY = {
+    Phase.CHECKING: {Action.SERIES, Action.DIRECTION, Action.STYLE, Action.TRANSLATE, Action.REAL},
+    Phase.HALTED: {Action.SERIES, Action.DIRECTION, Action.STYLE, Action.TRANSLATE, Action.REAL},
+    Phase.TRANSLATING: set(Action),
+    Phase.TRANSLATED: set(Action),
+}
+
+
+def refuse(phase: Phase, action: Action) -> None:
+    """Raise UserError where `action` may not happen in `phase`."""
+    if action not in MAY[phase]:
+        raise UserError("There is no translation to save yet; let it be translated first.")
+
+
+def state(scan: Scan, server: str) -> dict[str, Any]:
+    """As JSON, what the page shows but pixels and numbers.
+
+    Args:
+        scan: held.
+        server: names this run of the server.
+
+    Raises:
+        GoneError: the scan was closed.
+    """
+    with scan.lock:
+        series = scan.series
+        volume, model = series.volume, scan.model
+        depth, height, width = volume.pixels.shape
+        row, column = volume.pixel_spacing or (1.0, 1.0)
+        made = series.results.indices(series.view.made)
+        is_waiting = scan.is_translating and series.index not in made
+        place = scan.place if is_waiting else None
+        other = companion(scan.labels, scan.chosen, series.to) if series.real is None else None
+        label = scan.labels[scan.chosen]
+        notes = [*volume.notes, *(scan.selection.notes if scan.selection else ())]
+        return {
+            "server": server,
+            "scan": scan.token,
+            "version": scan.changes.version,
+            "name": label.text or volume.name,
+            "drawn": scan.is_drawn,
+            "series": [
+                {"number": number, **each._asdict(), "label": each.text}
+                for number, each in enumerate(scan.labels)
+            ],
+            "chosen": scan.chosen,
+            "slices": depth,
+            "width": width,
+            "height": height,
+            "aspect": row / column,
+            "spacing": volume.spacing and list(volume.spacing),
+            "affine": None if volume.affine is None else volume.affine.tolist(),
+            "units": [series.scale.low, series.scale.high],
+            "window": _window(volume, series.scale),
+            "directions": volume.directions and list(volume.directions),
+            "notes": [_sentence(note) for note in notes],
+            "to": series.to,
+            "styles": _styles(scan, series),
+            "style": series.style.name if series.style else SOURCE,
+            "key": scan.key(),
+            "ready": _ranges(sorted(made)),
+            "translating": scan.is_translating,
+            "place": place,
+            "seconds": None if place is None else round(model.queue.seconds(place), 1),
+            "halted": scan.halted() or None,
+            "check": _check(series) if series.is_checked else None,
+            "companion": None if other is None else {"label": scan.labels[other].text},
+            "real": _real(series),
+            "save": scan.save and scan.save.told(),
+            "message": scan.message or None,
+        }
+
+
+def _styles(scan: Scan, series: Series) -> list[dict[str, str]]:
+    named = [each.name for each in scan.model.styles.named if each.contrast == series.to]
+    if series.style is not None and series.style.name not in named:
+        named.append(series.style.name)
+    if not scan.model.has_styles:
+        return []
+    return [{"name": name, "label": name} for name in [SOURCE, *named]]
+
+
+def _check(series: Series) -> dict[str, Any]:
+    seen, warning = series.check, series.notice()
+    return {
+        "label": seen and seen.label,
+        "word": word(series, warning),
+        "sentence": warning.text,
+        "switch_to": warning.switch_to,
+    }
+
+
+def word(series: Series, warning: Notice) -> str:
+    """Whether the input is what the direction wants, in a word or two."""
+    if series.is_drawn:
+        return "fits"
+    if series.check is not None and series.check.contradicts(series.to):
+        return "not what it learnt"
+    return "doubtful" if warning.warns else "fits"
+
+
+def _real(series: Series) -> dict[str, Any] | None:
+    real = series.real
+    if real is None or real.to != series.to:
+        return None
+    truth = real.truth
+    notes = [_sentence(note) for note in truth.notes]
+    return {
+        "label": truth.volume.name,
+        "contrast": real.to,
+        "notes": notes,
+        "warning": real.warning or None,
+    }
+
+
+def _window(volume: Volume, scale: Scale) -> dict[str, float] | None:
+    """The file's own window in shares of the grey range; None if it is useless."""
+    span = scale.high - scale.low
+    if volume.window is None or not span > 0:
+        return None
+    center, width = (volume.window[0] - scale.low) / span, volume.window[1] / span
+    if not (width > 0 and center + width / 2 > 0 and center - width / 2 < 1):
+        return None  # all black or all white
+    return {
+        "center": min(max(center, -0.5), 1.5),
+        "width": min(max(width, NARROWEST), WIDEST),
+    }
+
+
+def _ranges(indices: Iterable[int]) -> list[list[int]]:
+    """Growing numbers as first and last of each run."""
+    ranges: list[list[int]] = []
+    for index in indices:
+        if ranges and ranges[-1][1] == index - 1:
+            ranges[-1][1] = index
+        else:
+            ranges.append([index, index])
+    return ranges
+
+
+def _sentence(note: str) -> str:
+    """A note as a sentence: capital first, full stop last."""
+    text = note.strip().rstrip(".")
+    return f"{text[:1].upper()}{text[1:]}."

@@ -9,15 +9,19 @@ answered is in `cyclegan/server/`, what is drawn in `cyclegan/viewer/`.
 from __future__ import annotations
 
 import argparse
+import html
+import json
 import os
 import socket
 import sys
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import uvicorn
 from fastapi import FastAPI
 
+import cyclegan
 from cyclegan.model.checkpoint import CheckpointError
 from cyclegan.server import limits, memory
 from cyclegan.server.errors import GoneError
@@ -26,6 +30,7 @@ from cyclegan.server.folder import claim_folder
 from cyclegan.server.models import SOURCE, Model
 from cyclegan.server.routes import api
 from cyclegan.server.scans import Scans
+from cyclegan.server.state import state
 
 TITLE = "T1 ↔ T2 brain MRI translation"
 DIRECTIONS = [("T1 → T2", "T2"), ("T2 → T1", "T1")]
@@ -33,11 +38,19 @@ FIRST_PORT = 7860
 # No handler but `translate` is in the public API; those of the page are quick and need no queue.
 PAGE = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
 
-# Runs once, when Gradio has made the element. Gradio wants the names of events here, in quotes.
-START = """
-import(new URL("viewer/main.js", document.baseURI))
-  .then(({ start }) => start({ element, show: (scan) => trigger("shown", { scan }) }));
-"""
+HOSTING = (
+    "Files go to the computer that runs this page, stay in its memory and are gone when you close "
+    "the tab, or an hour later at most. Research demo, not for diagnosis."
+)
+VIEWER = Path(cyclegan.__file__).parent / "viewer"
+HEAD = """<link rel="stylesheet" href="viewer/viewer.css">
+<script type="module" src="viewer/main.js"></script>"""
+# Runs once, when Gradio has made a part. Gradio wants the names of events here, in quotes.
+MOUNT = """import(new URL("viewer/main.js", document.baseURI))
+  .then(({{ mount }}) => mount("{name}", element, (scan) => trigger("shown", {{ scan }})));"""
+# The viewer asks for files, and sends them.
+CHOOSE = """() => void import(new URL("viewer/main.js", document.baseURI))
+  .then((viewer) => viewer.{what}())"""
 
 
 def create_app(weights: str = "weights") -> gr.Blocks:
@@ -57,57 +70,122 @@ def create_page(scans: Scans) -> gr.Blocks:
         analytics_enabled=False,
         delete_cache=(60, 600),  # the safety net for uploads of programs
     ) as page:
-        token = gr.State("")
-        with gr.Row(elem_id="bar"):
-            gr.HTML(f"<h1>{TITLE}</h1>", elem_id="title", apply_default_css=False)
-            open_button = gr.Button(
-                "Open a scan", variant="primary", scale=0, elem_id="open", size="md"
-            )
-            direction = gr.Radio(
-                DIRECTIONS, value="T2", show_label=False, container=False, elem_id="direction"
-            )
-        with gr.Sidebar(open=False, position="right", width=280, elem_id="side"):
-            style = gr.Dropdown([SOURCE], value=SOURCE, label="Style", elem_id="style")
-            examples = [
-                gr.Button(each.label, size="md", elem_classes=f"example example-{number}")
-                for number, each in enumerate(EXAMPLES)
-            ]
-        viewer = gr.HTML(
-            None,
-            html_template='<div class="viewer"></div>',
-            js_on_load=START,
-            apply_default_css=False,
-            elem_id="viewer",
-        )
-
-        # The browser tells which scan it shows, and when its state has changed.
-        def shown(event: gr.EventData) -> Any:
-            try:
-                scan = scans.get(str(event.scan), used=False)
-                series = scan.series
-            except GoneError:
-                return "", gr.skip(), gr.skip()
-            names = [SOURCE, *(s.name for s in scans.model.styles.named if s.contrast == series.to)]
-            present = series.style.name if series.style else SOURCE
-            choices = names if present in names else [*names, present]
-            return scan.token, series.to, gr.Dropdown(choices, value=present)
-
-        viewer.shown(shown, None, [token, direction, style], **PAGE)
-
-        def choose(name: str) -> Any:
-            def chosen(token: str, value: str) -> None:
-                if token:
-                    scans.get(token).choose(**{name: value})
-
-            return chosen
-
-        direction.input(choose("to"), [token, direction], None, **PAGE)
-        style.input(choose("style"), [token, style], None, **PAGE)
-        open_button.click(None, None, None, js="() => window.viewer?.open()")
-        for number, button in enumerate(examples):
-            button.click(None, None, None, js=f"() => window.viewer?.example({number})")
+        parts = place_bar() | place_side(scans) | place_images()
+        follow(parts, scans)
+        change(parts, scans)
     page.scans = scans  # type: ignore[attr-defined] # an attribute of ours
     return page.queue(max_size=limits.QUEUE, api_open=False)  # no way past the queue
+
+
+# Layout. Each area returns its parts by name.
+
+
+def drawn(name: str, **data: Any) -> gr.HTML:
+    """A part that `cyclegan/viewer/` draws; `data` is what its script needs to know."""
+    text = (VIEWER / f"{name}.html").read_text("utf-8")
+    facts = "".join(f' data-{key}="{html.escape(json.dumps(v))}"' for key, v in data.items())
+    return gr.HTML(
+        None,
+        html_template=text.replace(f'class="{name}"', f'class="{name}"{facts}', 1),
+        js_on_load=MOUNT.format(name=name),
+        apply_default_css=False,
+        elem_id=name,
+    )
+
+
+def place_bar() -> dict[str, Any]:
+    """What is open, where it goes, and saving: one line above the images."""
+    with gr.Row(elem_id="top"):
+        drawn("bar")
+        direction = gr.Radio(
+            DIRECTIONS,
+            value="T2",
+            label="Direction",
+            show_label=False,
+            container=False,
+            elem_id="direction",
+        )
+        companion = gr.Button("", visible=False, size="sm", elem_id="companion")
+        drawn("save")
+    return {"token": gr.State(""), "direction": direction, "companion": companion}
+
+
+def place_side(scans: Scans) -> dict[str, Any]:
+    """A panel that opens: the real image, and the style of the synthetic one."""
+    with gr.Sidebar(open=False, position="right", width=280, elem_id="side"):
+        with gr.Column(elem_id="real"):
+            choose_real = gr.Button("Choose the real T2", size="md")
+            real = gr.Markdown("", visible=False)
+            drop_real = gr.Button("Remove the real image", size="md", visible=False)
+        with gr.Column(elem_id="style-area", visible=scans.model.has_styles):
+            style = gr.Dropdown([SOURCE], value=SOURCE, label="Style of the synthetic image")
+            choose_style = gr.Button("Take the style of a real slice", size="md")
+        gr.Markdown(HOSTING, elem_id="hosting")
+    return {
+        "choose_real": choose_real,
+        "real": real,
+        "drop_real": drop_real,
+        "style": style,
+        "choose_style": choose_style,
+    }
+
+
+def place_images() -> dict[str, Any]:
+    """The viewer."""
+    limit = {"bytes": limits.UPLOAD_BYTES, "files": limits.UPLOAD_FILES}
+    return {"viewer": drawn("viewer", limits=limit, examples=[each.label for each in EXAMPLES])}
+
+
+# Events: the controls change the scan, the browser draws what the scan's state says, and tells when
+# the controls have to follow.
+
+
+def follow(parts: dict[str, Any], scans: Scans) -> None:
+    """The controls show the scan that the browser shows."""
+
+    def shown(event: gr.EventData) -> dict[Any, Any]:
+        try:
+            scan = scans.get(str(event.scan), used=False)
+            held = state(scan, "")
+        except GoneError:
+            return {parts["token"]: ""}
+        to, other, real = held["to"], held["companion"], held["real"]
+        styles = [each["name"] for each in held["styles"]]
+        return {
+            parts["token"]: scan.token,
+            parts["direction"]: to,
+            parts["companion"]: gr.Button(
+                f"Compare with the real {to}" if other else "", visible=other is not None
+            ),
+            parts["choose_real"]: f"Choose the real {to}",
+            parts["real"]: gr.Markdown(f"Real {to}: {real['label']}" if real else "", visible=bool(real)),
+            parts["drop_real"]: gr.Button(visible=real is not None),
+            parts["style"]: gr.Dropdown(styles, value=held["style"] if styles else None),
+        }
+
+    parts["viewer"].shown(shown, None, [*parts.values()], **PAGE)
+
+
+def change(parts: dict[str, Any], scans: Scans) -> None:
+    """The user changes the scan."""
+
+    def on(listen: Any, act: Any, *inputs: Any) -> None:
+        def handler(token: str, *values: Any) -> None:
+            if token:
+                act(scans.get(token), *values)
+
+        listen(handler, [parts["token"], *inputs], None, **PAGE)
+
+    direction, style = parts["direction"], parts["style"]
+    on(direction.input, lambda scan, to: scan.choose(to=to), direction)
+    on(style.input, lambda scan, name: scan.choose(style=name), style)
+    on(parts["companion"].click, lambda scan: scan.take_companion())
+    on(parts["drop_real"].click, lambda scan: scan.remove_real())
+    for button, what in (("choose_real", "chooseReal"), ("choose_style", "chooseStyle")):
+        parts[button].click(None, None, None, js=CHOOSE.format(what=what))
+
+
+# The server.
 
 
 def serve(page: gr.Blocks, root_path: str = "") -> FastAPI:
@@ -125,7 +203,19 @@ def serve(page: gr.Blocks, root_path: str = "") -> FastAPI:
         ssr_mode=False,
         max_file_size=limits.UPLOAD_BYTES,
         app_kwargs={"docs_url": None, "redoc_url": None, "openapi_url": None},
-        theme=gr.themes.Base(primary_hue="sky", neutral_hue="slate", radius_size="sm"),
+        theme=theme(),
+        head=HEAD,
+    )
+
+
+def theme() -> gr.themes.Base:
+    """Plain type, the system's own: nothing is fetched from elsewhere."""
+    return gr.themes.Base(
+        primary_hue="sky",
+        neutral_hue="slate",
+        radius_size="sm",
+        font=["system-ui", "Segoe UI", "Helvetica Neue", "Arial", "sans-serif"],
+        font_mono=["ui-monospace", "Menlo", "monospace"],
     )
 
 

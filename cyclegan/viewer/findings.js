@@ -1,139 +1,128 @@
-// What the second answer adds to the slice on screen: numbers with their expected ranges, the
-// uncertainty map, the true error and the report. Joined behind viewer.js into one function body.
-//
-// props.value: {key, run, index, report, findings: {readings: [{name, title, value, expected, weak,
-//   unusual, text, worth}], missing, structure, mapWords, mapMeaning, mapRank, bandWords, lesionContrast,
-//   lesionWords, uncertainty, trueError, trueWords}}; uncertainty is an image as in viewer.js, or null:
-//   not there yet when mapRank says that there is a map of it; where mapRank is null, it is not worth one.
-//   With bandWords it is the band around each value.
+// How far to trust the slice on screen: what the server works out of it once it has rested, and the hatching.
 
-let mapless = false; // whether no uncertainty map is worth it; until that is known, its button keeps its place
-const CYCLE_WORDS = root.querySelector(".map-words").innerHTML;
+import * as api from "./api.js";
+import { isReady } from "./slices.js";
+import { changed, held, page, view } from "./state.js";
+import { say } from "./speech.js";
+import { FULL } from "./windows.js";
 
-function acceptFindings(value) {
-  // For a slice that is not on screen any more it comes too late.
-  if (!shown || ["key", "run", "index"].some((part) => value[part] !== shown[part])) return;
-  found = { ...value.findings, report: value.report };
-  mapless = found.mapRank === null;
-  if (found.uncertainty) found.pixels = decode(found.uncertainty);
-  showMap();
-  showFindings();
-  arrange();
+const REST_MS = 200;
+const MOST = 48; // slices whose findings are kept
+const HATCH = 7; // CSS pixels from line to line
+const found = new Map(); // scan, key and index -> the server's findings, with the map's pixels
+let asked = null; // {id, abort}
+
+const idOf = (scan, index) => [scan.scan, scan.key, index].join("/");
+
+export function findingsOf(index) {
+  return held() && found.get(idOf(held(), index));
 }
 
-// The map of errors: cycle error, computed here, or the uncertainty.
-function showMap() {
-  const image = images.get("difference");
-  const [original, reconstructed] = ["original", "reconstructed"].map((name) => images.get(name).pixels);
-  if (!image.given || (found && found.mapRank === null)) map = "cycle";
-  const words = root.querySelector(".map-words");
-  if (map === "uncertainty") {
-    image.pixels = found ? found.pixels || null : null;
-    words.textContent = found ? found.mapMeaning + " Dark does not mean right." : "";
-    return;
-  }
-  image.pixels =
-    image.given && original && reconstructed
-      ? original.map((v, i) => Math.abs(v - reconstructed[i]))
-      : null;
-  words.innerHTML = CYCLE_WORDS;
-  if (found && found.mapRank === null) words.append(" " + found.mapWords);
+// Ask for the findings of the slice on screen, once it is translated and rests.
+export function lookCloser() {
+  const scan = held();
+  const id = scan && isReady(scan, "translated", view.index) && page.state.phase === "open" ? idOf(scan, view.index) : null;
+  if (asked?.id === id) return;
+  asked?.abort.abort();
+  clearTimeout(asked?.timer);
+  asked = null;
+  if (!id || found.get(id)?.isWhole) return;
+  const abort = new AbortController();
+  asked = { id, abort, timer: setTimeout(() => bring(scan, view.index, id, abort.signal), REST_MS) };
 }
 
-function showFindings() {
-  const section = root.querySelector(".viewer-findings");
-  section.hidden = !shown.panels.translated;
-  section.classList.toggle("pending", !found);
-  const copy = section.querySelector("[data-do=copyReport]");
-  copy.disabled = !found;
-  copy.textContent = "Copy report";
-  section.querySelector("[data-do=hatch]").disabled = !hatched && !canHatch();
-  section.querySelector(".findings-words").textContent = found ? found.missing : "Being measured";
-  if (found) {
-    section.querySelector("ul").replaceChildren(...found.readings.map(reading));
-    root.querySelector(".viewer-structure").textContent = found.structure;
-    root.querySelector(".viewer-map-words").textContent = found.mapWords;
-    root.querySelector(".viewer-band-words").textContent = found.bandWords || "Not known for these weights.";
-    root.querySelector(".viewer-lesion").textContent = found.lesionContrast
-      ? `${found.lesionContrast.toFixed(2)} of the grey range, ${found.lesionWords}`
-      : "a lesion's contrast, which is not known for these weights";
-  }
-  root.dataset.found = found ? (found.mapRank === null || found.pixels ? "all" : "numbers") : "";
-
-  root.querySelector(".viewer-truth").hidden = !shown.panels.truth;
-  const numbers = root.querySelector(".truth-numbers");
-  root.querySelector(".truth-warning").textContent = found ? found.trueWarning : "";
-  const error = found && found.trueError;
-  if (error) {
-    const entries = [["SSIM", error.ssim.toFixed(3)], ["PSNR", error.psnr.toFixed(1) + " dB"],
-      ["MAE", error.mae.toFixed(3)]];
-    numbers.replaceChildren(...entries.map(([name, value]) => {
-      const entry = element("div");
-      entry.append(element("dt", name), element("dd", value));
-      return entry;
-    }));
-  } else {
-    numbers.textContent = found ? found.trueWords : "Being measured";
-  }
-
-  function element(tag, text = "") {
-    const made = document.createElement(tag);
-    made.textContent = text;
-    return made;
-  }
-}
-
-// One number: where it lies beside its expected range, and in words.
-function reading({ name, title, value, expected, weak, unusual, text, worth: told }) {
-  const item = document.createElement("li");
-  item.dataset.name = name;
-  item.classList.toggle("unusual", unusual);
-  const head = document.createElement("strong");
-  head.textContent = title;
-  item.append(head);
-  if (expected && !weak) {
-    const [low, high] = expected;
-    const rim = (high - low) / 2;
-    const [from, to] = [Math.min(low, value) - rim, Math.max(high, value) + rim];
-    const share = (v) => ((v - from) / (to - from)) * 100 + "%";
-    const gauge = document.createElement("div");
-    gauge.className = "gauge";
-    gauge.setAttribute("aria-hidden", "true"); // the words say the same
-    const band = document.createElement("i");
-    band.style.left = share(low);
-    band.style.right = "calc(100% - " + share(high) + ")";
-    const dot = document.createElement("b");
-    dot.style.left = share(value);
-    gauge.append(band, dot);
-    item.append(gauge);
-  }
-  const words = document.createElement("span");
-  words.textContent = text;
-  item.append(words);
-  if (told) {
-    const worth = document.createElement("small");
-    worth.textContent = told;
-    item.append(worth);
-  }
-  return item;
-}
-
-async function copyReport() {
-  const button = root.querySelector("[data-do=copyReport]");
-  const text = found.report;
+async function bring(scan, index, id, signal) {
   try {
-    await navigator.clipboard.writeText(text);
+    const findings = await api.findings(scan, index, signal);
+    found.set(id, findings);
+    if (found.size > MOST) found.delete(found.keys().next().value);
+    changed();
+    if (findings.map || findings.interval_words) findings.pixels = await api.image(scan, "uncertainty", index, signal);
+    findings.isWhole = true;
+  } catch {
+    if (!signal.aborted) setTimeout(() => (asked = null), 1000); // asked for again with the next change
+  }
+  changed();
+}
+
+// ---------------------------------------------------------------- words
+
+const GRADES = { fits: "good", doubtful: "warn" };
+
+// The one word at the image: {word, grade, sentence}.
+export function trust() {
+  const scan = held();
+  const said = findingsOf(view.index)?.fits || scan?.check;
+  if (!said?.word) return null;
+  return { word: said.word, sentence: said.sentence, grade: GRADES[said.word] || "bad" };
+}
+
+export async function copy(words) {
+  try {
+    await navigator.clipboard.writeText(words);
   } catch {
     // Without TLS there is no clipboard but this one.
-    const area = document.createElement("textarea");
-    area.value = text;
-    root.append(area);
+    const area = Object.assign(document.createElement("textarea"), { value: words });
+    document.querySelector(".viewer").append(area);
     area.select();
     document.execCommand("copy");
     area.remove();
   }
-  button.textContent = "Copied";
-  say("Report copied");
 }
 
-root.querySelector("[data-do=copyReport]").addEventListener("click", copyReport);
+// ---------------------------------------------------------------- hatching
+
+let mask = null; // a canvas with one pixel for each of the slice
+let maskOf = null; // the findings that it was made from
+let lines = null; // a canvas as large as a panel
+
+// Whether it is known how far off each value may be, and how much a lesion stands out.
+export function canHatch() {
+  const findings = findingsOf(view.index);
+  return Boolean(findings?.interval_words && findings.pixels && findings.lesion_contrast);
+}
+
+export function toggleHatch() {
+  view.hatched = !view.hatched;
+  const words = canHatch() ? `${share()} % of the head hatched` : "Hatched, once the interval is known";
+  say(view.hatched ? words : "Not hatched");
+  changed();
+}
+
+function share() {
+  const { pixels, lesion_contrast: contrast } = findingsOf(view.index);
+  const head = pixels.filter((half) => half > 0);
+  return Math.round((100 * head.filter((half) => half > contrast * FULL).length) / (head.length || 1));
+}
+
+// Hatch the synthetic image where its interval is wider than the contrast of a lesion: one could be there or not.
+export function hatch(context, g, density) {
+  if (!view.hatched || !canHatch()) return false;
+  const findings = findingsOf(view.index);
+  const { width, height } = held();
+  mask ??= document.createElement("canvas");
+  lines ??= document.createElement("canvas");
+  if (maskOf !== findings) {
+    Object.assign(mask, { width, height });
+    const out = mask.getContext("2d").createImageData(width, height);
+    const words = new Int32Array(out.data.buffer);
+    findings.pixels.forEach((half, i) => (words[i] = half > findings.lesion_contrast * FULL ? -1 : 0));
+    mask.getContext("2d").putImageData(out, 0, 0);
+    maskOf = findings;
+  }
+  const { width: across, height: down } = context.canvas;
+  Object.assign(lines, { width: across, height: down });
+  const pen = lines.getContext("2d");
+  pen.drawImage(mask, g.left, g.top, width * g.x, height * g.y);
+  pen.globalCompositeOperation = "source-in";
+  pen.strokeStyle = "#ffc46b";
+  pen.lineWidth = density;
+  pen.beginPath();
+  for (let x = -down; x < across; x += HATCH * density) {
+    pen.moveTo(x, down);
+    pen.lineTo(x + down, 0);
+  }
+  pen.stroke();
+  context.drawImage(lines, 0, 0);
+  return true;
+}

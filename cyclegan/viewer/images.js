@@ -1,131 +1,134 @@
-// The images of the slice on screen, and how their values become grey or colour.
+// The images of the shown slice: what each is called, whose window it is seen through, and its pixels.
 
-// Inferno's anchors (matplotlib): perceptually even, black where there is no error.
-const INFERNO = [
-  [0, 0, 4], [40, 11, 84], [101, 21, 110], [159, 42, 99], [212, 72, 66], [245, 125, 21],
-  [250, 193, 39], [252, 255, 164],
-];
-// What each is called before it is there, and whose window it is seen through: original and reconstruction
-// must share one, and so must synthetic and real image.
-const IMAGES = {
-  original: { title: "Original", empty: "Drop PNG, JPEG, TIFF, BMP, GIF, WebP, NIfTI or DICOM anywhere: files, folders or a zip; or pick an example", alt: "no image loaded", group: "source" },
-  translated: { title: "Synthetic image", group: "target" },
-  reconstructed: { title: "Cycle reconstruction", group: "source" },
-  difference: { title: "Cycle error", alt: "not computed yet" },
-  truth: { title: "Real image", empty: "Give the real image below", alt: "none given", group: "target" },
-  trueDifference: { title: "True error", empty: "Give the real image below", alt: "no real image given", group: "signed" },
+import { findingsOf } from "./findings.js";
+import { cut, frameOf } from "./geometry.js";
+import * as api from "./api.js";
+import { changed, held, page, view } from "./state.js";
+import { Slices } from "./slices.js";
+import { FULL } from "./windows.js";
+
+export const IMAGES = {
+  original: { group: "source", title: "Original", label: "ORIGINAL" },
+  translated: { group: "target", title: "Synthetic", label: "SYNTHETIC", made: true },
+  reconstructed: { group: "source", title: "Cycle reconstruction", label: "RECONSTRUCTED", made: true },
+  cycleError: { group: "cycle", title: "Cycle error", label: "CYCLE ERROR" },
+  uncertainty: { group: "uncertainty", title: "Uncertainty", label: "UNCERTAINTY" },
+  real: { group: "target", title: "Real", label: "REAL" },
+  trueError: { group: "signed", title: "True error", label: "TRUE ERROR" },
 };
+const NEEDS = { cycleError: ["original", "reconstructed"], trueError: ["translated", "real"] };
 
-const images = new Map(
-  Object.entries(IMAGES).map(([name, { title, empty, alt, group }]) => [name, {
-    name,
-    emptyTitle: title,
-    emptyWords: empty || "Appears here",
-    emptyAlt: title + ": " + (alt || "not computed yet"),
-    get group() {
-      return group || (map === "uncertainty" ? "uncertainty" : "map");
-    },
-    pixels: null, // uint16, as viewer.js tells
-    given: null, // the words that came with them
-    raster: document.createElement("canvas"), // native matrix, one canvas pixel per image pixel
-    painted: null,
-  }])
-);
+export const slices = new Slices(api.image, changed);
 
-function titleOf(image) {
-  if (image.name === "difference" && map === "uncertainty") return "Uncertainty";
-  return image.given ? image.given.title : image.emptyTitle;
-}
+export const other = (contrast) => (contrast === "T1" ? "T2" : "T1");
 
-function isMap(group) {
-  return !["source", "target"].includes(group);
-}
-
-function colour(t) {
-  const position = Math.min(Math.max(t, 0), 1) * (INFERNO.length - 1);
-  const i = Math.min(Math.floor(position), INFERNO.length - 2);
-  return INFERNO[i].map((low, c) => low + (INFERNO[i + 1][c] - low) * (position - i));
-}
-
-const GREYS = Array.from({ length: 256 }, (_, i) => [i, i, i]);
-const ERRORS = GREYS.map(([i]) => colour(i / 255));
-// Blue, black, orange: signs differ in hue, and no error is black as on the other map.
-const SIGNED = GREYS.map(([i]) => {
-  const t = (i - 127.5) / 127.5;
-  return (t < 0 ? [90, 170, 255] : [255, 160, 50]).map((c) => c * Math.min(1, Math.abs(t) * 1.1));
-});
-const COLOURS = { source: GREYS, target: GREYS, map: ERRORS, uncertainty: ERRORS, signed: SIGNED };
-
-// The canvas colour, 0xAABBGGRR, of each of the 65536 values.
-function lookUp(group) {
-  const { center, width } = windows[group];
-  const signed = group === "signed";
-  const low = signed ? ((center - width / 2 + 1) / 2) * FULL : (center - width / 2) * FULL;
-  const scale = (255 / (width * FULL)) * (signed ? 2 : 1);
-  const packed = COLOURS[group].map(([r, g, b]) => (255 << 24) | (b << 16) | (g << 8) | r);
-  if (inverted && !isMap(group)) packed.reverse();
-  const table = new Int32Array(FULL + 1);
-  for (let value = 0; value <= FULL; value++) {
-    table[value] = packed[Math.min(Math.max(Math.round((value - low) * scale), 0), 255)];
-  }
-  return table;
-}
-
-const tables = new Map(); // group -> the last look
-
-function tableOf(group) {
-  const look = JSON.stringify([windows[group], inverted]);
-  if (!tables.has(group) || tables.get(group).look !== look) {
-    tables.set(group, { look, table: lookUp(group) });
-  }
-  return tables.get(group).table;
-}
-
-function paint(image) {
-  const table = tableOf(image.group);
-  const [pixels, painted] = image.painted || [];
-  if (pixels === image.pixels && painted === table) return;
-  image.painted = [image.pixels, table];
-  const { width, height } = shown;
-  const { pixels: values } = image;
-  if (image.raster.width !== width || image.raster.height !== height) {
-    Object.assign(image.raster, { width, height });
-  }
-  const context = image.raster.getContext("2d");
-  const out = context.createImageData(width, height);
-  const words = new Int32Array(out.data.buffer);
-  for (let i = 0; i < words.length; i++) words[i] = table[values[i]];
-  context.putImageData(out, 0, 0);
-}
-
-// The value at (column, row) in shares of the grey range, null outside the image.
-function shareAt(image, x, y) {
-  if (!image.pixels || x < 0 || y < 0 || x >= shown.width || y >= shown.height) return null;
-  const share = image.pixels[y * shown.width + x] / FULL;
-  return image.group === "signed" ? 2 * share - 1 : share;
-}
-
-function labelColourBars() {
-  const { center, width } = windows[images.get("difference").group];
-  const low = center - width / 2;
-  write(".colour-ticks span", [low, low + width / 2, low + width]);
-  root.querySelector(".colour-bar").setAttribute(
-    "aria-label",
-    "Colour bar: black is " + low.toFixed(2) + ", light yellow " + (low + width).toFixed(2) +
-      " of the grey range"
+// Names of what can be shown of the scan, in the order in which they are offered.
+export function offered() {
+  const scan = held();
+  if (!scan) return ["original", "translated", "reconstructed"];
+  const isKnown = findingsOf(view.index)?.map !== null; // until that is known it keeps its place
+  return Object.keys(IMAGES).filter((name) =>
+    ["real", "trueError"].includes(name) ? scan.real : name !== "uncertainty" || isKnown
   );
-  const top = windows.signed.width / 2;
-  write(".signed-ticks span", [-top, 0, top]);
+}
 
-  function write(selector, numbers) {
-    const ticks = root.querySelectorAll(selector);
-    numbers.forEach((v, i) => (ticks[i].textContent = String(Number(v.toFixed(3))).replace("-", "−")));
+// What stands side by side when a scan is opened, or a real image comes or goes.
+export const startingSlots = (scan) =>
+  scan?.real ? ["original", "translated", "real", "trueError"] : ["original", "translated", "reconstructed", "cycleError"];
+
+function contrastOf(name) {
+  const { to, check, real } = held();
+  if (name === "translated") return to;
+  if (name === "real") return real?.warning && real.contrast && real.contrast !== to ? "" : to;
+  if (name === "reconstructed") return other(to);
+  // Of an original that does not look like what the direction takes, the page does not say that it is.
+  return name === "original" && !check?.switch_to && check?.word !== "not what it learnt" ? other(to) : "";
+}
+
+export function titleOf(name) {
+  if (!held()) return IMAGES[name].title;
+  if (name === "real" && !contrastOf(name)) return `Given image, looks like ${held().real.contrast}`;
+  return `${IMAGES[name].title} ${contrastOf(name)}`.trim();
+}
+
+// As it stands in the picture's own pixels.
+export function labelOf(name) {
+  if (name === "real" && !contrastOf(name)) return titleOf(name).toUpperCase();
+  return `${IMAGES[name].label} ${contrastOf(name)}`.trim();
+}
+
+// What a screen reader is told of a panel's image.
+export function altOf(name) {
+  const scan = held();
+  const words = {
+    original: "Original slice",
+    translated: `Synthetic ${scan.to} made from the original`,
+    reconstructed: `Reconstruction of the original from the synthetic ${scan.to}`,
+    cycleError: "Map of the absolute difference between original and reconstruction; cycle error, not translation error",
+    uncertainty: "Map of the uncertainty of the synthetic image",
+    real: `Acquired ${scan.to}`,
+    trueError: "Map of the true error: synthetic minus real image",
+  };
+  return words[name];
+}
+
+// ---------------------------------------------------------------- pixels
+
+const derived = new WeakMap(); // first source -> {name: [second source, pixels]}
+const cuts = {}; // name and plane -> [sources, pixels]
+
+function derive(name, a, b, make) {
+  const made = derived.get(a) || {};
+  derived.set(a, made);
+  if (made[name]?.[0] !== b) made[name] = [b, make()];
+  return made[name][1];
+}
+
+// The acquired slice `index` of an image as uint16, undefined while it is not here.
+function sliceOf(name, index) {
+  const scan = held();
+  if (!scan) return undefined;
+  if (name === "uncertainty") return findingsOf(index)?.pixels;
+  const needed = NEEDS[name];
+  if (!needed) return slices.get(scan, name, index);
+  const [a, b] = needed.map((each) => slices.get(scan, each, index));
+  if (!a || !b) return undefined;
+  if (name === "cycleError") return derive(name, a, b, () => a.map((v, i) => Math.abs(v - b[i])));
+  const zero = Math.round(FULL / 2); // where the real image has nothing to compare with
+  return derive(name, a, b, () => a.map((v, i) => (b[i] ? zero + Math.round((v - b[i]) / 2) : zero)));
+}
+
+// What a panel shows: {name, group, frame, pixels, missing}; pixels null while they are not here, missing the rows
+// of a cut whose slice is not.
+export function imageIn(name, plane = "axial") {
+  const scan = held();
+  const { group } = IMAGES[name];
+  if (!scan) return { name, group, frame: null, pixels: null, missing: [] };
+  const frame = frameOf(scan, plane);
+  if (plane === "axial") return { name, group, frame, pixels: sliceOf(name, view.index) || null, missing: [] };
+  const here = Array.from({ length: scan.slices }, (_, z) => sliceOf(name, z));
+  const sources = [Math.floor(view.point[plane === "coronal" ? 1 : 0]), ...here];
+  const made = `${name} ${plane}`;
+  if (cuts[made]?.sources.length !== sources.length || cuts[made].sources.some((each, i) => each !== sources[i])) {
+    const missing = [];
+    cuts[made] = { sources, missing, pixels: cut(scan, frame, view.point, (z) => here[z], missing) };
   }
+  const { pixels, missing } = cuts[made];
+  return { name, group, frame, pixels: missing.length < scan.slices ? pixels : null, missing };
 }
 
-function ramp(colours) {
-  return "linear-gradient(to right, " + colours.map((c) => "rgb(" + c.map(Math.round).join(",") + ")").join(", ") + ")";
+export const shareOf = (group) => (group === "signed" ? (v) => (2 * v) / FULL - 1 : (v) => v / FULL);
+
+// The value at [u, v] of an image in shares of the grey range, null outside.
+export function valueAt({ pixels, frame, group, missing }, [u, v]) {
+  const [x, y] = [Math.floor(u), Math.floor(v)];
+  if (!pixels || x < 0 || y < 0 || x >= frame.width || y >= frame.height || missing.includes(y)) return null;
+  return shareOf(group)(pixels[y * frame.width + x]);
 }
 
-root.querySelector(".colour-ramp").style.background = ramp(INFERNO);
-root.querySelector(".signed-ramp").style.background = ramp([0, 64, 127, 191, 255].map((i) => SIGNED[i]));
+// Have what is seen, and what is near to it, fetched.
+export function fetchAhead() {
+  const scan = held();
+  if (!scan || page.state.phase === "gone" || page.state.below === "gone") return;
+  slices.want(scan, view.index, ["original", "translated", "reconstructed", ...(scan.real ? ["real"] : [])]);
+}

@@ -1,85 +1,107 @@
-// Keys on an image or on a button beside it, and what the buttons do. The last of the files: it starts the
-// viewer.
+// Keys, wherever the focus is outside of text fields.
 
-const KEYS = {
-  ArrowUp: (p, e) => arrow(p, e, 0, -1),
-  ArrowDown: (p, e) => arrow(p, e, 0, 1),
-  ArrowLeft: (p, e) => arrow(p, e, -1, 0),
-  ArrowRight: (p, e) => arrow(p, e, 1, 0),
+import { moveCompared, releaseBlink } from "./compare.js";
+import { toPlane, toVoxel } from "./geometry.js";
+import { enlarge } from "./layout.js";
+import { windowBy } from "./look.js";
+import * as measures from "./measures.js";
+import { activePanel, frontOf, valueWords } from "./panels.js";
+import { panBy, through } from "./pointer.js";
+import { meetAt, moveSlice, playOrStop } from "./scroll.js";
+import { changed, held, view } from "./state.js";
+import { say } from "./speech.js";
+import { isThere, toolOfKey } from "./tools.js";
+
+const ARROWS = { ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0] };
+// With the words of the help; tools.js has the others.
+export const KEYS = {
   Home: () => moveSlice(-Infinity),
   End: () => moveSlice(Infinity),
   PageUp: () => moveSlice(-1),
   PageDown: () => moveSlice(1),
-  "+": () => zoomBy(1.2),
-  "=": () => zoomBy(1.2),
-  "-": () => zoomBy(1 / 1.2),
-  0: reset,
-  1: () => chooseLayout(1),
-  2: () => chooseLayout(2),
-  4: () => chooseLayout(4),
-  Enter: (p) => enlarge(p),
-  w: (p) => windowBy(p, 0.05, 0),
-  W: (p) => windowBy(p, -0.05, 0),
-  l: (p) => windowBy(p, 0, 0.05),
-  L: (p) => windowBy(p, 0, -0.05),
-  a: () => choosePreset("auto"),
-  i: invert,
-  h: toggleHatch,
-  b: pressBlink,
-  s: () => chooseMode("swipe"),
-  o: () => chooseMode("overlay"),
+  "=": () => toolOfKey.get("+").act(),
+  Enter: enlarge,
+  w: (panel) => windowBy(panel, 0.05, 0),
+  W: (panel) => windowBy(panel, -0.05, 0),
+  l: (panel) => windowBy(panel, 0, 0.05),
+  L: (panel) => windowBy(panel, 0, -0.05),
   "[": () => moveCompared(-0.05),
   "]": () => moveCompared(0.05),
-  f: fullScreen,
-  p: togglePlanes,
   " ": playOrStop,
-  m: () => anchor("ruler"),
-  r: () => anchor("region"),
-  Delete: clearMeasures,
-  Backspace: clearMeasures,
+  m: (panel) => measureBy(panel, "ruler"),
+  r: (panel) => measureBy(panel, "region"),
+  z: () => measures.undo(),
+  Delete: (panel, { shiftKey }) => measures.remove(shiftKey),
+  Backspace: (panel, { shiftKey }) => measures.remove(shiftKey),
   c: steer,
-  Escape: (p) => (steering ? steer(p) : false),
+  Escape: (panel) => (view.steering ? steer(panel) : false),
 };
 
-function arrow(panel, event, dx, dy) {
-  if (steering) return moveCursor(panel, dx, dy, event.shiftKey);
+// ---------------------------------------------------------------- cross-hair
+
+function steer(panel) {
+  view.steering = !view.steering;
+  const scan = held();
+  view.cursor = view.steering && !view.planes
+    ? [Math.floor(scan.width / 2) + 0.5, Math.floor(scan.height / 2) + 0.5, view.index + 0.5] : null;
+  if (view.steering) sayValue(panel);
+  else say("Cross-hair off");
+  changed();
+}
+
+function moveCursor(panel, [dx, dy], isFar) {
+  const { frame } = frontOf(panel);
+  const from = view.planes ? view.point : view.cursor;
+  const step = isFar ? 10 : 1;
+  const [u, v] = toPlane(frame, from);
+  const clamp = (at, most) => Math.min(Math.max(at, 0.5), most - 0.5);
+  const to = [clamp(u + dx * step, frame.width), clamp(v + dy * step, frame.height)];
+  const voxel = toVoxel(frame, to, from);
+  if (view.planes) meetAt(voxel);
+  else view.cursor = voxel;
+  if (!measures.follow(to)) sayValue(panel);
+  changed();
+}
+
+function sayValue(panel) {
+  const at = view.cursor || view.point;
+  const [column, row] = at.map((each) => Math.floor(each) + 1);
+  say(`Column ${column}, row ${row}: ${valueWords(panel, frontOf(panel), at)}`);
+}
+
+function measureBy(panel, kind) {
+  if (!view.steering) return false;
+  measures.anchor(kind, panel, toPlane(frontOf(panel).frame, view.cursor || view.point));
+}
+
+// ---------------------------------------------------------------- pressing
+
+function arrow(panel, event) {
+  const [dx, dy] = ARROWS[event.key];
+  if (view.steering) return moveCursor(panel, [dx, dy], event.shiftKey);
   if (event.shiftKey) return panBy(panel, -20 * dx, -20 * dy);
-  return dy ? moveSlice(dy) : false;
+  return dy ? through(view.planes ? panel : { plane: "axial" }, dy) : false;
 }
 
-for (const panel of panels) {
-  panel.canvas.addEventListener("keydown", (event) => press(panel, event));
-}
-lightbox.addEventListener("keydown", (event) => {
-  // On a button these keys are the button's.
-  if (event.target.matches("button") && !["Enter", " "].includes(event.key)) press(activePanel(), event);
-});
-lightbox.addEventListener("keyup", (event) => event.key.toLowerCase() === "b" && releaseBlink());
-lightbox.addEventListener("focusout", releaseBlink);
-
-function press(panel, event) {
-  const act = KEYS[event.key] || KEYS[event.key.toLowerCase()];
-  if (!act || !imageIn(panel).pixels || event.ctrlKey || event.metaKey || event.altKey) return;
-  // Keys that do nothing here (arrows on a single slice) keep their meaning for the page.
-  if (act(panel, event) !== false) event.preventDefault();
+// Fields and what else uses these keys itself.
+function isTaken({ target, key }) {
+  if (target.matches("textarea, select, [contenteditable], input:not([type=range], [type=radio], [type=checkbox])")) return true;
+  if (target.closest("[popover], dialog")) return true;
+  if (target.matches("input")) return key in ARROWS || ["Home", "End", "PageUp", "PageDown", " "].includes(key);
+  return target.matches("button, summary, a, [role=button]") && ["Enter", " "].includes(key);
 }
 
-const ACTIONS = {
-  zoomIn: () => zoomBy(1.2), zoomOut: () => zoomBy(1 / 1.2), reset, invert, fullScreen,
-  auto: () => choosePreset("auto"),
-};
-
-root.querySelector(".viewer-bar").addEventListener("click", ({ target }) => {
-  const button = target.closest("button");
-  if (!button) return;
-  if (button.dataset.tool) chooseTool(button.dataset.tool);
-  else if (shown && ACTIONS[button.dataset.do]) ACTIONS[button.dataset.do]();
-});
-
-watch("value", () => {
-  receive(props.value);
-  window.connection.received();
-});
-receive(props.value);
-arrange();
-root.dataset.ready = "true"; // before this, clicks would be lost
+export function listenToKeys() {
+  document.addEventListener("keydown", (event) => {
+    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || isTaken(event)) return;
+    const panel = activePanel();
+    if (!held() || !panel || !frontOf(panel).pixels) return;
+    const tool = toolOfKey.get(event.key.toLowerCase());
+    const act = event.key in ARROWS ? arrow
+      : KEYS[event.key] || (tool && isThere(tool) && (() => tool.act())) || KEYS[event.key.toLowerCase()];
+    // Keys that do nothing here (arrows on a single slice) keep their meaning for the page.
+    if (act && act(panel, event) !== false) event.preventDefault();
+  });
+  document.addEventListener("keyup", ({ key }) => key.toLowerCase() === "b" && releaseBlink());
+  addEventListener("blur", releaseBlink);
+}

@@ -1,182 +1,329 @@
-// The panels: one per image, of one template; how an image lies in its panel, and what is written on it.
+// The panels: each a canvas and what is written in its pixels, so that a picture of it says what it is.
 
-const ZOOM_LIMITS = [0.5, 20];
-const LABELS = {
-  original: "ORIGINAL", translated: "SYNTHETIC", reconstructed: "RECONSTRUCTED", difference: "CYCLE ERROR",
-  truth: "REAL", trueDifference: "TRUE ERROR",
-};
-const MADE = ["translated", "reconstructed"]; // by the model
-let view = null; // zoom, and the offset of the panel's centre from the image's centre in pixels
+import { comparedIn } from "./compare.js";
+import { place, toPlane, toVoxel, isInside, planeName, positionWords } from "./geometry.js";
+import { canHatch, findingsOf, hatch } from "./findings.js";
+import { altOf, IMAGES, imageIn, labelOf, offered, shareOf, titleOf, valueAt } from "./images.js";
+import { shownViews, showImage } from "./layout.js";
+import { regionOf, rulerWords, areaWords } from "./measure.js";
+import { held, page, view } from "./state.js";
+import { inUnits, isMap, lookUp, ramp, windowWords } from "./windows.js";
 
-const panels = [...images.keys()].map((name) => {
-  const figure = root.querySelector(".panel-template").content.firstElementChild.cloneNode(true);
-  figure.dataset.panel = name;
-  const caption = root.querySelector("[data-caption=" + name + "]");
-  if (caption) {
-    const holder = document.createElement("figcaption");
-    holder.append(...caption.childNodes);
-    figure.append(holder);
+const MOST = 6;
+const INK = { made: "#ffc46b", plain: "#c9d6e2", value: "#9fcdf0", measure: "#ffe14d", line: "rgb(120 200 255 / 90%)" };
+const NOT_HERE = 0xff2f2620 | 0; // a slice of a cut that is not here yet
+
+export const panels = [];
+
+export function makePanels(grid, template) {
+  for (let i = 0; i < MOST; i++) {
+    const figure = template.content.firstElementChild.cloneNode(true);
+    grid.append(figure);
+    const part = (selector) => figure.querySelector(selector);
+    const panel = {
+      figure, canvas: part("canvas"), select: part("select"), empty: part(".panel-empty"), name: "original", plane: "axial",
+      rasters: [document.createElement("canvas"), document.createElement("canvas")],
+    };
+    panel.select.addEventListener("change", () => showImage(panel.select.value, panel.name));
+    panels.push(panel);
   }
-  root.querySelector(".viewer-panels").append(figure);
-  return { name, figure, canvas: figure.querySelector("canvas") };
-});
-root.querySelector(".map-captions").remove();
-
-function resetView() {
-  view = { zoom: 1, x: 0, y: 0 };
 }
 
-// The image that a panel shows: its own, or, while two are compared, the other.
-function imageIn(panel) {
-  return images.get(comparedIn(panel).front);
+export const activePanel = () => {
+  const seen = panels.filter(({ figure }) => !figure.hidden);
+  return seen.find(({ name }) => name === view.active) || seen.at(-1);
+};
+
+// ---------------------------------------------------------------- what is where
+
+export function geometry(panel, image = frontOf(panel)) {
+  return place(image.frame, panel.canvas, view.zoom, view.pan[panel.plane]);
 }
 
-// What is said of the panel's image around it.
-function describe(panel) {
-  const { front, behind } = comparedIn(panel);
-  const image = images.get(front);
-  const { figure } = panel;
-  const given = image.given;
-  const titles = [titleOf(image), behind && titleOf(images.get(behind))].filter(Boolean);
-  const uncertain = image.name === "difference" && map === "uncertainty";
-  const worth = found && found.mapRank !== null ? "rank correlation with the true error " + found.mapRank.toFixed(2) : "";
-  figure.querySelector("h3").textContent = titles.join(compare.mode === "swipe" ? " | " : " + ");
-  figure.querySelector(".panel-sub").textContent = uncertain ? worth : given ? given.sub : "";
-  figure.querySelector(".panel-note").textContent = (given && given.note) || "";
-  figure.querySelector(".panel-empty").textContent = uncertain ? "Being computed" : image.emptyWords;
-  const alt = given ? given.alt : image.emptyAlt;
-  panel.canvas.setAttribute(
-    "aria-label", uncertain ? "Map of the uncertainty of the synthetic image"
-      : behind && images.get(behind).given ? alt + "; compared with: " + images.get(behind).given.alt : alt
-  );
-  figure.dataset.shows = front;
-  figure.classList.toggle("filled", Boolean(image.pixels));
-  const edges = (image.pixels && shown.directions) || ["", "", "", ""];
-  ["left", "right", "top", "bottom"].forEach((side, i) => {
-    figure.querySelector(".edge-" + side).textContent = edges[i];
+export const frontOf = (panel) => imageIn(comparedIn(panel.name).front, panel.plane);
+
+// Where an event is on the panel's image, [u, v].
+export function pointAt(panel, event) {
+  const box = panel.canvas.getBoundingClientRect();
+  const density = panel.canvas.width / box.width;
+  const g = geometry(panel);
+  return [((event.clientX - box.left) * density - g.left) / g.x, ((event.clientY - box.top) * density - g.top) / g.y];
+}
+
+export const voxelAt = (panel, event) =>
+  toVoxel(frontOf(panel).frame, pointAt(panel, event), view.point || [0, 0, view.index + 0.5]);
+
+// ---------------------------------------------------------------- around the canvas
+
+function write(node, property, value) {
+  if (node[property] !== value) node[property] = value;
+}
+
+function emptyWords(name) {
+  const scan = held();
+  const { phase, below } = page.state;
+  if (!scan) return phase === "empty" ? "Drop a scan here, or click to choose one" : "";
+  if (name === "original") return "Loading";
+  if ([phase, below].includes("gone")) return "Not translated";
+  if (name === "uncertainty" || scan.ready.some(([a, b]) => a <= view.index && view.index <= b)) return "Loading";
+  return scan.halted ? "Not translated" : "Translating";
+}
+
+// Bring the panels' elements in line with the state.
+export function describe() {
+  const views = shownViews();
+  panels.forEach((panel, i) => {
+    const { figure, canvas, select, empty } = panel;
+    figure.hidden = i >= views.length;
+    if (figure.hidden) return;
+    [panel.name, panel.plane] = views[i];
+    const { front, behind } = comparedIn(panel.name);
+    const image = imageIn(front, panel.plane);
+    Object.assign(figure.dataset, { panel: panel.name, shows: front, plane: panel.plane });
+    figure.classList.toggle("filled", Boolean(image.pixels));
+    write(empty.firstElementChild, "textContent", image.pixels ? "" : emptyWords(front));
+    const choices = offered();
+    const options = choices.map((name) => `${name}:${titleOf(name)}`).join();
+    if (select.dataset.options !== options) {
+      select.dataset.options = options;
+      select.replaceChildren(...choices.map((name) => new Option(titleOf(name), name)));
+    }
+    write(select, "value", panel.name);
+    write(select, "hidden", view.planes || !held());
+    write(select, "ariaLabel", `Image ${i + 1}`);
+    write(canvas, "ariaLabel", words(front, behind, panel.plane));
   });
+}
+
+function words(front, behind, plane) {
+  const scan = held();
+  if (!scan) return `${titleOf(front)}: no image loaded`;
+  const title = behind ? `${altOf(front)}; compared with: ${altOf(behind)}` : altOf(front);
+  if (plane !== "axial") return `${title}, ${planeName(scan, plane)} plane, ${positionWords(scan, view.point)}`;
+  return scan.slices > 1 ? `${title}, ${planeName(scan, plane)} slice ${view.index + 1} of ${scan.slices}` : title;
 }
 
 // ---------------------------------------------------------------- drawing
 
-function geometry(panel) {
-  // Canvas pixels per image pixel along x and y; `aspect` is row spacing over column spacing.
-  const { width, height, aspect } = shown;
-  const fit = Math.min(panel.canvas.width / width, panel.canvas.height / (height * aspect));
-  const x = fit * view.zoom;
-  const y = x * aspect;
-  return {
-    x,
-    y,
-    left: panel.canvas.width / 2 - (width / 2 + view.x) * x,
-    top: panel.canvas.height / 2 - (height / 2 + view.y) * y,
-  };
+const tables = new Map(); // group -> [what it was made of, table]
+
+function tableOf(group) {
+  const made = JSON.stringify([view.windows[group], view.inverted]);
+  if (tables.get(group)?.[0] !== made) tables.set(group, [made, lookUp(group, view.windows[group], view.inverted)]);
+  return tables.get(group)[1];
 }
 
-function drawPanel(panel) {
-  const { canvas } = panel;
+// The image's values as colours, one canvas pixel for each of its own.
+function paint(raster, image) {
+  const table = tableOf(image.group);
+  const { pixels, missing, frame: { width, height } } = image;
+  const [before, with_] = raster.painted || [];
+  if (before === pixels && with_ === table) return;
+  raster.painted = [pixels, table];
+  if (raster.width !== width || raster.height !== height) Object.assign(raster, { width, height });
+  const context = raster.getContext("2d");
+  const out = context.createImageData(width, height);
+  const packed = new Int32Array(out.data.buffer);
+  for (let i = 0; i < packed.length; i++) packed[i] = table[pixels[i]];
+  for (const row of missing) packed.fill(NOT_HERE, row * width, (row + 1) * width);
+  context.putImageData(out, 0, 0);
+}
+
+export function draw() {
   const density = window.devicePixelRatio || 1;
-  const side = [Math.round(canvas.clientWidth * density), Math.round(canvas.clientHeight * density)];
-  if (canvas.width !== side[0] || canvas.height !== side[1]) [canvas.width, canvas.height] = side;
-  const context = canvas.getContext("2d");
+  for (const panel of panels) {
+    if (panel.figure.hidden) continue;
+    const { canvas } = panel;
+    const [width, height] = [canvas.clientWidth, canvas.clientHeight].map((side) => Math.round(side * density));
+    if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+    if (width && height) drawPanel(panel, canvas.getContext("2d"), density);
+  }
+}
+
+function drawPanel(panel, context, density) {
+  const { canvas } = context;
   context.fillStyle = "#000";
   context.fillRect(0, 0, canvas.width, canvas.height);
-  label(panel);
-  const { front, behind } = comparedIn(panel);
-  const image = images.get(front);
-  if (!image.pixels || !canvas.width) return;
-  const g = geometry(panel);
-  put(image);
-  if (image.name === "translated") drawHatch(context, g, density);
-  const other = behind && images.get(behind);
-  if (other && other.pixels) {
-    context.save();
-    if (compare.mode === "overlay") context.globalAlpha = compare.opacity;
-    else clipBeyondLine(context);
-    put(other);
-    context.restore();
+  const { front, behind } = comparedIn(panel.name);
+  const image = imageIn(front, panel.plane);
+  const pen = { context, density, canvas };
+  if (image.pixels) {
+    const g = geometry(panel, image);
+    put(context, panel.rasters[0], image, g);
+    if (front === "translated" && panel.plane === "axial") hatch(context, g, density);
+    const over = behind && imageIn(behind, panel.plane);
+    if (over?.pixels) {
+      context.save();
+      if (view.mode === "overlay") context.globalAlpha = view.opacity;
+      else clipBeyondLine(context);
+      put(context, panel.rasters[1], over, g);
+      context.restore();
+    }
+    if (behind && view.mode === "swipe") {
+      context.fillStyle = INK.line;
+      context.fillRect(view.line * canvas.width - density, 0, 2 * density, canvas.height);
+    }
+    drawMeasures(pen, panel, image, g);
+    drawCrosshair(pen, panel, image, g);
+    drawEdges(pen, image);
+    drawCorners(pen, panel, image);
   }
-  if (behind && compare.mode === "swipe") drawLine(context, density);
-  drawMeasures(context, panel, g, density);
-  if (cursor) crosshair(context, g.left + cursor[0] * g.x, g.top + cursor[1] * g.y, density);
-  drawLabels(context, panel, g, density);
-
-  function put(each) {
-    paint(each);
-    context.imageSmoothingEnabled = true;
-    context.imageSmoothingQuality = "high";
-    context.drawImage(each.raster, g.left, g.top, shown.width * g.x, shown.height * g.y);
-  }
+  drawLabels(pen, panel, front, behind);
 }
 
-// In the picture's own pixels, so that a screenshot or a saved canvas says what it is.
-function drawLabels(context, panel, g, density) {
-  const { front, behind } = comparedIn(panel);
-  const swiped = behind && compare.mode === "swipe";
-  const both = [front, ...(behind ? [behind] : [])].map((name) => [name, labelOf(name)]);
-  if (behind && !swiped) {
-    const share = Math.round(compare.opacity * 100);
-    both[1][1] += " " + share + " %";
-  }
-  both.forEach(([name, words], i) => {
-    const right = swiped && i;
-    const y = (6 + (swiped ? 0 : i * 20)) * density;
-    drawWords(context, words, MADE.includes(name), right ? -6 * density : 6 * density, y, density);
+function put(context, raster, image, g) {
+  paint(raster, image);
+  context.imageSmoothingEnabled = true;
+  context.imageSmoothingQuality = "high";
+  context.drawImage(raster, g.left, g.top, image.frame.width * g.x, image.frame.height * g.y);
+}
+
+function clipBeyondLine(context) {
+  const x = view.line * context.canvas.width;
+  context.beginPath();
+  context.rect(x, 0, context.canvas.width - x, context.canvas.height);
+  context.clip();
+}
+
+// On a dark ground, readable on white tissue. `at` is in CSS pixels from the left and top, or, negative, from the
+// right and bottom; null centres. Returns its width.
+function text({ context, density, canvas }, content, [x, y], ink, weight = "") {
+  if (!content) return 0;
+  context.font = `${weight} ${12 * density}px system-ui, sans-serif`;
+  context.textBaseline = "middle";
+  const [width, height] = [context.measureText(content).width + 8 * density, 18 * density];
+  const from = (at, room, size) => {
+    if (at === null) return (room - size) / 2;
+    return Object.is(at, -0) || at < 0 ? room - size + at * density : at * density;
+  };
+  const [left, top] = [from(x, canvas.width, width), from(y, canvas.height, height)];
+  context.fillStyle = "rgb(0 0 0 / 70%)";
+  context.fillRect(left, top, width, height);
+  context.fillStyle = ink;
+  context.fillText(content, left + 4 * density, top + height / 2);
+  return width / density;
+}
+
+function drawLabels(pen, panel, front, behind) {
+  const both = [front, behind].filter(Boolean);
+  const isSwiped = behind && view.mode === "swipe";
+  both.forEach((name, i) => {
+    const ink = IMAGES[name].made ? INK.made : INK.plain;
+    const plane = panel.plane === "axial" || !held() ? "" : `, ${planeName(held(), panel.plane).toUpperCase()}`;
+    const share = i && !isSwiped ? ` ${Math.round(100 * view.opacity)} %` : "";
+    const label = (held() ? labelOf(name) : IMAGES[name].label) + plane + share;
+    const width = text(pen, label, [isSwiped && i ? -8 : 8, isSwiped ? 8 : 8 + 20 * i], ink, "600");
+    if (!i) panel.figure.style.setProperty("--label", `${Math.round(width)}px`);
   });
 }
 
-// On a dark ground, readable on white tissue; a negative x counts from the right.
-function drawWords(context, words, made, x, y, density) {
-  context.font = "600 " + 12 * density + "px system-ui, sans-serif";
-  context.textBaseline = "top";
-  const width = context.measureText(words).width + 8 * density;
-  const left = x < 0 ? context.canvas.width - width + x : x;
-  context.fillStyle = "rgba(0, 0, 0, 0.75)";
-  context.fillRect(left, y, width, 18 * density);
-  context.fillStyle = made ? "#ffc46b" : "#c9d6e2";
-  context.fillText(words, left + 4 * density, y + 3 * density);
+function drawEdges(pen, { frame: { edges } }) {
+  [[8, null], [-8, null], [null, 8], [null, -8]].forEach((at, i) => text(pen, edges[i], at, INK.plain));
 }
 
-function labelOf(name, ofCycle = false) {
-  const { given } = images.get(name);
-  if (name === "difference") return !ofCycle && map === "uncertainty" ? "UNCERTAINTY" : LABELS[name];
-  // "Synthetic T2", "Real T2", "as T1", "T1 → T2 → T1": the contrast is the last word.
-  const words = given ? (["translated", "truth"].includes(name) ? given.title : given.sub) : "";
-  const contrast = (words.match(/T[12](?!.*T[12])/) || [""])[0];
-  return (LABELS[name] + " " + (name === "trueDifference" ? "" : contrast)).trim();
+function drawCorners(pen, panel, image) {
+  const { group } = image;
+  const { units } = held();
+  const own = view.preset === "file" && group === "source" ? "  file's own" : "";
+  const readout = isMap(group) ? "" : windowWords(group, view.windows[group], units) + own;
+  const value = valueWords(panel, image);
+  text(pen, readout, [8, -8], INK.plain);
+  text(pen, value, [-8, -8], INK.value);
+  Object.assign(panel.canvas.dataset, { window: readout, value });
+  if (isMap(group)) drawColourBar(pen, group);
 }
 
-function crosshair(context, x, y, density) {
-  const gap = 4 * density;
-  const arm = 11 * density;
-  context.strokeStyle = "rgba(120, 200, 255, 0.9)";
+function drawColourBar(pen, group) {
+  const { context, density, canvas } = pen;
+  const { center, width } = view.windows[group];
+  const height = Math.min(160, canvas.height / density / 3);
+  const [x, y] = [canvas.width - 20 * density, 36 * density];
+  const colours = context.createLinearGradient(0, y + height * density, 0, y);
+  const stops = ramp(group);
+  stops.forEach((colour, i) => colours.addColorStop(i / (stops.length - 1), colour));
+  context.fillStyle = colours;
+  context.fillRect(x, y, 10 * density, height * density);
+  context.strokeStyle = INK.plain;
   context.lineWidth = density;
+  context.strokeRect(x, y, 10 * density, height * density);
+  [1, 0.5, 0].forEach((share) => {
+    const value = Number((center + (share - 0.5) * width).toFixed(3));
+    text(pen, String(value).replace("-", "−"), [-24, 36 + (1 - share) * height - 9], INK.plain);
+  });
+  text(pen, "of the grey range", [-8, 44 + height], INK.plain);
+}
+
+// The value under the cross-hair, "" outside the image.
+export function valueWords(panel, image = frontOf(panel)) {
+  if (!view.cursor || !held()) return "";
+  const at = toPlane(image.frame, view.cursor);
+  const value = isInside(held(), view.cursor) ? valueAt(image, at) : null;
+  if (value === null) return "";
+  const interval = image.name === "translated" && canHatch() && findingsOf(view.index).pixels;
+  if (!interval || panel.plane !== "axial") return inUnits(image.group, value, held().units, 3);
+  const half = interval[Math.floor(at[1]) * image.frame.width + Math.floor(at[0])];
+  return `${value.toFixed(2)} ± ${shareOf("target")(half).toFixed(2)} (9 in 10)`;
+}
+
+function drawCrosshair({ context, density, canvas }, panel, { frame }, g) {
+  context.strokeStyle = INK.line;
+  context.lineWidth = density;
+  const on = (voxel) => {
+    const [u, v] = toPlane(frame, voxel);
+    return [g.left + u * g.x, g.top + v * g.y];
+  };
   context.beginPath();
-  for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
-    context.moveTo(x + dx * gap, y + dy * gap);
-    context.lineTo(x + dx * arm, y + dy * arm);
+  if (view.planes) {
+    const [x, y] = on(view.point);
+    for (const [a, b] of [[[x, 0], [x, canvas.height]], [[0, y], [canvas.width, y]]]) {
+      context.moveTo(...a);
+      context.lineTo(...b);
+    }
+  } else if (view.cursor) {
+    const [x, y] = on(view.cursor);
+    for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
+      context.moveTo(x + dx * 4 * density, y + dy * 4 * density);
+      context.lineTo(x + dx * 11 * density, y + dy * 11 * density);
+    }
   }
   context.stroke();
 }
 
-function label(panel) {
-  const image = imageIn(panel);
-  const readout = image.pixels && !isMap(image.group) ? windowWords(image.group) : "";
-  panel.figure.querySelector(".corner-window").textContent = readout;
-  panel.figure.querySelector(".corner-value").textContent = valueAt(panel);
+// ---------------------------------------------------------------- measures
+
+export const depthOf = (plane) =>
+  plane === "axial" ? view.index : Math.floor(view.point[plane === "coronal" ? 1 : 0]);
+
+export const measuresIn = (plane) =>
+  view.measures.filter((each) => each.plane === plane && each.at === depthOf(plane));
+
+export function measureWords(measure, image) {
+  const { frame, group } = image;
+  if (measure.kind === "ruler") return rulerWords(held(), frame, measure);
+  const found = image.pixels && regionOf(measure, { ...frame, pixels: image.pixels, share: shareOf(group) });
+  if (!found) return "";
+  const { units } = held();
+  return `${inUnits(group, found.mean, units, 3)} ± ${inUnits(group, found.deviation, units, 3, true)}, ${areaWords(held(), frame, found.n)}`;
 }
 
-// The value under the cross-hair in words, "" outside the image.
-function valueAt(panel) {
-  if (!cursor) return "";
-  const image = imageIn(panel);
-  const [x, y] = cursor.map(Math.floor);
-  const share = shareAt(image, x, y);
-  if (share === null) return "";
-  // The band in which 9 of 10 true values lay on validation.
-  const band = image.name === "translated" && found && found.bandWords && found.pixels;
-  if (!band) return inUnits(image.group, share, 3);
-  return share.toFixed(2) + " ± " + (band[y * shown.width + x] / FULL).toFixed(2) + " (9 in 10)";
+function drawMeasures(pen, panel, image, g) {
+  const { context, density, canvas } = pen;
+  const at = ([u, v]) => [g.left + u * g.x, g.top + v * g.y];
+  for (const measure of measuresIn(panel.plane)) {
+    const [from, to] = [at(measure.from), at(measure.to)];
+    context.strokeStyle = context.fillStyle = INK.measure;
+    context.lineWidth = 1.5 * density;
+    context.beginPath();
+    if (measure.kind === "ruler") {
+      context.moveTo(...from);
+      context.lineTo(...to);
+    } else {
+      context.arc(...from, Math.hypot(to[0] - from[0], to[1] - from[1]), 0, 2 * Math.PI);
+    }
+    context.stroke();
+    for (const [x, y] of [from, to]) context.fillRect(x - 2 * density, y - 2 * density, 4 * density, 4 * density);
+    const words = measureWords(measure, image);
+    const room = canvas.width / density - 8 * words.length;
+    text(pen, words, [Math.max(Math.min(to[0] / density + 8, room), 0.1), Math.max(to[1] / density + 6, 0.1)], INK.measure);
+  }
 }
-
-resetView();

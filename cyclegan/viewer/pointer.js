@@ -1,90 +1,108 @@
-// Mouse, pen and touch on the panels. A finger that only passes changes nothing: it scrolls the page; two
-// fingers zoom and pan, one that rests sets the window.
+// Mouse, pen and touch on the panels. One finger goes through the slices, two zoom and pan, one that rests first
+// sets the window.
 
+import { moveLine } from "./compare.js";
+import { pick } from "./files.js";
+import { enlarge } from "./layout.js";
+import { windowBy } from "./look.js";
+import * as measures from "./measures.js";
+import { activePanel, frontOf, geometry, panels, pointAt, voxelAt } from "./panels.js";
+import { isFirstSight, openFiles } from "./scan.js";
+import { meetAt, moveSlice } from "./scroll.js";
+import { changed, held, view } from "./state.js";
+import { say } from "./speech.js";
+
+const ZOOM_LIMITS = [0.5, 20];
 const LONG_PRESS_MS = 450;
 const SLACK = 8; // CSS pixels that a resting finger may move
-let tool = null;
+const CLICK = 4; // that a click may
+const SWIPE = 24; // CSS pixels of a finger for one slice
 
-function imagePoint(panel, event) {
-  const box = panel.canvas.getBoundingClientRect();
-  const density = panel.canvas.width / box.width;
-  const g = geometry(panel);
-  return [
-    ((event.clientX - box.left) * density - g.left) / g.x,
-    ((event.clientY - box.top) * density - g.top) / g.y,
-  ];
-}
-
-function zoomBy(factor, at) {
-  const before = view.zoom;
-  view.zoom = Math.min(Math.max(before * factor, ZOOM_LIMITS[0]), ZOOM_LIMITS[1]);
+export function zoomBy(factor, panel = null, at = null) {
+  const zoom = Math.min(Math.max(view.zoom * factor, ZOOM_LIMITS[0]), ZOOM_LIMITS[1]);
   if (at) {
     // The point under the cursor stays under the cursor.
-    const keep = 1 - before / view.zoom;
-    view.x += (at[0] - shown.width / 2 - view.x) * keep;
-    view.y += (at[1] - shown.height / 2 - view.y) * keep;
+    const { frame: { box } } = frontOf(panel);
+    const pan = view.pan[panel.plane];
+    const keep = 1 - view.zoom / zoom;
+    [0, 1].forEach((i) => (pan[i] += (at[i] - (box[i] + box[i + 2]) / 2 - pan[i]) * keep));
   }
-  draw();
-  say("Zoom " + Math.round(view.zoom * 100) + " %");
+  view.zoom = zoom;
+  say(`Zoom ${Math.round(zoom * 100)} %`);
+  changed();
 }
 
-function panBy(panel, dx, dy) {
+export function panBy(panel, dx, dy) {
   const density = panel.canvas.width / panel.canvas.clientWidth;
   const g = geometry(panel);
-  view.x -= (dx * density) / g.x;
-  view.y -= (dy * density) / g.y;
-  draw();
-}
-
-function reset() {
-  resetView();
-  resetWindows();
-  clearMeasures();
-  say("View reset");
-}
-
-function chooseTool(name) {
-  tool = name;
-  root.dataset.tool = name;
-  for (const button of root.querySelectorAll("[data-tool]")) {
-    button.setAttribute("aria-pressed", String(button.dataset.tool === name));
-  }
+  const pan = view.pan[panel.plane];
+  pan[0] -= (dx * density) / g.x;
+  pan[1] -= (dy * density) / g.y;
+  changed();
 }
 
 // What a drag that begins like this one does.
 function actOf(event) {
-  if (compare.mode === "swipe" && event.button === 0 && !event.shiftKey) return "line";
+  if (view.mode === "swipe" && event.button === 0 && !event.shiftKey) return "line";
   if (event.button === 2) return "zoom";
   if (event.button === 1 || event.shiftKey) return "pan";
-  return tool;
+  return view.planes && view.tool === "window" ? "meet" : view.tool;
+}
+
+function lineFollows(panel, event) {
+  const box = panel.canvas.getBoundingClientRect();
+  moveLine((event.clientX - box.left) / box.width);
 }
 
 const DRAGS = {
-  window: (panel, from, to) => {
+  window: (panel, { at }, to) => {
     const { clientWidth, clientHeight } = panel.canvas;
-    windowBy(panel, (to.clientX - from[0]) / clientWidth, (from[1] - to.clientY) / clientHeight);
+    windowBy(panel, (to.clientX - at[0]) / clientWidth, (at[1] - to.clientY) / clientHeight);
   },
-  pan: (panel, from, to) => panBy(panel, to.clientX - from[0], to.clientY - from[1]),
-  zoom: (panel, from, to, begun) => zoomBy(Math.exp((from[1] - to.clientY) / 150), begun),
-  line: (panel, from, to) => lineFollows(panel, to),
-  ruler: (panel, from, to, begun) => measure("ruler", begun, imagePoint(panel, to)),
-  region: (panel, from, to, begun) => measure("region", begun, imagePoint(panel, to)),
+  pan: (panel, { at }, to) => panBy(panel, to.clientX - at[0], to.clientY - at[1]),
+  zoom: (panel, { at, begun }, to) => zoomBy(Math.exp((at[1] - to.clientY) / 150), panel, begun),
+  line: (panel, _, to) => lineFollows(panel, to),
+  meet: (panel, _, to) => meetAt(voxelAt(panel, to)),
+  grip: (panel, { grip }, to) => measures.move(grip.id, grip.end, pointAt(panel, to)),
+  slices: (panel, pointer, to) => {
+    const steps = Math.trunc((to.clientY - pointer.at[1]) / SWIPE);
+    if (!steps) return true; // `at` stays
+    moveSlice(steps);
+  },
 };
 
-function listen(panel) {
+function startOf(panel, event) {
+  const begun = pointAt(panel, event);
+  const pointer = { at: [event.clientX, event.clientY], from: [event.clientX, event.clientY], begun, act: actOf(event) };
+  const box = panel.canvas.getBoundingClientRect();
+  const grip = event.button === 0 && measures.grip(panel, begun, (geometry(panel).x * box.width) / panel.canvas.width);
+  if (grip) {
+    measures.note();
+    Object.assign(pointer, { act: "grip", grip });
+  } else if (["ruler", "region"].includes(pointer.act)) {
+    Object.assign(pointer, { grip: { id: measures.begin(pointer.act, panel, begun), end: "to" }, act: "grip", isNew: true });
+  }
+  return pointer;
+}
+
+export function listen(panel) {
   const { canvas } = panel;
-  const pointers = new Map(); // id -> {at, act, begun}
+  const pointers = new Map(); // id -> {at, from, begun, act}
   let wheelTravel = 0;
   let resting = 0;
 
+  const hasImage = () => Boolean(frontOf(panel).pixels);
+  const isOpener = () => !held() || isFirstSight();
+
   canvas.addEventListener("pointerdown", (event) => {
-    layout.active = panel.name;
-    if (!imageIn(panel).pixels) return;
-    const touched = event.pointerType === "touch";
+    view.active = panel.name;
+    if (!hasImage()) return;
+    const isTouch = event.pointerType === "touch";
     clearTimeout(resting);
-    const pointer = { at: [event.clientX, event.clientY], begun: imagePoint(panel, event), act: actOf(event) };
-    if (touched && pointer.act === "window") {
-      pointer.act = "rest";
+    const pointer = startOf(panel, event);
+    if (pointer.act === "meet") DRAGS.meet(panel, pointer, event);
+    if (isTouch && pointer.act === "window") {
+      pointer.act = "slices";
       resting = setTimeout(() => {
         pointer.act = "window";
         say("Drag changes the window");
@@ -92,95 +110,80 @@ function listen(panel) {
     }
     pointers.set(event.pointerId, pointer);
     if (pointers.size > 1) clearTimeout(resting); // two fingers zoom
-    if (!touched || pointer.act !== "rest") canvas.setPointerCapture(event.pointerId);
+    canvas.setPointerCapture(event.pointerId);
     canvas.focus({ preventScroll: true });
     event.preventDefault(); // the middle button would start the browser's own scrolling
   });
 
   canvas.addEventListener("pointermove", (event) => {
-    if (!imageIn(panel).pixels) return;
+    if (!hasImage()) return;
     const pointer = pointers.get(event.pointerId);
-    if (event.pointerType !== "touch" || (pointer && pointer.act !== "rest")) cursor = imagePoint(panel, event);
-    if (compare.mode === "swipe" && event.pointerType === "mouse" && !event.buttons) lineFollows(panel, event);
+    if (event.pointerType !== "touch" || (pointer && pointer.act !== "slices")) view.cursor = voxelAt(panel, event);
+    if (view.mode === "swipe" && event.pointerType === "mouse" && !event.buttons) lineFollows(panel, event);
     if (pointer) drag(pointer, event);
-    draw();
+    changed();
   });
 
   function drag(pointer, event) {
     const { at } = pointer;
+    const moved = Math.hypot(event.clientX - pointer.from[0], event.clientY - pointer.from[1]);
+    if (moved > SLACK) clearTimeout(resting);
     const others = [...pointers.values()].filter((each) => each !== pointer);
     if (others.length) {
       const [ox, oy] = others[0].at;
       const before = Math.hypot(at[0] - ox, at[1] - oy) || 1;
       zoomBy(Math.hypot(event.clientX - ox, event.clientY - oy) / before);
       panBy(panel, (event.clientX - at[0]) / 2, (event.clientY - at[1]) / 2);
-    } else if (pointer.act === "rest") {
-      if (Math.hypot(event.clientX - at[0], event.clientY - at[1]) > SLACK) clearTimeout(resting);
-      return; // `at` stays where the finger came down
-    } else {
-      DRAGS[pointer.act](panel, at, event, pointer.begun);
+    } else if (DRAGS[pointer.act](panel, pointer, event)) {
+      return;
     }
     pointer.at = [event.clientX, event.clientY];
   }
 
-  // The browser scrolls with one finger, unless that finger is at work here, or another joins it.
-  canvas.addEventListener("touchmove", (event) => {
-    const busy = [...pointers.values()].some(({ act }) => act !== "rest");
-    if (event.cancelable && (busy || event.touches.length > 1)) event.preventDefault();
-  }, { passive: false });
-
   const release = (event) => {
     clearTimeout(resting);
+    const pointer = pointers.get(event.pointerId);
     pointers.delete(event.pointerId);
-    if (event.pointerType === "touch") cursor = null;
+    if (pointer?.grip) measures.end(pointer.grip.id);
+    if (event.pointerType === "touch") view.cursor = null;
+    changed();
   };
-  // A mouse that comes to an image brings the keys along, unless they are at work elsewhere.
-  canvas.addEventListener("pointerenter", ({ pointerType, buttons }) => {
-    const { activeElement: has } = document;
-    const idle = has === document.body || has.matches("button, input[type=file], input[type=radio]");
-    if (pointerType !== "mouse" || buttons || !idle || !imageIn(panel).pixels) return;
-    activePanel().canvas.focus({ preventScroll: true });
-  });
   canvas.addEventListener("pointerup", release);
   canvas.addEventListener("pointercancel", release);
   canvas.addEventListener("pointerleave", () => {
-    if (steering) return;
-    cursor = null;
-    draw();
+    if (view.steering) return;
+    view.cursor = null;
+    changed();
+  });
+  let pressed = null; // where a press began that may become a click
+  canvas.addEventListener("pointerdown", ({ clientX, clientY, button }) => (pressed = button === 0 ? [clientX, clientY] : null));
+  canvas.addEventListener("click", ({ clientX, clientY }) => {
+    const isStill = !pressed || Math.hypot(clientX - pressed[0], clientY - pressed[1]) < CLICK;
+    if (isStill && isOpener()) pick(false, openFiles);
   });
   canvas.addEventListener("contextmenu", (event) => event.preventDefault()); // the right button zooms
-  canvas.addEventListener("dblclick", () => imageIn(panel).pixels && enlarge(panel));
-
-  canvas.addEventListener("focus", () => (layout.active = panel.name));
-  canvas.addEventListener("blur", () => {
-    if (!steering) return;
-    steering = false;
-    cursor = null;
-    draw();
-  });
-
-  canvas.addEventListener(
-    "wheel",
-    (event) => {
-      if (!imageIn(panel).pixels) return;
-      if (event.ctrlKey || event.metaKey) {
-        event.preventDefault();
-        zoomBy(Math.exp(-event.deltaY / 300), imagePoint(panel, event));
-      } else if (shown.slices > 1) {
-        event.preventDefault();
-        // A mouse notch is one slice; a trackpad's small steps add up to one.
-        wheelTravel += event.deltaMode === 0 ? event.deltaY / 50 : event.deltaY;
-        const steps = Math.trunc(wheelTravel);
-        if (!steps) return;
-        moveSlice(Math.sign(steps));
-        wheelTravel = 0;
-      }
-    },
-    { passive: false }
-  );
-
-  new ResizeObserver(draw).observe(canvas);
+  canvas.addEventListener("dblclick", () => hasImage() && !isOpener() && !view.planes && enlarge());
+  canvas.addEventListener("focus", () => (view.active = panel.name));
+  canvas.addEventListener("wheel", (event) => {
+    if (!hasImage()) return;
+    event.preventDefault();
+    if (event.ctrlKey || event.metaKey) return zoomBy(Math.exp(-event.deltaY / 300), panel, pointAt(panel, event));
+    // A mouse notch is one slice; a trackpad's small steps add up to one.
+    wheelTravel += event.deltaMode === 0 ? event.deltaY / 50 : event.deltaY;
+    const steps = Math.sign(Math.trunc(wheelTravel));
+    if (!steps) return;
+    wheelTravel = 0;
+    through(panel, steps);
+  }, { passive: false });
+  new ResizeObserver(changed).observe(canvas);
 }
 
-panels.forEach(listen);
-chooseTool("window");
+// One step along the normal of the panel's plane.
+export function through(panel, steps) {
+  if (panel.plane === "axial") return moveSlice(steps);
+  const axis = panel.plane === "coronal" ? 1 : 0;
+  meetAt(view.point.map((at, i) => (i === axis ? at + steps : at)));
+}
+
+export const listenAll = () => panels.forEach(listen);
+export { activePanel };

@@ -1,122 +1,118 @@
-// Slices that the browser holds of the open scan, so that scrolling shows them without asking. Joined
-// behind viewer.js into one function body. They live in this page's memory only, up to KEPT_BYTES, and
-// are dropped when another file, direction or truth comes. (The server's side is in web/slices.py.)
+// Images of the open scan that this browser holds, so that each slice is on screen at once. They live in the
+// page's memory only. Fetched ahead of need, the original first and what is near to the shown slice first.
 
-const KEPT_BYTES = 128 * 2 ** 20;
-const AHEAD_OF_TRANSLATION = 8; // originals alone are soon replaced
-const kept = new Map(); // index -> value as in viewer.js, with decoded images
-let edition = null; // aborted when what is kept is out of date
-let fetching = false;
-let fetchAgain = false;
+const AT_ONCE = 3; // requests; a browser opens six connections, and some wait for news
+const PAUSE_MS = 500; // after one that failed
+export const BUDGET = 256 * 2 ** 20; // bytes
+// How much later the images of a slice are fetched than the original beside it, in slices.
+const LATER = { original: 0, translated: 4, reconstructed: 6, real: 6 };
 
-function bytesOf(value) {
-  return Object.values(value.panels).reduce((sum, { data }) => sum + (data ? data.byteLength : 0), 0);
-}
-
-function farthest() {
-  return [...kept.keys()].reduce((a, b) => (distance(a) > distance(b) ? a : b));
-}
-
-function distance(index) {
-  return Math.abs(index - shown.index);
-}
-
-function keep(value) {
-  kept.set(value.index, value);
-  let bytes = [...kept.values()].reduce((sum, each) => sum + bytesOf(each), 0);
-  while (bytes > KEPT_BYTES && kept.size > 1) {
-    const far = farthest();
-    bytes -= bytesOf(kept.get(far));
-    kept.delete(far);
+// The images of a scan that can be fetched, those needed first at the front: [name, index].
+export function fetchOrder(held, index, names, room) {
+  const order = [];
+  for (const name of names) {
+    for (let at = 0; at < held.slices; at++) {
+      const distance = Math.abs(at - index);
+      if (distance > room || !isReady(held, name, at)) continue;
+      order.push([name, at, distance === 0 ? -1 : distance + LATER[name]]);
+    }
   }
+  return order.sort((a, b) => a[2] - b[2]).map(([name, at]) => [name, at]);
 }
 
-// An answer through Gradio is one more slice, or begins anew: a scan, a translation, another direction
-// and a real image always come that way.
-function isAnotherSlice(value) {
-  return shown && shown.index !== value.index &&
-    ["key", "run"].every((part) => shown[part] === value[part]) &&
-    String(Object.keys(shown.panels)) === String(Object.keys(value.panels)) &&
-    (shown.panels.truth || {}).note === (value.panels.truth || {}).note;
+export function isReady(held, name, index) {
+  if (name === "original") return true;
+  if (name === "real") return Boolean(held.real);
+  return held.ready.some(([first, last]) => first <= index && index <= last);
 }
 
-function forgetKept() {
-  kept.clear();
-  if (edition) edition.abort();
-  edition = new AbortController();
-}
-
-// The slice at the slider.
-function wanted() {
-  return Number(document.querySelector("#slice input[type=range]")?.value) - 1;
-}
-
-// Packed as pack() in web/slices.py says.
-function unpack(buffer) {
-  const length = new DataView(buffer).getUint32(0, true);
-  const value = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
-  const size = value.width * value.height;
-  for (const panel of Object.values(value.panels)) {
-    if (panel.data === undefined) continue;
-    panel.data = new Uint16Array(buffer, 4 + length + 2 * size * panel.data, size);
+export class Slices {
+  // fetch(held, name, index, signal) gives a Uint16Array; `arrived` is called after each.
+  constructor(fetch, arrived, budget = BUDGET) {
+    Object.assign(this, { fetch, arrived, budget, bytes: 0 });
+    this.images = new Map(); // id -> {data, index}; the ones seen last are at the end
+    this.underway = new Map(); // id -> AbortController
+    this.paused = 0; // the timer after a failure
   }
-  return value;
-}
 
-async function ask(path, signal) {
-  const base = window.gradio_config.root.replace(/[/]+$/, "");
-  const answer = await fetch(base + "/slices/" + path, { signal, cache: "no-store" });
-  if (!answer.ok) throw new Error("gone");
-  return answer;
-}
+  id(held, name, index) {
+    const scope = name === "original" ? `${held.chosen}` : held.key;
+    return [held.scan, scope, name, index].join("/");
+  }
 
-// Fetch what is translated, the nearest to the slice on screen first, one by one.
-async function fetchAhead() {
-  fetchAgain = true;
-  if (fetching || !shown || shown.slices < 2) return;
-  fetching = true;
-  try {
-    while (fetchAgain) {
-      fetchAgain = false;
-      const { signal } = edition;
-      const { token, key, run } = shown;
-      const ready = await (await ask(token, signal)).json();
-      while (!signal.aborted) {
-        const room = Math.floor(KEPT_BYTES / bytesOf(kept.get(shown.index) || shown));
-        const reach = shown.panels.translated ? (room - 1) / 2 : AHEAD_OF_TRANSLATION;
-        const next = ready
-          .filter((index) => !kept.has(index) && distance(index) <= reach)
-          .sort((a, b) => distance(a) - distance(b))[0];
-        if (next === undefined) break;
-        const value = unpack(await (await ask(token + "/" + next, signal)).arrayBuffer());
-        // The reader may have begun another translation, of which no answer has come yet.
-        if (signal.aborted || value.key !== key || value.run !== run) break;
-        keep(value);
+  get(held, name, index) {
+    return this.images.get(this.id(held, name, index))?.data;
+  }
+
+  // Have the images around `index`; called whenever something has changed.
+  want(held, index, names) {
+    Object.assign(this, { held, index });
+    const each = 2 * held.width * held.height;
+    const room = Math.max(0, Math.floor((this.budget / (each * names.length) - 1) / 2));
+    this.order = fetchOrder(held, index, names, room);
+    for (const [id, { abort, scan, key }] of this.underway) {
+      if (scan !== held.scan || key !== held.key) {
+        abort.abort();
+        this.underway.delete(id);
       }
     }
-  } catch {
-    // Aborted, or gone from the server: slices then come one by one through Gradio.
-  } finally {
-    fetching = false;
-    if (fetchAgain && edition.signal.aborted === false && shown) setTimeout(fetchAhead, 0);
+    this.work();
+  }
+
+  work() {
+    if (this.paused) return;
+    while (this.underway.size < AT_ONCE) {
+      const next = this.order.find(([name, index]) => {
+        const id = this.id(this.held, name, index);
+        return !this.images.has(id) && !this.underway.has(id);
+      });
+      if (!next) return;
+      this.bring(...next);
+    }
+  }
+
+  async bring(name, index) {
+    const { held } = this;
+    const id = this.id(held, name, index);
+    const entry = { abort: new AbortController(), scan: held.scan, key: held.key };
+    this.underway.set(id, entry);
+    try {
+      this.keep(id, index, await this.fetch(held, name, index, entry.abort.signal));
+      this.arrived(name, index);
+    } catch {
+      // Not ready yet, not held any more, or no connection: what the server says next decides.
+      if (!entry.abort.signal.aborted) {
+        this.paused ||= setTimeout(() => {
+          this.paused = 0;
+          this.work();
+        }, PAUSE_MS);
+      }
+    } finally {
+      if (this.underway.get(id) === entry) this.underway.delete(id);
+      this.work();
+    }
+  }
+
+  keep(id, index, data) {
+    this.images.set(id, { data, index });
+    this.bytes += data.byteLength;
+    const scope = `${this.held.scan}/`;
+    // What belongs to another scan goes first, then what is farthest.
+    const worth = ([other, image]) => (other.startsWith(scope) ? Math.abs(image.index - this.index) : Infinity);
+    while (this.bytes > this.budget && this.images.size > 1) {
+      const [far, image] = [...this.images].reduce((a, b) => (worth(b) > worth(a) ? b : a));
+      if (far === id) break;
+      this.images.delete(far);
+      this.bytes -= image.data.byteLength;
+    }
+  }
+
+  // Every image of other scans.
+  forgetOthers(scan) {
+    for (const [id, { data }] of this.images) {
+      if (id.startsWith(`${scan}/`)) continue;
+      this.images.delete(id);
+      this.bytes -= data.byteLength;
+    }
   }
 }
-
-root.keeps = (position) => kept.has(Number(position) - 1);
-
-// Show the slice at the slider's position if it is here; the page asks, and then it need not be sent.
-root.showKept = (position) => {
-  const value = kept.get(Number(position) - 1);
-  if (value && value.index !== shown.index) accept(value);
-  return Boolean(value);
-};
-
-document.addEventListener("input", ({ target }) => {
-  if (target.closest && target.closest("#slice")) root.showKept(target.value);
-});
-
-// Each step of a volume's translation changes the status line, which Gradio may place after this runs.
-new MutationObserver((changes) => {
-  const ofStatus = ({ target }) => (target.closest ? target : target.parentElement)?.closest("#status");
-  if (changes.some(ofStatus)) fetchAhead();
-}).observe(document.body, { childList: true, subtree: true, characterData: true });

@@ -1,17 +1,20 @@
-// Window and level: what they open with, presets, and what they are in the file's units. One for each
-// contrast: original and reconstruction must look through the same, and so must synthetic and real.
+// Window and level: what they open with, presets, tables of grey and colour, and what they are in the file's units.
+// One window for each group of images: original and reconstruction must look through the same, and so must
+// synthetic and real image. Nothing here touches the page.
 
-const GREY = { center: 0.5, width: 1 };
-const MAP_TOP = 0.25; // default top of the colour bar: a quarter of the grey range
-const UNCERTAINTY_TOP = 0.35; // in heads of validation the band is 0.09 to 0.34, in the middle 0.17
-const SIGNED_TOP = 0.5; // of the colours to either side of zero
-const NARROWEST = 0.02; // web/panels.py has the same
-const WIDEST = 2;
-// Of the way from the head's centre to its rim: inside lies brain, and no bright scalp or dark skull.
-const INNER = 0.72;
+export const FULL = 65535;
+export const GREY = { center: 0.5, width: 1 };
+// Tops of the colour bars, in shares of the grey range. In heads of validation the prediction interval is 0.09 to
+// 0.34, in the middle 0.17.
+const MAPS = {
+  cycle: { center: 0.125, width: 0.25 }, uncertainty: { center: 0.175, width: 0.35 }, signed: { center: 0, width: 1 },
+};
+export const NARROWEST = 0.02;
+export const WIDEST = 2;
+const INNER = 0.72; // of the way from the head's centre to its rim: inside lies brain, no bright scalp or dark skull
 const SAMPLED = 200_000; // pixels looked at
 // Shares of the pixels that turn black and white, and how far the window reaches beyond, in widths.
-const PRESETS = {
+export const PRESETS = {
   brain: { title: "Brain", from: 0.005, to: 0.995, beyond: 0.06 },
   contrast: { title: "High contrast", from: 0.1, to: 0.9, beyond: 0.15 },
   full: { title: "Full range" },
@@ -20,102 +23,45 @@ const PRESETS = {
   hand: { title: "By hand" },
 };
 
-let windows = null; // by group: {center, width} in shares of the grey range
-let opened = null; // the same, as the scan opened and its result came: what a reset goes back to
-let inverted = false;
-let preset = "brain"; // what the grey windows are set by
+export const isMap = (group) => group in MAPS;
+export const opening = () => structuredClone({ source: GREY, target: GREY, ...MAPS });
+const clamp = (v, low, high) => Math.min(Math.max(v, low), high);
 
-const presetSelect = root.querySelector("[data-do=preset]");
-for (const [name, { title }] of Object.entries(PRESETS)) presetSelect.append(new Option(title, name));
+// ---------------------------------------------------------------- what pixels suggest
 
-// For a scan that was opened, or, not `isNew`, for a result that has come.
-function openWindows(isNew) {
-  const maps = {
-    map: { center: MAP_TOP / 2, width: MAP_TOP },
-    uncertainty: { center: UNCERTAINTY_TOP / 2, width: UNCERTAINTY_TOP },
-    signed: { center: 0, width: 2 * SIGNED_TOP },
-  };
-  const source = isNew ? GREY : windows.source;
-  windows = { source: { ...source }, target: { ...GREY }, ...maps };
-  if (!shown) return;
-  const groups = isNew ? ["source", "target"] : ["target"];
-  setWindows("brain", groups);
-  opened = structuredClone(isNew ? windows : { ...opened, target: windows.target });
-  if (isNew || ["hand", "auto"].includes(preset)) return showPreset("brain");
-  setWindows(preset, groups);
-  showPreset(preset);
-}
-
-// As the scan opened, whichever slice is in view.
-function resetWindows() {
-  if (opened) windows = structuredClone(opened);
-  showPreset("brain");
-}
-
-function setWindows(name, groups) {
-  const chosen = PRESETS[name];
-  const inside = name === "auto" ? pixelsInView() : chosen.from && pixelsInside();
-  for (const group of groups) {
-    const image = ["original", "translated"].map((each) => images.get(each)).find((each) => each.group === group);
-    const ranged = chosen.from && image.pixels && robust(image.pixels, inside, chosen);
-    const own = name === "file" && group === "source" ? shown.window : null;
-    if (ranged || own || name === "full" || name === "brain") windows[group] = { ...(ranged || own || GREY) };
-  }
-}
-
-function choosePreset(name) {
-  if (name === "hand") return;
-  setWindows(name, ["source", "target"]);
-  showPreset(name);
-  draw();
-  say(PRESETS[name].title + ". " + windowWords("source"));
-}
-
-function showPreset(name) {
-  preset = name;
-  presetSelect.value = name;
-  presetSelect.querySelector("[value=file]").disabled = !(shown && shown.window);
-}
-
-// The window in which all but the outermost shares of the pixels `inside` are grey; null for too few.
-function robust(pixels, inside, { from, to, beyond }) {
-  const counts = new Uint32Array(1024);
-  let total = 0;
-  for (const i of inside) {
-    counts[pixels[i] >> 6]++;
-    total++;
-  }
-  if (total < 64) return null;
-  const at = (share) => {
-    let seen = 0;
-    for (let bin = 0; bin < counts.length; bin++) {
-      seen += counts[bin];
-      if (seen > share * total) return (bin + 0.5) / counts.length;
-    }
-    return 1;
-  };
-  const [low, high] = [at(from), at(to)];
-  const width = Math.min(Math.max((high - low) * (1 + 2 * beyond), NARROWEST), WIDEST);
-  return { center: (low + high) / 2, width };
-}
-
-// Indices of some 200,000 pixels at most, evenly spread over a rectangle of the slice.
-function sampled(left = 0, top = 0, right = shown.width, bottom = shown.height) {
+// An image here is {pixels, width, height, aspect}. Indices of some 200,000 of its pixels at most, evenly spread
+// over a rectangle.
+function sampled({ width, height }, [left, top, right, bottom] = [0, 0, width, height]) {
   const every = Math.max(1, Math.ceil(Math.sqrt(((right - left) * (bottom - top)) / SAMPLED)));
   const found = [];
   for (let y = top; y < bottom; y += every) {
-    for (let x = left; x < right; x += every) found.push(y * shown.width + x);
+    for (let x = left; x < right; x += every) found.push(y * width + x);
   }
   return found;
 }
 
-// Of these, the ones well inside the head: nearer to its centre than INNER of the way to its rim.
-function pixelsInside() {
-  const { width, aspect } = shown;
-  const pixels = images.get("original").pixels;
-  const all = sampled();
-  const air = darkest(all.map((i) => pixels[i]));
-  const head = all.filter((i) => pixels[i] > air);
+// Half of the threshold that parts dark from bright best (Otsu 1979): what is below is air.
+function air(pixels) {
+  const counts = new Float64Array(256);
+  for (const value of pixels) counts[value >> 8]++;
+  const sum = counts.reduce((all, count, bin) => all + count * bin, 0);
+  let [n, below, best, threshold] = [0, 0, 0, 0];
+  counts.forEach((count, bin) => {
+    n += count;
+    below += count * bin;
+    const apart = below / n - (sum - below) / (pixels.length - n);
+    const between = n * (pixels.length - n) * apart * apart;
+    if (between > best) [best, threshold] = [between, bin];
+  });
+  return (threshold + 1) * 128;
+}
+
+// Indices of pixels well inside the head: nearer to its centre than INNER of the way to its rim.
+export function insideHead(image) {
+  const { pixels, width, aspect } = image;
+  const all = sampled(image);
+  const dark = air(all.map((i) => pixels[i]));
+  const head = all.filter((i) => pixels[i] > dark);
   const mean = (of) => head.reduce((sum, i) => sum + of(i), 0) / head.length;
   const [cx, cy] = [mean((i) => i % width), mean((i) => Math.floor(i / width))];
   const polar = (i) => {
@@ -135,81 +81,101 @@ function pixelsInside() {
   });
 }
 
-// Half of the threshold that parts dark from bright best (Otsu 1979): what is below is air.
-function darkest(pixels) {
-  const counts = new Float64Array(256);
-  for (const value of pixels) counts[value >> 8]++;
-  const sum = counts.reduce((all, count, bin) => all + count * bin, 0);
-  let [n, below, best, threshold] = [0, 0, 0, 0];
-  counts.forEach((count, bin) => {
-    n += count;
-    below += count * bin;
-    const apart = below / n - (sum - below) / (pixels.length - n);
-    const between = n * (pixels.length - n) * apart * apart;
-    if (between > best) [best, threshold] = [between, bin];
-  });
-  return (threshold + 1) * 128;
+// Indices of the pixels in a rectangle, air aside.
+export function inRectangle(image, rectangle) {
+  return sampled(image, rectangle).filter((i) => image.pixels[i] > 0.02 * FULL);
 }
 
-// Indices of the pixels in the active panel, air aside.
-function pixelsInView() {
-  const panel = activePanel();
-  const g = geometry(panel);
-  const clamp = (at, most) => Math.min(Math.max(at, 0), most);
-  const [left, right] = [-g.left / g.x, (panel.canvas.width - g.left) / g.x].map((at) => Math.round(clamp(at, shown.width)));
-  const [top, bottom] = [-g.top / g.y, (panel.canvas.height - g.top) / g.y].map((at) => Math.round(clamp(at, shown.height)));
-  const pixels = images.get("original").pixels;
-  return sampled(left, top, right, bottom).filter((i) => pixels[i] > 0.02 * FULL);
+// The window in which all but the outermost shares of the pixels `inside` are grey; null for too few.
+export function robust(pixels, inside, { from, to, beyond }) {
+  const counts = new Uint32Array(1024);
+  for (const i of inside) counts[pixels[i] >> 6]++;
+  if (inside.length < 64) return null;
+  const at = (share) => {
+    let seen = 0;
+    for (let bin = 0; bin < counts.length; bin++) {
+      seen += counts[bin];
+      if (seen > share * inside.length) return (bin + 0.5) / counts.length;
+    }
+    return 1;
+  };
+  const [low, high] = [at(from), at(to)];
+  return { center: (low + high) / 2, width: clamp((high - low) * (1 + 2 * beyond), NARROWEST, WIDEST) };
 }
 
-function windowBy(panel, widen, raise) {
-  const { group } = imageIn(panel);
-  const target = windows[group];
-  if (isMap(group)) {
-    const width = Math.min(Math.max(target.width + (widen + raise) / 2, NARROWEST), 1);
-    target.width = width;
-    if (group !== "signed") target.center = width / 2; // an error map starts at zero
-  } else {
-    target.width = Math.min(Math.max(target.width + widen, NARROWEST), WIDEST);
-    target.center = Math.min(Math.max(target.center + raise, -0.5), 1.5);
-    showPreset("hand");
+// A grey window for each of `images` ({group: image}) by the preset `name`; what it does not say stays away.
+// `own` is the file's window; the original's head decides which pixels count, or the rectangle in view.
+export function byPreset(name, images, own, rectangle) {
+  const preset = PRESETS[name];
+  const { source } = images;
+  const inside = preset.from === undefined ? null : name === "auto" ? inRectangle(source, rectangle) : insideHead(source);
+  const found = {};
+  for (const [group, image] of Object.entries(images)) {
+    if (!image) continue;
+    const ranged = inside && robust(image.pixels, inside, preset);
+    if (ranged) found[group] = ranged;
+    else if (name === "file" && group === "source" && own) found[group] = { ...own };
+    else if (name === "full" || name === "brain") found[group] = { ...GREY };
   }
-  draw();
-  sayWindow(group);
+  return found;
 }
 
-function invert() {
-  inverted = !inverted;
-  root.querySelector("[data-do=invert]").setAttribute("aria-pressed", String(inverted));
-  draw();
-  say(inverted ? "Inverted" : "Not inverted");
+// The window after a drag or a key: wider by `widen`, brighter or darker by `raise`, shares of the grey range.
+export function adjusted(group, { center, width }, widen, raise) {
+  if (!isMap(group)) {
+    return { width: clamp(width + widen, NARROWEST, WIDEST), center: clamp(center + raise, -0.5, 1.5) };
+  }
+  const top = clamp(width + (widen + raise) / 2, NARROWEST, 1);
+  return { width: top, center: group === "signed" ? 0 : top / 2 }; // an error map starts at zero
+}
+
+// ---------------------------------------------------------------- grey and colour
+
+// Inferno's anchors (matplotlib): perceptually even, black where there is no error.
+const INFERNO = [
+  [0, 0, 4], [40, 11, 84], [101, 21, 110], [159, 42, 99], [212, 72, 66], [245, 125, 21], [250, 193, 39], [252, 255, 164],
+];
+const LEVELS = Array.from({ length: 256 }, (_, i) => i);
+const GREYS = LEVELS.map((i) => [i, i, i]);
+const ERRORS = LEVELS.map((i) => {
+  const position = (i / 255) * (INFERNO.length - 1);
+  const at = Math.min(Math.floor(position), INFERNO.length - 2);
+  return INFERNO[at].map((low, c) => low + (INFERNO[at + 1][c] - low) * (position - at));
+});
+// Blue, black, orange: signs differ in hue, and no error is black as on the other map.
+const SIGNED = LEVELS.map((i) => {
+  const t = (i - 127.5) / 127.5;
+  return (t < 0 ? [90, 170, 255] : [255, 160, 50]).map((c) => c * Math.min(1, Math.abs(t) * 1.1));
+});
+const COLOURS = { source: GREYS, target: GREYS, cycle: ERRORS, uncertainty: ERRORS, signed: SIGNED };
+
+// CSS colours from one end of the group's colour bar to the other.
+export function ramp(group) {
+  return [0, 36, 73, 109, 146, 182, 219, 255].map((i) => `rgb(${COLOURS[group][i].map(Math.round).join(" ")})`);
+}
+
+// The canvas colour, 0xAABBGGRR, of each of the 65536 values. In "signed" 0 stands for -1 and 65535 for 1.
+export function lookUp(group, { center, width }, inverted) {
+  const signed = group === "signed";
+  const low = (signed ? (center - width / 2 + 1) / 2 : center - width / 2) * FULL;
+  const scale = (255 / (width * FULL)) * (signed ? 2 : 1);
+  const packed = COLOURS[group].map(([r, g, b]) => (255 << 24) | (b << 16) | (g << 8) | r);
+  if (inverted && !isMap(group)) packed.reverse();
+  const table = new Int32Array(FULL + 1);
+  for (let value = 0; value <= FULL; value++) table[value] = packed[clamp(Math.round((value - low) * scale), 0, 255)];
+  return table;
 }
 
 // ---------------------------------------------------------------- in words
 
 // A share of the grey range as the file would say it; synthetic images have no units but this share.
-function inUnits(group, share, digits = 2, isWidth = false) {
-  if (group !== "source" || !shown || !shown.units) return share.toFixed(digits);
-  const [low, high] = shown.units;
+export function inUnits(group, share, units, digits = 2, isWidth = false) {
+  if (group !== "source" || !units) return share.toFixed(digits).replace("-", "−");
+  const [low, high] = units;
   const value = share * (high - low) + (isWidth ? 0 : low);
   return value.toFixed(high - low >= 20 ? 0 : digits).replace("-", "−");
 }
 
-function windowWords(group) {
-  const { center, width } = windows[group];
-  const own = preset === "file" && group === "source" ? "  file's own" : "";
-  return "W " + inUnits(group, width, 2, true) + "  L " + inUnits(group, center) + own;
+export function windowWords(group, { center, width }, units) {
+  return `W ${inUnits(group, width, units, 2, true)}  L ${inUnits(group, center, units)}`;
 }
-
-function sayWindow(group) {
-  const { center, width } = windows[group];
-  say(
-    isMap(group)
-      ? "Colours up to " + (center + width / 2).toFixed(2)
-      : "Window " + inUnits(group, width, 2, true) + ", level " + inUnits(group, center)
-  );
-}
-
-presetSelect.addEventListener("change", () => (shown ? choosePreset(presetSelect.value) : showPreset("brain")));
-openWindows(true);
-showPreset("brain");

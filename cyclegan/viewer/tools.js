@@ -1,0 +1,158 @@
+// The line of tools: one table of what there is, with its key, picture and use; keys.js reads it, too.
+
+import { chooseMode, pressBlink, releaseBlink, setOpacity } from "./compare.js";
+import { canHatch, findingsOf, toggleHatch } from "./findings.js";
+import { imageIn } from "./images.js";
+import { chooseLayout, fullScreen, shownNames, togglePlanes } from "./layout.js";
+import { choosePreset, invert, reset } from "./look.js";
+import { zoomBy } from "./pointer.js";
+import { changed, held, view } from "./state.js";
+import { say } from "./speech.js";
+import { PRESETS } from "./windows.js";
+
+const isVolume = () => held()?.slices > 1;
+const isTranslated = () => Boolean(imageIn("translated").pixels);
+const has = () => Boolean(imageIn("original").pixels);
+
+function chooseTool(tool, title) {
+  view.tool = tool;
+  say(title);
+  changed();
+}
+
+const layout = (count, title, icon) => ({
+  id: `layout${count}`, title, key: String(count), icon, act: () => chooseLayout(count),
+  pressed: () => !view.planes && shownNames().length === count,
+});
+const drag = (tool, title, icon) => ({
+  id: tool, title, icon, act: () => chooseTool(tool, title), pressed: () => view.tool === tool,
+});
+
+// Each: {id, title, key, icon, act, pressed?, needs?, held?}. `needs`: without it the tool is not there.
+export const TOOLS = {
+  Layout: [
+    layout(1, "One image", "M4 2h8v12H4z"),
+    layout(2, "Two images", "M2 2h12v12H2zM8 2v12"),
+    layout(3, "Three images", "M1 2h14v12H1zM5.7 2v12M10.3 2v12"),
+    layout(4, "Four images", "M2 2h12v12H2zM8 2v12M2 8h12"),
+    { id: "planes", title: "Planes", key: "P", icon: "M8 1.5l6 3v7l-6 3-6-3v-7zM2 4.5l6 3 6-3M8 7.5v7", act: togglePlanes, pressed: () => view.planes, needs: isVolume },
+  ],
+  "Drag": [
+    drag("window", "Window: drag sets window and level", "M8 5a3 3 0 1 0 0 6 3 3 0 0 0 0-6zM8 1v2M8 13v2M1 8h2M13 8h2M3 3l1.5 1.5M11.5 11.5L13 13M3 13l1.5-1.5M11.5 4.5L13 3"),
+    drag("pan", "Pan: drag moves all images", "M8 1.5v13M1.5 8h13M6 3.5l2-2 2 2M6 12.5l2 2 2-2M3.5 6l-2 2 2 2M12.5 6l2 2-2 2"),
+    drag("ruler", "Ruler: drag measures a distance", "M1.5 11.5l10-10 3 3-10 10zM4.5 8.5L6 10M6.5 6.5L8 8M8.5 4.5L10 6"),
+    drag("region", "Region: drag draws a circle, mean and deviation in each image", "M8 2a6 6 0 1 0 0 12A6 6 0 0 0 8 2zM8 7.2v1.6M7.2 8h1.6"),
+  ],
+  "Grey values": [
+    { id: "auto", title: "Window of the region in view", key: "A", icon: "M4 13L8 3l4 10M5.5 9.5h5", act: () => choosePreset("auto") },
+    { id: "invert", title: "Invert", key: "I", icon: "M8 2a6 6 0 1 0 0 12A6 6 0 0 0 8 2z|M8 2a6 6 0 0 1 0 12z", act: invert, pressed: () => view.inverted },
+  ],
+  Zoom: [
+    { id: "zoomOut", title: "Zoom out", key: "−", icon: "M7 2.5a4.5 4.5 0 1 0 0 9 4.5 4.5 0 0 0 0-9zM10.3 10.3L14 14M5 7h4", act: () => zoomBy(1 / 1.2) },
+    { id: "zoomIn", title: "Zoom in", key: "+", icon: "M7 2.5a4.5 4.5 0 1 0 0 9 4.5 4.5 0 0 0 0-9zM10.3 10.3L14 14M5 7h4M7 5v4", act: () => zoomBy(1.2) },
+    { id: "reset", title: "Reset zoom and window", key: "0", icon: "M3.2 6.5A5.2 5.2 0 1 1 3 9.5M3 2.8v3.7h3.7", act: reset },
+  ],
+  Compare: [
+    { id: "hatch", title: "Hatch where a lesion could hide", key: "H", icon: "M2 2h12v12H2zM2 8l6-6M2 14L14 2M8 14l6-6", act: toggleHatch, pressed: () => view.hatched, needs: () => canHatch() || view.hatched || !findingsOf(view.index) },
+    { id: "blink", title: "Blink: hold, or tap to change over", key: "B", icon: "M2 5.5h10L9.5 3M14 10.5H4L6.5 13", act: pressBlink, release: releaseBlink, pressed: () => view.blinked, needs: isTranslated },
+    { id: "swipe", title: "Swipe: a line that follows the pointer", key: "S", icon: "M2 3h12v10H2zM8 1v14M5.8 6.2L4 8l1.8 1.8M10.2 6.2L12 8l-1.8 1.8", act: () => chooseMode("swipe"), pressed: () => view.mode === "swipe", needs: isTranslated },
+    { id: "overlay", title: "Overlay: one over the other", key: "O", icon: "M2 2h8v8H2zM6 6h8v8H6z", act: () => chooseMode("overlay"), pressed: () => view.mode === "overlay", needs: isTranslated },
+  ],
+  Screen: [
+    { id: "fullScreen", title: "Full screen", key: "F", icon: "M2 6V2h4M10 2h4v4M14 10v4h-4M6 14H2v-4", act: fullScreen, pressed: () => Boolean(document.fullscreenElement) },
+  ],
+};
+const ALL = Object.values(TOOLS).flat();
+export const toolOfKey = new Map(ALL.filter(({ key }) => key).map((tool) => [tool.key.replace("−", "-").toLowerCase(), tool]));
+export const isThere = (tool) => has() && (!tool.needs || tool.needs());
+
+const SVG = "http://www.w3.org/2000/svg";
+
+export function picture(paths) {
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("viewBox", "0 0 16 16");
+  svg.setAttribute("aria-hidden", "true");
+  paths.split("|").forEach((d, i) => {
+    const path = document.createElementNS(SVG, "path");
+    path.setAttribute("d", d);
+    if (i) path.setAttribute("class", "solid");
+    svg.append(path);
+  });
+  return svg;
+}
+
+function buttonOf(tool) {
+  const button = Object.assign(document.createElement("button"), { type: "button" });
+  button.dataset.tool = tool.id;
+  button.append(picture(tool.icon));
+  button.title = tool.title + (tool.key ? ` (${tool.key})` : "");
+  button.setAttribute("aria-label", tool.title.split(":")[0]);
+  if (!tool.release) button.addEventListener("click", () => tool.act());
+  else hold(button, tool);
+  return button;
+}
+
+// A button that acts while it is pressed.
+function hold(button, tool) {
+  button.addEventListener("pointerdown", (event) => {
+    button.setPointerCapture(event.pointerId);
+    tool.act();
+  });
+  for (const end of ["pointerup", "pointercancel", "blur"]) button.addEventListener(end, tool.release);
+  for (const [kind, act] of [["keydown", tool.act], ["keyup", tool.release]]) {
+    button.addEventListener(kind, (event) => {
+      if (![" ", "Enter"].includes(event.key)) return;
+      event.preventDefault(); // no click besides
+      act();
+    });
+  }
+  // What a screen reader does to a button has no pointer and no key.
+  button.addEventListener("click", ({ detail }) => {
+    if (detail) return;
+    tool.act();
+    tool.release();
+  });
+}
+
+let bar = null;
+
+export function makeTools(element) {
+  bar = element;
+  for (const [label, tools] of Object.entries(TOOLS)) {
+    const group = Object.assign(document.createElement("div"), { className: "group", role: "group", ariaLabel: label });
+    group.append(...tools.map(buttonOf));
+    if (label === "Grey values") group.prepend(presets());
+    if (label === "Compare") group.append(opacity());
+    bar.append(group);
+  }
+}
+
+function presets() {
+  const select = Object.assign(document.createElement("select"), { className: "presets", ariaLabel: "Preset window", title: "Window" });
+  select.append(...Object.entries(PRESETS).map(([name, { title }]) => new Option(title, name)));
+  select.addEventListener("change", () => choosePreset(select.value));
+  return select;
+}
+
+function opacity() {
+  const slider = Object.assign(document.createElement("input"), { type: "range", className: "opacity", max: 100, ariaLabel: "Opacity of the overlay" });
+  slider.addEventListener("input", () => setOpacity(Number(slider.value) / 100));
+  return slider;
+}
+
+export function showTools() {
+  for (const tool of ALL) {
+    const button = bar.querySelector(`[data-tool=${tool.id}]`);
+    button.hidden = !isThere(tool);
+    if (tool.pressed) button.setAttribute("aria-pressed", String(tool.pressed()));
+  }
+  const select = bar.querySelector(".presets");
+  select.hidden = !has();
+  select.value = view.preset;
+  select.querySelector("[value=file]").disabled = !held()?.window;
+  select.querySelector("[value=hand]").disabled = view.preset !== "hand";
+  const slider = bar.querySelector(".opacity");
+  slider.hidden = view.mode !== "overlay";
+  slider.value = Math.round(100 * view.opacity);
+  for (const group of bar.children) group.hidden = [...group.children].every((each) => each.hidden);
+}

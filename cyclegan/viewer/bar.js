@@ -24,6 +24,8 @@ const OTHER_KEYS = {
   "Delete, Z": "remove the last measure (with Shift all), undo",
 };
 
+const FIRST_SIGHT = "Give it a T1 or T2 brain scan, and it draws the other contrast. This one is a drawn example.";
+
 const by = (selector) => document.querySelector(selector);
 const make = (tag, properties = {}, ...children) => {
   const node = Object.assign(document.createElement(tag), properties);
@@ -93,7 +95,7 @@ function showName() {
   const button = by(".series");
   name.hidden = several;
   button.hidden = !several;
-  const words = !scan ? "" : isFirstSight() ? "A drawn example, not a person" : scan.name;
+  const words = !scan ? "" : isFirstSight() ? FIRST_SIGHT : scan.name;
   fill(name, words, () => [words]);
   name.title = words;
   if (!several) return;

@@ -75,10 +75,7 @@ const MARGIN = 0.03; // of the box that is fitted
 // the panel; what lies around it is shown as far as there is room.
 export function place(frame, canvas, zoom, [panX, panY]) {
   const [left, top, right, bottom] = frame.box;
-  const pad = MARGIN * Math.max(right - left, (bottom - top) * frame.aspect);
-  const fit = Math.min(
-    canvas.width / (right - left + 2 * pad), canvas.height / ((bottom - top) * frame.aspect + 2 * pad)
-  );
+  const fit = Math.min(canvas.width / (right - left), canvas.height / ((bottom - top) * frame.aspect)) / (1 + 2 * MARGIN);
   const x = fit * zoom;
   const y = x * frame.aspect;
   return {

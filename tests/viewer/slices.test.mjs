@@ -1,0 +1,86 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { fetchOrder, Slices } from "../../cyclegan/viewer/slices.js";
+
+const NAMES = ["original", "translated", "reconstructed"];
+const scan = (changes = {}) => ({ scan: "s", key: "0", chosen: 0, slices: 9, width: 4, height: 4, ready: [[3, 5]], real: null, ...changes });
+const rested = async (rounds = 60) => {
+  for (let i = 0; i < rounds; i++) await Promise.resolve();
+};
+
+test("the shown slice comes first, then originals outward, then what is translated", () => {
+  const order = fetchOrder(scan(), 4, NAMES, 9);
+  assert.deepEqual(order.slice(0, 3).map(([name, at]) => `${name}${at}`), ["original4", "translated4", "reconstructed4"]);
+  assert.deepEqual(order.slice(3, 7).map(([name, at]) => name + at).sort(), ["original2", "original3", "original5", "original6"]);
+  assert.equal(order.length, 9 + 3 + 3); // nothing that is not ready
+  assert.deepEqual(new Set(fetchOrder(scan(), 4, ["original"], 2).map(([, at]) => at)), new Set([2, 3, 4, 5, 6]));
+});
+
+test("everything is fetched once, at most three at a time, and kept", async () => {
+  const asked = [];
+  let [running, most] = [0, 0];
+  const fetch = async (held, name, index) => {
+    asked.push(name + index);
+    most = Math.max(most, ++running);
+    await Promise.resolve();
+    running--;
+    return new Uint16Array(16).fill(index);
+  };
+  const slices = new Slices(fetch, () => {});
+  slices.want(scan(), 4, NAMES);
+  await rested();
+  slices.want(scan(), 5, NAMES);
+  await rested();
+  assert.equal(asked.length, 15);
+  assert.equal(new Set(asked).size, 15);
+  assert.equal(most, 3);
+  assert.equal(slices.get(scan(), "original", 7)[0], 7);
+  assert.equal(slices.get(scan(), "translated", 8), undefined);
+});
+
+test("another direction keeps the original and forgets no slice of it; another scan has none", async () => {
+  const slices = new Slices(async (held) => new Uint16Array(16).fill(Number(held.key)), () => {});
+  slices.want(scan(), 4, NAMES);
+  await rested();
+  const turned = scan({ key: "1", ready: [] });
+  assert.ok(slices.get(turned, "original", 4));
+  assert.equal(slices.get(turned, "translated", 4), undefined);
+  assert.equal(slices.get(scan({ scan: "t" }), "original", 4), undefined);
+  slices.forgetOthers("t");
+  assert.equal(slices.bytes, 0);
+});
+
+test("memory is bounded: what is farthest from the shown slice goes", async () => {
+  const slices = new Slices(async () => new Uint16Array(16), () => {}, 5 * 32);
+  const long = scan({ slices: 100, ready: [] });
+  for (const index of [0, 50, 99]) {
+    slices.want(long, index, ["original"]);
+    await rested();
+    assert.ok(slices.bytes <= 5 * 32);
+    assert.ok(slices.get(long, "original", index));
+  }
+  assert.equal(slices.get(long, "original", 0), undefined);
+});
+
+test("a slice that cannot be fetched now is asked for again, without haste", async () => {
+  let asked = 0;
+  const slices = new Slices(async () => {
+    asked++;
+    throw new Error("409");
+  }, () => {});
+  slices.want(scan({ slices: 1, ready: [] }), 0, ["original"]);
+  await rested();
+  assert.equal(asked, 1);
+  clearTimeout(slices.paused);
+});
+
+test("what another direction asked for is not fetched to its end", async () => {
+  const signals = [];
+  const slices = new Slices((held, name, index, signal) => {
+    signals.push(signal);
+    return new Promise(() => {});
+  }, () => {});
+  slices.want(scan(), 4, NAMES);
+  slices.want(scan({ key: "1" }), 4, NAMES);
+  assert.deepEqual(signals.map(({ aborted }) => aborted), [true, true, true, false, false, false]);
+});

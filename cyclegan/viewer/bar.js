@@ -45,7 +45,7 @@ function fill(node, key, build) {
 let opener = null; // the button whose menu opens
 
 export function listenToMenus() {
-  document.addEventListener("click", ({ target }) => (opener = target.closest?.("[popovertarget]")), true);
+  document.addEventListener("click", ({ target }) => (opener = target.closest?.("[popovertarget], [data-tool=help]")), true);
   for (const menu of document.querySelectorAll(".menu")) {
     menu.addEventListener("beforetoggle", ({ newState }) => newState === "open" && opener && below(menu, opener));
     menu.addEventListener("click", ({ target }) => target.closest("[data-closes]") && menu.hidePopover());

@@ -165,10 +165,10 @@ function drawPanel(panel, context, density) {
     }
     drawMeasures(pen, panel, image, g);
     drawCrosshair(pen, panel, image, g);
-    drawEdges(pen, image);
     drawCorners(pen, panel, image);
   }
-  drawLabels(pen, panel, front, behind);
+  const label = drawLabels(pen, panel, front, behind);
+  if (image.pixels) drawEdges(pen, image, label);
 }
 
 function put(context, raster, image, g) {
@@ -204,7 +204,9 @@ function text({ context, density, canvas }, content, [x, y], ink, weight = "") {
   return width / density;
 }
 
+// Returns the width of the first.
 function drawLabels(pen, panel, front, behind) {
+  let first = 0;
   const both = [front, behind].filter(Boolean);
   const isSwiped = behind && view.mode === "swipe";
   both.forEach((name, i) => {
@@ -213,12 +215,16 @@ function drawLabels(pen, panel, front, behind) {
     const share = i && !isSwiped ? ` ${Math.round(100 * view.opacity)} %` : "";
     const label = (held() ? labelOf(name) : IMAGES[name].label) + plane + share;
     const width = text(pen, label, [isSwiped && i ? -8 : 8, isSwiped ? 8 : 8 + 20 * i], ink, "600");
-    if (!i) panel.figure.style.setProperty("--label", `${Math.round(width)}px`);
+    first ||= width;
   });
+  panel.figure.style.setProperty("--label", `${Math.round(first)}px`);
+  return first;
 }
 
-function drawEdges(pen, { frame: { edges } }) {
-  [[8, null], [-8, null], [null, 8], [null, -8]].forEach((at, i) => text(pen, edges[i], at, INK.plain));
+// The letter on top makes room for a long label.
+function drawEdges(pen, { frame: { edges } }, label) {
+  const top = label + 40 > pen.canvas.width / pen.density / 2 ? 34 : 8;
+  [[8, null], [-8, null], [null, top], [null, -8]].forEach((at, i) => text(pen, edges[i], at, INK.plain));
 }
 
 function drawCorners(pen, panel, image) {

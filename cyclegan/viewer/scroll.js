@@ -76,7 +76,7 @@ export function showScrubber(scrubber) {
   const [slider, number] = [scrubber.querySelector("input"), scrubber.querySelector("output")];
   Object.assign(slider, { max: scan.slices, value: view.index + 1 });
   slider.setAttribute("aria-valuetext", `slice ${view.index + 1} of ${scan.slices}`);
-  number.textContent = `${view.index + 1} / ${scan.slices}`;
+  number.textContent = `${view.index + 1}\nof ${scan.slices}`;
   const stops = scan.ready.flatMap(([first, last]) => {
     const [from, to] = [first, last + 1].map((at) => `${(100 * at) / scan.slices}%`);
     return [`transparent ${from}`, `var(--ready) ${from}`, `var(--ready) ${to}`, `transparent ${to}`];

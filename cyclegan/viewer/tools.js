@@ -60,11 +60,12 @@ export const TOOLS = {
   ],
   Screen: [
     { id: "fullScreen", title: "Full screen", key: "F", icon: "M2 6V2h4M10 2h4v4M14 10v4h-4M6 14H2v-4", act: fullScreen, pressed: () => Boolean(document.fullscreenElement) },
+    { id: "help", title: "Help", key: "?", icon: "M5.7 5.8a2.3 2.3 0 1 1 3.4 2c-.8.5-1.1.9-1.1 1.8M8 12.2v.4", act: () => document.querySelector("#menu-help").togglePopover(), isAlways: true },
   ],
 };
 const ALL = Object.values(TOOLS).flat();
 export const toolOfKey = new Map(ALL.filter(({ key }) => key).map((tool) => [tool.key.replace("−", "-").toLowerCase(), tool]));
-export const isThere = (tool) => has() && (!tool.needs || tool.needs());
+export const isThere = (tool) => tool.isAlways || (has() && (!tool.needs || tool.needs()));
 
 const SVG = "http://www.w3.org/2000/svg";
 

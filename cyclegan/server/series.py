@@ -12,13 +12,13 @@ import numpy as np
 from cyclegan.model.preprocess import Scale
 from cyclegan.model.translator import CycleResult, Prepared
 from cyclegan.reading.header_contrast import contrast_in_name
+from cyclegan.results.provenance import Provenance, provenance
 from cyclegan.server.limits import WHOLE_VOXELS
-from cyclegan.server.notice import Notice, notice, preset
+from cyclegan.server.notice import Notice, drawn_notice, notice, preset
 from cyclegan.server.results import Made, Results
 
 if TYPE_CHECKING:
     from cyclegan.reading.volume import Volume
-    from cyclegan.results.provenance import Provenance
     from cyclegan.server.models import Model, Style
     from cyclegan.trust.checks import Assessment
     from cyclegan.trust.truth import Truth
@@ -114,7 +114,7 @@ class Series:
     real: Real | None = None
     is_drawn: bool = False
     results: Results = field(default_factory=Results)
-    _provenance: Provenance | None = None
+    _provenances: dict[Made, Provenance] = field(default_factory=dict)
     _prepared: Prepared | None = None
 
     def __post_init__(self) -> None:
@@ -152,6 +152,8 @@ class Series:
 
     def notice(self) -> Notice:
         """What the input looks like beside the direction."""
+        if self.is_drawn:
+            return drawn_notice(self.volume.contrast_hint, self.to)
         hint, other = self.volume.contrast_hint, self.volume.other_contrast
         return notice(self.check, hint, self.to, self.unchecked, other=other)
 
@@ -165,6 +167,15 @@ class Series:
             pixels, spacing = self.volume.pixels, self.volume.pixel_spacing
             self._prepared = model.prepare(pixels, self.scale, spacing)
         return self._prepared
+
+    def provenance(self, model: Model, made: Made) -> Provenance:
+        """Of translations; the pixels' checksum is worked out once for each."""
+        if made not in self._provenances:
+            translator, name = model.translator, made.style.name if made.style else ""
+            self._provenances[made] = provenance(
+                self.volume, translator.version, translator.checksum, made.to, name
+            )
+        return self._provenances[made]
 
     def original(self, index: int) -> np.ndarray:
         """(H, W) float32 in [0, 1]."""

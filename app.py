@@ -53,14 +53,17 @@ def create_app(weights: str = "weights") -> gr.Blocks:
     Raises:
         CheckpointError: no usable weights there.
     """
-    return create_page(Scans(Model.load(weights)))
+    scans, uploads = Scans(Model.load(weights)), Uploads(get_upload_folder())
+    page = create_page(scans)
+    with page:
+        place_api(scans, uploads)
+    page.scans, page.uploads = scans, uploads  # type: ignore[attr-defined] # attributes of ours
+    return page.queue(max_size=limits.QUEUE, api_open=False)  # no way past the queue
 
 
 def create_page(scans: Scans) -> gr.Blocks:
     """Build the page; `serve` gives it its images."""
-    uploads = Uploads(get_upload_folder())
     with gr.Blocks(title=TITLE, fill_width=True, analytics_enabled=False) as page:
-        place_api(scans, uploads)
         token = gr.State("")
         with gr.Row(elem_id="bar"):
             gr.HTML(f"<h1>{TITLE}</h1>", elem_id="title", apply_default_css=False)
@@ -110,8 +113,7 @@ def create_page(scans: Scans) -> gr.Blocks:
         open_button.click(None, None, None, js="() => window.viewer?.open()")
         for number, button in enumerate(examples):
             button.click(None, None, None, js=f"() => window.viewer?.example({number})")
-    page.scans, page.uploads = scans, uploads  # type: ignore[attr-defined] # attributes of ours
-    return page.queue(max_size=limits.QUEUE, api_open=False)  # no way past the queue
+    return page
 
 
 def place_api(scans: Scans, uploads: Uploads) -> None:

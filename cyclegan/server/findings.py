@@ -97,30 +97,38 @@ def findings(
     """As JSON, what the page says of a slice."""
     calibration, to = model.calibration, made.to
     readings = telling(calibration.readings(to, measured.numbers, drawn=series.is_drawn))
+    readings.sort(key=lambda reading: -(reading["rank"] or 0))
     fit = whole_fit(series, measured, readings)
     real = series.real if series.real is not None and series.real.to == to else None
     true, elsewhere = true_findings(real, series, index, result)
     map_name = calibration.map_name(to)
     return {
         "index": index,
-        "numbers": readings,
+        "numbers": [reading | {"short": short(reading)} for reading in readings],
         "missing": calibration.missing or None,
         "fits": fit._asdict(),
         "true_error": true,
         "true_words": true_words(true) if real else None,
-        "true_warning": " ".join(true_warnings(real, elsewhere)) or None,
-        "uncertainty": {
-            "there": measured.map is not None,
-            "is_interval": calibration.is_band(to),
-            "shown": map_name is not None,
-            "meaning": calibration.map_meaning(to),
+        "true_warning": " ".join(true_warnings(real, elsewhere)),
+        "map": None
+        if map_name is None or measured.map is None
+        else {
             "words": calibration.map_words(to),
-            "interval_words": calibration.band_words(to),
-            "lesion_contrast": calibration.lesion_contrast(to),
-            "lesion_words": calibration.lesion_words(),
+            "meaning": calibration.map_meaning(to),
+            "rank": calibration.map_rank(to, map_name),
         },
+        "interval_words": calibration.band_words(to) or None,
+        "lesion_contrast": calibration.lesion_contrast(to),
+        "lesion_words": calibration.lesion_words(),
         "report": report(model, series, index, made, readings, fit.sentence, real, true, elsewhere),
     }
+
+
+def short(reading: dict[str, Any]) -> str:
+    """A number for the corner of an image."""
+    numbers = [reading["value"], *(reading["expected"] or ())]
+    value, *usual = (f"{number:.2f}" for number in numbers)
+    return f"{value}, typical {usual[0]} to {usual[1]}" if usual else value
 
 
 def whole_fit(series: Series, measured: Measured, readings: list[dict[str, Any]]) -> Fit:

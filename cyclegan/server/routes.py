@@ -24,7 +24,8 @@ from starlette.staticfiles import StaticFiles
 from cyclegan.reading.volume import ReadError
 from cyclegan.server import limits
 from cyclegan.server.errors import NOT_UNDERSTOOD, GoneError, NotReadyError, UserError, sentence
-from cyclegan.server.findings import findings, signed_error
+from cyclegan.server.examples import example_thumbnail
+from cyclegan.server.findings import findings
 from cyclegan.server.gate import UPLOAD, Gate, whole_body
 from cyclegan.server.headers import SecurityHeaders
 from cyclegan.server.receiving import Receiver, UploadError, Uploads
@@ -70,6 +71,7 @@ class Routes:
         handlers: list[tuple[str, str, Handler]] = [
             ("/scans", "POST", self.open),
             ("/examples/{number:int}", "POST", self.example),
+            ("/examples/{number:int}/thumbnail", "GET", self.example_thumbnail),
             (scan, "GET", self.state),
             (f"{scan}/choices", "POST", self.choose),
             (f"{scan}/real", "POST", self.take_real),
@@ -139,6 +141,12 @@ class Routes:
         scan = await self._in_thread(partial(self.scans.example, request.path_params["number"]))
         return self._told(scan, 201)
 
+    async def example_thumbnail(self, request: Request) -> Response:
+        number = request.path_params["number"]
+        loop = asyncio.get_running_loop()
+        data = await loop.run_in_executor(self.drawing, example_thumbnail, number)
+        return Response(data, media_type="image/png")
+
     async def state(self, request: Request) -> Response:
         scan = self._scan(request, used=False)
         after = request.query_params.get("after", "")
@@ -154,7 +162,7 @@ class Routes:
     async def choose(self, request: Request) -> Response:
         scan = self._scan(request)
         choices = _choices(await _json(request))
-        if "series" in choices:
+        if choices.keys() & {"series", "register"}:  # reads, or registers
             await self._in_thread(partial(scan.choose, **choices))
         else:
             scan.choose(**choices)
@@ -226,7 +234,8 @@ class Routes:
         return Response(download.data, media_type=download.mime, headers=headers)
 
     async def close(self, request: Request) -> Response:
-        await run_in_threadpool(self.scans.close, request.path_params["scan"])
+        # A page that is loaded anew says so, too, and then asks for the scan again.
+        self.scans.leave(request.path_params["scan"])
         return Response(status_code=204)
 
     async def upload(self, request: Request) -> Response:
@@ -264,20 +273,20 @@ def image(scan: Scan, key: str, name: str, index: int) -> bytes:
         if measured.map is not None:
             return levels(measured.map)
     real = series.real
-    if real is not None and real.number == view.real:
-        if name == "real":
-            return levels(real.truth.slice(index, series.volume.pixels.shape[1:])[0])
-        if name == "true_error":
-            return levels((signed_error(real, index, scan.result(key, index)) + 1) / 2)
+    if name == "real" and real is not None and real.number == view.real:
+        pixels, covered = real.truth.slice(index, series.volume.pixels.shape[1:])
+        # 0 says that the real image does not reach there.
+        return levels(np.where(covered, np.maximum(pixels, 1 / 65535), 0))
     raise GoneError("There is no such image.")
 
 
-_KINDS = {"series": int, "to": str, "style": str, "index": int, "translate": bool}
+_KINDS = {"series": int, "to": str, "style": str, "index": int, "translate": bool, "register": bool}
 
 
 def _choices(sent: Any) -> dict[str, Any]:
     if not isinstance(sent, dict) or any(
-        not isinstance(value, _KINDS.get(name, ())) or (type(value) is bool and name != "translate")
+        not isinstance(value, _KINDS.get(name, ()))
+        or (type(value) is bool and _KINDS[name] is not bool)
         for name, value in sent.items()
     ):
         raise UserError("This choice cannot be understood.")

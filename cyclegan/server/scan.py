@@ -27,7 +27,7 @@ from cyclegan.server.queue import Job
 from cyclegan.server.results import Results
 from cyclegan.server.series import Label, Real, Series, View, companion
 from cyclegan.server.state import Action, Phase, refuse
-from cyclegan.trust.truth import TruthError, match
+from cyclegan.trust.truth import Truth, TruthError, match
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -243,6 +243,7 @@ class Scan:
         style: str | None = None,
         index: int | None = None,
         translate: bool | None = None,
+        register: bool | None = None,
     ) -> None:
         """Change what is on screen.
 
@@ -252,12 +253,15 @@ class Scan:
             style: its name.
             index: of the slice on screen.
             translate: whether to translate whatever the check says.
+            register: whether the real image is moved onto the scan, or left where its header says.
 
         Raises:
             ReadError, UserError: there is no such thing.
         """
         if series is not None and series != self.chosen:
             self._choose_series(series)
+        if register is not None:
+            self._choose_registered(register)
         with self.lock:
             current = self.series
             if to is not None:
@@ -342,7 +346,7 @@ class Scan:
         with within(limits.OPENING_S, "Opening these files"):
             selection = open_files(files)
             volume = selection.read(selection.best)
-        self._lay_over(volume)
+        self._compare_with(volume)
 
     def take_companion(self) -> None:
         """Compare with the other contrast, which came in the same files.
@@ -356,22 +360,30 @@ class Scan:
         if number is None:
             raise UserError(f"There is no {self.series.to} in these files.")
         with within(limits.OPENING_S, "Opening these files"):
-            self._lay_over(self._volume(number))
+            self._compare_with(self._volume(number))
 
-    def _lay_over(self, volume: Volume) -> None:
+    def _compare_with(self, volume: Volume) -> None:
         series, to = self.series, self.series.to
-        try:
-            truth = match(volume, series.volume)
-        except TruthError as error:
-            raise UserError(str(error)) from None
+        truth = _matched(volume, series.volume, register=True)
         seen = self.model.assess(volume.pixels, volume.pixel_spacing)
-        warning = ""
-        if seen is not None and seen.label != to:
-            warning = f"It should be a {to}. {seen.sentence}"
+        warning, contrast = "", to if seen is None else seen.label
+        if contrast != to:
+            warning = f"It should be a {to}. {seen.sentence}" if seen else ""
         with self.lock:
-            series.real = Real(truth, to, warning)
+            series.real = Real(truth, to, warning, contrast if contrast in CONTRASTS else None)
             self.changes.announce()
         self.grown()
+
+    def _choose_registered(self, register: bool) -> None:
+        series = self.series
+        real = series.real
+        if real is None:
+            raise UserError("There is no real image to register.")
+        truth = _matched(real.truth.volume, series.volume, register)
+        with self.lock:
+            if series.real is real:
+                series.real = Real(truth, real.to, real.warning, real.contrast)
+            self.changes.announce()
 
     def remove_real(self) -> None:
         """Compare with nothing any more."""
@@ -505,6 +517,13 @@ class Scan:
             series.to = series.preset()
         self._opened[number] = series
         return number
+
+
+def _matched(volume: Volume, source: Volume, register: bool) -> Truth:
+    try:
+        return match(volume, source, register)
+    except TruthError as error:
+        raise UserError(str(error)) from None
 
 
 def thumbnail(volume: Volume) -> bytes:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from cyclegan.model.preprocess import Scale
+from cyclegan.model.preprocess import FOREGROUND, Scale
 from cyclegan.model.translator import CycleResult, Prepared
 from cyclegan.reading.header_contrast import contrast_in_name
 from cyclegan.results.provenance import Provenance, provenance
@@ -63,11 +63,13 @@ class Real:
         truth: as it lies over the series.
         to: its contrast.
         warning: what speaks against it, in a sentence, or "".
+        contrast: what its pixels look like, "T1" or "T2", or None.
     """
 
     truth: Truth
     to: str
     warning: str = ""
+    contrast: str | None = None
     number: int = field(default_factory=lambda: next(_numbers))
 
 
@@ -116,6 +118,7 @@ class Series:
     results: Results = field(default_factory=Results)
     _provenances: dict[Made, Provenance] = field(default_factory=dict)
     _prepared: Prepared | None = None
+    _box: list[int] | None = None
 
     def __post_init__(self) -> None:
         self.scale = Scale.fit(self.volume.pixels)
@@ -176,6 +179,21 @@ class Series:
                 self.volume, translator.version, translator.checksum, made.to, name
             )
         return self._provenances[made]
+
+    def box(self) -> list[int] | None:
+        """Left, top, right and bottom of the head in all slices, in pixels; None without a head.
+
+        Rows and columns count where tissue reaches at least a hundredth of them.
+        """
+        if self._box is None:
+            projection = self.scale.apply(self.volume.pixels.max(axis=0)) > FOREGROUND
+            sides = []
+            for axis in (0, 1):
+                filled = np.flatnonzero(projection.mean(axis=axis) > 0.01)
+                sides.append((int(filled[0]), int(filled[-1]) + 1) if filled.size else None)
+            columns, rows = sides
+            self._box = [columns[0], rows[0], columns[1], rows[1]] if columns and rows else []
+        return self._box or None
 
     def original(self, index: int) -> np.ndarray:
         """(H, W) float32 in [0, 1]."""

@@ -95,6 +95,8 @@ def state(scan: Scan, server: str) -> dict[str, Any]:
             "units": [series.scale.low, series.scale.high],
             "window": _window(volume, series.scale),
             "directions": volume.directions and list(volume.directions),
+            "box": series.box(),
+            "dicom": volume.dicom is not None,
             "notes": [_sentence(note) for note in notes],
             "to": series.to,
             "styles": _styles(scan, series),
@@ -139,7 +141,8 @@ def _real(series: Series) -> dict[str, Any] | None:
     notes = [_sentence(note) for note in truth.notes]
     return {
         "label": truth.volume.name,
-        "contrast": real.to,
+        "contrast": real.contrast,
+        "registered": truth.motion is not None,
         "notes": notes,
         "warning": real.warning or None,
     }

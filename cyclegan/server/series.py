@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from cyclegan.model.preprocess import FOREGROUND, Scale
+from cyclegan.model.preprocess import Scale, head_mask
 from cyclegan.model.translator import CycleResult, Prepared
 from cyclegan.reading.header_contrast import contrast_in_name
 from cyclegan.results.provenance import Provenance, provenance
@@ -97,6 +97,7 @@ class Series:
         to: the contrast to translate to.
         index: of the slice on screen.
         scale: of the whole volume.
+        box: of the head in all slices, as `box` returns it.
         is_checked: whether `check` is known; it stays None where there is no input check.
         check: what the pixels look like.
         allowed: contrasts to translate to whatever the check says.
@@ -118,11 +119,11 @@ class Series:
     results: Results = field(default_factory=Results)
     _provenances: dict[Made, Provenance] = field(default_factory=dict)
     _prepared: Prepared | None = None
-    _box: list[int] | None = None
 
     def __post_init__(self) -> None:
         self.scale = Scale.fit(self.volume.pixels)
         self.index = self.slices // 2
+        self.box = box(self.scale.apply(self.volume.pixels.max(axis=0)))
 
     @property
     def slices(self) -> int:
@@ -180,21 +181,6 @@ class Series:
             )
         return self._provenances[made]
 
-    def box(self) -> list[int] | None:
-        """Left, top, right and bottom of the head in all slices, in pixels; None without a head.
-
-        Rows and columns count where tissue reaches at least a hundredth of them.
-        """
-        if self._box is None:
-            projection = self.scale.apply(self.volume.pixels.max(axis=0)) > FOREGROUND
-            sides = []
-            for axis in (0, 1):
-                filled = np.flatnonzero(projection.mean(axis=axis) > 0.01)
-                sides.append((int(filled[0]), int(filled[-1]) + 1) if filled.size else None)
-            columns, rows = sides
-            self._box = [columns[0], rows[0], columns[1], rows[1]] if columns and rows else []
-        return self._box or None
-
     def original(self, index: int) -> np.ndarray:
         """(H, W) float32 in [0, 1]."""
         return self.scale.apply(self.volume.pixels[index])
@@ -209,6 +195,15 @@ class Series:
         wanted = {near} if self.is_large else set(range(self.slices))
         left = wanted - self.results.indices((view or self.view).made)
         return sorted(left, key=lambda index: abs(index - near))
+
+
+def box(projection: np.ndarray) -> list[int] | None:
+    """Left, top, right and bottom of the head in (H, W), in pixels; None without a head."""
+    mask = head_mask(projection)
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not rows.size:
+        return None
+    return [int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1]
 
 
 def companion(labels: tuple[Label, ...], chosen: int, to: str) -> int | None:

@@ -95,7 +95,7 @@ def state(scan: Scan, server: str) -> dict[str, Any]:
             "units": [series.scale.low, series.scale.high],
             "window": _window(volume, series.scale),
             "directions": volume.directions and list(volume.directions),
-            "box": series.box(),
+            "box": series.box,
             "dicom": volume.dicom is not None,
             "notes": [_sentence(note) for note in notes],
             "to": series.to,

@@ -10,24 +10,26 @@ from __future__ import annotations
 
 import argparse
 import html
+import inspect
 import json
 import os
 import socket
-import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import gradio as gr
 import uvicorn
 from fastapi import FastAPI
+from gradio.utils import get_upload_folder
 
 import cyclegan
 from cyclegan.model.checkpoint import CheckpointError
 from cyclegan.server import limits, memory
-from cyclegan.server.errors import GoneError
+from cyclegan.server.answers import Answer, answer
+from cyclegan.server.errors import GoneError, sentence
 from cyclegan.server.examples import EXAMPLES
-from cyclegan.server.folder import claim_folder
 from cyclegan.server.models import SOURCE, Model
+from cyclegan.server.receiving import Uploads
 from cyclegan.server.routes import api
 from cyclegan.server.scans import Scans
 from cyclegan.server.state import state
@@ -59,22 +61,21 @@ def create_app(weights: str = "weights") -> gr.Blocks:
     Raises:
         CheckpointError: no usable weights there.
     """
-    return create_page(Scans(Model.load(weights)))
+    scans, uploads = Scans(Model.load(weights)), Uploads(get_upload_folder())
+    page = create_page(scans)
+    with page:
+        place_api(scans, uploads)
+    page.scans, page.uploads = scans, uploads  # type: ignore[attr-defined] # attributes of ours
+    return page.queue(max_size=limits.QUEUE, api_open=False)  # no way past the queue
 
 
 def create_page(scans: Scans) -> gr.Blocks:
     """Build the page; `serve` gives it its images."""
-    with gr.Blocks(
-        title=TITLE,
-        fill_width=True,
-        analytics_enabled=False,
-        delete_cache=(60, 600),  # the safety net for uploads of programs
-    ) as page:
+    with gr.Blocks(title=TITLE, fill_width=True, analytics_enabled=False) as page:
         parts = place_bar() | place_side(scans) | place_images()
         follow(parts, scans)
         change(parts, scans)
-    page.scans = scans  # type: ignore[attr-defined] # an attribute of ours
-    return page.queue(max_size=limits.QUEUE, api_open=False)  # no way past the queue
+    return page
 
 
 # Layout. Each area returns its parts by name.
@@ -158,7 +159,9 @@ def follow(parts: dict[str, Any], scans: Scans) -> None:
                 f"Compare with the real {to}" if other else "", visible=other is not None
             ),
             parts["choose_real"]: f"Choose the real {to}",
-            parts["real"]: gr.Markdown(f"Real {to}: {real['label']}" if real else "", visible=bool(real)),
+            parts["real"]: gr.Markdown(
+                f"Real {to}: {real['label']}" if real else "", visible=bool(real)
+            ),
             parts["drop_real"]: gr.Button(visible=real is not None),
             parts["style"]: gr.Dropdown(styles, value=held["style"] if styles else None),
         }
@@ -185,14 +188,56 @@ def change(parts: dict[str, Any], scans: Scans) -> None:
         parts[button].click(None, None, None, js=CHOOSE.format(what=what))
 
 
-# The server.
+def place_api(scans: Scans, uploads: Uploads) -> None:
+    """What programs may call."""
+
+    def translate(
+        file: dict,
+        to: Literal["T1", "T2"],
+        truth: dict | None = None,
+        parts: Literal["everything", "translation"] = "everything",
+        reference: dict | None = None,
+    ) -> Answer:
+        """Translate a brain MRI slice or volume into the other contrast, and back.
+
+        Up to 4,194,304 voxels (64 slices of 256 x 256) in a file of up to 256 MB, and up to
+        300 s; larger ones through the page or `python -m cyclegan.translate`.
+
+        Args:
+            file: an image, DICOM or NIfTI file, or a zip with one DICOM series.
+            to: the contrast to translate to, "T1" or "T2".
+            truth: optionally the real image of that contrast, to measure the true error with.
+            parts: "everything", or "translation": alone, without reconstruction, numbers and map,
+                with one run of the network for each slice.
+            reference: optionally a real slice or series of that contrast from the same scanner, of
+                any patient, whose style the translation follows.
+
+        Returns:
+            What `cyclegan.server.answers.Answer` describes, field by field.
+        """
+        try:
+            return answer(scans.model, uploads.read, file, to, truth, parts, reference)
+        except Exception as fault:
+            raise gr.Error(sentence(fault, "translate"), print_exception=False) from None
+
+    # Gradio's schema has no words for the fields of an answer, but for the whole.
+    words = (
+        f"{inspect.cleandoc(translate.__doc__ or '')}\n\n{inspect.cleandoc(Answer.__doc__ or '')}"
+    )
+    gr.api(
+        translate,
+        api_name="translate",
+        api_description=words,
+        concurrency_id="api",
+        concurrency_limit=limits.API_AT_ONCE,
+    )
 
 
 def serve(page: gr.Blocks, root_path: str = "") -> FastAPI:
     """The application that answers for a page of `create_app`: its own routes, then Gradio's."""
     page.has_launched = True  # or Gradio does not check which files an event names
     return gr.mount_gradio_app(
-        api(page.scans),  # type: ignore[attr-defined]
+        api(page.scans, page.uploads),  # type: ignore[attr-defined]
         page,
         path="/",
         root_path=root_path or None,
@@ -247,7 +292,6 @@ def main() -> None:
     if host is None:  # a Space is reached through its proxy
         host = "0.0.0.0" if os.environ.get("SPACE_ID") else "127.0.0.1"
     root_path = arguments.root_path or os.environ.get("GRADIO_ROOT_PATH", "")
-    os.environ["GRADIO_TEMP_DIR"] = str(claim_folder(os.environ.get("GRADIO_TEMP_DIR")))
     memory.few_pools()
     try:
         page = create_app(arguments.weights)
@@ -272,4 +316,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

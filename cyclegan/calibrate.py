@@ -21,7 +21,8 @@ from scipy.stats import spearmanr
 from tqdm import tqdm
 
 from cyclegan import OTHER
-from cyclegan.judging.metrics import foreground, head_mask, lesion_parts, ssim
+from cyclegan.judging.lesions import lesion_parts
+from cyclegan.judging.metrics import foreground, head_mask, ssim
 from cyclegan.judging.pairs import Pair, load_pairs, to_unit
 from cyclegan.model.translator import Translator
 from cyclegan.trust import evidence

@@ -3,8 +3,8 @@
     python -m cyclegan.evaluate --pairs DIR [--weights W ...] [--json FILE] [--figure FILE]
 
 DIR holds T1/ and T2/ with equal file names, and optionally lesion/ with masks of those names.
---register lays each truth over its source first, by way of the first weights: pairs of two scans
-often lie a pixel or two apart, and every translation is the worse for it.
+--register moves each truth onto its source first, by a rigid motion found from the two images
+alone: two scans often lie a pixel or two apart, and every translation is the worse for it.
 """
 
 from __future__ import annotations
@@ -13,13 +13,11 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from cyclegan.judging.evaluation import BASELINES, draw_figure, evaluate, format_table
 from cyclegan.judging.looks import KINDS, with_looks
-from cyclegan.judging.pairs import load_pairs
-from cyclegan.judging.registered import with_laid_truth
+from cyclegan.judging.pairs import load_pairs, with_registered_truth
 from cyclegan.model.translator import Translator
 
 
@@ -34,8 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--every", type=int, default=1, metavar="N", help="score each N-th pair")
     parser.add_argument("--look", nargs="+", default=[], choices=KINDS, help="score with a look, "
                         "too: of the same source's other slices, or of another source")  # fmt: skip
-    parser.add_argument("--register", action="store_true", help="lay each truth over its source "
-                        "first (affine), as the first weights see it")  # fmt: skip
+    parser.add_argument("--register", action="store_true", help="move each truth onto its "
+                        "source first (rigid)")  # fmt: skip
     options = parser.parse_args(arguments)
     if options.every < 1:
         parser.error(f"--every {options.every}: 1 or more would work")
@@ -46,15 +44,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         pairs, _ = load_pairs(options.pairs, options.every)
         for weights, t in translators.items():
             learnt |= {f"{weights}, {k} look": with_looks(t, pairs, k) for k in options.look}
-        first = translators[options.weights[0]]
-        prepare = partial(with_laid_truth, translator=first) if options.register else list
+        prepare = with_registered_truth if options.register else list
         result = evaluate(options.pairs, BASELINES | learnt, options.every, prepare)
     except (OSError, ValueError) as error:
         sys.exit(str(error))
     result["weights"] = {
         weights: {"version": t.version, "sha256": t.checksum} for weights, t in translators.items()
     }
-    result["registered"] = first.checksum if options.register else None
+    result["registered"] = options.register
     print(format_table(result))
     if result["skipped"]:
         print(f"\nSkipped {len(result['skipped'])}:", *result["skipped"], sep="\n  ")

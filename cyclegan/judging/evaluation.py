@@ -15,13 +15,8 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from cyclegan import OTHER
-from cyclegan.judging.metrics import (
-    foreground,
-    lesion_contrasts,
-    lesion_report,
-    slice_scores,
-    ssim_by_region,
-)
+from cyclegan.judging.lesions import bright_spots, lesion_report, measure_lesions
+from cyclegan.judging.metrics import foreground, head_mask, slice_scores, ssim_by_region
 from cyclegan.judging.pairs import Pair, load_pairs, to_unit
 
 Predictor = Callable[[np.ndarray, str], np.ndarray]  # ((H, W), to) -> (H, W) in [0, 1]
@@ -63,8 +58,9 @@ def evaluate(
     `slices` and `sources` (their number, per source), `every`, `skipped` (one sentence per file),
     `predictors[name][to]` with `mean` (over sources) and `sources[source]`, each holding the
     scores of `metrics.slice_scores` and `ssim_interval`, and with `regions` (SSIM by region, `mean`
-    and `sources` of each, see `metrics.ssim_by_region`); and `predictors[name]["lesions"]`
-    (`metrics.lesion_report`, T1 → T2) when the folder has lesion masks.
+    and `sources` of each, see `metrics.ssim_by_region`); `predictors[name]["spots"]`, per slice,
+    and by source (`lesions.bright_spots`, T1 → T2); and `predictors[name]["lesions"]`
+    (`lesions.lesion_report`, T1 → T2) when the folder has lesion masks.
     Raises PairsError for the folder and ValueError, naming the slice, for a predictor's output.
     """
     loaded, skipped = load_pairs(pairs, every)
@@ -86,7 +82,8 @@ def evaluate(
 def _score(pairs: Sequence[Pair], name: str, predictor: Predictor) -> dict:
     scores: dict[str, dict[str, list]] = {to: {} for to in OTHER}
     regions: dict[str, dict[str, list]] = {to: {} for to in OTHER}
-    contrasts = []
+    lesions = []
+    spots: dict[str, list[dict[str, float]]] = {}
     # disable=None: no bar where nobody watches, such as in a log file
     for pair in tqdm(pairs, desc=name, leave=False, disable=None):
         for to, contrast in OTHER.items():
@@ -99,14 +96,29 @@ def _score(pairs: Sequence[Pair], name: str, predictor: Predictor) -> dict:
             scores[to].setdefault(pair.source, []).append(one)
             by_region = ssim_by_region(predicted, truth, source)
             regions[to].setdefault(pair.source, []).append(by_region)
+            if to == "T2":
+                counts = bright_spots(predicted, truth, head_mask(source, truth))
+                spots.setdefault(pair.source, []).append(counts)
             if to == "T2" and pair.lesion is not None:
-                contrasts += lesion_contrasts(predicted, truth, source, pair.lesion)
+                lesions += measure_lesions(predicted, truth, source, pair.lesion)
     result = {to: _summarise(by_source) for to, by_source in scores.items()}
     for to, by_source in regions.items():
         result[to]["regions"] = _mean_regions(by_source)
+    result["spots"] = _mean_counts(spots)
     if any(pair.lesion is not None for pair in pairs):
-        result["lesions"] = lesion_report(contrasts)
+        result["lesions"] = lesion_report(lesions)
     return result
+
+
+def _mean_counts(by_source: dict[str, list[dict[str, float]]]) -> dict[str, dict]:
+    """Counts per slice: `sources`, means over their slices, and `mean`, over the sources."""
+    sources = {
+        source: {key: float(np.mean([s[key] for s in slices])) for key in slices[0]}
+        for source, slices in sorted(by_source.items())
+    }
+    names = next(iter(sources.values()), {})
+    mean = {key: float(np.mean([s[key] for s in sources.values()])) for key in names}
+    return {"mean": mean, "sources": sources}
 
 
 def _mean_regions(by_source: dict[str, list[dict[str, float]]]) -> dict[str, dict]:
@@ -183,20 +195,42 @@ def format_table(result: dict) -> str:
         ]
         lines.append(f"  {name:<{width}}" + "".join(f"{cell or '-':>16}" for cell in cells))
     blocks.append("\n".join(lines))
-    fidelity = {n: s["lesions"] for n, s in result["predictors"].items() if "lesions" in s}
-    if fidelity:
-        head = f"{'lesions':>8} {'kept':>6} {'lost':>6} {'inverted':>9} {'median ratio':>13}"
-        for title in ("all", "in source"):
-            lines = [f"Lesions, T1 → T2, {title}".ljust(max(width + 2, 28)) + head]
-            for name, found in fidelity.items():
-                f = found["in_source"] if title == "in source" else found
-                shares = f"  {name}".ljust(max(width + 2, 28)) + f"{f['lesions']:8d}"
-                if f["lesions"]:
-                    shares += f" {f['kept']:6.2f} {f['lost']:6.2f} {f['inverted']:9.2f}"
-                    shares += f" {f['median_ratio']:13.2f}"
-                lines.append(shares)
-            blocks.append("\n".join(lines))
+    lines = [
+        "Bright spots per slice, T1 → T2".ljust(max(width + 2, 32)) + "   shown  invented  missing"
+    ]
+    for name, scores in result["predictors"].items():
+        m = scores["spots"]["mean"]
+        cells = f"{m['shown']:8.1f} {m['invented']:9.2f} {m['missing']:8.2f}"
+        lines.append(f"  {name}".ljust(max(width + 2, 32)) + cells)
+    blocks.append("\n".join(lines))
+    reports = {n: s["lesions"] for n, s in result["predictors"].items() if "lesions" in s}
+    if reports:
+        blocks += _lesion_tables(reports)
     return "\n\n".join(blocks)
+
+
+def _lesion_tables(reports: dict[str, dict]) -> list[str]:
+    """`lesion_report` of each predictor as text: all lesions, those in the source, and by bins."""
+    first = next(iter(reports.values()))
+    tables = {"all": [], "in source": ["in_source"]}
+    for kind, unit in (("by_size", "pixels"), ("by_faintness", "deviations of the head")):
+        tables |= {f"in source, {name} {unit}": [kind, name] for name in first[kind]}
+    head = f"{'lesions':>8} {'kept':>6} {'lost':>6} {'inverted':>9} {'median ratio':>13}"
+    start = max(len("  ") + max(map(len, reports)), 60)
+    blocks = []
+    for title, path in tables.items():
+        lines = [f"Lesions, T1 → T2, {title}".ljust(start) + head]
+        for name, report in reports.items():
+            f = report
+            for key in path:
+                f = f[key]
+            cells = f"  {name}".ljust(start) + f"{f['lesions']:8d}"
+            if f["lesions"]:
+                cells += f" {f['kept']:6.2f} {f['lost']:6.2f} {f['inverted']:9.2f}"
+                cells += f" {f['median_ratio']:13.2f}"
+            lines.append(cells)
+        blocks.append("\n".join(lines))
+    return blocks
 
 
 def draw_figure(pairs: Sequence[Pair], predictors: dict[str, Predictor]) -> Figure:

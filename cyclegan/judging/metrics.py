@@ -1,4 +1,4 @@
-"""How close a translated slice is to the true one: similarity, error, anatomy, lesions.
+"""How close a translated slice is to the true one: similarity, error, anatomy.
 
 Pure functions on two-dimensional arrays in [0, 1]. Inside the head is what counts: air is most of
 an MR image and trivially right, so whole-image scores flatter every method. They are kept only
@@ -6,8 +6,6 @@ because papers print them.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterable, Iterator
 
 import numpy as np
 from scipy import ndimage
@@ -17,10 +15,6 @@ AIR = 0.06  # of full scale after a 1.5 pixel blur; Rician noise in air stays be
 PSNR_CEILING = 100.0  # dB, what identical images score, so that means stay finite
 OUTLINE = 12  # pixels: what lies deeper is brain and its fluid in head-in slices, too
 SKULL = 20  # pixels: the skull begins nearer to the outline than this
-
-MIN_LESION_PIXELS = 20  # fewer, and the contrast is one of noise
-SHOWN_BY_SOURCE = -0.2  # the same in the source: from here on down it shows the lesion as dark
-VISIBLE_CONTRAST = 0.3  # head standard deviations by which the true lesion stands out
 
 
 def foreground(image: np.ndarray) -> np.ndarray:
@@ -114,87 +108,6 @@ def slice_scores(predicted: np.ndarray, truth: np.ndarray, source: np.ndarray) -
         "full_ssim": float(similarity.mean()),
         "full_psnr": psnr(predicted, truth),
     }
-
-
-def lesion_parts(lesion: np.ndarray, head: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Each lesion with what lies around it.
-
-    `lesion`, `head`: (H, W), non-zero inside. A lesion is a 4-connected component of at least
-    `MIN_LESION_PIXELS`. Yields (inside, tissue of the head 3 to 6 pixels away), (H, W) bools;
-    lesions with less tissue around them than that are left out.
-    """
-    lesion = np.asarray(lesion) > 0
-    near_a_lesion = ndimage.binary_dilation(lesion, iterations=2)
-    components, count = ndimage.label(lesion)
-    for index in range(1, count + 1):
-        inside = components == index
-        ring = ndimage.binary_dilation(inside, iterations=6) & ~near_a_lesion & head
-        if min(inside.sum(), ring.sum()) >= MIN_LESION_PIXELS:
-            yield inside, ring
-
-
-def lesion_contrasts(
-    predicted: np.ndarray, truth: np.ndarray, source: np.ndarray, lesion: np.ndarray
-) -> list[tuple[float, float]]:
-    """How much of its true contrast each visible lesion keeps, and how much the source shows of it.
-
-    `predicted`, `truth`, `source`: (H, W) in [0, 1]; `lesion`: (H, W), non-zero inside lesions.
-    The contrast of one of `lesion_parts` is its mean minus that of the tissue around it, in
-    standard deviations of the head, so that a paler or brighter prediction is not punished for its
-    style. Lesions that do not stand out bright in the truth by `VISIBLE_CONTRAST` are left out.
-    Returns for the rest the contrast in the source, negative where it is dark, and predicted over
-    true contrast: 1 as in the truth, 0 vanished, below 0 dark where it should be bright.
-    """
-    predicted, truth = _as_pair(predicted, truth)
-    head = foreground(source)
-    if not head.any():
-        return []
-    found = []
-    for inside, ring in lesion_parts(lesion, head):
-        given, true, shown = (
-            float((x[inside].mean() - x[ring].mean()) / max(x[head].std(), 1e-6))
-            for x in (np.asarray(source, np.float64), truth, predicted)
-        )
-        if true >= VISIBLE_CONTRAST:
-            found.append((given, shown / true))
-    return found
-
-
-def lesion_contrast_ratios(
-    predicted: np.ndarray, truth: np.ndarray, source: np.ndarray, lesion: np.ndarray
-) -> list[float]:
-    """The second of each two that `lesion_contrasts` returns: predicted over true contrast."""
-    return [ratio for _, ratio in lesion_contrasts(predicted, truth, source, lesion)]
-
-
-def lesion_fidelity(ratios: Iterable[float]) -> dict[str, float | int | None]:
-    """Sum up `lesion_contrast_ratios` of many slices.
-
-    Returns `lesions` (how many) and the shares of them that are `kept` (at least half of the true
-    contrast), `lost` (less than a fifth) and `inverted` (dark where bright is true), each in
-    [0, 1], and the `median_ratio`. Shares and median are None without a single lesion.
-    """
-    ratios = np.asarray(list(ratios), dtype=np.float64)
-    if ratios.size == 0:
-        return dict.fromkeys(("kept", "lost", "inverted", "median_ratio")) | {"lesions": 0}
-    return {
-        "lesions": int(ratios.size),
-        "kept": float((ratios >= 0.5).mean()),
-        "lost": float(((ratios >= 0) & (ratios < 0.2)).mean()),
-        "inverted": float((ratios < 0).mean()),
-        "median_ratio": float(np.median(ratios)),
-    }
-
-
-def lesion_report(contrasts: Iterable[tuple[float, float]]) -> dict:
-    """`lesion_fidelity` of the `lesion_contrasts` of many slices, and of those the source shows.
-
-    Only a guess can bring back a lesion that the source does not show, so `in_source` (contrast of
-    `SHOWN_BY_SOURCE` or below) is what a translator can be held to.
-    """
-    contrasts = list(contrasts)
-    shown = [ratio for given, ratio in contrasts if given <= SHOWN_BY_SOURCE]
-    return lesion_fidelity(r for _, r in contrasts) | {"in_source": lesion_fidelity(shown)}
 
 
 def ssim_by_region(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 
 from cyclegan import OTHER
 from cyclegan.judging.metrics import head_mask
+from cyclegan.judging.registration import register_rigid
 from cyclegan.model.preprocess import scale_intensity
 
 
@@ -21,13 +23,13 @@ class PairsError(ValueError):
 class Pair:
     """One slice in both contrasts: `images["T1"]` and `images["T2"]`, (H, W), registered.
 
-    `laid` may hold, for either contrast, (H, W) in [0, 1] of it laid over the other once more.
+    `registered` may hold, for either contrast, (H, W) in [0, 1] of it registered onto the other.
     """
 
     name: str
     images: dict[str, np.ndarray]
     lesion: np.ndarray | None = None  # (H, W), non-zero inside lesions
-    laid: dict[str, np.ndarray] = field(default_factory=dict)
+    registered: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def source(self) -> str:
@@ -35,7 +37,24 @@ class Pair:
 
     def truth(self, contrast: str) -> np.ndarray:
         """What a translation to `contrast` is judged by: (H, W) in [0, 1]."""
-        return self.laid[contrast] if self.laid else to_unit(self.images[contrast])
+        return self.registered.get(contrast, to_unit(self.images[contrast]))
+
+
+def with_registered_truth(pairs: Iterable[Pair]) -> list[Pair]:
+    """The pairs with truths that are `registered` onto their sources, for both directions.
+
+    T1 and T2 of a pair are two scans, a pixel or two apart, and a translation lies where its source
+    does: what it loses against a truth beside it says nothing of the translation.
+    """
+    return [replace(pair, registered=_registered(pair)) for pair in pairs]
+
+
+def _registered(pair: Pair) -> dict[str, np.ndarray]:
+    units = {contrast: to_unit(image) for contrast, image in pair.images.items()}
+    return {
+        to: register_rigid(units[given], units[to]).apply(units[to]).clip(0, 1)
+        for to, given in OTHER.items()
+    }
 
 
 def load_pairs(folder: str | Path, every: int = 1) -> tuple[list[Pair], list[str]]:

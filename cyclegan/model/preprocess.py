@@ -23,6 +23,7 @@ EXPORTED = (1, 255, 65535)
 FILLED = 0.7  # share of the range that the high value must reach
 FOREGROUND = 0.06  # share of the high value that counts as tissue once smoothed
 BLACK = 0.005  # of the high value: less than two of 255 grey values
+MASKED = 512  # pixels of the longer side from which on masks are found on a coarser grid
 SMOOTHING = 1.5 / 256  # of the image's longer side
 MARGIN = 1.06  # the frame's side over the head's longer side
 SQUARE = 1.005  # longer over shorter side of a pixel; up to here it counts as square
@@ -84,8 +85,14 @@ def head_mask(image: np.ndarray, sides: tuple[float, float] = (1.0, 1.0)) -> np.
         sides: (row, column) sides of a pixel in any unit; smoothing is round in that unit.
 
     Returns:
-        (H, W) bool; specks smaller than 2 % of the largest part are dropped.
+        (H, W) bool; specks smaller than 2 % of the largest part are dropped. Of an image of more
+        than `MASKED` pixels a side the outline is as fine as the smoothing that it comes from.
     """
+    step = _step(image)
+    return _refined(_head_mask(_coarse(image, step), sides), step, image.shape)
+
+
+def _head_mask(image: np.ndarray, sides: tuple[float, float]) -> np.ndarray:
     sigma = _in_pixels(SMOOTHING, image, sides)
     mask = _fill_holes(ndimage.gaussian_filter(image, sigma) > FOREGROUND)
     parts, count = ndimage.label(mask)
@@ -115,13 +122,37 @@ def head_without_rim(image: np.ndarray, sides: tuple[float, float] = (1.0, 1.0))
     Returns:
         (H, W) bool.
     """
-    head = head_mask(image, sides)
-    reach = [max(1, round(pixels)) for pixels in _in_pixels(2 * SMOOTHING, image, sides)]
+    step = _step(image)
+    coarse = _coarse(image, step)
+    head = _head_mask(coarse, sides)
+    reach = [max(1, round(pixels)) for pixels in _in_pixels(2 * SMOOTHING, coarse, sides)]
     inner = ndimage.binary_erosion(head, iterations=min(reach), border_value=1)
     if further := max(reach) - min(reach):  # along the axis whose pixels are short
         line = np.ones((3, 1) if reach[0] > reach[1] else (1, 3))
         inner = ndimage.binary_erosion(inner, line, iterations=further, border_value=1)
+    head, inner = (_refined(mask, step, image.shape) for mask in (head, inner))
     return head & (inner | (image >= BLACK))
+
+
+def _step(image: np.ndarray) -> int:
+    """How many pixels become one, each way, before a mask is looked for."""
+    return max(1, max(image.shape) // MASKED)
+
+
+def _coarse(image: np.ndarray, step: int) -> np.ndarray:
+    """Means of `step` x `step` pixels; the last rows and columns are repeated where some lack."""
+    if step == 1:
+        return image
+    lacking = [(0, -side % step) for side in image.shape]
+    rows, columns = (
+        (side + more) // step for side, (_, more) in zip(image.shape, lacking, strict=True)
+    )
+    return np.pad(image, lacking, "edge").reshape(rows, step, columns, step).mean((1, 3))
+
+
+def _refined(mask: np.ndarray, step: int, shape: tuple[int, int]) -> np.ndarray:
+    """A mask of `_coarse` pixels on those that they were made of."""
+    return mask.repeat(step, 0).repeat(step, 1)[: shape[0], : shape[1]] if step > 1 else mask
 
 
 def _fill_holes(mask: np.ndarray) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,9 +10,11 @@ import numpy as np
 from PIL import Image
 
 from cyclegan.reading.volume import Volume
+from cyclegan.server.errors import GoneError
 from cyclegan.simulation.phantom import draw_slice, draw_volume
 from cyclegan.simulation.simulate import simulate_pair
 
+THUMBNAIL = 96  # pixels
 SLICES = 24
 SLICE_SPACING_MM = 102 / (SLICES - 1)  # the phantom's levels 0 to 1 are 102 mm apart
 
@@ -72,19 +73,20 @@ def example_volume(index: int) -> Volume:
     )
 
 
-@lru_cache(maxsize=1)
-def thumbnails() -> str:
-    """Style rules that show a small picture of each example on its button, of class `example-N`.
+@lru_cache(maxsize=len(EXAMPLES))
+def example_thumbnail(index: int) -> bytes:
+    """A small picture of an example as PNG.
 
     Drawn anew, small: an example in full takes a second, the volume ten.
+
+    Raises:
+        GoneError: there is no such example.
     """
-    rules = []
-    for index, example in enumerate(EXAMPLES):
-        labels = draw_slice(example.seed, level=example.level or 0.5, size=80)
-        pixels = np.clip(_acquired(example, labels), 0, 1)[8:-8, 8:-8]
-        small = Image.fromarray(np.rint(255 * pixels).astype(np.uint8))
-        buffer = io.BytesIO()
-        small.save(buffer, "JPEG", quality=80)
-        data = base64.b64encode(buffer.getvalue()).decode()
-        rules.append(f".example-{index} {{ --thumbnail: url(data:image/jpeg;base64,{data}); }}")
-    return "\n".join(rules)
+    if not 0 <= index < len(EXAMPLES):
+        raise GoneError("There is no such example.")
+    example = EXAMPLES[index]
+    labels = draw_slice(example.seed, level=example.level or 0.5, size=THUMBNAIL)
+    pixels = np.clip(_acquired(example, labels), 0, 1)
+    buffer = io.BytesIO()
+    Image.fromarray(np.rint(255 * pixels).astype(np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()

@@ -1,170 +1,158 @@
-"""The second look at a shown slice: numbers, the uncertainty map and, when known, the true error.
+"""How far to trust a slice: numbers, the uncertainty map and, when known, the true error.
 
-The page shows the translation first; this follows, and stops as soon as another slice is shown.
+The page shows the translation first and asks for this when somebody rests on a slice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from cyclegan.model.translator import Prepared
+from cyclegan.model.translator import CycleResult, Prepared
+from cyclegan.server.notice import Fit
+from cyclegan.server.report import report, true_warnings, true_words
 from cyclegan.trust import evidence
+from cyclegan.trust.checks import SURE
 from cyclegan.trust.truth import is_elsewhere, true_error
-from cyclegan.web.panels import encode_uint16
-from cyclegan.web.report import report, true_warnings, true_words
 
 if TYPE_CHECKING:
-    from cyclegan.model.look import Look
-    from cyclegan.model.translator import CycleResult
-    from cyclegan.trust.calibration import Calibration
-    from cyclegan.trust.truth import Truth
-    from cyclegan.web.session import Session
-    from cyclegan.web.turns import SharedModel
+    from cyclegan.server.models import Model
+    from cyclegan.server.results import Made
+    from cyclegan.server.series import Real, Series
 
 
-def slice_findings(
-    model: SharedModel,
-    result: CycleResult,
-    prepared: Prepared,
-    to: str,
-    calibration: Calibration,
-    look: Look | None = None,
-) -> Iterator[tuple[dict[str, float], np.ndarray | None]]:
-    """Work out the numbers of one slice, step by step; the last step has all of them.
+class Measured(NamedTuple):
+    """Of one slice.
+
+    Attributes:
+        numbers: by the names of `calibration.MEASURES`.
+        map: (H, W) float32 in shares of the grey range: the uncertainty, or where no map is worth
+            it the interval around each value (`Calibration.is_band`), or None.
+        fit: whether the slice by itself is what the direction wants, or None without a check.
+        is_whole: whether numbers that tell little are among them.
+    """
+
+    numbers: dict[str, float]
+    map: np.ndarray | None
+    fit: Fit | None = None
+    is_whole: bool = False
+
+
+def measure(
+    model: Model, series: Series, result: CycleResult, made: Made, *, whole: bool = False
+) -> Measured:
+    """Work out the numbers of one slice; call it from the queue, as it runs the network.
 
     Args:
-        model: runs once for the cycle, and once more where its generators expect errors.
+        model: runs once where its generators expect errors, and once more for the `whole`.
+        series: of the slice.
         result: (H, W) each.
-        prepared: how its volume goes to the network.
-        to: the contrast of the translation.
-        calibration: says which map and which numbers are worth it.
-        look: that the translation follows.
-
-    Yields:
-        Numbers by the names of `calibration.MEASURES`, and the uncertainty map, or where none is
-        worth it the band (`Calibration.is_band`), (H, W) float32 in shares of the grey range, or
-        None. The first step comes before the first run of the network.
+        made: what it was made for.
+        whole: also the numbers that validation found to tell little.
     """
+    calibration, to = model.calibration, made.to
+    frame = series.prepared(model).frame
+    unit = Prepared(evidence.UNIT, frame)
+    fit = None if series.is_drawn else _fit(model, series, result.source, to)
     numbers = evidence.structure(calibration.structure, result)
-    yield numbers, None
     if not numbers:  # no head
-        return
-    frame = prepared.frame
-    own = evidence.own_look(model.translator, result.source, to, frame)
-    again = evidence.reconstruct_disturbed(model.translate, result.translated, to, frame, own)
-    numbers = evidence.cycle_numbers(result, again) | numbers
-    yield numbers, None
+        return Measured(numbers, None, fit, whole)
+    if whole:
+        again = model.reconstruct_disturbed(result, to, frame)
+        numbers = evidence.cycle_numbers(result, again) | numbers
     likely = None
     if model.translator.has_band:
-        unit = Prepared(evidence.UNIT, frame)
-        _, likely = model.translate_with_error(result.source, to, unit, look)
+        _, likely = model.translate_with_error(result.source, to, unit, made.style)
         numbers |= evidence.likely_numbers(result.source, likely)
     shown = evidence.LIKELY if calibration.is_band(to) else calibration.map_name(to)
     if shown is None:
-        yield numbers, None
-        return
+        return Measured(numbers, None, fit, whole)
     chosen = evidence.error_maps(result, likely)[shown]
     if calibration.is_band(to):
         chosen = chosen * calibration.band(to)
-    yield numbers, chosen.astype(np.float32)
+    return Measured(numbers, chosen.astype(np.float32), fit, whole)
 
 
-def second_look(
-    session: Session, model: SharedModel, calibration: Calibration
-) -> Iterator[dict[str, Any]]:
-    """What the viewer adds to the slice on screen, as JSON (the form is in viewer.js).
-
-    Yields twice at most: the numbers, then the map. Nothing more once another slice, direction or
-    scan is on screen.
-    """
-    index, to, run = session.shown, session.to, session.run
-    if to is None:
-        return
-
-    def is_on_screen() -> bool:
-        seen = (session.volume is not None, session.shown, session.to, session.run)
-        return seen == (True, index, to, run)
-
-    def answer(numbers: dict[str, float], likely: np.ndarray | None) -> dict[str, Any]:
-        readings = calibration.readings(to, numbers, drawn=session.drawn)
-        truth = session.truth_for(to)
-        true = slice_true_error(truth, session.result(model, index, to), index)
-        elsewhere = is_of_elsewhere(session, model, index)
-        map_name = calibration.map_name(to)
-        return {
-            "key": session.key,
-            "run": run,
-            "index": index,
-            "findings": {
-                "readings": [input_reading(session, to), *readings],
-                "missing": calibration.missing,
-                "structure": calibration.structure.capitalize(),
-                "mapWords": calibration.map_words(to),
-                "mapMeaning": calibration.map_meaning(to),
-                "bandWords": calibration.band_words(to),
-                "lesionContrast": calibration.lesion_contrast(to),
-                "lesionWords": calibration.lesion_words(),
-                "mapRank": map_name and calibration.map_rank(to, map_name),
-                "uncertainty": None if likely is None else encode_uint16(likely),
-                "trueError": true,
-                "trueWords": true_words(true) if truth else "",
-                "trueWarning": " ".join(true_warnings(session, elsewhere)),
-            },
-            "report": report(session, model, calibration, index, readings, true, elsewhere),
-        }
-
-    numbers, likely = session.kept_findings(index, to) or ({}, None)
-    if not numbers:
-        result, prepared = session.result(model, index, to), session.prepared(model)
-        shown = False
-        look = session.look_for(to)
-        steps = slice_findings(model, result, prepared, to, calibration, look)
-        for step in steps:
-            if not is_on_screen():
-                return
-            numbers, likely = step
-            if not shown and "cycle_error" in numbers and calibration.map_name(to):
-                yield answer(numbers, None)  # the map takes longer
-                shown = True
-        session.keep_findings(index, to, numbers, likely)
-    if is_on_screen():
-        yield answer(numbers, likely)
+def _fit(model: Model, series: Series, source: np.ndarray, to: str) -> Fit | None:
+    """What one slice looks like; the check of a series looks at its middle alone."""
+    seen = model.assess(source, series.volume.pixel_spacing)
+    if seen is None:
+        return None
+    if seen.to is None:
+        return Fit("not what it learnt", f"This slice by itself: {seen.sentence}")
+    if seen.contradicts(to) or seen.probabilities[seen.label] < SURE:
+        return Fit("doubtful", f"This slice by itself: {seen.sentence}")
+    return Fit("fits", seen.sentence)
 
 
-def input_reading(session: Session, to: str) -> dict[str, Any]:
-    """What the input check says, in the form of `Calibration.readings`."""
-    said = session.notice(to)
+def telling(readings: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of `Calibration.readings`, those that told something of the error on validation."""
+    return [reading for reading in readings if not reading["weak"]]
+
+
+def findings(
+    model: Model, series: Series, index: int, result: CycleResult, made: Made, measured: Measured
+) -> dict[str, Any]:
+    """As JSON, what the page says of a slice."""
+    calibration, to = model.calibration, made.to
+    readings = telling(calibration.readings(to, measured.numbers, drawn=series.is_drawn))
+    readings.sort(key=lambda reading: -(reading["rank"] or 0))
+    fit = whole_fit(series, measured, readings)
+    real = series.real if series.real is not None and series.real.to == to else None
+    true, elsewhere = true_findings(real, series, index, result)
+    map_name = calibration.map_name(to)
     return {
-        "name": "input_check",
-        "title": "Input check",
-        "value": None,
-        "expected": None,
-        "rank": None,
-        "weak": False,
-        "unusual": said.warns,
-        "text": said.text,
-        "worth": "",
+        "index": index,
+        "numbers": [reading | {"short": short(reading)} for reading in readings],
+        "missing": calibration.missing or None,
+        "fits": fit._asdict(),
+        "true_error": true,
+        "true_words": true_words(true) if real else None,
+        "true_warning": " ".join(true_warnings(real, elsewhere)),
+        "map": None
+        if map_name is None or measured.map is None
+        else {
+            "words": calibration.map_words(to),
+            "meaning": calibration.map_meaning(to),
+            "rank": calibration.map_rank(to, map_name),
+        },
+        "interval_words": calibration.band_words(to) or None,
+        "lesion_contrast": calibration.lesion_contrast(to),
+        "lesion_words": calibration.lesion_words(),
+        "report": report(model, series, index, made, readings, fit.sentence, real, true, elsewhere),
     }
 
 
-def is_of_elsewhere(session: Session, model: SharedModel, index: int) -> bool:
-    """Whether the real image of slice `index` shows another place than the scan, by its pixels."""
-    volume, truth = session.held(), session.truth_for(session.to)
-    if truth is None:
-        return False
-    source = session.prepared(model).scale.apply(volume.pixels[index])
-    real, covered = truth.slice(index, source.shape)
-    return is_elsewhere(real, source, covered)
+def short(reading: dict[str, Any]) -> str:
+    """A number for the corner of an image."""
+    numbers = [reading["value"], *(reading["expected"] or ())]
+    value, *usual = (f"{number:.2f}" for number in numbers)
+    return f"{value}, typical {usual[0]} to {usual[1]}" if usual else value
 
 
-def slice_true_error(
-    truth: Truth | None, result: CycleResult, index: int
-) -> dict[str, float] | None:
-    """`truth.true_error` of slice `index`; None without a truth, or where it has no head."""
-    if truth is None:
-        return None
-    real, covered = truth.slice(index, result.source.shape)
-    return true_error(result.translated, real, result.source, covered)
+def whole_fit(series: Series, measured: Measured, readings: list[dict[str, Any]]) -> Fit:
+    """The word for a slice: the worst of what the series, the slice and its numbers say."""
+    fits = [series.notice().fit, *([measured.fit] if measured.fit else [])]
+    unusual = [f"{each['title']}: {each['text']}." for each in readings if each["unusual"]]
+    if unusual:
+        fits.append(Fit("doubtful", " ".join(unusual)))
+    return max(fits, key=lambda fit: fit.rank)
+
+
+def true_findings(
+    real: Real | None, series: Series, index: int, result: CycleResult
+) -> tuple[dict[str, float] | None, bool]:
+    """The true error of a slice, where it can be told, and whether the real image, by its pixels,
+    shows another place."""
+    if real is None:
+        return None, False
+    pixels, covered = real.truth.slice(index, result.source.shape)
+    error = true_error(result.translated, pixels, result.source, covered)
+    return error, is_elsewhere(pixels, result.source, covered)
+
+
+def signed_error(real: Real, index: int, result: CycleResult) -> np.ndarray:
+    """(H, W): synthetic - real in [-1, 1]; 0 where the real image does not reach."""
+    pixels, covered = real.truth.slice(index, result.source.shape)
+    return np.where(covered, result.translated - pixels, 0)

@@ -32,12 +32,14 @@ HEADERS = {
 # Parts of the page itself. Everything else may carry a reader's pixels or the name of a file, and
 # a browser writes to its disk whatever it may keep, event streams too.
 KEPT_BY_BROWSERS = ("/assets/", "/static/", "/theme.css", "/favicon.ico")
+ASKED_AGAIN = "/viewer/"  # its files belong together, so none may be older than another
 
 
 class SecurityHeaders:
     """ASGI middleware that adds `HEADERS` to every response that does not set them itself.
 
-    What is not one of `KEPT_BY_BROWSERS` gets `Cache-Control: no-store` (RFC 9111, 5.2.2.5).
+    What is not one of `KEPT_BY_BROWSERS` gets `Cache-Control: no-store` (RFC 9111, 5.2.2.5), or
+    `no-cache` where it is one of `ASKED_AGAIN`.
     """
 
     def __init__(self, app: ASGIApp):
@@ -50,7 +52,9 @@ class SecurityHeaders:
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
                 path = scope["path"].removeprefix(scope.get("root_path", ""))
-                if not path.startswith(KEPT_BY_BROWSERS):
+                if path.startswith(ASKED_AGAIN):
+                    headers["Cache-Control"] = "no-cache"
+                elif not path.startswith(KEPT_BY_BROWSERS):
                     headers["Cache-Control"] = "no-store"
             await send(message)
 

@@ -50,6 +50,8 @@ UPLOAD_BYTES = 256 * MIB  # of all files sent together: 512 slices of 512x512 in
 UPLOAD_FILES = 4000  # sent together: a patient's disc; a zip may hold more
 UPLOADING_BYTES = held(1024 * MIB, 1 / 16)  # of everybody, until they are read
 UPLOAD_PAUSE_S = 30.0  # without a byte, after which an upload is given up
+WAITING_UPLOAD_BYTES = held(512 * MIB, 1 / 32)  # of programs, until their next request
+WAITING_UPLOAD_S = 120.0
 BODY_BYTES = 2 * MIB  # of any other request
 UNPACKED_BYTES = MAX_FILE_BYTES  # of an archive, or of files held together
 SLICE_PIXELS = MAX_PIXELS
@@ -76,10 +78,12 @@ POLLS = 4096  # of everybody
 # translations computed again, then has to open the scan again.
 HELD_BYTES = held(5120 * MIB, 5 / 16)
 SCANS = 512
+READ_AHEAD_BYTES = 256 * MIB  # of one scan: series that were read for their small picture
 SCAN_RESULT_BYTES = 2 * 4 * WHOLE_VOXELS  # translations of one series, there and back, in float32
 SCAN_FINDINGS_BYTES = 32 * MIB  # uncertainty maps of one series: 128 of 256x256
 SCAN_S = 3600.0  # after its last use a scan is forgotten
 TAB_S = 600.0  # and after the last sign of its tab, which said nothing of being closed
+RELOAD_S = 20.0  # and after its tab said so, which one that is loaded anew does, too
 
 TOO_LARGE = (
     f"These files have more than {UPLOAD_BYTES // MIB} MB together; send one series at a time, or "

@@ -14,6 +14,7 @@ from cyclegan.model.look import LookError as StyleError
 from cyclegan.model.preprocess import Frame
 from cyclegan.model.translator import Prepared
 from cyclegan.server.queue import Queue
+from cyclegan.trust import evidence
 from cyclegan.trust.calibration import Calibration
 from cyclegan.trust.checks import InputCheck
 from cyclegan.trust.reference import look_of_volume as style_of_volume
@@ -106,6 +107,12 @@ class Model:
     ) -> tuple[np.ndarray, np.ndarray]:
         """As `Translator.translate_with_error`; call it from the queue."""
         return self.translator.translate_with_error(pixels, to=to, prepared=prepared, look=style)
+
+    def reconstruct_disturbed(self, result: CycleResult, to: str, frame: Frame) -> np.ndarray:
+        """As `evidence.reconstruct_disturbed`, in the style of the source; from the queue."""
+        own = evidence.own_look(self.translator, result.source, to, frame)
+        translate = self.translator.translate
+        return evidence.reconstruct_disturbed(translate, result.translated, to, frame, own)
 
     def style_of(self, volume: Volume, to: str, name: str) -> Style:
         """The style of a user's own image of the contrast `to`.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cyclegan import OTHER
 
@@ -21,6 +21,21 @@ ENHANCED = (
 )
 
 
+WORDS = ("fits", "doubtful", "not what it learnt")  # from good to bad
+
+
+class Fit(NamedTuple):
+    """Whether an input is what the direction wants: one of `WORDS`, and why."""
+
+    word: str
+    sentence: str
+
+    @property
+    def rank(self) -> int:
+        """Higher is worse."""
+        return WORDS.index(self.word)
+
+
 @dataclass(frozen=True)
 class Notice:
     """A line above the panels; it warns and never blocks.
@@ -29,11 +44,19 @@ class Notice:
         text: plain sentences.
         warns: whether something speaks against the translation.
         switch_to: the contrast to translate to instead, or None.
+        learnt: whether it is what the model learnt to translate, as far as is known.
     """
 
     text: str
     warns: bool
     switch_to: str | None = None
+    learnt: bool = True
+
+    @property
+    def fit(self) -> Fit:
+        """In a word or two."""
+        word = WORDS[0 if not self.warns else 1 if self.learnt else 2]
+        return Fit(word, self.text)
 
 
 def notice(
@@ -67,13 +90,21 @@ def notice(
         return Notice(_joined(words, header), True)
     if check.to is None:
         words = ENHANCED if check.kind == "T1POST" else UNKNOWN
-        return Notice(_joined(check.sentence, words, header), True)
+        return Notice(_joined(check.sentence, words, header), True, learnt=False)
     differs = hint is not None and hint != check.label
     if not other:
         header = f"{header[:-1]}: look for yourself." if differs else ""
     if check.contradicts(to):
-        return Notice(_joined(check.sentence, header, chosen), True, check.to)
+        return Notice(_joined(check.sentence, header, chosen), True, check.to, learnt=False)
     return Notice(_joined(check.sentence, header), differs or other is not None)
+
+
+def drawn_notice(contrast: str | None, to: str) -> Notice:
+    """Of an example, whose contrast is known."""
+    if contrast == to:
+        words = f"This head is a drawn {contrast}; the chosen direction is {OTHER[to]} → {to}."
+        return Notice(words, True, OTHER[to], learnt=False)
+    return Notice(f"A drawn head, shown as {contrast}.", False)
 
 
 def preset(check: Assessment | None, hint: str | None, to: str) -> str:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator
-from pathlib import PurePosixPath
+import secrets
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from cyclegan.reading.archive import Member
+from cyclegan.reading.series import open_files
+from cyclegan.reading.volume import SUPPORTED, ReadError, Volume
 from cyclegan.server import limits
 from cyclegan.server.errors import UserError
 
@@ -72,9 +77,8 @@ class Receiver:
 
 async def _parsed(request: Request, chunks: AsyncGenerator[bytes, None]) -> list[Member]:
     try:
-        form = await _InMemory(
-            request.headers, chunks, max_files=limits.UPLOAD_FILES, max_fields=8
-        ).parse()
+        most = limits.UPLOAD_FILES
+        form = await _InMemory(request.headers, chunks, max_files=most, max_fields=8).parse()
     except (MultiPartException, KeyError) as fault:
         await drain(request)
         if "Too many files" in str(fault):
@@ -110,3 +114,63 @@ async def drain(request: Request) -> None:
                 message = await request.receive()
                 drained += len(message.get("body", b""))
                 more = message.get("more_body", False)
+
+
+class Uploads:
+    """Files that programs have sent and that their next request names.
+
+    Gradio knows files by paths. These are names only, below its folder: nothing is written there.
+
+    Args:
+        folder: Gradio's, of uploads.
+    """
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder).resolve()
+        self._held: dict[str, tuple[Member, float]] = {}
+
+    def hold(self, files: Sequence[Member]) -> list[str]:
+        """Keep files for their next request, a few minutes at most.
+
+        Returns:
+            A path that nobody can guess for each.
+
+        Raises:
+            UploadError: too many bytes wait already.
+        """
+        now = time.monotonic()
+        for path, (_, since) in list(self._held.items()):
+            if now - since > limits.WAITING_UPLOAD_S:
+                self._held.pop(path, None)
+        held = sum(len(member.data) for member, _ in list(self._held.values()))
+        if held + sum(len(member.data) for member in files) > limits.WAITING_UPLOAD_BYTES:
+            raise UploadError(limits.BUSY, 503)
+        paths = [str(self.folder / secrets.token_urlsafe(32)) for _ in files]
+        self._held |= {path: (file, now) for path, file in zip(paths, files, strict=True)}
+        return paths
+
+    def __contains__(self, path: Any) -> bool:
+        return path in self._held
+
+    def read(self, file: Any) -> Volume:
+        """Read a file that was sent, and forget it.
+
+        Args:
+            file: Gradio's file data, {"path": ...}.
+
+        Raises:
+            UserError: it is no upload.
+            ReadError: it is no slice or volume, or holds several.
+        """
+        path = file.get("path") if isinstance(file, dict) else None
+        member, _ = self._held.pop(path, (None, 0)) if isinstance(path, str) else (None, 0)
+        if member is None:
+            raise UserError(f"Upload a file: {SUPPORTED}, or a zip of them.")
+        selection = open_files([member])
+        if len(selection.choices) > 1:
+            raise ReadError(
+                f"{member.name}: it holds {len(selection.choices)} images or series "
+                f"({'; '.join(selection.choices[:3])}{' ...' * (len(selection.choices) > 3)}); "
+                "send one of them."
+            )
+        return selection.read(0)

@@ -1,4 +1,7 @@
-"""The report of one slice as text, for the clipboard: provenance, numbers, notices."""
+"""The report of one slice as text, for the clipboard and the zip: provenance, numbers, warnings.
+
+It names no file: a name may be a patient's.
+"""
 
 from __future__ import annotations
 
@@ -9,45 +12,48 @@ from cyclegan import OTHER
 from cyclegan.results.provenance import CAVEAT
 
 if TYPE_CHECKING:
-    from cyclegan.trust.calibration import Calibration
-    from cyclegan.web.session import Session
-    from cyclegan.web.turns import SharedModel
+    from cyclegan.server.models import Model
+    from cyclegan.server.results import Made
+    from cyclegan.server.series import Real, Series
 
+NOT_A_DEVICE = "Not a medical device; not cleared or approved by any regulator."
 ELSEWHERE = (
     "By their pixels the two images do not show the same place, so these numbers compare different "
     "anatomy."
 )
-NOT_A_DEVICE = "Not a medical device; not cleared or approved by any regulator."
 
 
 def report(
-    session: Session,
-    model: SharedModel,
-    calibration: Calibration,
+    model: Model,
+    series: Series,
     index: int,
+    made: Made,
     readings: Sequence[dict[str, Any]],
+    fit: str,
+    real: Real | None,
     true: dict[str, float] | None,
     elsewhere: bool = False,
 ) -> str:
-    """Everything the page says of slice `index` and of how it was made.
+    """Everything that is known of slice `index` and of how it was made.
 
     Args:
-        session: with a translation on screen.
         model: that made it.
-        calibration: of the model.
+        series: of the slice.
         index: of the slice.
+        made: what it was made for.
         readings: as `Calibration.readings` returns them.
+        fit: what the input looks like, in sentences.
+        real: that it is compared with, or None.
         true: as `truth.true_error` returns it, or None.
         elsewhere: as `truth.is_elsewhere` returns it.
     """
-    volume, to = session.held(), session.to
+    calibration, to = model.calibration, made.to
     lines = [
-        f"Synthetic {to} from {OTHER[to]}: {volume.name}, slice {index + 1} of {session.slices}",
+        f"Synthetic {to} from {OTHER[to]}, slice {index + 1} of {series.slices}",
         CAVEAT,
         NOT_A_DEVICE,
         "",
-        f"Input check: {session.notice(to).text}",
-        *(f"Note: {note}" for note in volume.notes),
+        f"Input check: {fit}",
         "",
         *(f"{reading['title']}: {reading['text']}{_worth(reading)}" for reading in readings),
         "Cycle error is not translation error.",
@@ -56,18 +62,18 @@ def report(
         lines.append(calibration.missing)
     title = "Uncertainty map: " if calibration.map_name(to) else ""
     lines.append(title + calibration.map_words(to))
-    truth = session.truth_for(to)
-    if truth is not None:
-        lines += ["", f"True error against {truth.volume.name} ({'; '.join(truth.notes)}):"]
-        lines += [*true_warnings(session, elsewhere), true_words(true)]
-    source = session.provenance(model)
+    if real is not None:
+        lines += ["", f"True error against a real {to} ({'; '.join(real.truth.notes)}):"]
+        lines += [*true_warnings(real, elsewhere), true_words(true)]
+    source = series.provenance(model, made)
     return "\n".join([*lines, "", *(f"{name}: {value}" for name, value in source.lines().items())])
 
 
-def true_warnings(session: Session, elsewhere: bool) -> list[str]:
-    """What speaks against measuring with the real image of a session, in sentences."""
-    doubt = session.doubt if session.truth_for(session.to) is not None else ""
-    return [words for words in (doubt, ELSEWHERE if elsewhere else "") if words]
+def true_warnings(real: Real | None, elsewhere: bool) -> list[str]:
+    """What speaks against measuring with a real image, in sentences."""
+    if real is None:
+        return []
+    return [words for words in (real.warning, ELSEWHERE if elsewhere else "") if words]
 
 
 def true_words(true: dict[str, float] | None) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -13,18 +14,24 @@ from typing import Any
 import numpy as np
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 
 from cyclegan.reading.volume import ReadError
 from cyclegan.server import limits
-from cyclegan.server.errors import GoneError, NotReadyError, UserError, sentence
-from cyclegan.server.receiving import Receiver, UploadError
+from cyclegan.server.errors import NOT_UNDERSTOOD, GoneError, NotReadyError, UserError, sentence
+from cyclegan.server.examples import example_thumbnail
+from cyclegan.server.findings import findings
+from cyclegan.server.gate import UPLOAD, Gate, whole_body
+from cyclegan.server.headers import SecurityHeaders
+from cyclegan.server.receiving import Receiver, UploadError, Uploads
+from cyclegan.server.saving import Order, order, save
 from cyclegan.server.scan import Scan
 from cyclegan.server.scans import Scans
-from cyclegan.server.series import Series, View
 from cyclegan.server.state import state
 
 VIEWER = Path(__file__).resolve().parents[1] / "viewer"
@@ -48,10 +55,13 @@ class Routes:
         scans: that they answer for.
     """
 
-    def __init__(self, scans: Scans):
+    def __init__(self, scans: Scans, uploads: Uploads):
         self.scans = scans
+        self.uploads = uploads
         self.receiver = Receiver()
         self.opening = ThreadPoolExecutor(limits.OPENINGS_AT_ONCE, "opening")
+        self.saving = ThreadPoolExecutor(limits.SAVES_AT_ONCE, "saving")
+        self.drawing = ThreadPoolExecutor(1, "thumbnails")
         self.polls = 0
         self._background: set[asyncio.Task] = set()
 
@@ -61,6 +71,7 @@ class Routes:
         handlers: list[tuple[str, str, Handler]] = [
             ("/scans", "POST", self.open),
             ("/examples/{number:int}", "POST", self.example),
+            ("/examples/{number:int}/thumbnail", "GET", self.example_thumbnail),
             (scan, "GET", self.state),
             (f"{scan}/choices", "POST", self.choose),
             (f"{scan}/real", "POST", self.take_real),
@@ -68,7 +79,12 @@ class Routes:
             (f"{scan}/companion", "POST", self.take_companion),
             (f"{scan}/style", "POST", self.take_style),
             (f"{scan}/images/{{key}}/{{name}}/{{index:int}}", "GET", self.image),
+            (f"{scan}/findings/{{key}}/{{index:int}}", "GET", self.findings),
+            (f"{scan}/thumbnails/{{series:int}}", "GET", self.thumbnail),
+            (f"{scan}/save", "POST", self.save),
+            (f"{scan}/files/{{file}}", "GET", self.file),
             (f"{scan}/close", "POST", self.close),
+            (UPLOAD, "POST", self.upload),
         ]
         return [
             Route(path, self._answered(handler), methods=[method])
@@ -83,7 +99,9 @@ class Routes:
                 return await handler(request)
             except Exception as fault:
                 status = 500
-                if isinstance(fault, UploadError):
+                if isinstance(fault, HTTPException):
+                    status, fault = fault.status_code, UserError(fault.detail)
+                elif isinstance(fault, UploadError):
                     status = fault.status
                 elif isinstance(fault, GoneError):
                     status = 404
@@ -106,9 +124,9 @@ class Routes:
         """What reads files, a few at once."""
         return await asyncio.get_running_loop().run_in_executor(self.opening, work)
 
-    def _check(self, scan: Scan) -> None:
-        """Look at what was opened, and translate it, while the browser draws it."""
-        task = asyncio.ensure_future(self._in_thread(scan.check))
+    def _begin(self, work: Coroutine) -> None:
+        """Let something happen while the browser has its answer."""
+        task = asyncio.create_task(work)
         self._background.add(task)  # or it might be collected before its end
         task.add_done_callback(self._background.discard)
 
@@ -116,12 +134,18 @@ class Routes:
         async with self.receiver.files(request) as files:
             scan = await self._in_thread(partial(Scan.open, self.scans.model, files))
         self.scans.hold(scan)
-        self._check(scan)
+        self._begin(self._in_thread(scan.check))
         return self._told(scan, 201)
 
     async def example(self, request: Request) -> Response:
         scan = await self._in_thread(partial(self.scans.example, request.path_params["number"]))
         return self._told(scan, 201)
+
+    async def example_thumbnail(self, request: Request) -> Response:
+        number = request.path_params["number"]
+        loop = asyncio.get_running_loop()
+        data = await loop.run_in_executor(self.drawing, example_thumbnail, number)
+        return Response(data, media_type="image/png")
 
     async def state(self, request: Request) -> Response:
         scan = self._scan(request, used=False)
@@ -137,8 +161,8 @@ class Routes:
 
     async def choose(self, request: Request) -> Response:
         scan = self._scan(request)
-        choices = _choices(await request.json())
-        if "series" in choices:
+        choices = _choices(await _json(request))
+        if choices.keys() & {"series", "register"}:  # reads, or registers
             await self._in_thread(partial(scan.choose, **choices))
         else:
             scan.choose(**choices)
@@ -172,9 +196,55 @@ class Routes:
         data = await run_in_threadpool(image, scan, key, name, index)
         return Response(data, media_type="application/octet-stream")
 
+    async def findings(self, request: Request) -> Response:
+        scan = self._scan(request)
+        key, index = request.path_params["key"], request.path_params["index"]
+        result = scan.result(key, index)
+        series, view = scan.behind(key)
+        made = Order(scan.model, series, view, index)
+        future = scan.measuring(made)
+        try:
+            measured = await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            if not future.cancelled():
+                raise
+            raise NotReadyError("Another slice is measured.") from None
+        told = partial(findings, scan.model, series, index, result, view.made, measured)
+        return JSONResponse(await run_in_threadpool(told))
+
+    async def thumbnail(self, request: Request) -> Response:
+        scan, number = self._scan(request, used=False), request.path_params["series"]
+        loop = asyncio.get_running_loop()
+        data = await loop.run_in_executor(self.drawing, scan.thumbnail, number)
+        return Response(data, media_type="image/png")
+
+    async def save(self, request: Request) -> Response:
+        scan = self._scan(request)
+        kind, made = order(scan, await _json(request))
+        self._begin(save(scan, kind, made, self.saving))
+        await asyncio.sleep(0)  # it has begun, and the state says so
+        return self._told(scan)
+
+    async def file(self, request: Request) -> Response:
+        scan = self._scan(request)
+        download = scan.files.get(request.path_params["file"])
+        if download is None:
+            raise GoneError("This file is not held any more; save it again.")
+        headers = {"Content-Disposition": f'attachment; filename="{download.name}"'}
+        return Response(download.data, media_type=download.mime, headers=headers)
+
     async def close(self, request: Request) -> Response:
-        await run_in_threadpool(self.scans.close, request.path_params["scan"])
+        # A page that is loaded anew says so, too, and then asks for the scan again.
+        self.scans.leave(request.path_params["scan"])
         return Response(status_code=204)
+
+    async def upload(self, request: Request) -> Response:
+        """Of programs, which name the file in their next request, to Gradio."""
+        try:
+            async with self.receiver.files(request) as files:
+                return JSONResponse(self.uploads.hold(files))
+        except UploadError as refusal:
+            return PlainTextResponse(str(refusal), refusal.status)
 
     async def sweep(self) -> None:
         """Forget by and by what nobody uses."""
@@ -196,39 +266,48 @@ def image(scan: Scan, key: str, name: str, index: int) -> bytes:
         return levels(series.original(index))
     if name in ("translated", "reconstructed"):
         return levels(getattr(scan.result(key, index), name))
-    if name == "real":
-        return levels(_real(series, view, index))
+    if name == "uncertainty":
+        measured = series.results.measured(view.made, index)
+        if measured is None:
+            raise NotReadyError("This slice is not measured yet.")
+        if measured.map is not None:
+            return levels(measured.map)
+    real = series.real
+    if name == "real" and real is not None and real.number == view.real:
+        pixels, covered = real.truth.slice(index, series.volume.pixels.shape[1:])
+        # 0 says that the real image does not reach there.
+        return levels(np.where(covered, np.maximum(pixels, 1 / 65535), 0))
     raise GoneError("There is no such image.")
 
 
-def _real(series: Series, view: View, index: int) -> np.ndarray:
-    real = series.real
-    if real is None or real.number != view.real:
-        raise GoneError("This image is not held any more.")
-    pixels, _ = real.truth.slice(index, series.volume.pixels.shape[1:])
-    return pixels
-
-
-_KINDS = {"series": int, "to": str, "style": str, "index": int, "translate": bool}
+_KINDS = {"series": int, "to": str, "style": str, "index": int, "translate": bool, "register": bool}
 
 
 def _choices(sent: Any) -> dict[str, Any]:
     if not isinstance(sent, dict) or any(
-        not isinstance(value, _KINDS.get(name, ())) or (type(value) is bool and name != "translate")
+        not isinstance(value, _KINDS.get(name, ()))
+        or (type(value) is bool and _KINDS[name] is not bool)
         for name, value in sent.items()
     ):
         raise UserError("This choice cannot be understood.")
     return sent
 
 
-def api(scans: Scans, **options: Any) -> FastAPI:
-    """The application with all addresses but Gradio's.
+async def _json(request: Request) -> Any:
+    try:
+        return json.loads(await whole_body(request))
+    except (ValueError, RecursionError):
+        raise UserError(NOT_UNDERSTOOD) from None
+
+
+def api(scans: Scans, uploads: Uploads) -> FastAPI:
+    """The application with all addresses but Gradio's, and the gate before both.
 
     Args:
         scans: that it answers for.
-        options: of FastAPI.
+        uploads: of programs.
     """
-    routes = Routes(scans)
+    routes = Routes(scans, uploads)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -242,10 +321,12 @@ def api(scans: Scans, **options: Any) -> FastAPI:
         finally:
             sweeping.cancel()
             await asyncio.gather(first, return_exceptions=True)
-            routes.opening.shutdown(wait=False, cancel_futures=True)
+            for executor in (routes.opening, routes.saving, routes.drawing):
+                executor.shutdown(wait=False, cancel_futures=True)
 
+    middleware = [Middleware(SecurityHeaders), Middleware(Gate, uploads=uploads)]
     application = FastAPI(
-        docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan, **options
+        docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan, middleware=middleware
     )
     application.router.routes.extend(routes.all())
     application.mount("/viewer", StaticFiles(directory=VIEWER))

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import secrets
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from concurrent.futures import Future
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
 
 from cyclegan import CONTRASTS
+from cyclegan.model.preprocess import scale_intensity
 from cyclegan.model.translator import CycleResult
 from cyclegan.reading.archive import Member
 from cyclegan.reading.series import Selection, open_files
@@ -15,22 +21,24 @@ from cyclegan.reading.volume import Volume
 from cyclegan.server import limits, queue
 from cyclegan.server.changes import Changes
 from cyclegan.server.errors import GONE, GoneError, NotReadyError, UserError, sentence, within
+from cyclegan.server.measuring import measuring
 from cyclegan.server.models import OWN, SOURCE, StyleError
 from cyclegan.server.queue import Job
 from cyclegan.server.results import Results
 from cyclegan.server.series import Label, Real, Series, View, companion
 from cyclegan.server.state import Action, Phase, refuse
-from cyclegan.trust.truth import TruthError, match
+from cyclegan.trust.truth import Truth, TruthError, match
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cyclegan.server.models import Model
-    from cyclegan.server.saving import Save
+    from cyclegan.server.saving import Download, Order, Save
 
 # Of slices that nobody looks at yet. On a CPU four are no faster per slice than two (362 and 338 ms
 # on two busy cores), and whoever scrolls waits for at most one batch.
 BATCH = 2
+THUMBNAIL = 96  # pixels: 64 on a screen of higher density
 TOLD_EVERY_S = 1.0  # how often someone who waits hears of the place
 
 
@@ -75,12 +83,16 @@ class Scan:
         self.labels = tuple(Label.of(choice) for choice in choices)
         self.message = ""
         self.save: Save | None = None
-        self.files: dict[str, Any] = {}
+        self.files: dict[str, Download] = {}
         self.last_used = self.last_seen = time.monotonic()
         self.is_closed = False
         self.grown = lambda: None
         self._opened: dict[int, Series] = {}
         self._views: list[View] = []
+        self._read: dict[int, Volume] = {}  # of other series, ahead of being chosen
+        self._thumbnails: dict[int, bytes] = {}
+        self._wish: tuple[View, int] | None = None
+        self._measuring: Future | None = None
         self._job = Job(self._translate, self._moved)
         self._told = 0.0
         number = selection.best if selection else 0
@@ -125,6 +137,7 @@ class Scan:
         with self.lock:
             files = self.selection.size if self.selection else 0
             saved = sum(len(download.data) for download in self.files.values())
+            files += sum(volume.pixels.nbytes for volume in self._read.values())
             return files + saved + sum(each.pixel_bytes for each in self._opened.values())
 
     @property
@@ -170,6 +183,50 @@ class Scan:
                 raise NotReadyError("This slice is not translated yet.")
             return result
 
+    def measuring(self, made: Order) -> Future:
+        """Numbers and map of a slice, once they are known; only the newest such wish is kept."""
+        with self.lock:
+            wish = (made.view, made.index)
+            if self._wish != wish and self._measuring is not None:
+                self._measuring.cancel()
+            if self._wish != wish or self._measuring is None or self._measuring.done():
+                self._measuring = measuring(made, made.index, whole=False, handicap=queue.MEASURING)
+            self._wish = wish
+            return self._measuring
+
+    def thumbnail(self, number: int) -> bytes:
+        """PNG of the middle slice of a series; one that was not opened is read, which takes time.
+
+        Raises:
+            ReadError, GoneError: it cannot be read; there is no such series.
+        """
+        if number in self._thumbnails:
+            return self._thumbnails[number]
+        if not 0 <= number < len(self.labels):
+            raise GoneError("There is no such series in these files.")
+        data = thumbnail(self._volume(number))
+        with self.lock:
+            if not self.is_closed:
+                self._thumbnails[number] = data
+        return data
+
+    def _volume(self, number: int) -> Volume:
+        """Of a series, which is not read twice as long as there is room."""
+        with self.lock:
+            selection, opened = self.selection, self._opened.get(number)
+            held = opened.volume if opened else self._read.get(number)
+        if held is not None:
+            return held
+        if selection is None:
+            raise GoneError(GONE)
+        volume = selection.read(number)
+        with self.lock:
+            room = limits.READ_AHEAD_BYTES - sum(v.pixels.nbytes for v in self._read.values())
+            if not self.is_closed and volume.pixels.nbytes <= room:
+                self._read[number] = volume
+        self.grown()
+        return volume
+
     def seen(self, *, used: bool = True) -> None:
         """A sign of life of the tab; `used` if it was more than asking for the state."""
         self.last_seen = time.monotonic()
@@ -186,6 +243,7 @@ class Scan:
         style: str | None = None,
         index: int | None = None,
         translate: bool | None = None,
+        register: bool | None = None,
     ) -> None:
         """Change what is on screen.
 
@@ -195,12 +253,15 @@ class Scan:
             style: its name.
             index: of the slice on screen.
             translate: whether to translate whatever the check says.
+            register: whether the real image is moved onto the scan, or left where its header says.
 
         Raises:
             ReadError, UserError: there is no such thing.
         """
         if series is not None and series != self.chosen:
             self._choose_series(series)
+        if register is not None:
+            self._choose_registered(register)
         with self.lock:
             current = self.series
             if to is not None:
@@ -229,12 +290,12 @@ class Scan:
             if number in self._opened:
                 self.chosen = number
                 return
-            selection, to = self.selection, self.series.to
-        assert selection is not None  # or there would be one label
+            to = self.series.to
         with within(limits.OPENING_S, "Opening this series"):
-            volume = selection.read(number)
+            volume = self._volume(number)
         with self.lock:
             self.series  # noqa: B018 # still held
+            self._read.pop(number, None)
             self.chosen = self._take(number, volume, to)
         self.check()
 
@@ -285,7 +346,7 @@ class Scan:
         with within(limits.OPENING_S, "Opening these files"):
             selection = open_files(files)
             volume = selection.read(selection.best)
-        self._lay_over(volume)
+        self._compare_with(volume)
 
     def take_companion(self) -> None:
         """Compare with the other contrast, which came in the same files.
@@ -296,26 +357,33 @@ class Scan:
         refuse(self.phase(), Action.REAL)
         with self.lock:
             number = companion(self.labels, self.chosen, self.series.to)
-            opened = self._opened.get(number) if number is not None else None
-        if number is None or self.selection is None:
+        if number is None:
             raise UserError(f"There is no {self.series.to} in these files.")
         with within(limits.OPENING_S, "Opening these files"):
-            self._lay_over(opened.volume if opened else self.selection.read(number))
+            self._compare_with(self._volume(number))
 
-    def _lay_over(self, volume: Volume) -> None:
+    def _compare_with(self, volume: Volume) -> None:
         series, to = self.series, self.series.to
-        try:
-            truth = match(volume, series.volume)
-        except TruthError as error:
-            raise UserError(str(error)) from None
+        truth = _matched(volume, series.volume, register=True)
         seen = self.model.assess(volume.pixels, volume.pixel_spacing)
-        warning = ""
-        if seen is not None and seen.label != to:
-            warning = f"It should be a {to}. {seen.sentence}"
+        warning, contrast = "", to if seen is None else seen.label
+        if contrast != to:
+            warning = f"It should be a {to}. {seen.sentence}" if seen else ""
         with self.lock:
-            series.real = Real(truth, to, warning)
+            series.real = Real(truth, to, warning, contrast if contrast in CONTRASTS else None)
             self.changes.announce()
         self.grown()
+
+    def _choose_registered(self, register: bool) -> None:
+        series = self.series
+        real = series.real
+        if real is None:
+            raise UserError("There is no real image to register.")
+        truth = _matched(real.truth.volume, series.volume, register)
+        with self.lock:
+            if series.real is real:
+                series.real = Real(truth, real.to, real.warning, real.contrast)
+            self.changes.announce()
 
     def remove_real(self) -> None:
         """Compare with nothing any more."""
@@ -329,6 +397,10 @@ class Scan:
             self.is_closed = True
             self._opened.clear()
             self._views.clear()
+            self._read.clear()
+            self._thumbnails.clear()
+            if self._measuring is not None:
+                self._measuring.cancel()
             self.files.clear()
             self.selection = self.save = None
             self.grown = lambda: None
@@ -377,7 +449,7 @@ class Scan:
     def halted(self) -> str:
         """Why the translation does not run by itself, in a sentence; "" when it does."""
         series = self.series
-        if self.is_drawn or series.to in series.allowed or not series.is_checked:
+        if series.to in series.allowed or not series.is_checked:
             return ""
         warning = series.notice()
         return warning.text if warning.warns else ""
@@ -445,6 +517,26 @@ class Scan:
             series.to = series.preset()
         self._opened[number] = series
         return number
+
+
+def _matched(volume: Volume, source: Volume, register: bool) -> Truth:
+    try:
+        return match(volume, source, register)
+    except TruthError as error:
+        raise UserError(str(error)) from None
+
+
+def thumbnail(volume: Volume) -> bytes:
+    """PNG of the middle slice, `THUMBNAIL` pixels on its longer side, in its proportions."""
+    pixels = volume.pixels[len(volume.pixels) // 2]
+    row, column = volume.pixel_spacing or (1.0, 1.0)
+    height, width = pixels.shape[0] * row, pixels.shape[1] * column
+    longest = max(height, width)
+    size = [max(1, round(THUMBNAIL * side / longest)) for side in (width, height)]
+    grey = Image.fromarray(np.rint(255 * scale_intensity(pixels)).astype(np.uint8))
+    buffer = io.BytesIO()
+    grey.resize(size, Image.Resampling.BOX).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def _size(volume: Volume) -> str:

@@ -98,6 +98,12 @@ class Scans:
             scan.close()
             memory.give_back()
 
+    def leave(self, token: str) -> None:
+        """The tab says that it closes: forget the scan soon, unless somebody asks for it again."""
+        scan = self._scans.get(token)
+        if scan is not None:
+            scan.last_seen = time.monotonic() - limits.TAB_S + limits.RELOAD_S
+
     def trim(self) -> None:
         """Forget what is too much; never the scan that was used last."""
         with self._lock:

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from cyclegan.model.preprocess import Scale
+from cyclegan.model.preprocess import Scale, head_mask
 from cyclegan.model.translator import CycleResult, Prepared
 from cyclegan.reading.header_contrast import contrast_in_name
+from cyclegan.results.provenance import Provenance, provenance
 from cyclegan.server.limits import WHOLE_VOXELS
-from cyclegan.server.notice import Notice, notice, preset
+from cyclegan.server.notice import Notice, drawn_notice, notice, preset
 from cyclegan.server.results import Made, Results
 
 if TYPE_CHECKING:
     from cyclegan.reading.volume import Volume
-    from cyclegan.results.provenance import Provenance
     from cyclegan.server.models import Model, Style
     from cyclegan.trust.checks import Assessment
     from cyclegan.trust.truth import Truth
@@ -63,11 +63,13 @@ class Real:
         truth: as it lies over the series.
         to: its contrast.
         warning: what speaks against it, in a sentence, or "".
+        contrast: what its pixels look like, "T1" or "T2", or None.
     """
 
     truth: Truth
     to: str
     warning: str = ""
+    contrast: str | None = None
     number: int = field(default_factory=lambda: next(_numbers))
 
 
@@ -95,6 +97,7 @@ class Series:
         to: the contrast to translate to.
         index: of the slice on screen.
         scale: of the whole volume.
+        box: of the head in all slices, as `box` returns it.
         is_checked: whether `check` is known; it stays None where there is no input check.
         check: what the pixels look like.
         allowed: contrasts to translate to whatever the check says.
@@ -114,12 +117,13 @@ class Series:
     real: Real | None = None
     is_drawn: bool = False
     results: Results = field(default_factory=Results)
-    _provenance: Provenance | None = None
+    _provenances: dict[Made, Provenance] = field(default_factory=dict)
     _prepared: Prepared | None = None
 
     def __post_init__(self) -> None:
         self.scale = Scale.fit(self.volume.pixels)
         self.index = self.slices // 2
+        self.box = box(self.scale.apply(self.volume.pixels.max(axis=0)))
 
     @property
     def slices(self) -> int:
@@ -152,6 +156,8 @@ class Series:
 
     def notice(self) -> Notice:
         """What the input looks like beside the direction."""
+        if self.is_drawn:
+            return drawn_notice(self.volume.contrast_hint, self.to)
         hint, other = self.volume.contrast_hint, self.volume.other_contrast
         return notice(self.check, hint, self.to, self.unchecked, other=other)
 
@@ -165,6 +171,15 @@ class Series:
             pixels, spacing = self.volume.pixels, self.volume.pixel_spacing
             self._prepared = model.prepare(pixels, self.scale, spacing)
         return self._prepared
+
+    def provenance(self, model: Model, made: Made) -> Provenance:
+        """Of translations; the pixels' checksum is worked out once for each."""
+        if made not in self._provenances:
+            translator, name = model.translator, made.style.name if made.style else ""
+            self._provenances[made] = provenance(
+                self.volume, translator.version, translator.checksum, made.to, name
+            )
+        return self._provenances[made]
 
     def original(self, index: int) -> np.ndarray:
         """(H, W) float32 in [0, 1]."""
@@ -180,6 +195,15 @@ class Series:
         wanted = {near} if self.is_large else set(range(self.slices))
         left = wanted - self.results.indices((view or self.view).made)
         return sorted(left, key=lambda index: abs(index - near))
+
+
+def box(projection: np.ndarray) -> list[int] | None:
+    """Left, top, right and bottom of the head in (H, W), in pixels; None without a head."""
+    mask = head_mask(projection)
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not rows.size:
+        return None
+    return [int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1]
 
 
 def companion(labels: tuple[Label, ...], chosen: int, to: str) -> int | None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from cyclegan.server.errors import UserError
 from cyclegan.server.models import SOURCE
-from cyclegan.server.notice import Notice
 from cyclegan.server.series import companion
 
 if TYPE_CHECKING:
@@ -96,6 +95,8 @@ def state(scan: Scan, server: str) -> dict[str, Any]:
             "units": [series.scale.low, series.scale.high],
             "window": _window(volume, series.scale),
             "directions": volume.directions and list(volume.directions),
+            "box": series.box,
+            "dicom": volume.dicom is not None,
             "notes": [_sentence(note) for note in notes],
             "to": series.to,
             "styles": _styles(scan, series),
@@ -124,22 +125,12 @@ def _styles(scan: Scan, series: Series) -> list[dict[str, str]]:
 
 
 def _check(series: Series) -> dict[str, Any]:
-    seen, warning = series.check, series.notice()
+    warning = series.notice()
     return {
-        "label": seen and seen.label,
-        "word": word(series, warning),
-        "sentence": warning.text,
+        "label": series.check and series.check.label,
+        **warning.fit._asdict(),
         "switch_to": warning.switch_to,
     }
-
-
-def word(series: Series, warning: Notice) -> str:
-    """Whether the input is what the direction wants, in a word or two."""
-    if series.is_drawn:
-        return "fits"
-    if series.check is not None and series.check.contradicts(series.to):
-        return "not what it learnt"
-    return "doubtful" if warning.warns else "fits"
 
 
 def _real(series: Series) -> dict[str, Any] | None:
@@ -150,7 +141,8 @@ def _real(series: Series) -> dict[str, Any] | None:
     notes = [_sentence(note) for note in truth.notes]
     return {
         "label": truth.volume.name,
-        "contrast": real.to,
+        "contrast": real.contrast,
+        "registered": truth.motion is not None,
         "notes": notes,
         "warning": real.warning or None,
     }

@@ -1,4 +1,4 @@
-"""The real target image, when the reader has it: brought onto the source's grid and compared.
+"""The real target image, when the user has it: registered onto the source and compared.
 
 This is the only place where the page measures an error of the translation; everything in `trust`
 is a guess at it.
@@ -6,13 +6,14 @@ is a guess at it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
 
 from cyclegan.judging.metrics import head_mask, mae, psnr, ssim
+from cyclegan.judging.registration import RigidMotion, register_rigid
 from cyclegan.model.preprocess import Scale
 from cyclegan.trust.evidence import mutual_information
 
@@ -28,25 +29,27 @@ SAME_GREYS = 1.04  # normalised mutual information in the head
 
 
 class TruthError(ValueError):
-    """The real image cannot be laid over the source; the message is a sentence for the reader."""
+    """The real image cannot be compared with the source; the message is a sentence for the user."""
 
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """A real target image that lies over a source, slice by slice.
+    """A real target image on the grid of a source, slice by slice.
 
     Attributes:
         volume: as read.
         scale: of its whole volume, to [0, 1], as the model's images are.
         to_truth: (4, 4) from (column, row, slice, 1) of the source to those of `volume`; None when
             both have the same matrix and are compared pixel by pixel.
-        notes: sentences on how they were matched, for the reader.
+        notes: sentences on how they were matched, for the user.
+        motion: by which it was registered; None where that was not asked for.
     """
 
     volume: Volume
     scale: Scale
     to_truth: np.ndarray | None
     notes: tuple[str, ...]
+    motion: RigidMotion | None = None
 
     def slice(self, index: int, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         """The truth where slice `index` of the source lies.
@@ -68,16 +71,44 @@ class Truth:
         return np.where(covered, self.scale.apply(values), 0).astype(np.float32), covered
 
 
-def match(truth: Volume, source: Volume) -> Truth:
-    """Find how a real target image lies over the source that was translated.
+def match(truth: Volume, source: Volume, register: bool = True) -> Truth:
+    """Bring a real target image onto the grid of the source that was translated.
 
-    By both affines when both files say where they lie (nothing is registered: movement between the
-    two scans stays, and counts as error), else pixel by pixel.
+    By both affines when both files say where they lie, else pixel by pixel; then, as a patient
+    moves between two scans, by the rigid motion that makes the two most alike.
+
+    Args:
+        truth: the real image.
+        source: what was translated.
+        register: False leaves it where the headers say; movement then counts as error.
 
     Raises:
         TruthError: they do not overlap, or one of them says nothing of its place and the matrices
             differ.
     """
+    placed = _placed(truth, source)
+    return _registered(placed, source) if register else placed
+
+
+def _registered(placed: Truth, source: Volume) -> Truth:
+    """The truth moved onto the source by a rigid motion, if one makes them more alike."""
+    shape = source.pixels.shape
+    slices = [placed.slice(index, shape[1:]) for index in range(shape[0])]
+    onto, measured = (np.stack(parts) for parts in zip(*slices, strict=True))
+    fixed = Scale.fit(source.pixels).apply(source.pixels)
+    spacing = source.spacing or (1.0, *(source.pixel_spacing or (1.0, 1.0)))
+    motion = register_rigid(fixed, onto, spacing, measured)
+    if motion.is_none:
+        return replace(placed, motion=motion, notes=(*placed.notes, "registered: nothing to move"))
+    unit = "mm" if source.spacing else "pixels"
+    note = f"registered: moved by {motion.distance:.1f} {unit}, turned by {motion.degrees:.1f}°"
+    before = np.eye(4) if placed.to_truth is None else placed.to_truth
+    notes = (*placed.notes, note)
+    return replace(placed, to_truth=before @ motion.matrix, motion=motion, notes=notes)
+
+
+def _placed(truth: Volume, source: Volume) -> Truth:
+    """The truth where the headers say that it lies."""
     scale = Scale.fit(truth.pixels)
     if source.affine is None or truth.affine is None:
         if truth.pixels.shape != source.pixels.shape:
@@ -97,7 +128,7 @@ def match(truth: Volume, source: Volume) -> Truth:
             f"{truth.name}: by its header it covers {100 * share:.0f} % of {source.name}, so they "
             "do not show the same place; an image of the same session would work."
         )
-    notes = ["laid over the source by the position in both headers, not registered"]
+    notes = ["placed by the position in both headers"]
     if share < 0.95:
         notes.append(f"it covers {100 * share:.0f} % of the source")
     if _frame_of_reference(truth) != _frame_of_reference(source):

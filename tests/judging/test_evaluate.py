@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from cyclegan.evaluate import main
 from cyclegan.judging.evaluation import BASELINES, evaluate, format_table
-from cyclegan.judging.metrics import lesion_contrasts, lesion_report
+from cyclegan.judging.lesions import lesion_report, measure_lesions
 from cyclegan.judging.pairs import PairsError, load_pairs
 from cyclegan.model.checkpoint import file_sha256
 from cyclegan.model.translator import Translator
@@ -66,6 +66,13 @@ def test_a_perfect_predictor_scores_one_and_the_copy_does_not(pairs):
         assert result["predictors"]["copy"][to]["mean"]["ssim"] < 0.5
     lesions = {name: scores["lesions"] for name, scores in result["predictors"].items()}
     in_source = {name: found.pop("in_source") for name, found in lesions.items()}
+    for bins in ("by_size", "by_faintness"):
+        assert sum(found["lesions"] for found in lesions["perfect"].pop(bins).values()) == 3
+    spots = {name: scores["spots"]["mean"] for name, scores in result["predictors"].items()}
+    assert (
+        spots["perfect"]["invented"] == spots["perfect"]["missing"] == 0 < spots["perfect"]["true"]
+    )
+    assert spots["copy"]["missing"] > 0
     assert in_source["perfect"] == lesions["perfect"]  # the T1 shows them all
     assert in_source["copy"]["inverted"] == 1
     regions = result["predictors"]["perfect"]["T2"]["regions"]
@@ -220,9 +227,9 @@ def test_numbers_agree_with_the_yardstick():
     for name, predictor in theirs.items():
         expected = lesions.run(val, predictor)
         found = lesion_report(
-            contrasts
+            each
             for pair in masked
-            for contrasts in lesion_contrasts(
+            for each in measure_lesions(
                 predictors[name](pair.images["T1"], "T2"),
                 pair.images["T2"] / 255,
                 pair.images["T1"] / 255,

@@ -1,5 +1,6 @@
 """The real target image: where it lies, and what it says of the translation."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ from scipy import ndimage
 from cyclegan.judging.metrics import slice_scores
 from cyclegan.reading.read import read_volume
 from cyclegan.reading.volume import Volume
+from cyclegan.simulation.phantom import draw_slice
+from cyclegan.simulation.simulate import simulate_pair
 from cyclegan.trust.truth import TruthError, match, true_error
 
 NIFTI = Path(__file__).parents[3] / "shared" / "data" / "readers" / "nifti"
@@ -38,7 +41,7 @@ def test_two_grids_are_matched_by_their_place_in_the_patient():
     here, there = turned(0, (1, 1, 4), (-30, -30, 0)), turned(20, (1.5, 0.8, 3), (-55, -60, -6))
     source = volume_of(field(here, (5, 60, 60)), here)
     truth = volume_of(100 * field(there, (12, 160, 80)), there, "real.nii")
-    matched = match(truth, source)
+    matched = match(truth, source, register=False)
     for index in range(5):
         values, covered = matched.slice(index, (60, 60))
         assert covered.mean() > 0.9
@@ -52,7 +55,7 @@ def test_a_part_that_was_not_measured_is_not_compared():
     here, there = turned(0, (1, 1, 4), (0, 0, 0)), turned(0, (1, 1, 4), (30, 0, 0))
     source, truth = volume_of(field(here, (3, 60, 60)), here), volume_of(field(there, (3, 60, 60)))
     truth = volume_of(truth.pixels, there)
-    matched = match(truth, source)
+    matched = match(truth, source, register=False)
     assert any("50 %" in note for note in matched.notes)
     _, covered = matched.slice(1, (60, 60))
     assert covered[:, 31:].all()
@@ -62,7 +65,7 @@ def test_a_part_that_was_not_measured_is_not_compared():
 def test_the_same_grid_is_not_resampled():
     affine = turned(5, (1, 1, 4), (0, 0, 0))
     pixels = np.random.default_rng(0).random((2, 40, 40))
-    matched = match(volume_of(pixels, affine), volume_of(1 - pixels, affine.copy()))
+    matched = match(volume_of(pixels, affine), volume_of(1 - pixels, affine.copy()), register=False)
     values, covered = matched.slice(1, (40, 40))
     np.testing.assert_array_equal(values, matched.scale.apply(pixels[1]))
     assert covered.all()
@@ -74,6 +77,25 @@ def test_without_geometry_only_the_same_matrix_will_do():
     assert "pixel by pixel" in matched.notes[0]
     with pytest.raises(TruthError, match=r"^real\.png: .*1 × 40 × 48.*1 × 40 × 40.*would work\.$"):
         match(volume_of(np.ones((1, 40, 48)), name="real.png"), volume_of(pixels, np.eye(4)))
+
+
+def test_a_patient_who_moved_is_registered_and_the_notes_say_by_how_much():
+    """The real image is turned and shifted in its own grid, which has smaller pixels."""
+    labels = draw_slice(3, 0.5, 192)
+    head = simulate_pair(labels, np.random.default_rng(0), clean=True)
+    turned = ndimage.rotate(head.t2, 3, reshape=False, order=3)
+    moved = ndimage.zoom(ndimage.shift(turned, (4, -5.5), order=3), 2, order=1).clip(0, 1)
+    fine = np.diag([0.5, 0.5, 1, 1.0])
+    fine[:2, 3] = -0.25  # the corner of the first pixel is where the coarse grid has it
+    source = volume_of(head.t1[None], np.eye(4))
+    source = replace(source, spacing=(1.0, 1.0, 1.0))
+    beside, onto = (
+        match(volume_of(moved[None], fine, "real.nii"), source, register) for register in (0, 1)
+    )
+    assert onto.motion.degrees == pytest.approx(3, abs=0.3)
+    assert "moved by 6.8 mm, turned by 3.0°" in onto.notes[-1]
+    errors = [np.abs(t.slice(0, (192, 192))[0] - head.t2).mean() for t in (beside, onto)]
+    assert errors[1] < errors[0] / 3
 
 
 def test_another_place_is_refused():

@@ -158,7 +158,7 @@ export function restAt(index) {
 // Resolves once the file is here, or could not be made.
 export function save(kind) {
   if (!may(page.state, "save")) return Promise.resolve();
-  return act((scan) => api.save(scan, { kind, index: view.index, windows: view.windows, inverted: view.inverted }));
+  return act((scan) => api.save(scan, { kind, index: view.index, windows: { translated: view.windows.target } }));
 }
 
 function saveFile({ save: saving, ...scan }) {

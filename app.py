@@ -117,6 +117,7 @@ def place_side(scans: Scans) -> dict[str, Any]:
         with gr.Column(elem_id="real"):
             choose_real = gr.Button("Choose the real T2", size="md")
             real = gr.Markdown("", visible=False)
+            register = gr.Checkbox(True, label="Moved onto the scan", visible=False)
             drop_real = gr.Button("Remove the real image", size="md", visible=False)
         with gr.Column(elem_id="style-area", visible=scans.model.has_styles):
             style = gr.Dropdown([SOURCE], value=SOURCE, label="Style of the synthetic image")
@@ -125,6 +126,7 @@ def place_side(scans: Scans) -> dict[str, Any]:
     return {
         "choose_real": choose_real,
         "real": real,
+        "register": register,
         "drop_real": drop_real,
         "style": style,
         "choose_style": choose_style,
@@ -162,6 +164,9 @@ def follow(parts: dict[str, Any], scans: Scans) -> None:
             parts["real"]: gr.Markdown(
                 f"Real {to}: {real['label']}" if real else "", visible=bool(real)
             ),
+            parts["register"]: gr.Checkbox(
+                real["registered"] if real else True, visible=real is not None
+            ),
             parts["drop_real"]: gr.Button(visible=real is not None),
             parts["style"]: gr.Dropdown(styles, value=held["style"] if styles else None),
         }
@@ -179,9 +184,10 @@ def change(parts: dict[str, Any], scans: Scans) -> None:
 
         listen(handler, [parts["token"], *inputs], None, **PAGE)
 
-    direction, style = parts["direction"], parts["style"]
+    direction, style, register = parts["direction"], parts["style"], parts["register"]
     on(direction.input, lambda scan, to: scan.choose(to=to), direction)
     on(style.input, lambda scan, name: scan.choose(style=name), style)
+    on(register.input, lambda scan, wanted: scan.choose(register=wanted), register)
     on(parts["companion"].click, lambda scan: scan.take_companion())
     on(parts["drop_real"].click, lambda scan: scan.remove_real())
     for button, what in (("choose_real", "chooseReal"), ("choose_style", "chooseStyle")):

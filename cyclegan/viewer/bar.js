@@ -24,7 +24,7 @@ const OTHER_KEYS = {
   "Delete, Z": "remove the last measure (with Shift all), undo",
 };
 
-const FIRST_SIGHT = "Give it a T1 or T2 brain scan, and it draws the other contrast. This one is a drawn example.";
+const FIRST_SIGHT = "Open a T1 or T2 brain scan, see the other contrast. Shown: a drawn example";
 
 const by = (selector) => document.querySelector(selector);
 const make = (tag, properties = {}, ...children) => {

@@ -13,9 +13,10 @@ export const NARROWEST = 0.02;
 export const WIDEST = 2;
 const INNER = 0.72; // of the way from the head's centre to its rim: inside lies brain, no bright scalp or dark skull
 const SAMPLED = 200_000; // pixels looked at
-// Shares of the pixels that turn black and white, and how far the window reaches beyond, in widths.
+// Shares of the pixels that turn black and white, and how far the window reaches beyond, in widths; `below` where it
+// reaches less far down, so that noise in the air stays black.
 export const PRESETS = {
-  brain: { title: "Brain", from: 0.005, to: 0.995, beyond: 0.06 },
+  brain: { title: "Brain", from: 0.005, to: 0.995, beyond: 0.06, below: 0 },
   contrast: { title: "High contrast", from: 0.1, to: 0.9, beyond: 0.15 },
   full: { title: "Full range" },
   file: { title: "File's own" },
@@ -56,7 +57,7 @@ function air(pixels) {
   return (threshold + 1) * 128;
 }
 
-// Indices of pixels well inside the head: nearer to its centre than INNER of the way to its rim.
+// Indices of pixels well inside the head, dark ones too: nearer to its centre than INNER of the way to its rim.
 export function insideHead(image) {
   const { pixels, width, aspect } = image;
   const all = sampled(image);
@@ -75,7 +76,7 @@ export function insideHead(image) {
   }
   // Not the outermost: noise in the air reaches beyond the head.
   const rims = radii.map((each) => Float32Array.from(each).sort()[Math.floor(0.95 * each.length)] || 0);
-  return head.filter((i) => {
+  return all.filter((i) => {
     const [sector, radius] = polar(i);
     return radius < INNER * rims[sector];
   });
@@ -87,7 +88,7 @@ export function inRectangle(image, rectangle) {
 }
 
 // The window in which all but the outermost shares of the pixels `inside` are grey; null for too few.
-export function robust(pixels, inside, { from, to, beyond }) {
+export function robust(pixels, inside, { from, to, beyond, below = beyond }) {
   const counts = new Uint32Array(1024);
   for (const i of inside) counts[pixels[i] >> 6]++;
   if (inside.length < 64) return null;
@@ -99,8 +100,9 @@ export function robust(pixels, inside, { from, to, beyond }) {
     }
     return 1;
   };
-  const [low, high] = [at(from), at(to)];
-  return { center: (low + high) / 2, width: clamp((high - low) * (1 + 2 * beyond), NARROWEST, WIDEST) };
+  const range = at(to) - at(from);
+  const [low, high] = [at(from) - below * range, at(to) + beyond * range];
+  return { center: (low + high) / 2, width: clamp(high - low, NARROWEST, WIDEST) };
 }
 
 // A grey window for each of `images` ({group: image}) by the preset `name`; what it does not say stays away.

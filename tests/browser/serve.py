@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -88,22 +90,30 @@ def serve(weights: Path, uploads: Path) -> Iterator[str]:
 
     Args:
         weights: folder for `create_app`.
-        uploads: folder that Gradio may write uploads into.
+        uploads: folder that Gradio takes for uploads; nothing should be written there.
     """
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    from app import create_app, launch_options
+    import uvicorn
 
-    # Gradio asks for it at every upload: a server that was there before gets its own back.
+    import app
+
     before = os.environ.get("GRADIO_TEMP_DIR")
     os.environ["GRADIO_TEMP_DIR"] = str(uploads)
-    page = create_app(str(weights))
     try:
-        _, url, _ = page.launch(
-            server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **launch_options(page)
-        )
-        yield url
+        listening = app.listen("127.0.0.1", 0)
+        api = app.serve(app.create_app(str(weights)))
     finally:
-        page.close(verbose=False)
         os.environ.pop("GRADIO_TEMP_DIR")
         if before is not None:
             os.environ["GRADIO_TEMP_DIR"] = before
+    server = uvicorn.Server(uvicorn.Config(api, log_level="warning", timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
+    thread.start()
+    try:
+        while not server.started:
+            time.sleep(0.02)
+            assert thread.is_alive()
+        yield "http://{}:{}/".format(*listening.getsockname())
+    finally:
+        server.should_exit = True
+        thread.join(10)

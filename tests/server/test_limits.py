@@ -15,6 +15,13 @@ import nibabel as nib
 import numpy as np
 import pytest
 from browser.serve import serve
+from cyclegan.web import limits
+from cyclegan.web.outbox import Outbox, Parcel
+from cyclegan.web.page import Page
+from cyclegan.web.session import ReaderError, Session
+from cyclegan.web.sessions import Sessions
+from cyclegan.web.turns import Rank, Superseded, Turns
+from cyclegan.web.work import Step
 from dicom_files import mr_image, saved
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
@@ -30,13 +37,6 @@ from cyclegan.reading.deadline import TimeLimitExceeded, time_limit
 from cyclegan.reading.read import read_volume
 from cyclegan.reading.series import open_files
 from cyclegan.reading.volume import Volume
-from cyclegan.web import limits
-from cyclegan.web.outbox import Outbox, Parcel
-from cyclegan.web.page import Page
-from cyclegan.web.session import ReaderError, Session
-from cyclegan.web.sessions import Sessions
-from cyclegan.web.turns import Rank, Superseded, Turns
-from cyclegan.web.work import Step
 
 ROOT = Path(__file__).parents[2]
 WAIT_S = 30  # for what takes a moment on an idle machine

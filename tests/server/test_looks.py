@@ -6,6 +6,9 @@ import json
 import numpy as np
 import pytest
 import torch
+from cyclegan.web import looks
+from cyclegan.web.page import Page
+from cyclegan.web.session import Session
 from PIL import Image
 
 from cyclegan import InputCheck, Look, Translator
@@ -15,9 +18,6 @@ from cyclegan.model.networks import UNetGenerator
 from cyclegan.reading.volume import Volume
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import simulate_pair
-from cyclegan.web import looks
-from cyclegan.web.page import Page
-from cyclegan.web.session import Session
 
 OPTIONS = {"channels": (8, 16), "look": 4, "band": True}
 

@@ -16,20 +16,6 @@ import nibabel as nib
 import numpy as np
 import pytest
 from browser.serve import serve, weights_folder
-from gradio_client import Client, handle_file
-from gradio_client.exceptions import AppError
-from PIL import Image
-from starlette.applications import Starlette
-from starlette.testclient import TestClient
-
-import app
-from cyclegan import ReadError, Translator
-from cyclegan.model.checkpoint import CheckpointError
-from cyclegan.reading.volume import Volume
-from cyclegan.simulation.phantom import draw_slice
-from cyclegan.simulation.simulate import simulate_pair
-from cyclegan.trust.calibration import Calibration
-from cyclegan.trust.checks import LABELS, Assessment, InputCheck
 from cyclegan.web import answers, limits, panels
 from cyclegan.web.controls import (
     after_direction,
@@ -47,6 +33,20 @@ from cyclegan.web.session import ReaderError, Session
 from cyclegan.web.turns import Rank, Turns
 from cyclegan.web.uploads import Uploads
 from cyclegan.web.work import Step
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+import app
+from cyclegan import ReadError, Translator
+from cyclegan.model.checkpoint import CheckpointError
+from cyclegan.reading.volume import Volume
+from cyclegan.simulation.phantom import draw_slice
+from cyclegan.simulation.simulate import simulate_pair
+from cyclegan.trust.calibration import Calibration
+from cyclegan.trust.checks import LABELS, Assessment, InputCheck
 
 TAB = "one tab"
 

@@ -29,10 +29,10 @@ START_S = 180.0  # two busy cores
 ANSWER_S = 300.0
 
 
-def run_to_its_end(weights: str | Path) -> subprocess.CompletedProcess[str]:
-    """`python app.py` with weights that should be refused, until it ends; with what it printed."""
+def run_to_its_end(weights: str | Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """`python app.py` with what should be refused, until it ends; with what it printed."""
     return subprocess.run(
-        [sys.executable, "app.py", "--weights", str(weights)],
+        [sys.executable, "app.py", "--weights", str(weights), *options],
         cwd=ROOT,
         capture_output=True,
         text=True,

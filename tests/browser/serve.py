@@ -93,20 +93,30 @@ def serve(weights: Path, uploads: Path) -> Iterator[str]:
         uploads: folder that Gradio takes for uploads; nothing should be written there.
     """
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    import uvicorn
-
     import app
 
+    # Gradio asks for it at every upload: a server that was there before gets its own back.
     before = os.environ.get("GRADIO_TEMP_DIR")
     os.environ["GRADIO_TEMP_DIR"] = str(uploads)
     try:
-        listening = app.listen("127.0.0.1", 0)
-        api = app.serve(app.create_app(str(weights)))
+        with running(app.create_app(str(weights))) as url:
+            yield url
     finally:
         os.environ.pop("GRADIO_TEMP_DIR")
         if before is not None:
             os.environ["GRADIO_TEMP_DIR"] = before
-    server = uvicorn.Server(uvicorn.Config(api, log_level="warning", timeout_graceful_shutdown=1))
+
+
+@contextmanager
+def running(page: Any) -> Iterator[str]:
+    """Run a page of `create_app` in this process; yields its address."""
+    import uvicorn
+
+    import app
+
+    listening = app.listen("127.0.0.1", 0)
+    options = {"log_level": "warning", "timeout_graceful_shutdown": 1}
+    server = uvicorn.Server(uvicorn.Config(app.serve(page), **options))
     thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
     thread.start()
     try:

@@ -1,10 +1,13 @@
 """A server with tiny networks, which answer in milliseconds, and scans to open on it."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
-from browser.serve import serve
+from browser.serve import running
 from small_scans import Sees, volume_of
 
+import app
 from cyclegan import Translator
 from cyclegan.model.checkpoint import export_weights
 from cyclegan.model.networks import UNetGenerator
@@ -63,8 +66,13 @@ def opened(scans):
 
 @pytest.fixture(scope="module")
 def served(tiny, tmp_path_factory):
-    """The address of the running page, with tiny weights and no input check."""
+    """The running page with tiny weights, which takes everything for a T1: `url` and `scans`."""
     uploads = tmp_path_factory.mktemp("uploads")
-    with serve(tiny, uploads) as url:
-        yield url
-        assert not list(uploads.rglob("*")), "something was written to the disk"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(uploads))
+        page = app.create_app(str(tiny))
+        page.scans.model.check = Sees("T1")
+        with running(page) as url:
+            yield SimpleNamespace(url=url, scans=page.scans)
+    left = [path for path in uploads.rglob("*") if path.is_file()]
+    assert not left, "something was written to the disk"

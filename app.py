@@ -278,10 +278,15 @@ def listen(host: str, port: int | None) -> socket.socket:
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for number in range(FIRST_PORT, FIRST_PORT + 100) if port is None else (port,):
+        # With its protocol named, asyncio sends small answers at once (40 ms earlier).
+        listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            return socket.create_server((host, number), family=family, backlog=2048)
+            listening.bind((host, number))
+            return listening
         except OSError as error:
             fault = error
+            listening.close()
     raise fault
 
 

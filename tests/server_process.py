@@ -5,6 +5,7 @@ For tests and measurements of what a user's `python app.py` does: its memory, it
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -12,13 +13,13 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import httpx
+import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from cyclegan.judging.peak_memory import peak_bytes
@@ -28,10 +29,10 @@ START_S = 180.0  # two busy cores
 ANSWER_S = 300.0
 
 
-def run_to_its_end(weights: str | Path) -> subprocess.CompletedProcess[str]:
-    """`python app.py` with weights that should be refused, until it ends; with what it printed."""
+def run_to_its_end(weights: str | Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """`python app.py` with what should be refused, until it ends; with what it printed."""
     return subprocess.run(
-        [sys.executable, "app.py", "--weights", str(weights)],
+        [sys.executable, "app.py", "--weights", str(weights), *options],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -144,60 +145,22 @@ class ServerProcess:
         return [path for path in self.files() if path.is_relative_to(self.folder / "tmp")]
 
 
-class Answer(NamedTuple):
-    """What an event came to.
-
-    Attributes:
-        parts: new values by `elem_id` of the component, or by its number where it has none.
-        sentence: what the page shows as an error; "" when there was none.
-    """
-
-    parts: dict[str, Any]
-    sentence: str
-
-    @property
-    def status(self) -> str:
-        """The line that tells how the work goes, as HTML."""
-        return self.parts.get("status") or ""
-
-    @property
-    def panels(self) -> dict[str, Any]:
-        """The pictures sent, by name of the panel."""
-        return (self.parts.get("viewer") or {}).get("panels", {})
-
-
 class Tab:
-    """A browser tab: page, heartbeat, uploads and queued events over HTTP. A context manager.
+    """A browser tab: one scan over HTTP, as the page has it. A context manager that closes it.
 
     Args:
         url: of the server.
-        config: the page's, if it has been fetched before.
         cookies: that came with the page.
+
+    Attributes:
+        state: what the server told last of the scan, or {"error": ...}.
+        status: of the last answer.
     """
 
-    def __init__(self, url: str, config: dict | None = None, cookies: httpx.Cookies | None = None):
-        self.session = secrets.token_hex(6)
-        self.url = url
+    def __init__(self, url: str, cookies: httpx.Cookies | None = None):
         self.http = httpx.Client(base_url=url, timeout=ANSWER_S, cookies=cookies)
-        self.config = config or self.http.get("/config").json()
-        self._names = {
-            part["id"]: (part["props"].get("elem_id") or str(part["id"]))
-            for part in self.config["components"]
-        }
-        self._states = {p["id"] for p in self.config["components"] if p["type"] == "state"}
-        # By what is pressed, moved or filled (its `elem_id`, else its label), then by handler.
-        parts = {part["id"]: part["props"] for part in self.config["components"]}
-        self._events: dict[str, dict] = {}
-        for each in self.config["dependencies"]:
-            for part, _ in each["targets"]:
-                props = parts.get(part, {})
-                self._events.setdefault(props.get("elem_id") or props.get("value"), each)
-        for each in self.config["dependencies"]:
-            self._events.setdefault(each["api_name"], each)
-        self._beating = threading.Event()
-        self._heart = threading.Thread(target=self._beat, daemon=True)
-        self._heart.start()
-        self._beating.wait(ANSWER_S)
+        self.state: dict[str, Any] = {}
+        self.status = 0
 
     def __enter__(self) -> Tab:
         return self
@@ -206,99 +169,157 @@ class Tab:
         self.close()
 
     def close(self) -> None:
-        """Close the tab as a browser does: its connections end, nothing is said."""
-        self._heartbeat.close()
+        """Close the tab and say so."""
+        if "scan" in self.state:
+            with contextlib.suppress(httpx.HTTPError):
+                self.http.post(self._at("close"))
         self.http.close()
 
-    def _beat(self) -> None:
-        with httpx.Client(
-            base_url=self.url, timeout=None, cookies=self.http.cookies
-        ) as self._heartbeat:
-            try:
-                where = f"/gradio_api/heartbeat/{self.session}"
-                with self._heartbeat.stream("GET", where) as answer:
-                    for _ in answer.iter_raw():
-                        self._beating.set()
-            except (httpx.HTTPError, RuntimeError, OSError):
-                self._beating.set()
+    def open(self, name: str, data: bytes) -> dict[str, Any]:
+        """Drop a file in: the state, or {"error": ...}."""
+        return self.open_all([(name, data)])
+
+    def open_all(self, files: Sequence[tuple[str, bytes]]) -> dict[str, Any]:
+        """Drop several files in."""
+        return self._told(self.http.post("/scans", files=_form(files)))
+
+    def example(self, number: int) -> dict[str, Any]:
+        """Open a drawn one."""
+        return self._told(self.http.post(f"/examples/{number}"))
+
+    def choose(self, **choices: Any) -> dict[str, Any]:
+        """Change what is on screen."""
+        return self._told(self.http.post(self._at("choices"), json=choices))
+
+    def give(self, what: str, name: str, data: bytes) -> dict[str, Any]:
+        """The real image, or a slice with the style: `what` is "real" or "style"."""
+        return self._told(self.http.post(self._at(what), files=_form([(name, data)])))
+
+    def poll(self) -> dict[str, Any]:
+        """Wait for the next state, or a while."""
+        after = {"after": self.state["version"]}
+        return self._told(self.http.get(self._at(), params=after))
+
+    def until(self, told: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
+        """Poll until the state tells something."""
+        deadline = time.monotonic() + ANSWER_S
+        while not told(self.state):
+            assert time.monotonic() < deadline, self.state
+            assert "error" not in self.state, self.state
+            self.poll()
+        return self.state
+
+    def translated(self, index: int | None = None) -> dict[str, Any]:
+        """Have it translated whatever the check says, and wait for a slice or for all."""
+        self.until(lambda state: state["check"])
+        if index is not None:
+            self.choose(index=index)
+        if self.state["halted"]:
+            self.choose(translate=True)
+
+        def done(state: dict[str, Any]) -> bool:
+            assert not state["message"], state["message"]
+            ready = [(first, last) for first, last in state["ready"]]
+            if index is None:
+                return ready == [(0, state["slices"] - 1)]
+            return any(first <= index <= last for first, last in ready)
+
+        return self.until(done)
+
+    def image(self, name: str, index: int = 0) -> np.ndarray:
+        """(H, W) uint16, or an `httpx.HTTPStatusError`."""
+        answer = self.http.get(self._at(f"images/{self.state['key']}/{name}/{index}"))
+        answer.raise_for_status()
+        shape = self.state["height"], self.state["width"]
+        return np.frombuffer(answer.content, "<u2").reshape(shape)
+
+    def findings(self, index: int = 0) -> dict[str, Any]:
+        """How far to trust a slice."""
+        answer = self.http.get(self._at(f"findings/{self.state['key']}/{index}"))
+        answer.raise_for_status()
+        return answer.json()
+
+    def save(self, kind: str, index: int = 0, window: tuple[float, float] = (0.5, 1.0)) -> bytes:
+        """Save, wait, and fetch the bytes; its name is in the state."""
+        window_of = {"translated": dict(zip(("center", "width"), window, strict=True))}
+        order = {"kind": kind, "index": index, "windows": window_of}
+        self._told(self.http.post(self._at("save"), json=order))
+        assert "error" not in self.state, self.state["error"]
+        self.until(lambda state: state["save"]["file"] or state["save"]["error"])
+        assert not self.state["save"]["error"], self.state["save"]["error"]
+        answer = self.http.get(self._at(f"files/{self.state['save']['file']}"))
+        answer.raise_for_status()
+        return answer.content
+
+    def _at(self, below: str = "") -> str:
+        return f"/scans/{self.state['scan']}" + (f"/{below}" if below else "")
+
+    def _told(self, answer: httpx.Response) -> dict[str, Any]:
+        self.status = answer.status_code
+        told = answer.json()
+        if answer.is_success:
+            self.state = told
+        return told
+
+
+def _form(files: Sequence[tuple[str, bytes]]) -> list[tuple[str, tuple[str, bytes]]]:
+    return [("files", file) for file in files]
+
+
+class Program:
+    """What calls the API, without gradio_client. A context manager.
+
+    Args:
+        url: of the server.
+    """
+
+    def __init__(self, url: str):
+        self.http = httpx.Client(base_url=url, timeout=ANSWER_S)
+        self.session = secrets.token_hex(6)
+        dependencies = self.http.get("/config").json()["dependencies"]
+        self.event = next(each["id"] for each in dependencies if each["api_name"] == "translate")
+
+    def __enter__(self) -> Program:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.http.close()
 
     def upload(self, name: str, data: bytes) -> dict[str, Any]:
-        """Send a file as the page does.
-
-        Returns:
-            Gradio's file data.
+        """Send a file: what stands for it in a call.
 
         Raises:
-            httpx.HTTPStatusError: the server refused it.
+            httpx.HTTPStatusError: it was refused.
         """
-        answer = self.http.post(
-            "/gradio_api/upload",
-            params={"upload_id": secrets.token_hex(5)},
-            files={"files": (name, data, "application/octet-stream")},
-        )
+        answer = self.http.post("/gradio_api/upload", files=_form([(name, data)]))
         answer.raise_for_status()
         (path,) = answer.json()
-        return {
-            "path": path,
-            "orig_name": name,
-            "size": len(data),
-            "meta": {"_type": "gradio.FileData"},
-        }
+        return {"path": path, "orig_name": name, "meta": {"_type": "gradio.FileData"}}
 
-    def open(self, name: str, data: bytes, to: str = "T2") -> Answer:
-        """Drop a file in."""
-        return self.do("load", [self.upload(name, data)], to)
-
-    def do(self, event: str, *values: Any) -> Answer:
-        """Let an event of the page happen and wait for its answer.
-
-        Args:
-            event: what is pressed or moved, "Translate" or "slice", or the name of its handler,
-                "load", "look_again" or, for the API, "translate".
-            values: for its inputs in order, without the states, which the server holds; what is
-                missing at the end is null.
+    def join(self, *values: Any) -> None:
+        """Call, and do not wait.
 
         Raises:
-            httpx.HTTPStatusError: the queue is full.
+            httpx.HTTPStatusError: it was refused.
         """
-        self.join(event, *values)
-        return self.answer(event)
+        data = [*values, *[None] * (5 - len(values))]
+        body = {"data": data, "fn_index": self.event, "session_hash": self.session}
+        self.http.post("/gradio_api/queue/join", json=body).raise_for_status()
 
-    def join(self, event: str, *values: Any) -> None:
-        """Put an event into the queue, and do not wait."""
-        dependency, rest = self._events[event], iter(values)
-        data = [None if each in self._states else next(rest, None) for each in dependency["inputs"]]
-        self.http.post(
-            "/gradio_api/queue/join",
-            json={
-                "data": data,
-                "event_data": None,
-                "fn_index": dependency["id"],
-                "trigger_id": None,
-                "session_hash": self.session,
-            },
-        ).raise_for_status()
-
-    def answer(self, event: str) -> Answer:
-        """Wait for the answer to an event that was joined."""
-        parts: dict[str, Any] = {}
-        outputs = [self._names[each] for each in self._events[event]["outputs"]]
-        for message in self.messages():
-            output = message.get("output") or {}
-            if message["msg"] in ("process_generating", "process_completed"):
-                for name, value in zip(outputs, output.get("data") or (), strict=False):
-                    if isinstance(value, dict) and value.get("__type__") == "update":
-                        value = value.get("value")
-                    if value is not None:
-                        parts[name] = value
-            if message["msg"] == "process_completed":
-                return Answer(parts, "" if message["success"] else str(output.get("error")))
-        return Answer(parts, "the stream ended without an answer")
-
-    def messages(self) -> Iterator[dict[str, Any]]:
-        """The server's messages to this tab, as they come."""
-        where = "/gradio_api/queue/data"
-        with self.http.stream("GET", where, params={"session_hash": self.session}) as stream:
+    def answer(self) -> tuple[dict[str, Any], str]:
+        """What a call that was joined came to: the answer, or a sentence."""
+        where, params = "/gradio_api/queue/data", {"session_hash": self.session}
+        with self.http.stream("GET", where, params=params) as stream:
             for line in stream.iter_lines():
-                if line.startswith("data:"):
-                    yield json.loads(line[5:])
+                message = json.loads(line[5:]) if line.startswith("data:") else {}
+                if message.get("msg") == "process_completed":
+                    output = message["output"]
+                    if message["success"]:
+                        return output["data"][0], ""
+                    return {}, str(output.get("error"))
+        return {}, "the stream ended without an answer"
+
+    def call(self, *values: Any) -> tuple[dict[str, Any], str]:
+        """Call and wait: the answer, or a sentence."""
+        self.join(*values)
+        return self.answer()

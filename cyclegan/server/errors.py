@@ -24,6 +24,14 @@ class UserError(ValueError):
     """Something the user can put right, in one sentence."""
 
 
+class Refusal(UserError):
+    """A request that is refused with an HTTP status of its own."""
+
+    def __init__(self, words: str, status: int):
+        super().__init__(words)
+        self.status = status
+
+
 class GoneError(UserError):
     """The scan is not held (any more)."""
 

@@ -7,14 +7,12 @@ import logging
 from collections.abc import Container
 from typing import Any
 
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cyclegan.server import limits
-from cyclegan.server.errors import NOT_UNDERSTOOD
-from cyclegan.server.receiving import drain
+from cyclegan.server.errors import NOT_UNDERSTOOD, Refusal
+from cyclegan.server.receiving import Body
 
 log = logging.getLogger("cyclegan.server")
 
@@ -58,14 +56,14 @@ class Gate:
             return
         try:
             if path.startswith(API) and not _is_open(path.removeprefix(API)):
-                raise HTTPException(404, "The page does not use this address.")
+                raise Refusal("The page does not use this address.", 404)
             if scope["method"] in ("POST", "PUT", "PATCH"):
-                body = await whole_body(Request(scope, receive))
+                body = await whole_body(receive)
                 if _names_file(_json(body), self.uploads):
-                    raise HTTPException(400, limits.FILES_ONLY)
+                    raise Refusal(limits.FILES_ONLY, 400)
                 receive = _replayed(body, receive)
-        except HTTPException as refusal:
-            answer = JSONResponse({"detail": refusal.detail}, refusal.status_code)
+        except Refusal as refusal:
+            answer = JSONResponse({"detail": str(refusal)}, refusal.status)
             await answer(scope, receive, send)
             return
         await self._answered(scope, receive, send)
@@ -90,19 +88,19 @@ class Gate:
             await refusal(scope, receive, send)
 
 
-async def whole_body(request: Request, most: int = limits.BODY_BYTES) -> bytes:
+async def whole_body(receive: Receive, most: int = limits.BODY_BYTES) -> bytes:
     """Body of a request.
 
     Raises:
-        HTTPException: 413, it has more than `most` bytes.
+        Refusal: it has more than `most` bytes, or stopped on its way.
     """
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > most:
-            await drain(request)
-            raise HTTPException(413, limits.BODY_TOO_LARGE)
-    return bytes(body)
+    whole, body = bytearray(), Body(receive)
+    async for chunk in body:
+        whole += chunk
+        if len(whole) > most:
+            await body.drain()
+            raise Refusal(limits.BODY_TOO_LARGE, 413)
+    return bytes(whole)
 
 
 def _json(body: bytes) -> Any:

@@ -46,12 +46,14 @@ class SecurityHeaders:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # Now, since a mounted application changes its scope on the way.
+        path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
+
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
-                path = scope["path"].removeprefix(scope.get("root_path", ""))
                 if path.startswith(ASKED_AGAIN):
                     headers["Cache-Control"] = "no-cache"
                 elif not path.startswith(KEPT_BY_BROWSERS):

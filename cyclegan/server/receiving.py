@@ -12,26 +12,19 @@ from typing import Any
 
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
+from starlette.types import Receive
 
 from cyclegan.reading.archive import Member
 from cyclegan.reading.series import open_files
 from cyclegan.reading.volume import SUPPORTED, ReadError, Volume
 from cyclegan.server import limits
-from cyclegan.server.errors import UserError
+from cyclegan.server.errors import Refusal, UserError
 
 NO_UPLOAD = "This is no upload; send files from the page."
 STOPPED = "The upload has stopped on its way; send the files again."
 _OVERHEAD = 2**20  # of the form around the files
 _DRAINED = 4 * limits.UPLOAD_BYTES
-
-
-class UploadError(UserError):
-    """An upload that is refused with an HTTP status."""
-
-    def __init__(self, words: str, status: int):
-        super().__init__(words)
-        self.status = status
 
 
 class _InMemory(MultiPartParser):
@@ -49,30 +42,69 @@ class Receiver:
         """The files of a form's fields "files", whose names are paths in what was dropped.
 
         Raises:
-            UploadError: it is no form, too large, or too slow.
+            Refusal: it is no form, too large, or too slow.
         """
         arrived = 0
 
+        body = Body(request.receive)
+
         async def counted() -> AsyncGenerator[bytes, None]:
             nonlocal arrived
-            stream = aiter(request.stream())
-            while True:
-                async with asyncio.timeout(limits.UPLOAD_PAUSE_S):
-                    chunk = await anext(stream, None)
-                if chunk is None:
-                    return
+            async for chunk in body:
                 arrived += len(chunk)
                 self.arriving += len(chunk)
                 if arrived > limits.UPLOAD_BYTES + _OVERHEAD:
-                    raise UploadError(limits.TOO_LARGE, 413)
+                    raise Refusal(limits.TOO_LARGE, 413)
                 if self.arriving > limits.UPLOADING_BYTES:
-                    raise UploadError(limits.BUSY, 503)
+                    raise Refusal(limits.BUSY, 503)
                 yield chunk
 
         try:
-            yield await _parsed(request, counted())
+            try:
+                files = await _parsed(request, counted())
+            except Refusal:
+                await body.drain()
+                raise
+            yield files
         finally:
             self.arriving -= arrived
+
+
+class Body:
+    """The body of a request, chunk by chunk.
+
+    Args:
+        receive: as ASGI has it.
+
+    Raises:
+        Refusal: it stopped on its way.
+    """
+
+    def __init__(self, receive: Receive):
+        self._receive = receive
+        self.ended = False
+
+    async def __aiter__(self) -> AsyncGenerator[bytes, None]:
+        while not self.ended:
+            try:
+                async with asyncio.timeout(limits.UPLOAD_PAUSE_S):
+                    message = await self._receive()
+            except TimeoutError:
+                self.ended = True
+                raise Refusal(STOPPED, 408) from None
+            self.ended = not message.get("more_body", False)
+            if message["type"] == "http.disconnect":
+                raise Refusal(STOPPED, 400)  # for nobody
+            yield message.get("body", b"")
+
+    async def drain(self) -> None:
+        """Read on without keeping anything: an answer in the midst of a request often gets lost."""
+        drained = 0
+        with contextlib.suppress(Refusal):
+            async for chunk in self:
+                drained += len(chunk)
+                if drained > _DRAINED:
+                    return
 
 
 async def _parsed(request: Request, chunks: AsyncGenerator[bytes, None]) -> list[Member]:
@@ -80,20 +112,12 @@ async def _parsed(request: Request, chunks: AsyncGenerator[bytes, None]) -> list
         most = limits.UPLOAD_FILES
         form = await _InMemory(request.headers, chunks, max_files=most, max_fields=8).parse()
     except (MultiPartException, KeyError) as fault:
-        await drain(request)
         if "Too many files" in str(fault):
-            raise UploadError(limits.TOO_MANY_FILES, 413) from None
-        raise UploadError(NO_UPLOAD, 400) from None
-    except UploadError:
-        await drain(request)
-        raise
-    except TimeoutError:
-        raise UploadError(STOPPED, 408) from None
-    except ClientDisconnect:
-        raise UploadError(STOPPED, 400) from None  # for nobody
+            raise Refusal(limits.TOO_MANY_FILES, 413) from None
+        raise Refusal(NO_UPLOAD, 400) from None
     uploads = [each for each in form.getlist("files") if isinstance(each, UploadFile)]
     if not uploads:
-        raise UploadError(NO_UPLOAD, 400)
+        raise Refusal(NO_UPLOAD, 400)
     return [_member(upload) for upload in uploads]
 
 
@@ -103,17 +127,6 @@ def _member(upload: UploadFile) -> Member:
     name = "".join(c if c.isprintable() else "?" for c in where.name) or "file"
     with upload.file as file:
         return Member(name, file.read(), folder=str(where.parent))
-
-
-async def drain(request: Request) -> None:
-    """Read on without keeping anything: an answer in the midst of a request often gets lost."""
-    drained, more = 0, True
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(limits.UPLOAD_PAUSE_S):
-            while more and drained < _DRAINED:
-                message = await request.receive()
-                drained += len(message.get("body", b""))
-                more = message.get("more_body", False)
 
 
 class Uploads:
@@ -136,7 +149,7 @@ class Uploads:
             A path that nobody can guess for each.
 
         Raises:
-            UploadError: too many bytes wait already.
+            Refusal: too many bytes wait already.
         """
         now = time.monotonic()
         for path, (_, since) in list(self._held.items()):
@@ -144,7 +157,7 @@ class Uploads:
                 self._held.pop(path, None)
         held = sum(len(member.data) for member, _ in list(self._held.values()))
         if held + sum(len(member.data) for member in files) > limits.WAITING_UPLOAD_BYTES:
-            raise UploadError(limits.BUSY, 503)
+            raise Refusal(limits.BUSY, 503)
         paths = [str(self.folder / secrets.token_urlsafe(32)) for _ in files]
         self._held |= {path: (file, now) for path, file in zip(paths, files, strict=True)}
         return paths

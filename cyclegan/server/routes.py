@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
-from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -23,12 +22,19 @@ from starlette.staticfiles import StaticFiles
 
 from cyclegan.reading.volume import ReadError
 from cyclegan.server import limits
-from cyclegan.server.errors import NOT_UNDERSTOOD, GoneError, NotReadyError, UserError, sentence
+from cyclegan.server.errors import (
+    NOT_UNDERSTOOD,
+    GoneError,
+    NotReadyError,
+    Refusal,
+    UserError,
+    sentence,
+)
 from cyclegan.server.examples import example_thumbnail
 from cyclegan.server.findings import findings
 from cyclegan.server.gate import UPLOAD, Gate, whole_body
 from cyclegan.server.headers import SecurityHeaders
-from cyclegan.server.receiving import Receiver, UploadError, Uploads
+from cyclegan.server.receiving import Receiver, Uploads
 from cyclegan.server.saving import Order, order, save
 from cyclegan.server.scan import Scan
 from cyclegan.server.scans import Scans
@@ -99,9 +105,7 @@ class Routes:
                 return await handler(request)
             except Exception as fault:
                 status = 500
-                if isinstance(fault, HTTPException):
-                    status, fault = fault.status_code, UserError(fault.detail)
-                elif isinstance(fault, UploadError):
+                if isinstance(fault, Refusal):
                     status = fault.status
                 elif isinstance(fault, GoneError):
                     status = 404
@@ -243,7 +247,7 @@ class Routes:
         try:
             async with self.receiver.files(request) as files:
                 return JSONResponse(self.uploads.hold(files))
-        except UploadError as refusal:
+        except Refusal as refusal:
             return PlainTextResponse(str(refusal), refusal.status)
 
     async def sweep(self) -> None:
@@ -295,7 +299,7 @@ def _choices(sent: Any) -> dict[str, Any]:
 
 async def _json(request: Request) -> Any:
     try:
-        return json.loads(await whole_body(request))
+        return json.loads(await whole_body(request.receive))
     except (ValueError, RecursionError):
         raise UserError(NOT_UNDERSTOOD) from None
 

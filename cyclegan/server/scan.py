@@ -465,8 +465,10 @@ class Scan:
 
     @property
     def is_translating(self) -> bool:
-        """Whether it waits for its turn, or has it."""
-        return self.model.queue.holds(self._job)
+        """Whether there is something to do, and it waits for its turn or has it."""
+        with self.lock:
+            is_left = not self.is_closed and self.phase() is Phase.TRANSLATING
+        return is_left and self.model.queue.holds(self._job)
 
     @property
     def place(self) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -88,22 +90,40 @@ def serve(weights: Path, uploads: Path) -> Iterator[str]:
 
     Args:
         weights: folder for `create_app`.
-        uploads: folder that Gradio may write uploads into.
+        uploads: folder that Gradio takes for uploads; nothing should be written there.
     """
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    from app import create_app, launch_options
+    import app
 
     # Gradio asks for it at every upload: a server that was there before gets its own back.
     before = os.environ.get("GRADIO_TEMP_DIR")
     os.environ["GRADIO_TEMP_DIR"] = str(uploads)
-    page = create_app(str(weights))
     try:
-        _, url, _ = page.launch(
-            server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **launch_options(page)
-        )
-        yield url
+        with running(app.create_app(str(weights))) as url:
+            yield url
     finally:
-        page.close(verbose=False)
         os.environ.pop("GRADIO_TEMP_DIR")
         if before is not None:
             os.environ["GRADIO_TEMP_DIR"] = before
+
+
+@contextmanager
+def running(page: Any) -> Iterator[str]:
+    """Run a page of `create_app` in this process; yields its address."""
+    import uvicorn
+
+    import app
+
+    listening = app.listen("127.0.0.1", 0)
+    options = {"log_level": "warning", "timeout_graceful_shutdown": 1}
+    server = uvicorn.Server(uvicorn.Config(app.serve(page), **options))
+    thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
+    thread.start()
+    try:
+        while not server.started:
+            time.sleep(0.02)
+            assert thread.is_alive()
+        yield "http://{}:{}/".format(*listening.getsockname())
+    finally:
+        server.should_exit = True
+        thread.join(10)

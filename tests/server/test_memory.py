@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from cyclegan.web import memory
 
 MIB = 2**20

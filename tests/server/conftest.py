@@ -1,0 +1,78 @@
+"""A server with tiny networks, which answer in milliseconds, and scans to open on it."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from browser.serve import running
+from small_scans import Sees, volume_of
+
+import app
+from cyclegan import Translator
+from cyclegan.model.checkpoint import export_weights
+from cyclegan.model.networks import UNetGenerator
+from cyclegan.server.models import Model
+from cyclegan.server.scan import Scan
+from cyclegan.server.scans import Scans
+
+OPTIONS = {"channels": (8, 16), "look": 4, "band": True}
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """Weights that were never trained, and are far from doing nothing."""
+    torch.manual_seed(0)
+    networks = {to: UNetGenerator(**OPTIONS) for to in ("T1", "T2")}
+    for network in networks.values():
+        torch.nn.init.normal_(network.film.weight, std=0.5)
+        torch.nn.init.normal_(network.head.weight, std=0.5)
+    return export_weights(
+        tmp_path_factory.mktemp("tiny"),
+        networks,
+        generator="unet",
+        generator_options=OPTIONS,
+        size=64,
+        version="test",
+    )
+
+
+@pytest.fixture(scope="session")
+def translator(tiny):
+    return Translator.from_pretrained(tiny)
+
+
+@pytest.fixture
+def model(translator):
+    """A model that takes everything for a T1."""
+    return Model(translator, Sees("T1"))
+
+
+@pytest.fixture
+def scans(model):
+    return Scans(model)
+
+
+@pytest.fixture
+def opened(scans):
+    """A function that opens pixels as a scan, checked and being translated."""
+
+    def open_pixels(pixels, **known):
+        scan = scans.hold(Scan(scans.model, volume_of(pixels, **known)))
+        scan.check()
+        return scan
+
+    return open_pixels
+
+
+@pytest.fixture(scope="module")
+def served(tiny, tmp_path_factory):
+    """The running page with tiny weights, which takes everything for a T1: `url` and `scans`."""
+    uploads = tmp_path_factory.mktemp("uploads")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(uploads))
+        page = app.create_app(str(tiny))
+        page.scans.model.check = Sees("T1")
+        with running(page) as url:
+            yield SimpleNamespace(url=url, scans=page.scans)
+    left = [path for path in uploads.rglob("*") if path.is_file()]
+    assert not left, "something was written to the disk"

@@ -148,9 +148,10 @@ function showAtImages() {
     if (isHere) {
       isShown = true;
       chip.dataset.grade = said.grade;
-      chip.title = sentences(said.sentence);
-      fill(chip, said.word + (first?.text ?? ""), () => [
-        make("strong", { textContent: `Input ${said.word}` }), ...(first ? [make("span", { textContent: `${first.title} ${first.short ?? first.value?.toFixed(3) ?? ""}` })] : []),
+      chip.title = sentences(`${said.sentence} ${first ? `${first.title} ${first.short}.` : ""}`);
+      const number = first ? ` · ${first.title.toLowerCase()} ${first.value.toFixed(2)}` : "";
+      fill(chip, said.word + number, () => [
+        make("strong", { textContent: said.word[0].toUpperCase() + said.word.slice(1) }), make("span", { textContent: number }),
       ]);
     }
     const isHalted = !figure.hidden && scan?.halted && front === "translated" && !figure.classList.contains("filled");

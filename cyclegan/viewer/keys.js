@@ -95,7 +95,7 @@ export function listenToKeys() {
   document.addEventListener("keydown", (event) => {
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || isTaken(event)) return;
     const panel = activePanel();
-    if (!held() || !panel || !frontOf(panel).pixels) return;
+    if (!held() || !panel) return;
     const tool = toolOfKey.get(event.key.toLowerCase());
     const act = event.key in ARROWS ? arrow
       : KEYS[event.key] || (tool && isThere(tool) && (() => tool.act())) || KEYS[event.key.toLowerCase()];

@@ -83,7 +83,7 @@ function positionOf() {
 // What style and tests look at.
 function mark(root) {
   const { phase } = page.state;
-  Object.assign(root.dataset, { phase, index: view.index, key: held()?.key ?? "", tool: view.tool, ready: "true" });
+  Object.assign(root.dataset, { phase, index: view.index, key: held()?.key ?? "", drag: view.tool, ready: "true" });
   document.body.classList.toggle("arriving", ["sending", "reading"].includes(phase) && Boolean(held()));
 }
 

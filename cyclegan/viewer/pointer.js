@@ -91,7 +91,7 @@ export function listen(panel) {
   let wheelTravel = 0;
   let resting = 0;
 
-  const hasImage = () => Boolean(frontOf(panel).pixels);
+  const hasImage = () => Boolean(held());
   const isOpener = () => !held() || isFirstSight();
 
   canvas.addEventListener("pointerdown", (event) => {

@@ -1,9 +1,10 @@
-"""Start the real page for tests and for the screenshot, and find a browser for it."""
+"""Start the real page for tests and for the pictures, and find a browser for it."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 import threading
 import time
@@ -13,11 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+import uvicorn
 
 if TYPE_CHECKING:  # not everybody who runs the tests has a browser
     from playwright.sync_api import Page
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
 # Flags that keep Chromium from talking to anybody but the page.
 CHROMIUM_ARGUMENTS = [
     "--no-sandbox",
@@ -28,6 +31,8 @@ CHROMIUM_ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+# A user can use every part of the page: the viewer is there, and something is painted.
+READY = ".viewer[data-ready] .panel[data-shows=translated].filled"
 
 
 def find_chromium() -> str | None:
@@ -47,13 +52,46 @@ def weights_folder(folder: Path) -> Path:
     torch.manual_seed(0)
     generators = {to: UNetGenerator() for to in ("T1", "T2")}
     return export_weights(
-        folder,
-        generators,
-        generator="unet",
-        generator_options={},
-        size=256,
-        version="untrained",
+        folder, generators, generator="unet", generator_options={}, size=256, version="untrained"
     )
+
+
+class Server:
+    """The page, served by this process at a port of its own; it can be stopped and begun anew.
+
+    Args:
+        weights: folder for `create_app`.
+    """
+
+    def __init__(self, weights: Path):
+        os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+        self._weights = weights
+        self._port: int | None = 0
+        self.start()
+
+    def start(self) -> None:
+        """Begin with nothing held, at the same port as before."""
+        import app
+
+        self.page = app.create_app(str(self._weights))
+        listening = app.listen("127.0.0.1", self._port)
+        self._port = listening.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self._port}"
+        config = uvicorn.Config(
+            app.serve(self.page), log_level="critical", timeout_graceful_shutdown=1
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [listening]}, daemon=True
+        )
+        self._thread.start()
+        while not self._server.started:
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        """Cut every connection, and forget all scans."""
+        self._server.should_exit = self._server.force_exit = True
+        self._thread.join(10)
 
 
 @contextmanager
@@ -64,66 +102,18 @@ def opened_page(refuse: Callable[[str], object], **options: Any) -> Iterator[tup
         refuse: ends the command with a sentence.
         options: of Playwright's `browser.new_page`.
     """
-    from frames import wait_until_ready
     from playwright.sync_api import sync_playwright
 
     executable = find_chromium()
     if executable is None:
         refuse("no Chromium found (Debian: apt install chromium)")
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        serve(weights_folder(Path(folder, "weights")), Path(folder, "uploads")) as url,
-        sync_playwright() as playwright,
-    ):
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        server = Server(weights_folder(Path(folder, "weights")))
         browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_ARGUMENTS)
         page = browser.new_page(**options)
         page.set_default_timeout(600_000)  # a busy machine
-        page.goto(url)
-        wait_until_ready(page)
+        page.goto(server.url)
+        page.wait_for_selector(READY)
         yield page, Path(folder)
         browser.close()
-
-
-@contextmanager
-def serve(weights: Path, uploads: Path) -> Iterator[str]:
-    """Run the page in this process; yields its address.
-
-    Args:
-        weights: folder for `create_app`.
-        uploads: folder that Gradio takes for uploads; nothing should be written there.
-    """
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    import app
-
-    # Gradio asks for it at every upload: a server that was there before gets its own back.
-    before = os.environ.get("GRADIO_TEMP_DIR")
-    os.environ["GRADIO_TEMP_DIR"] = str(uploads)
-    try:
-        with running(app.create_app(str(weights))) as url:
-            yield url
-    finally:
-        os.environ.pop("GRADIO_TEMP_DIR")
-        if before is not None:
-            os.environ["GRADIO_TEMP_DIR"] = before
-
-
-@contextmanager
-def running(page: Any) -> Iterator[str]:
-    """Run a page of `create_app` in this process; yields its address."""
-    import uvicorn
-
-    import app
-
-    listening = app.listen("127.0.0.1", 0)
-    options = {"log_level": "warning", "timeout_graceful_shutdown": 1}
-    server = uvicorn.Server(uvicorn.Config(app.serve(page), **options))
-    thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
-    thread.start()
-    try:
-        while not server.started:
-            time.sleep(0.02)
-            assert thread.is_alive()
-        yield "http://{}:{}/".format(*listening.getsockname())
-    finally:
-        server.should_exit = True
-        thread.join(10)
+        server.stop()

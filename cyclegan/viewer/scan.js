@@ -68,7 +68,7 @@ async function receive(number, bring, uninvited = false) {
 }
 
 function begin(scan) {
-  remember(scan.scan);
+  remember(isUninvited ? "" : scan.scan); // the example lies open anew
   slices.forgetOthers(scan.scan);
   newSeries(scan);
   tell(scan);

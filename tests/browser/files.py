@@ -1,0 +1,123 @@
+"""Files as people have them, written here, and ways to give them to the page."""
+
+from __future__ import annotations
+
+import base64
+import io
+import zipfile
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from PIL import Image
+from playwright.sync_api import Page
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
+
+from cyclegan.simulation.phantom import draw_slice, draw_volume
+from cyclegan.simulation.simulate import simulate_pair
+
+STUDY, FRAME = generate_uid(), generate_uid()
+# Lets files fall on a part of the page, as from a folder of the user's.
+DROP = """([selector, files]) => {
+  const transfer = new DataTransfer();
+  for (const [name, data] of files) {
+    transfer.items.add(new File([Uint8Array.from(atob(data), (c) => c.charCodeAt(0))], name));
+  }
+  const options = { dataTransfer: transfer, bubbles: true, cancelable: true };
+  const target = document.querySelector(selector);
+  for (const kind of ["dragover", "drop"]) target.dispatchEvent(new DragEvent(kind, options));
+}"""
+
+
+# Drops files on the page in the first moment in which it takes some.
+DROP_FIRST = (
+    """(files) => {
+  const timer = setInterval(() => {
+    const dataTransfer = new DataTransfer();
+    dataTransfer.items.add(new File([], "name"));
+    const event = new DragEvent("dragover", { dataTransfer, bubbles: true, cancelable: true });
+    if (!document.body || document.body.dispatchEvent(event)) return; // it would leave the page
+    clearInterval(timer);
+    (DROP)(["body", files]);
+  }, 5);
+}"""
+).replace("DROP", DROP)
+
+
+def simulated(contrast: str, labels: np.ndarray, seed: int = 3) -> np.ndarray:
+    """(H, W) float in [0, 1]."""
+    pair = simulate_pair(labels, np.random.default_rng(seed))
+    return np.asarray(pair.t1 if contrast == "T1" else pair.t2)
+
+
+def png(contrast: str = "T1", *, deep: bool = False) -> bytes:
+    """A drawn head as PNG, in 8 or 16 bits."""
+    pixels = np.clip(simulated(contrast, draw_slice(5, level=0.5)), 0, 1)
+    values = (pixels * 30_000).astype(np.uint16) if deep else (pixels * 255).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(values).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def write_volume(path: Path, slices: int = 6, contrast: str = "T2") -> Path:
+    """A drawn head as NIfTI of (128, 128, slices)."""
+    images = [simulated(contrast, labels) for labels in draw_volume(6, slices=slices, size=128)]
+    # Rows run posterior and columns left in the simulated slices; NIfTI is (x, y, z) in RAS+.
+    array = np.stack([image[::-1, ::-1].T for image in images], axis=-1)
+    nib.save(nib.Nifti1Image((array * 900).astype(np.int16), np.diag([2.0, 2.0, 5.0, 1.0])), path)
+    return path
+
+
+def write_series(folder: Path, contrast: str, slices: int, number: int) -> list[Path]:
+    """An axial MR series as scanners send it: names in no order, a window, a patient."""
+    folder.mkdir(parents=True)
+    series = generate_uid()
+    for index, labels in enumerate(draw_volume(7, slices=slices, size=128)):
+        ds = Dataset()
+        ds.SOPClassUID, ds.SOPInstanceUID = MRImageStorage, generate_uid()
+        ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.FrameOfReferenceUID = STUDY, series, FRAME
+        ds.PatientName, ds.PatientID, ds.PatientBirthDate = "Doe^Jane", "MRN-4711", "19700101"
+        ds.Modality, ds.SeriesDescription, ds.SeriesNumber = "MR", f"{contrast} TSE", number
+        ds.ImageType, ds.InstanceNumber = ["ORIGINAL", "PRIMARY", "M"], index + 1
+        ds.Rows = ds.Columns = 128
+        ds.PixelSpacing, ds.SliceThickness = [2, 2], 4
+        ds.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+        ds.ImagePositionPatient = [-127, -127, 4 * index]
+        ds.WindowCenter, ds.WindowWidth = 400, 1000
+        ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
+        ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 12, 11, 0
+        ds.PixelData = (simulated(contrast, labels) * 900).astype("<u2").tobytes()
+        ds.file_meta = FileMetaDataset()
+        ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        ds.save_as(folder / f"{(index * 7) % 11:02}", enforce_file_format=True)
+    return sorted(folder.iterdir())
+
+
+def write_zip(path: Path, folder: Path) -> Path:
+    """All files below a folder, with their paths."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted(folder.rglob("*")):
+            archive.write(file, file.relative_to(folder))
+    return path
+
+
+def drop(page: Page, files: dict[str, bytes], on: str = "#viewer") -> None:
+    """Drop files, by their names, on the element of a selector."""
+    coded = [[name, base64.b64encode(data).decode()] for name, data in files.items()]
+    page.evaluate(DROP, [on, coded])
+
+
+def open_files(page: Page, *paths: Path) -> None:
+    """Choose files by the page's button, and wait until the new scan is on screen."""
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Open a scan").click()
+    give(page, lambda: chooser.value.set_files([str(path) for path in paths]))
+
+
+def give(page: Page, act) -> None:
+    """Do what opens a scan, and wait until it is on screen."""
+    before = page.evaluate("sessionStorage.getItem('scan')")
+    act()
+    page.wait_for_function("(before) => sessionStorage.getItem('scan') !== before", arg=before)
+    page.wait_for_selector("[data-panel=original].filled")

@@ -70,10 +70,13 @@ class Gate:
 
     async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on; one that Gradio fails on, as no request of the page, is refused."""
-        started = False
+        started, failure = False, []
 
         async def send_on(message: Message) -> None:
             nonlocal started
+            if failure or message.get("status") == 500:  # held back until it is known why
+                failure.append(message)
+                return
             started = True
             await send(message)
 
@@ -86,6 +89,9 @@ class Gate:
             log.warning("%s of a %s request", type(fault).__name__, scope["method"])
             refusal = JSONResponse({"detail": NOT_UNDERSTOOD}, 400)
             await refusal(scope, receive, send)
+            return
+        for message in failure:
+            await send(message)
 
 
 async def whole_body(receive: Receive, most: int = limits.BODY_BYTES) -> bytes:

@@ -12,8 +12,11 @@ import argparse
 import html
 import inspect
 import json
+import logging
 import os
 import socket
+from collections.abc import Callable
+from functools import wraps
 from typing import Any, Literal
 
 import gradio as gr
@@ -34,8 +37,14 @@ from cyclegan.server.scans import Scans
 TITLE = "T1 ↔ T2 brain MRI translation"
 DIRECTIONS = [("T1 → T2", "T2"), ("T2 → T1", "T1")]
 FIRST_PORT = 7860
-# No handler but `translate` is in the public API; those of the page are quick and need no queue.
-PAGE = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
+# No handler but `translate` is in the public API; those of the page are quick, need no queue, and
+# check for themselves what they are given.
+PAGE = {
+    "api_visibility": "private",
+    "queue": False,
+    "show_progress": "hidden",
+    "preprocess": False,
+}
 
 LIMITS = {"upload_bytes": limits.UPLOAD_BYTES, "upload_files": limits.UPLOAD_FILES}
 VIEWER = f'<div class="viewer" data-limits="{html.escape(json.dumps(LIMITS))}"></div>'
@@ -64,7 +73,7 @@ def create_app(weights: str = "weights") -> gr.Blocks:
 def create_page(scans: Scans) -> gr.Blocks:
     """Build the page; `serve` gives it its images."""
     with gr.Blocks(title=TITLE, fill_width=True, analytics_enabled=False) as page:
-        token = gr.State("")
+        token = gr.Textbox(visible=False)
         with gr.Row(elem_id="bar"):
             gr.HTML(f"<h1>{TITLE}</h1>", elem_id="title", apply_default_css=False)
             open_button = gr.Button(
@@ -90,7 +99,7 @@ def create_page(scans: Scans) -> gr.Blocks:
         # The browser tells which scan it shows, and when its state has changed.
         def shown(event: gr.EventData) -> Any:
             try:
-                scan = scans.get(str(event.scan), used=False)
+                scan = scans.get(str(getattr(event, "scan", "")), used=False)
                 series = scan.series
             except GoneError:
                 return "", gr.skip(), gr.skip()
@@ -99,21 +108,34 @@ def create_page(scans: Scans) -> gr.Blocks:
             choices = names if present in names else [*names, present]
             return scan.token, series.to, gr.Dropdown(choices, value=present)
 
-        viewer.shown(shown, None, [token, direction, style], **PAGE)
+        viewer.shown(guarded(shown), None, [token, direction, style], **PAGE)
 
         def choose(name: str) -> Any:
-            def chosen(token: str, value: str) -> None:
-                if token:
+            def chosen(token: Any, value: Any) -> None:
+                if isinstance(token, str) and isinstance(value, str):
                     scans.get(token).choose(**{name: value})
 
             return chosen
 
-        direction.input(choose("to"), [token, direction], None, **PAGE)
-        style.input(choose("style"), [token, style], None, **PAGE)
+        for name, part in (("to", direction), ("style", style)):
+            part.input(guarded(choose(name)), [token, part], None, **PAGE)
         open_button.click(None, None, None, js="() => window.viewer?.open()")
         for number, button in enumerate(examples):
             button.click(None, None, None, js=f"() => window.viewer?.example({number})")
     return page
+
+
+def guarded(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """An event's handler whose failures are a sentence on the page."""
+
+    @wraps(handler)
+    def handle(*values: Any) -> Any:
+        try:
+            return handler(*values)
+        except Exception as fault:
+            raise gr.Error(sentence(fault, handler.__name__), print_exception=False) from None
+
+    return handle
 
 
 def place_api(scans: Scans, uploads: Uploads) -> None:
@@ -143,17 +165,14 @@ def place_api(scans: Scans, uploads: Uploads) -> None:
         Returns:
             What `cyclegan.server.answers.Answer` describes, field by field.
         """
-        try:
-            return answer(scans.model, uploads.read, file, to, truth, parts, reference)
-        except Exception as fault:
-            raise gr.Error(sentence(fault, "translate"), print_exception=False) from None
+        return answer(scans.model, uploads.read, file, to, truth, parts, reference)
 
     # Gradio's schema has no words for the fields of an answer, but for the whole.
     words = (
         f"{inspect.cleandoc(translate.__doc__ or '')}\n\n{inspect.cleandoc(Answer.__doc__ or '')}"
     )
     gr.api(
-        translate,
+        guarded(translate),
         api_name="translate",
         api_description=words,
         concurrency_id="api",
@@ -213,14 +232,16 @@ def main() -> None:
     if host is None:  # a Space is reached through its proxy
         host = "0.0.0.0" if os.environ.get("SPACE_ID") else "127.0.0.1"
     root_path = arguments.root_path or os.environ.get("GRADIO_ROOT_PATH", "")
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # a stranger can make warnings
     memory.few_pools()
     try:
-        page = create_app(arguments.weights)
         listening = listen(host, arguments.port)
-    except CheckpointError as error:
-        parser.error(str(error))
     except OSError as error:
         parser.error(f"--port: nothing can be served at {host}:{arguments.port}: {error.strerror}.")
+    try:
+        page = create_app(arguments.weights)
+    except CheckpointError as error:
+        parser.error(str(error))
     address = "{}:{}".format(*listening.getsockname()[:2])
     print(f"Running on http://{address}{root_path}", flush=True)
     config = uvicorn.Config(

@@ -99,9 +99,9 @@ def create_page(scans: Scans) -> gr.Blocks:
         # The browser tells which scan it shows, and when its state has changed.
         def shown(event: gr.EventData) -> Any:
             try:
-                scan = scans.get(str(getattr(event, "scan", "")), used=False)
+                scan = scans.get(event.scan, used=False)
                 series = scan.series
-            except GoneError:
+            except (GoneError, AttributeError, TypeError):  # the last two of no page
                 return "", gr.skip(), gr.skip()
             names = [SOURCE, *(s.name for s in scans.model.styles.named if s.contrast == series.to)]
             present = series.style.name if series.style else SOURCE

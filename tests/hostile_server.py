@@ -66,7 +66,7 @@ def send_file(tab: Tab, case: Case) -> str:
     body, kind = form(case.name, case.data)
     answer = tab.http.post("/scans", content=body, headers={"Content-Type": kind})
     if answer.is_success:
-        tab.http.post(f"/scans/{answer.json()['scan']}/close")
+        tab.http.delete(f"/scans/{answer.json()['scan']}")
     return judged_answer(case.name, answer.json())
 
 

@@ -12,8 +12,11 @@ import argparse
 import html
 import inspect
 import json
+import logging
 import os
 import socket
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,8 +40,14 @@ from cyclegan.server.state import state
 TITLE = "T1 ↔ T2 brain MRI translation"
 DIRECTIONS = [("T1 → T2", "T2"), ("T2 → T1", "T1")]
 FIRST_PORT = 7860
-# No handler but `translate` is in the public API; those of the page are quick and need no queue.
-PAGE = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
+# No handler but `translate` is in the public API; those of the page are quick, need no queue, and
+# check for themselves what they are given.
+PAGE = {
+    "api_visibility": "private",
+    "queue": False,
+    "show_progress": "hidden",
+    "preprocess": False,
+}
 
 HOSTING = (
     "Files go to the computer that runs this page, stay in its memory and are gone when you close "
@@ -108,7 +117,7 @@ def place_bar() -> dict[str, Any]:
         )
         companion = gr.Button("", visible=False, size="sm", elem_id="companion")
         drawn("save")
-    return {"token": gr.State(""), "direction": direction, "companion": companion}
+    return {"token": gr.Textbox(visible=False), "direction": direction, "companion": companion}
 
 
 def place_side(scans: Scans) -> dict[str, Any]:
@@ -148,9 +157,9 @@ def follow(parts: dict[str, Any], scans: Scans) -> None:
 
     def shown(event: gr.EventData) -> dict[Any, Any]:
         try:
-            scan = scans.get(str(event.scan), used=False)
+            scan = scans.get(event.scan, used=False)
             held = state(scan, "")
-        except GoneError:
+        except (GoneError, AttributeError, TypeError):  # the last two of no page
             return {parts["token"]: ""}
         to, other, real = held["to"], held["companion"], held["real"]
         styles = [each["name"] for each in held["styles"]]
@@ -171,27 +180,41 @@ def follow(parts: dict[str, Any], scans: Scans) -> None:
             parts["style"]: gr.Dropdown(styles, value=held["style"] if styles else None),
         }
 
-    parts["viewer"].shown(shown, None, [*parts.values()], **PAGE)
+    parts["viewer"].shown(guarded(shown), None, [*parts.values()], **PAGE)
 
 
 def change(parts: dict[str, Any], scans: Scans) -> None:
     """The user changes the scan."""
 
-    def on(listen: Any, act: Any, *inputs: Any) -> None:
-        def handler(token: str, *values: Any) -> None:
-            if token:
+    def on(listen: Any, name: str, act: Any, *inputs: Any) -> None:
+        def handler(token: Any, *values: Any) -> None:
+            if token and all(isinstance(value, str | bool) for value in (token, *values)):
                 act(scans.get(token), *values)
 
-        listen(handler, [parts["token"], *inputs], None, **PAGE)
+        handler.__name__ = name  # Gradio tells events apart by it
+        listen(guarded(handler), [parts["token"], *inputs], None, **PAGE)
 
     direction, style, register = parts["direction"], parts["style"], parts["register"]
-    on(direction.input, lambda scan, to: scan.choose(to=to), direction)
-    on(style.input, lambda scan, name: scan.choose(style=name), style)
-    on(register.input, lambda scan, wanted: scan.choose(register=wanted), register)
-    on(parts["companion"].click, lambda scan: scan.take_companion())
-    on(parts["drop_real"].click, lambda scan: scan.remove_real())
+    on(direction.input, "direction", lambda scan, to: scan.choose(to=to), direction)
+    on(style.input, "style", lambda scan, name: scan.choose(style=name), style)
+    on(register.input, "register", lambda scan, wanted: scan.choose(register=wanted), register)
+    on(parts["companion"].click, "companion", lambda scan: scan.take_companion())
+    on(parts["drop_real"].click, "drop_real", lambda scan: scan.remove_real())
     for button, what in (("choose_real", "chooseReal"), ("choose_style", "chooseStyle")):
         parts[button].click(None, None, None, js=CHOOSE.format(what=what))
+
+
+def guarded(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """An event's handler whose failures are a sentence on the page."""
+
+    @wraps(handler)
+    def handle(*values: Any) -> Any:
+        try:
+            return handler(*values)
+        except Exception as fault:
+            raise gr.Error(sentence(fault, handler.__name__), print_exception=False) from None
+
+    return handle
 
 
 def place_api(scans: Scans, uploads: Uploads) -> None:
@@ -221,17 +244,14 @@ def place_api(scans: Scans, uploads: Uploads) -> None:
         Returns:
             What `cyclegan.server.answers.Answer` describes, field by field.
         """
-        try:
-            return answer(scans.model, uploads.read, file, to, truth, parts, reference)
-        except Exception as fault:
-            raise gr.Error(sentence(fault, "translate"), print_exception=False) from None
+        return answer(scans.model, uploads.read, file, to, truth, parts, reference)
 
     # Gradio's schema has no words for the fields of an answer, but for the whole.
     words = (
         f"{inspect.cleandoc(translate.__doc__ or '')}\n\n{inspect.cleandoc(Answer.__doc__ or '')}"
     )
     gr.api(
-        translate,
+        guarded(translate),
         api_name="translate",
         api_description=words,
         concurrency_id="api",
@@ -303,14 +323,16 @@ def main() -> None:
     if host is None:  # a Space is reached through its proxy
         host = "0.0.0.0" if os.environ.get("SPACE_ID") else "127.0.0.1"
     root_path = arguments.root_path or os.environ.get("GRADIO_ROOT_PATH", "")
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # a stranger can make warnings
     memory.few_pools()
     try:
-        page = create_app(arguments.weights)
         listening = listen(host, arguments.port)
-    except CheckpointError as error:
-        parser.error(str(error))
     except OSError as error:
         parser.error(f"--port: nothing can be served at {host}:{arguments.port}: {error.strerror}.")
+    try:
+        page = create_app(arguments.weights)
+    except CheckpointError as error:
+        parser.error(str(error))
     address = "{}:{}".format(*listening.getsockname()[:2])
     print(f"Running on http://{address}{root_path}", flush=True)
     config = uvicorn.Config(

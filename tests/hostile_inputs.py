@@ -183,18 +183,26 @@ def file_cases(seed: int = 0) -> dict[str, list[Case]]:
     return found
 
 
-def requests(config: dict, path: str) -> list[tuple[str, str, bytes, str]]:
+def requests(config: dict, path: str, scan: str) -> list[tuple[str, str, bytes, str]]:
     """Broken requests: method, address, body and content type.
 
     Args:
         config: the page's.
         path: of an upload that is still there.
+        scan: token of a scan that is held.
     """
     join, kind = "/gradio_api/queue/join", "application/json"
-    events = {each["api_name"]: each["id"] for each in config["dependencies"]}
     found = [
         ("POST", where, body, kind)
-        for where in (join, "/gradio_api/call/translate", "/gradio_api/run/predict")
+        for where in (
+            join,
+            "/gradio_api/call/translate",
+            "/gradio_api/run/predict",
+            f"/scans/{scan}/choices",
+            f"/scans/{scan}/save",
+            "/scans/x/choices",
+            "/scans",
+        )
         for body in (
             b"",
             b"null",
@@ -220,32 +228,34 @@ def requests(config: dict, path: str) -> list[tuple[str, str, bytes, str]]:
     odd: list[Any] = [None, -1, 1e308, "x", "T3", "}{", [], {}, {"path": "/etc/passwd"}]
     odd += [[{"path": path}], [{"path": f"{path}/../../../.."}], {"url": "http://169.254.169.254/"}]
     odd += [[{"path": "\0"}], [[[]]], "x" * 100_000]
-    for name in ("load", "choose", "choose_direction", "show_slice", "save_slice", "translate"):
-        event = next(each for each in config["dependencies"] if each["api_name"] == name)
-        for value in odd:
+    for event in config["dependencies"]:
+        for value in odd if event["backend_fn"] else ():
             body = {
                 "data": [value] * len(event["inputs"]),
-                "fn_index": events[name],
+                "fn_index": event["id"],
                 "session_hash": "hostile",
                 "event_data": value,
                 "trigger_id": None,
             }
-            found.append(("POST", join, json.dumps(body).encode(), kind))
+            where = join if event["queue"] is not False else "/gradio_api/run/predict"
+            found.append(("POST", where, json.dumps(body).encode(), kind))
+    for value in odd:
+        choices = {"series": value, "to": value, "style": value, "index": value, "translate": value}
+        for name, each in [*choices.items(), ("kind", value), ("windows", value), ("x", value)]:
+            for where in ("choices", "save"):
+                body = json.dumps({"kind": "png", name: each}).encode()
+                found.append(("POST", f"/scans/{scan}/{where}", body, kind))
     form = "multipart/form-data; boundary=x"
-    upload = "/gradio_api/upload"
-    found += [
-        ("POST", upload, b"{}", kind),
-        ("POST", upload, b"", "multipart/form-data"),
-        ("POST", upload, b"--y\r\n", form),
-        ("POST", upload, b"--x\r\n\r\n\r\n--x--", form),
-        (
-            "POST",
-            upload,
-            b'--x\r\nContent-Disposition: form-data; name="files"\r\n\r\na\r\n--x--',
-            form,
-        ),
-        ("POST", upload, b"--x\r\n" + b"A: " + b"a" * 100_000 + b"\r\n\r\n\r\n--x--", form),
-    ]
+    part = b'--x\r\nContent-Disposition: form-data; name="files"\r\n\r\na\r\n--x--'
+    for upload in ("/gradio_api/upload", "/scans", f"/scans/{scan}/real", f"/scans/{scan}/style"):
+        found += [
+            ("POST", upload, b"{}", kind),
+            ("POST", upload, b"", "multipart/form-data"),
+            ("POST", upload, b"--y\r\n", form),
+            ("POST", upload, b"--x\r\n\r\n\r\n--x--", form),
+            ("POST", upload, part, form),
+            ("POST", upload, b"--x\r\nA: " + b"a" * 100_000 + b"\r\n\r\n\r\n--x--", form),
+        ]
     for where in (
         f"/gradio_api/file={path}",
         "/gradio_api/file=/etc/passwd",
@@ -264,10 +274,17 @@ def requests(config: dict, path: str) -> list[tuple[str, str, bytes, str]]:
         "/static/..%2f..%2fapp.py",
         "/assets/%2e%2e/%2e%2e/etc/passwd",
         "/custom_component/x/client/component/../../../app.py",
-        "/results/../app.py",
-        "/results/%00",
-        "/slices/x/999999999999999999999",
-        "/slices/%00",
+        "/scans/../app.py",
+        "/scans/%00",
+        f"/scans/{scan}?after=-1",
+        f"/scans/{scan}?after=%00",
+        f"/scans/{scan}/images/0/original/999999999999999999999",
+        f"/scans/{scan}/images/%00/original/0",
+        f"/scans/{scan}/files/../../app.py",
+        f"/scans/{scan}/findings/0/-1",
+        f"/scans/{scan}/thumbnails/{10**30}",
+        f"/examples/{10**30}",
+        "/viewer/../server/limits.py",
         "/" + "a" * 20_000,
     ):
         found += [("GET", where, b"", ""), ("POST", where, b"{}", kind)]

@@ -11,7 +11,6 @@ slice must give the same answer as at the start, and no upload may be left. Exit
 from __future__ import annotations
 
 import argparse
-import html
 import json
 import random
 import re
@@ -21,17 +20,12 @@ from collections import Counter
 from pathlib import Path
 
 import httpx
-from server_process import ROOT, Answer, ServerProcess, Tab, run_to_its_end
+from server_process import ROOT, Program, ServerProcess, Tab, run_to_its_end
 
 sys.path.insert(0, str(ROOT))
 from hostile_inputs import FILES, Case, file_cases, pickles, requests
 
 PATHS = re.compile(r"(/tmp/|/home/|/usr/|/etc/|/proc/|[A-Z]:\\\\|\.py\b|site-packages|uploads-)")
-
-
-def sentence_of(markup: str) -> str:
-    """The words of a status line."""
-    return html.unescape(re.sub(r"<[^>]*>", " ", markup)).strip()
 
 
 def judged(text: str) -> str:
@@ -48,16 +42,15 @@ def judged(text: str) -> str:
     return "refused"
 
 
-def judged_answer(name: str, answer: Answer) -> str:
+def judged_answer(name: str, told: dict) -> str:
     """What opening a file came to: "accepted", "refused" or what is wrong."""
-    if "original" in answer.panels:
+    if "error" not in told:
         return "accepted"
-    text = sentence_of(answer.status) or answer.sentence
     # What the sender called the file may be said again.
-    said = text.replace(name, "").replace(Path(name).name, "")
-    if PATHS.search(said):
-        return f"a path: {text[:200]!r}"
-    return judged(text)
+    words = told["error"].replace(name, "").replace(Path(name).name, "")
+    if PATHS.search(words):
+        return f"a path: {told['error'][:200]!r}"
+    return judged(told["error"])
 
 
 def form(name: str, data: bytes) -> tuple[bytes, str]:
@@ -71,16 +64,10 @@ def form(name: str, data: bytes) -> tuple[bytes, str]:
 def send_file(tab: Tab, case: Case) -> str:
     """Send a file through the page: what it came to."""
     body, kind = form(case.name, case.data)
-    answer = tab.http.post("/gradio_api/upload", content=body, headers={"Content-Type": kind})
-    if answer.status_code != 200:
-        return judged_response(answer)
-    (path,) = answer.json()
-    file = {"path": path, "orig_name": case.name, "meta": {"_type": "gradio.FileData"}}
-    try:
-        json.dumps(file, ensure_ascii=False).encode()
-    except UnicodeEncodeError:  # no browser could send that name any further
-        file["orig_name"] = "x"
-    return judged_answer(case.name, tab.do("load", [file], "T2"))
+    answer = tab.http.post("/scans", content=body, headers={"Content-Type": kind})
+    if answer.is_success:
+        tab.http.delete(f"/scans/{answer.json()['scan']}")
+    return judged_answer(case.name, answer.json())
 
 
 def judged_response(answer: httpx.Response) -> str:
@@ -94,28 +81,24 @@ def judged_response(answer: httpx.Response) -> str:
     return f"a path: {text[:200]!r}" if PATHS.search(text) else judged(text)
 
 
-def send_request(tab: Tab, method: str, where: str, body: bytes, kind: str) -> str:
+def send_request(program: Program, method: str, where: str, body: bytes, kind: str) -> str:
     """Send a broken request, and wait for its event if it is queued: what it came to."""
     headers = {"Content-Type": kind} if kind else {}
     try:
-        # Not the tab's own client: it would tidy the address up.
-        url = httpx.URL(tab.url).copy_with(raw_path=where.encode())
-        answer = tab.http.request(method, url, content=body, headers=headers)
+        url = program.http.base_url.copy_with(raw_path=where.encode())  # as it is, untidied
+        answer = program.http.request(method, url, content=body, headers=headers)
     except httpx.TransportError as error:
         return f"the connection was cut: {error}"
     outcome = judged_response(answer)
     if outcome != "accepted" or not answer.text.startswith('{"event_id"'):
         return outcome
-    tab.session = json.loads(body).get("session_hash") or json.loads(answer.text)["event_id"]
-    for message in tab.messages():
-        if message["msg"] == "process_completed":
-            if message["success"]:
-                return "accepted"
-            text = str(message["output"]["error"])
-            for said in re.findall(rb'"(/[^"]*)"', body):  # a sentence may say it again
-                text = text.replace(said.decode(), "")
-            return f"a path: {text[:300]!r}" if PATHS.search(text) else judged(text)
-    return "refused"
+    program.session = json.loads(body).get("session_hash") or json.loads(answer.text)["event_id"]
+    _, text = program.answer()
+    if not text:
+        return "accepted"
+    for sent in re.findall(rb'"(/[^"]*)"', body):  # a sentence may say it again
+        text = text.replace(sent.decode(), "")
+    return f"a path: {text[:300]!r}" if PATHS.search(text) else judged(text)
 
 
 def sent_weights(folder: Path, most: int | None = None) -> Counter:
@@ -146,26 +129,26 @@ class Trial:
         self.server = server
         self.table: list[tuple[str, Counter]] = []
         self.faults: list[str] = []
-        with Tab(server.url) as tab:
-            self.config = tab.config
-            self.good = self._good(tab)
+        self.config = httpx.get(f"{server.url}/config").json()
+        self.good = self._good()
         self.resident = server.resident_bytes()
 
     def files(self, kind: str, cases: list[Case]) -> None:
         """Open every file of a kind."""
-        with Tab(self.server.url, self.config) as tab:
+        with Tab(self.server.url) as tab:
             self._count(kind, [(case.name, send_file(tab, case)) for case in cases])
 
     def requests(self, share: float, rng: random.Random) -> None:
         """Send the broken requests."""
-        with Tab(self.server.url, self.config) as tab:
-            path = tab.upload("good.png", FILES["png"])["path"]
-            chosen = [each for each in requests(self.config, path) if rng.random() < share]
+        with Tab(self.server.url) as tab, Program(self.server.url) as program:
+            path = program.upload("good.png", FILES["png"])["path"]
+            scan = tab.open("good.png", FILES["png"])["scan"]
+            tab.translated()
+            every = requests(self.config, path, scan)
             outcomes = []
-            for method, where, body, kind in chosen:
+            for method, where, body, kind in [each for each in every if rng.random() < share]:
                 told = f"{method} {where[:60]} {body[:120]!r}"
-                outcomes.append((told, send_request(tab, method, where, body, kind)))
-            Path(path).unlink(missing_ok=True)  # where none of them has opened it
+                outcomes.append((told, send_request(program, method, where, body, kind)))
             self._count("broken requests", outcomes)
 
     def _count(self, kind: str, outcomes: list[tuple[str, str]]) -> None:
@@ -178,16 +161,19 @@ class Trial:
         self.table.append((kind, counted))
         if not self.server.alive:
             raise RuntimeError(f"the server died of: {kind}")
-        with Tab(self.server.url, self.config) as tab:
-            if self._good(tab) != self.good:
-                self.faults.append(f"after {kind} a good slice has another answer")
+        if self._good() != self.good:
+            self.faults.append(f"after {kind} a good slice has another answer")
         if self.server.uploads():
             self.faults.append(f"after {kind}: {len(self.server.uploads())} files are left")
 
-    def _good(self, tab: Tab) -> dict[str, str]:
-        tab.open("good.png", FILES["png"])
-        answer = tab.do("Translate", "T2", 1)
-        return {name: panel.get("data", "") for name, panel in answer.panels.items()}
+    def _good(self) -> dict[str, bytes]:
+        with Tab(self.server.url) as tab:
+            tab.open("good.png", FILES["png"])
+            tab.until(lambda state: state["check"])
+            tab.choose(to="T2")
+            tab.translated()
+            names = ("original", "translated", "reconstructed")
+            return {name: tab.image(name).tobytes() for name in names}
 
     def markdown(self) -> str:
         """The table, and memory below it."""

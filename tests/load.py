@@ -23,7 +23,7 @@ from typing import NamedTuple
 from server_process import ROOT, ServerProcess, Tab
 
 sys.path.insert(0, str(ROOT))
-from mixture import MIB, slice_png, soak, told, volume_nifti
+from mixture import MIB, slice_png, soak, volume_nifti
 
 
 class Row(NamedTuple):
@@ -45,9 +45,9 @@ class Row(NamedTuple):
     after: int
 
 
-def measure(server: ServerProcess, config: dict, clients: int, requests: int) -> Row:
-    """Let `clients` open a volume each at the same moment, then translate its slices, `requests` of
-    them, one after another, each pressing again as soon as the answer is there."""
+def measure(server: ServerProcess, clients: int, requests: int) -> Row:
+    """Let `clients` open a volume each at the same moment, and wait until its first `requests`
+    slices are translated, each asking for the next one as soon as one is there."""
     data = volume_nifti(requests, side=256)
     before = server.resident_bytes()
     seconds: dict[str, list[float]] = {"open": [], "translate": []}
@@ -56,20 +56,20 @@ def measure(server: ServerProcess, config: dict, clients: int, requests: int) ->
     lock, together = threading.Lock(), threading.Barrier(clients)
 
     def work(client: int) -> None:
-        with Tab(server.url, config) as tab:
+        with Tab(server.url) as tab:
             together.wait()
             start = time.perf_counter()
-            answer = tab.open("volume.nii", data)
+            told = tab.open("volume.nii", data)
+            tab.image("original")
             seconds["open"].append(time.perf_counter() - start)
-            if "original" not in answer.panels:
-                errors.append(told(answer))
+            if "error" in told:
+                errors.append(told["error"])
             together.wait()
-            for position in range(1, requests + 1):  # none is in memory yet
+            for index in range(requests):
                 start = time.perf_counter()
-                answer = tab.do("Translate", "T2", position)
+                tab.translated(index)
+                tab.image("translated", index)
                 seconds["translate"].append(time.perf_counter() - start)
-                if "translated" not in answer.panels:
-                    errors.append(told(answer))
                 with lock:
                     counts[client] += 1
                     if counts[client] == requests and not at_first:
@@ -138,10 +138,9 @@ def main() -> int:
             errors = soaked.errors
         else:
             with Tab(server.url) as tab:
-                config = tab.config
                 tab.open("slice.png", slice_png())
-                tab.do("Translate", "T2", 1)
-            rows = [measure(server, config, n, arguments.requests) for n in arguments.clients]
+                tab.translated()
+            rows = [measure(server, n, arguments.requests) for n in arguments.clients]
             print(markdown(rows))
             errors = [error for row in rows for error in row.errors]
         left = server.uploads()

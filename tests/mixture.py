@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import random
 import secrets
 import time
@@ -11,19 +10,19 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+import httpx
 import nibabel as nib
 import numpy as np
 from intact_files import intact_files
 from PIL import Image
-from server_process import Answer, ServerProcess, Tab
+from server_process import Program, ServerProcess, Tab
 
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import simulate_pair
 
 MIB = 2**20
-WINDOW = json.dumps({"center": 0.5, "width": 1})
 FAMILIES = ("png", "jpg", "bmp", "tif", "nii", "nii.gz", "plain.dcm", "JPEG2000Lossless.dcm", "zip")
-SETTLE_S = 8.0  # until closed tabs are forgotten
+SETTLE_S = 1.0  # until what has begun ends
 
 
 def slice_png(side: int = 256, seed: int = 0) -> bytes:
@@ -45,11 +44,6 @@ def volume_nifti(slices: int, side: int = 96) -> bytes:
     return nib.Nifti1Image(voxels, np.diag([2.0, 2.0, 4.0, 1.0])).to_bytes()
 
 
-def told(answer: Answer) -> str:
-    """What was said in place of a result."""
-    return answer.sentence or answer.status or "an empty answer"
-
-
 class Mixture:
     """All that people do, each a function that returns what went wrong, or "".
 
@@ -60,8 +54,6 @@ class Mixture:
 
     def __init__(self, server: ServerProcess, rng: random.Random):
         self.server, self.rng = server, rng
-        with Tab(server.url) as tab:
-            self.config = tab.config
         files = intact_files()
         self.slices = {family: files[family] for family in FAMILIES}
         self.slices |= {f"{side}.png": slice_png(side) for side in (128, 181, 256, 512)}
@@ -83,36 +75,36 @@ class Mixture:
         (kind,) = self.rng.choices(list(self.actions), weights)
         return kind, self.actions[kind][1]()
 
-    def _tab(self) -> Tab:
-        return Tab(self.server.url, self.config)
-
-    def _slice(self, tab: Tab) -> Answer:
+    def _slice(self, tab: Tab) -> None:
         family = self.rng.choice(list(self.slices))
         tab.open(f"slice.{family}", self.slices[family])
-        return tab.do("Translate", self.rng.choice(("T1", "T2")), 1)
+        tab.until(lambda state: state["check"])
+        tab.choose(to=self.rng.choice(("T1", "T2")))
+        tab.translated()
 
     def slice(self) -> str:
-        """A slice of some size and format, there and looked at again."""
-        with self._tab() as tab:
-            answer = self._slice(tab)
-            tab.do("look_again")
-            return "" if "translated" in answer.panels else told(answer)
+        """A slice of some size and format, translated and measured."""
+        with Tab(self.server.url) as tab:
+            self._slice(tab)
+            tab.image("translated")
+            return "" if tab.findings()["report"] else "no report"
 
     def scrolled_volume(self) -> str:
         """A volume, translated and scrolled through."""
-        with self._tab() as tab:
+        with Tab(self.server.url) as tab:
             tab.open("volume.nii", self.volume)
-            tab.do("Translate", "T2", 6)
-            for position in (7, 8, 9):
-                answer = tab.do("slice", position, False)
-            return "" if "translated" in answer.panels else told(answer)
+            for index in (6, 7, 8, 9):
+                tab.image("original", index)
+                tab.translated(index)
+                tab.image("translated", index)
+            return ""
 
     def bad_file(self) -> str:
         """A damaged file is refused."""
-        with self._tab() as tab:
+        with Tab(self.server.url) as tab:
             family = self.rng.choice(list(self.slices))
-            answer = tab.open(f"bad.{family}", self.slices[family][:60] + secrets.token_bytes(20))
-            return "" if "alert" in answer.status else f"accepted: {told(answer)}"
+            data = self.slices[family][:60] + secrets.token_bytes(20)
+            return "" if "error" in tab.open(f"bad.{family}", data) else "accepted"
 
     def cut_upload(self) -> str:
         """A connection that is lost in the middle of a file."""
@@ -122,48 +114,39 @@ class Mixture:
             yield secrets.token_bytes(MIB)
             raise ConnectionAbortedError
 
-        tab = self._tab()
         kind = {"Content-Type": "multipart/form-data; boundary=cut"}
+        where = self.rng.choice(("/scans", "/gradio_api/upload"))
         try:
-            tab.http.post("/gradio_api/upload", content=half(), headers=kind)
+            httpx.post(f"{self.server.url}{where}", content=half(), headers=kind)
         except ConnectionAbortedError:
             return ""
-        finally:
-            tab.close()
         return "the upload was not cut"
 
     def closed_tab(self) -> str:
-        """A tab that closes before its answer is there."""
-        tab = self._tab()
-        tab.open("volume.nii", self.volume)
-        tab.join("Translate", "T2", 1)
-        tab.close()
+        """A tab that closes before its volume is translated."""
+        with Tab(self.server.url) as tab:
+            tab.open("volume.nii", self.volume)
+            tab.translated(6)
         return ""
 
     def api(self) -> str:
         """The documented API."""
-        with self._tab() as tab:
-            answer = tab.do("translate", tab.upload("a.png", self.slices["128.png"]), "T2", None)
-            return "" if answer.parts else told(answer)
-
-    def _saved(self, tab: Tab) -> dict | None:
-        self._slice(tab)
-        answer = tab.do(self.rng.choice(("nifti", "everything")), 1, WINDOW)
-        files = [v for v in answer.parts.values() if isinstance(v, dict) and "token" in v]
-        return files[0] if files else None
+        with Program(self.server.url) as program:
+            file = program.upload("a.png", self.slices["128.png"])
+            return program.call(file, "T2")[1]
 
     def fetched(self) -> str:
         """A result that is saved."""
-        with self._tab() as tab:
-            file = self._saved(tab)
-            if file is None:
-                return "nothing was saved"
-            return str(tab.http.get(f"/results/{file['token']}").status_code).replace("200", "")
+        with Tab(self.server.url) as tab:
+            self._slice(tab)
+            return "" if tab.save(self.rng.choice(("nifti", "everything"))) else "nothing was saved"
 
     def not_fetched(self) -> str:
         """A result that the browser never asks for."""
-        with self._tab() as tab:
-            return "" if self._saved(tab) else "nothing was saved"
+        with Tab(self.server.url) as tab:
+            self._slice(tab)
+            tab.http.post(tab._at("save"), json={"kind": "nifti"})
+            return ""
 
 
 class Soaked(NamedTuple):

@@ -169,10 +169,10 @@ class Tab:
         self.close()
 
     def close(self) -> None:
-        """Close the tab and say so."""
+        """Close the tab, and have its scan forgotten at once."""
         if "scan" in self.state:
             with contextlib.suppress(httpx.HTTPError):
-                self.http.post(self._at("close"))
+                self.http.delete(self._at())
         self.http.close()
 
     def open(self, name: str, data: bytes) -> dict[str, Any]:

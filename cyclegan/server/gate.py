@@ -34,6 +34,9 @@ OPEN = (
     "startup-events",
     "theme.css",
 )
+CALLS = ("call/", "queue/join")  # of `translate`
+EVENT = "run/predict"  # of the page
+WORD = 200  # characters; the page and programs send no longer ones
 OURS = ("/scans", "/examples/", "/viewer/", UPLOAD)  # these bound what they take themselves
 
 
@@ -59,8 +62,11 @@ class Gate:
                 raise Refusal("The page does not use this address.", 404)
             if scope["method"] in ("POST", "PUT", "PATCH"):
                 body = await whole_body(receive)
-                if _names_file(_json(body), self.uploads):
+                sent = _json(body)
+                if _names_file(sent, self.uploads):
                     raise Refusal(limits.FILES_ONLY, 400)
+                if path.startswith(API) and not _is_call(path.removeprefix(API), sent):
+                    raise Refusal(NOT_UNDERSTOOD, 400)
                 receive = _replayed(body, receive)
         except Refusal as refusal:
             answer = JSONResponse({"detail": str(refusal)}, refusal.status)
@@ -70,10 +76,13 @@ class Gate:
 
     async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on; one that Gradio fails on, as no request of the page, is refused."""
-        started = False
+        started, failure = False, []
 
         async def send_on(message: Message) -> None:
             nonlocal started
+            if failure or message.get("status") == 500:  # held back until it is known why
+                failure.append(message)
+                return
             started = True
             await send(message)
 
@@ -86,6 +95,9 @@ class Gate:
             log.warning("%s of a %s request", type(fault).__name__, scope["method"])
             refusal = JSONResponse({"detail": NOT_UNDERSTOOD}, 400)
             await refusal(scope, receive, send)
+            return
+        for message in failure:
+            await send(message)
 
 
 async def whole_body(receive: Receive, most: int = limits.BODY_BYTES) -> bytes:
@@ -124,6 +136,21 @@ def _names_file(sent: Any, uploads: Container[str]) -> bool:
         elif isinstance(each, list):
             left += each
     return False
+
+
+def _is_call(address: str, sent: Any) -> bool:
+    """Whether values are such as the page and programs send; of others Gradio says nothing in a
+    sentence, or repeats them."""
+    if not address.startswith((*CALLS, EVENT)):
+        return True
+    values = sent.get("data", list(sent.values())) if isinstance(sent, dict) else None
+    if not isinstance(values, list) or (address != EVENT and len(values) < 2):
+        return False
+    kinds = (bool, int, float) if address == EVENT else dict
+    return all(
+        value is None or isinstance(value, kinds) or (isinstance(value, str) and len(value) < WORD)
+        for value in values
+    )
 
 
 def _is_open(address: str) -> bool:

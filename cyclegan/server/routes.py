@@ -79,6 +79,7 @@ class Routes:
             ("/examples/{number:int}", "POST", self.example),
             ("/examples/{number:int}/thumbnail", "GET", self.example_thumbnail),
             (scan, "GET", self.state),
+            (scan, "DELETE", self.forget),
             (f"{scan}/choices", "POST", self.choose),
             (f"{scan}/real", "POST", self.take_real),
             (f"{scan}/real", "DELETE", self.remove_real),
@@ -236,6 +237,10 @@ class Routes:
             raise GoneError("This file is not held any more; save it again.")
         headers = {"Content-Disposition": f'attachment; filename="{download.name}"'}
         return Response(download.data, media_type=download.mime, headers=headers)
+
+    async def forget(self, request: Request) -> Response:
+        await run_in_threadpool(self.scans.close, request.path_params["scan"])
+        return Response(status_code=204)
 
     async def close(self, request: Request) -> Response:
         # A page that is loaded anew says so, too, and then asks for the scan again.

@@ -66,13 +66,14 @@ def opened(scans):
 
 @pytest.fixture(scope="module")
 def served(tiny, tmp_path_factory):
-    """The running page with tiny weights, which takes everything for a T1: `url` and `scans`."""
+    """The running page with tiny weights, which takes everything for a T1: `url`, `scans`
+    and the folder where Gradio would keep uploads."""
     uploads = tmp_path_factory.mktemp("uploads")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(uploads))
         page = app.create_app(str(tiny))
         page.scans.model.check = Sees("T1")
         with running(page) as url:
-            yield SimpleNamespace(url=url, scans=page.scans)
+            yield SimpleNamespace(url=url, scans=page.scans, uploads=uploads)
     left = [path for path in uploads.rglob("*") if path.is_file()]
     assert not left, "something was written to the disk"

@@ -11,10 +11,11 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 import pytest
-from browser.serve import serve, weights_folder
-from server_process import Tab
+from server_process import Program, Tab
+from small_scans import head, png
 
 import app
+from cyclegan.server.gate import OURS
 
 ROOT = Path(__file__).parents[2]
 API = "/gradio_api/"
@@ -22,13 +23,12 @@ SECRET = b"of the server alone"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    uploads = tmp_path_factory.mktemp("uploads")
+def server(served, tmp_path_factory):
     secret = tmp_path_factory.mktemp("secret") / "secret.txt"
     secret.write_bytes(SECRET)
-    weights = weights_folder(tmp_path_factory.mktemp("weights"))
-    with serve(weights, uploads) as url:
-        yield SimpleNamespace(url=url, host=urlsplit(url).netloc, uploads=uploads, secret=secret)
+    uploads = Path(served.uploads)
+    url = served.url
+    return SimpleNamespace(url=url, host=urlsplit(url).netloc, uploads=uploads, secret=secret)
 
 
 @pytest.fixture
@@ -68,11 +68,11 @@ def raw(server, target, method="GET", body=None, headers=None):
         connection.close()
 
 
-def joined(server, data, event="translate"):
-    """What the queue says to an event with `data`: a refusal, or the sentence that it ends with."""
-    with Tab(server.url) as tab:
+def joined(server, data):
+    """What the queue says to a call with `data`: a refusal, or the sentence that it ends with."""
+    with Program(server.url) as program:
         try:
-            return tab.do(event, *data).sentence
+            return program.call(*data)[1]
         except httpx.HTTPStatusError as refused:
             return refused.response.json()["detail"]
 
@@ -98,6 +98,7 @@ CLOSED = [
     "run-history/buckets",
     "vibe-code",
     "vibe-starter-queries",
+    "upload_progress?upload_id=a",
     "profiling/traces",
     "mcp/sse",
 ]
@@ -122,8 +123,8 @@ def test_addresses_without_a_use_are_closed(server, address):
         "undo-vibe-edit",
         "run-history/connect",
         "stream/a",
-        "call/load",
-        "call/look_again",
+        "call/shown",
+        "call/handler",
     ],
 )
 def test_nothing_is_run_past_the_queue_or_by_its_name(server, address):
@@ -135,11 +136,12 @@ def test_nothing_is_run_past_the_queue_or_by_its_name(server, address):
 def test_the_open_way_past_the_queue_runs_nothing_that_belongs_into_it(server):
     config = httpx.get(f"{server.url}config").json()
     events = [each for each in config["dependencies"] if each["backend_fn"]]
-    assert {each["queue"] is not False for each in events} == {True, False}
+    assert [each["api_name"] for each in events if each["queue"] is not False] == ["translate"]
     for event in events:
         body = {"fn_index": event["id"], "data": [None] * len(event["inputs"]), "session_hash": "a"}
         answer = httpx.post(f"{server.url}gradio_api/run/predict", json=body, timeout=30)
-        assert answer.status_code == (404 if event["queue"] is not False else 200), event
+        assert (answer.status_code == 404) is (event["queue"] is not False), event
+        assert str(ROOT) not in answer.text
 
 
 @pytest.mark.parametrize(
@@ -159,10 +161,12 @@ def test_the_open_way_past_the_queue_runs_nothing_that_belongs_into_it(server):
         "%ff%fe",
     ],
 )
-@pytest.mark.parametrize("below", ["assets/", "static/", "svelte/", "gradio_api/file=", "slices/"])
+@pytest.mark.parametrize(
+    "below", ["assets/", "static/", "svelte/", "gradio_api/file=", "viewer/", "scans/", "examples/"]
+)
 def test_no_path_leads_out_of_the_folders_of_the_page(server, below, path):
     answer = raw(server, f"/{below}{path}")
-    assert answer.status in (400, 403, 404), answer.content[:200]
+    assert answer.status in (400, 403, 404, 405), answer.content[:200]
     assert b"root:" not in answer.content
     assert b"create_app" not in answer.content
     assert b"Traceback" not in answer.content
@@ -170,13 +174,16 @@ def test_no_path_leads_out_of_the_folders_of_the_page(server, below, path):
 
 
 def test_not_even_an_upload_can_be_fetched_back(server):
-    with Tab(server.url) as tab:
-        file = tab.upload("page.html", b"<script>alert(1)</script>")
+    with Program(server.url) as program:
+        file = program.upload("page.html", b"<script>alert(1)</script>")
         path = file["path"]
+        assert not Path(path).exists()
         for case in (path, path.upper(), quote(path, safe=""), f"{path}?a=b"):
             assert raw(server, f"{API}file={case}").status == 404
-        assert "page.html: this is not an image" in tab.do("load", [file], "T2").status
-    assert httpx.get(f"{server.url}?deep_link=../{Path(path).parts[-3]}").status_code == 200
+        assert "page.html: this is not an image" in program.call(file, "T2")[1]
+    with Tab(server.url) as tab:
+        assert "page.html: this is not an image" in tab.open("page.html", b"<script>")["error"]
+    assert httpx.get(f"{server.url}?deep_link=../{Path(path).parts[-2]}").status_code == 200
 
 
 def test_files_of_the_server_are_not_read(server):
@@ -192,8 +199,9 @@ def test_files_of_the_server_are_not_read(server):
         "x" * 5000,
     ):
         for file in ({"path": path}, {"path": path, "meta": meta}, {"path": path, "url": path}):
-            for event, data in (("translate", [file, "T2"]), ("load", [[file], "T2"])):
-                sentence = joined(server, data, event)
+            for data in ([file, "T2"], [{}, "T2", file], [{}, "T2", None, None, [file]]):
+                sentence = joined(server, data)
+                assert "uploads only" in sentence
                 assert SECRET.decode() not in sentence
                 assert str(ROOT) not in sentence
                 assert "Traceback" not in sentence
@@ -211,7 +219,6 @@ def test_no_address_is_fetched(server, listener):
     ):
         file = {"path": path, "url": url, "meta": meta}
         assert joined(server, [file, "T2"]) not in ("", None)
-        assert joined(server, [[file], "T2"], "load") is not None
     assert raw(server, f"{API}file={listener.url}").status == 404
     assert raw(server, f"{API}proxy={listener.url}").status == 404
     assert not listener.came
@@ -220,7 +227,7 @@ def test_no_address_is_fetched(server, listener):
 def test_an_address_of_the_world_is_refused_before_gradio_sees_it(server):
     file = {"path": "https://example.org/a.png", "meta": {"_type": "gradio.FileData"}}
     assert "uploads only" in joined(server, [file, "T2"])
-    assert "uploads only" in joined(server, [[{"deep": [file]}], "T2"], "load")
+    assert "uploads only" in joined(server, [[{"deep": [file]}], "T2"])
 
 
 @pytest.mark.parametrize(
@@ -247,14 +254,15 @@ def test_the_name_of_an_upload_does_not_choose_where_it_lies(server, name):
         + b'"\r\nContent-Type: image/png\r\n\r\nbytes\r\n--x--\r\n'
     )
     headers = {"Content-Type": "multipart/form-data; boundary=x"}
-    before = sorted(server.uploads.parent.glob("*"))
-    answer = raw(server, f"{API}upload", "POST", form, headers)
-    assert answer.status in (200, 400)
-    assert b"Traceback" not in answer.content
-    if answer.status == 200:
-        (path,) = json.loads(answer.content)
-        assert Path(path).resolve().parents[2] == server.uploads.resolve()
-    assert sorted(server.uploads.parent.glob("*")) == before
+    for target in (f"{API}upload", "/scans"):
+        answer = raw(server, target, "POST", form, headers)
+        assert answer.status in (200, 400, 422)
+        assert b"Traceback" not in answer.content
+        if answer.status == 200:
+            (path,) = json.loads(answer.content)
+            assert Path(path).parent == server.uploads.resolve()
+            assert not Path(path).exists()
+    assert not [path for path in server.uploads.rglob("*") if path.is_file()]
 
 
 def test_a_form_without_end_is_refused(server):
@@ -265,15 +273,24 @@ def test_a_form_without_end_is_refused(server):
         ("", b"--"),
     ):
         headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
-        answer = raw(server, f"{API}upload", "POST", form, headers)
-        assert answer.status in (200, 400), answer.content
-        assert b"Traceback" not in answer.content
-    assert raw(server, f"{API}upload", "POST", b"x", {"Content-Type": "text/plain"}).status == 400
+        for target in (f"{API}upload", "/scans"):
+            answer = raw(server, target, "POST", form, headers)
+            assert answer.status == 400, answer.content
+            assert b"Traceback" not in answer.content
+    for target in (f"{API}upload", "/scans"):
+        assert raw(server, target, "POST", b"x", {"Content-Type": "text/plain"}).status == 400
 
 
 @pytest.mark.parametrize("origin", ["null", "https://example.org", "http://localhost.example.org"])
 def test_no_other_origin_may_read_answers(server, origin):
-    for target, method in (("/config", "GET"), (f"{API}queue/join", "OPTIONS")):
+    with Tab(server.url) as tab:
+        tab.open("a.png", png(head()))
+        scan = f"/scans/{tab.state['scan']}"
+        answer = raw(server, scan, headers={"Origin": origin})
+        assert answer.status == 200
+        assert answer.headers.get("Access-Control-Allow-Origin") is None
+    tries = (("/config", "GET"), (f"{API}queue/join", "OPTIONS"), ("/scans", "OPTIONS"))
+    for target, method in tries:
         headers = {"Origin": origin, "Access-Control-Request-Method": "POST", "Cookie": "a=b"}
         answer = raw(server, target, method, headers=headers)
         assert answer.headers.get("Access-Control-Allow-Origin") is None
@@ -303,17 +320,28 @@ def test_the_page_tells_only_of_what_it_offers(server):
     assert str(server.uploads) not in text
 
 
-def test_the_settings_that_the_table_relies_on(tmp_path):
-    page = app.create_app(str(weights_folder(tmp_path)))
-    options = app.launch_options(page)
-    off = ("run_history", "enable_monitoring", "show_error", "ssr_mode", "share")
-    assert {name: options[name] for name in off} == dict.fromkeys(off, False)
-    for name in ("allowed_paths", "auth", "mcp_server", "auth_dependency"):
-        assert not options.get(name)
+def test_the_settings_that_the_table_relies_on(tiny):
+    page = app.create_app(str(tiny))
+    app.serve(page)
+    assert page.has_launched  # or Gradio checks no path
+    assert page.allowed_paths == []
+    assert page.auth is None
+    for name in ("run_history", "enable_monitoring", "show_error", "ssr_mode", "share"):
+        assert not getattr(page, name)
     used = {type(block).__name__ for block in page.blocks.values()}
     assert not used & {"LoginButton", "DownloadButton", "DeepLinkButton", "Image", "Dataframe"}
-    assert not used & {"Audio", "Video", "Chatbot", "Code", "FileExplorer", "UploadButton"}
+    assert not used & {"Audio", "Video", "Chatbot", "Code", "FileExplorer", "UploadButton", "File"}
     assert page.proxy_urls == set()
+
+
+def test_what_passes_the_gate_by_itself_is_ours(tiny):
+    page = app.create_app(str(tiny))
+    api = app.serve(page)
+    ours = [route.path for route in api.routes if route.path]
+    assert all(f"{path}/".startswith(OURS) for path in ours)
+    (gradio,) = (route.app for route in api.routes if not route.path)
+    theirs = {getattr(route, "path", "") for route in gradio.routes}
+    assert not any(path.startswith(OURS) and path != f"{API}upload" for path in theirs)
 
 
 def test_every_try_of_the_table_exists():

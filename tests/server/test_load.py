@@ -3,7 +3,7 @@
 import pytest
 from load import markdown, measure
 from mixture import MIB, soak
-from server_process import ServerProcess, Tab
+from server_process import ServerProcess
 
 CLIENTS = 5
 REQUESTS = 3
@@ -16,9 +16,7 @@ def server(tmp_path_factory):
 
 
 def test_many_at_once_are_all_answered_in_fair_order(server):
-    with Tab(server.url) as tab:
-        config = tab.config
-    row = measure(server, config, CLIENTS, REQUESTS)
+    row = measure(server, CLIENTS, REQUESTS)
     assert row.errors == []
     assert len(row.seconds["translate"]) == CLIENTS * REQUESTS
     # First come, first served: when one has all its answers, nobody is two behind.

@@ -239,6 +239,15 @@ def test_a_closed_tab_is_forgotten_but_not_one_that_is_loaded_anew(page, scans, 
     }
 
 
+def test_a_scan_can_be_forgotten_at_once(page, scans):
+    page.open("a.png", png(head()))
+    scan = scans.get(page.state["scan"])
+    assert page.http.delete(page._at()).status_code == 204
+    assert scan.is_closed
+    assert page.http.delete(page._at()).status_code == 204
+    assert page.http.get(page._at()).status_code == 404
+
+
 def test_the_real_image_is_compared(page, model):
     volume = head(slices=3)
     page.open("scan.nii", nifti(volume))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 from made import Made
-from serve import READY, Server, weights_folder
+from serve import READY, Server
 
 SIZE = {"width": 1440, "height": 900}
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
-    server = Server(weights_folder(tmp_path_factory.mktemp("weights")))
+    server = Server.of_weights(tmp_path_factory.mktemp("weights"))
     yield server
     server.stop()
 

@@ -57,41 +57,56 @@ def weights_folder(folder: Path) -> Path:
 
 
 class Server:
-    """The page, served by this process at a port of its own; it can be stopped and begun anew.
+    """A page, served by this process at a port of its own; it can be stopped and begun anew.
 
     Args:
-        weights: folder for `create_app`.
+        make: gives a page of `create_app`.
     """
 
-    def __init__(self, weights: Path):
+    def __init__(self, make: Callable[[], Any]):
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-        self._weights = weights
-        self._port: int | None = 0
+        self._make = make
+        self._port = 0
         self.start()
+
+    @classmethod
+    def of_weights(cls, folder: Path) -> Server:
+        """With the shipped weights, or some that are written into `folder`."""
+        import app
+
+        weights = weights_folder(folder)
+        return cls(lambda: app.create_app(str(weights)))
 
     def start(self) -> None:
         """Begin with nothing held, at the same port as before."""
         import app
 
-        self.page = app.create_app(str(self._weights))
+        self.page = self._make()
         listening = app.listen("127.0.0.1", self._port)
         self._port = listening.getsockname()[1]
         self.url = f"http://127.0.0.1:{self._port}"
-        config = uvicorn.Config(
-            app.serve(self.page), log_level="critical", timeout_graceful_shutdown=1
-        )
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(
-            target=self._server.run, kwargs={"sockets": [listening]}, daemon=True
-        )
+        options = {"log_level": "critical", "timeout_graceful_shutdown": 1}
+        self._server = uvicorn.Server(uvicorn.Config(app.serve(self.page), **options))
+        self._thread = threading.Thread(target=self._server.run, args=([listening],), daemon=True)
         self._thread.start()
         while not self._server.started:
             time.sleep(0.02)
+            assert self._thread.is_alive()
 
     def stop(self) -> None:
         """Cut every connection, and forget all scans."""
         self._server.should_exit = self._server.force_exit = True
         self._thread.join(10)
+
+
+@contextmanager
+def running(page: Any) -> Iterator[str]:
+    """Run a page of `create_app` in this process; yields its address."""
+    server = Server(lambda: page)
+    try:
+        yield f"{server.url}/"
+    finally:
+        server.stop()
 
 
 @contextmanager
@@ -108,7 +123,7 @@ def opened_page(refuse: Callable[[str], object], **options: Any) -> Iterator[tup
     if executable is None:
         refuse("no Chromium found (Debian: apt install chromium)")
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        server = Server(weights_folder(Path(folder, "weights")))
+        server = Server.of_weights(Path(folder, "weights"))
         browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_ARGUMENTS)
         page = browser.new_page(**options)
         page.set_default_timeout(600_000)  # a busy machine

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import logging
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -56,6 +57,8 @@ from cyclegan.web.slices import routes
 from cyclegan.web.status import status
 from cyclegan.web.streams import Streams
 from cyclegan.web.work import Step
+
+log = logging.getLogger("cyclegan.app")
 
 DIRECTIONS = [("T1 → T2", "T2"), ("T2 → T1", "T1")]
 SAVES = (("NIfTI", "nifti"), ("DICOM", "dicom"), ("Everything (zip)", "everything"))
@@ -216,6 +219,8 @@ def place_look(page: Page) -> dict[str, Any]:
             "The source does not tell how bright or sharp a scanner shows the other contrast. A "
             "real slice from that scanner does, of any patient; one from another costs as much"
         )
+        if page.known.missing:
+            heading(f"No scanner is known by name: {page.known.missing}")
         names, present = looks.choices(page.known, None, "T2")
         look = gr.Dropdown(names, value=present, label="Look", elem_id="look")
         look_upload = gr.File(
@@ -634,6 +639,10 @@ def load_page(weights: str) -> Page:
         check = str(error).replace(str(folder), folder.name)  # no path of the server
     calibration = Calibration.from_pretrained(folder, translator.checksum)
     known = KnownLooks.from_pretrained(folder, translator.checksum)
+    looks_missing = known.missing if translator.has_looks else ""
+    for missing in (check if isinstance(check, str) else "", calibration.missing, looks_missing):
+        if missing:
+            log.warning("%s: %s", weights, missing)
     return Page(translator, get_upload_folder(), check, calibration, known)
 
 

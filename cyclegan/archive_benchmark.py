@@ -89,7 +89,9 @@ def measure(
     }
     with ExitStack() as stack:
         for count in workers:
-            calls |= _cluster_call(stack, count, jobs, wanted, weights_folder(weights), translator.checksum)
+            calls |= _cluster_call(
+                stack, count, jobs, wanted, weights_folder(weights), translator.checksum
+            )
         taken: dict[str, list[Taken]] = {name: [] for name in calls}
         for repeat in range(repeats):
             print(f"turn {repeat + 1} of {repeats}", file=sys.stderr)

@@ -27,7 +27,7 @@ from cyclegan.trust.checks import InputCheck
 from cyclegan.trust.reference import look_of_path
 
 SAMPLE = 5  # jobs that a dry run translates to know how long they take
-INSTALL_DASK = "--workers and --scheduler need Dask: pip install -r requirements-dask.txt"
+INSTALL_DASK = "--workers and --scheduler need Dask: pip install 'dask[distributed]' cryptography"
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -108,6 +108,11 @@ def _download(repo: str, name: str, revision: str | None) -> str:
         reason = 'no such weights folder, and not a Hub repository, which reads "user/model"'
     except (HTTPError, OSError) as error:
         reason = f"{name} could not be downloaded ({brief(error)}); try again later"
+    except (ValueError, ImportError) as error:  # a proxy of a kind that httpx does not know
+        reason = (
+            f"{name} could not be downloaded ({brief(error)}); check the proxy that the "
+            "environment names"
+        )
     raise CheckpointError(f"{repo}: {reason}") from None
 
 

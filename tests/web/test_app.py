@@ -852,7 +852,8 @@ def test_api_measures_against_the_truth(client, tmp_path):
     answer = client.predict(file=files["scan"], to="T2", truth=files["real"], api_name="/translate")
     (only,) = answer["slices"]
     assert 0 < only["true_error"]["mae"] < 1
-    assert "real.png" in only["report"]
+    assert "True error against the real T2" in only["report"]
+    assert "real.png" not in only["report"]
     assert not [path for path in client.uploads.rglob("*") if path.is_file()]
 
 

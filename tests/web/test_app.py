@@ -518,7 +518,7 @@ def test_the_report_holds_everything(calibrated):
     *_, answer = calibrated.look_again(session)
     text = answer["report"]
     for words in (
-        "Synthetic T2 from T1: Simulated T1 (phantom), slice 1 of 1",
+        "Synthetic T2 from T1, slice 1 of 1",
         "not for diagnosis",
         "not cleared or approved",
         "Looks like T1.",

@@ -308,9 +308,13 @@ def test_a_failed_upload_says_where_the_weights_are(server, run, monkeypatch):
 # The commands
 
 
-def test_the_page_opens_on_a_repository(server, export_tiny):
-    serve_folder(server, export_tiny(32))
-    assert create_app(REPO).fns
+def test_the_page_opens_on_a_repository_and_says_what_it_lacks(server, export_tiny, caplog):
+    serve_folder(server, export_tiny(32, look=2))
+    with caplog.at_level(logging.WARNING):
+        page = create_app(REPO)
+    for name in OPTIONAL.keys() - {"checks.safetensors"}:
+        assert f"{name} is missing" in caplog.text
+    assert f"{LOOKS} is missing" in str(page.config)
     assert f"HEAD /{REPO}/resolve/main/config.json" in server.requests
 
 

@@ -14,16 +14,13 @@ import inspect
 import json
 import logging
 import os
-import socket
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import Any, Literal
 
-import gradio as gr
 import uvicorn
 from fastapi import FastAPI
-from gradio.utils import get_upload_folder
 
 import cyclegan
 from cyclegan.model.checkpoint import CheckpointError
@@ -35,11 +32,15 @@ from cyclegan.server.models import SOURCE, Model
 from cyclegan.server.receiving import Uploads
 from cyclegan.server.routes import api
 from cyclegan.server.scans import Scans
+from cyclegan.server.starting import StartError, listen, port, root_path, without_proxies
 from cyclegan.server.state import state
+
+with without_proxies():
+    import gradio as gr
+    from gradio.utils import get_upload_folder
 
 TITLE = "T1 ↔ T2 brain MRI translation"
 DIRECTIONS = [("T1 → T2", "T2"), ("T2 → T1", "T1")]
-FIRST_PORT = 7860
 # No handler but `translate` is in the public API; those of the page are quick, need no queue, and
 # check for themselves what they are given.
 PAGE = {
@@ -263,7 +264,7 @@ def serve(page: gr.Blocks, root_path: str = "") -> FastAPI:
     """The application that answers for a page of `create_app`: its own routes, then Gradio's."""
     page.has_launched = True  # or Gradio does not check which files an event names
     return gr.mount_gradio_app(
-        api(page.scans, page.uploads),  # type: ignore[attr-defined]
+        api(page.scans, page.uploads, root_path),  # type: ignore[attr-defined]
         page,
         path="/",
         root_path=root_path or None,
@@ -290,58 +291,43 @@ def theme() -> gr.themes.Base:
     )
 
 
-def listen(host: str, port: int | None) -> socket.socket:
-    """A socket at the port, or at the first free one from `FIRST_PORT`.
-
-    Raises:
-        OSError: there is none.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    for number in range(FIRST_PORT, FIRST_PORT + 100) if port is None else (port,):
-        # With its protocol named, asyncio sends small answers at once (40 ms earlier).
-        listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listening.bind((host, number))
-            return listening
-        except OSError as error:
-            fault = error
-            listening.close()
-    raise fault
-
-
 def main() -> None:
     """Parse the command line and serve the page."""
     parser = argparse.ArgumentParser(description="Serve the T1/T2 translation page.")
     parser.add_argument("--host", help="address to listen on (default: this machine only)")
-    parser.add_argument("--port", type=int, help="port (default: the first free one from 7860)")
-    parser.add_argument("--root-path", help="path below which a proxy shows the page, as /brain")
+    parser.add_argument(
+        "--port",
+        type=port,
+        default=os.environ.get("GRADIO_SERVER_PORT"),
+        help="port (default: the first free one from 7860)",
+    )
+    parser.add_argument(
+        "--root-path",
+        type=root_path,
+        default=os.environ.get("GRADIO_ROOT_PATH", ""),
+        help="path of the page behind a proxy, such as /brain (default: /); see docs/hosting.md",
+    )
     parser.add_argument("--weights", default="weights", help="folder with the model's weights")
     arguments = parser.parse_args()
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     host = arguments.host or os.environ.get("GRADIO_SERVER_NAME")
     if host is None:  # a Space is reached through its proxy
         host = "0.0.0.0" if os.environ.get("SPACE_ID") else "127.0.0.1"
-    root_path = arguments.root_path or os.environ.get("GRADIO_ROOT_PATH", "")
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # a stranger can make warnings
     memory.few_pools()
     try:
         listening = listen(host, arguments.port)
-    except OSError as error:
-        parser.error(f"--port: nothing can be served at {host}:{arguments.port}: {error.strerror}.")
-    try:
         page = create_app(arguments.weights)
-    except CheckpointError as error:
+    except (StartError, CheckpointError) as error:
         parser.error(str(error))
     address = "{}:{}".format(*listening.getsockname()[:2])
-    print(f"Running on http://{address}{root_path}", flush=True)
+    print(f"Running on http://{address}{arguments.root_path}", flush=True)
     config = uvicorn.Config(
-        serve(page, root_path),
+        serve(page, arguments.root_path),
         log_level="warning",
         access_log=False,  # addresses hold tokens
         proxy_headers=True,
         forwarded_allow_ips="*",  # what they say matters to the sender alone
-        root_path=root_path,
         server_header=False,
         timeout_graceful_shutdown=3,
     )

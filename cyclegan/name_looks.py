@@ -18,6 +18,7 @@ import torch
 from tqdm import tqdm
 
 from cyclegan import CONTRASTS
+from cyclegan.model.hub import weights_folder
 from cyclegan.model.look import KnownLooks, Look
 from cyclegan.model.translator import Translator
 from cyclegan.slices.data import SliceDataset
@@ -89,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             options.data, translator.size, lambda f: tqdm(f, leave=False, disable=None)
         )
         looks = known_looks(translator, dataset, names)
-        looks.save(options.weights, translator.checksum)
+        looks.save(weights_folder(options.weights), translator.checksum)
     except (OSError, ValueError) as error:
         sys.exit(str(error))
     for look in looks.named:

@@ -20,8 +20,8 @@ from safetensors.torch import load, save_file
 from torch import nn
 
 from cyclegan.model.networks import GENERATORS
+from cyclegan.model.weights_files import CONFIG, WEIGHTS
 
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
 FORMAT = 1  # of the weights folder; raised when old software could not read it
 
 

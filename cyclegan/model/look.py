@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from cyclegan import OTHER
+from cyclegan.model.weights_files import LOOKS, OPTIONAL
 
-FILE = "looks.json"  # in a weights folder: what training saw
 FORMAT = 1  # of the files
 FAR = 3.0  # deviations of the training slices, from which on a look is far from all of them
 
@@ -104,37 +104,41 @@ class KnownLooks:
     Attributes:
         named: mean looks of data sources.
         centre, deviation: contrast -> mean and standard deviation of the codes of all slices.
+        missing: one sentence why none are known, or "".
     """
 
     named: tuple[Look, ...] = ()
     centre: dict[str, tuple[float, ...]] = field(default_factory=dict)
     deviation: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    missing: str = ""
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, checksum: str) -> KnownLooks:
-        """Read looks.json of a weights folder; nothing is known where it is absent or unfit.
+        """Read looks.json of a weights folder; one that is absent or unfit gives its reason.
 
         Args:
             folder: of the weights.
             checksum: SHA-256 of the model that is loaded.
         """
         try:
-            held = json.loads((Path(folder) / FILE).read_text("utf-8"))
+            held = json.loads((Path(folder) / LOOKS).read_text("utf-8"))
             if (held["format"], held["sha256"]) != (FORMAT, checksum):
-                return cls()
+                return cls(missing=f"{LOOKS} is of another model; {OPTIONAL[LOOKS]} renews it.")
             named = [
                 Look(e["contrast"], tuple(e["code"]), checksum, e["name"]) for e in held["named"]
             ]
             return cls(tuple(named), held["centre"], held["deviation"])
+        except FileNotFoundError:
+            return cls(missing=f"{LOOKS} is missing; {OPTIONAL[LOOKS]} makes it.")
         except (OSError, ValueError, KeyError, TypeError):
-            return cls()
+            return cls(missing=f"{LOOKS} is damaged; {OPTIONAL[LOOKS]} makes it anew.")
 
     def save(self, folder: str | Path, checksum: str) -> None:
         """Write looks.json into a weights folder."""
         named = [{"contrast": x.contrast, "name": x.name, "code": x.code} for x in self.named]
         record = {"format": FORMAT, "sha256": checksum, "named": named, "centre": self.centre}
         text = json.dumps({**record, "deviation": self.deviation}, indent=1, ensure_ascii=False)
-        (Path(folder) / FILE).write_text(text + "\n", "utf-8")
+        (Path(folder) / LOOKS).write_text(text + "\n", "utf-8")
 
     def is_far(self, look: Look) -> bool:
         """Whether a look lies outside of all that training saw; False where that is unknown."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from cyclegan import CONTRASTS
 from cyclegan.model.translator import CycleResult
+from cyclegan.reading.notes import without_quoted
 from cyclegan.results.provenance import CAVEAT, SOURCE_TYPE
 from cyclegan.server import limits, queue
 from cyclegan.server.errors import UserError, within
@@ -59,7 +60,7 @@ class Answer(TypedDict):
         shape: slices, rows, columns.
         spacing: mm between slices, rows and columns, or null.
         directions: of the left, right, top and bottom edge, or null.
-        notes: what was noticed in reading.
+        notes: what was noticed in reading, without names of files and values of headers.
         input_check: what the input looks like.
         version, checksum: of the model; the checksum is its SHA-256.
         digital_source_type: IPTC's word for what a model made.
@@ -178,7 +179,7 @@ def _described(model: Model, series: Series) -> dict[str, Any]:
         "shape": list(volume.pixels.shape),
         "spacing": list(volume.spacing) if volume.spacing else None,
         "directions": list(volume.directions) if volume.directions else None,
-        "notes": list(volume.notes),
+        "notes": [without_quoted(note) for note in volume.notes],
         "input_check": {
             "text": warning.text,
             "warns": warning.warns,

@@ -1,6 +1,6 @@
-"""The report of one slice as text, for the clipboard and the zip: provenance, numbers, warnings.
+"""The report of one slice as text, to save and to send: provenance, numbers, warnings.
 
-It names no file: a name may be a patient's.
+No name of a file and no value of a header is in it, since these often tell who the patient is.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cyclegan import OTHER
+from cyclegan.reading.notes import without_quoted
 from cyclegan.results.provenance import CAVEAT
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def report(
         NOT_A_DEVICE,
         "",
         f"Input check: {fit}",
+        *(f"Note: {without_quoted(note)}" for note in series.volume.notes),
         "",
         *(f"{reading['title']}: {reading['text']}{_worth(reading)}" for reading in readings),
         "Cycle error is not translation error.",
@@ -63,7 +65,7 @@ def report(
     title = "Uncertainty map: " if calibration.map_name(to) else ""
     lines.append(title + calibration.map_words(to))
     if real is not None:
-        lines += ["", f"True error against a real {to} ({'; '.join(real.truth.notes)}):"]
+        lines += ["", f"True error against the real {to} ({'; '.join(real.truth.notes)}):"]
         lines += [*true_warnings(real, elsewhere), true_words(true)]
     source = series.provenance(model, made)
     return "\n".join([*lines, "", *(f"{name}: {value}" for name, value in source.lines().items())])

@@ -22,6 +22,7 @@ from starlette.staticfiles import StaticFiles
 
 from cyclegan.reading.volume import ReadError
 from cyclegan.server import limits
+from cyclegan.server.below import Below
 from cyclegan.server.errors import (
     NOT_UNDERSTOOD,
     GoneError,
@@ -309,12 +310,13 @@ async def _json(request: Request) -> Any:
         raise UserError(NOT_UNDERSTOOD) from None
 
 
-def api(scans: Scans, uploads: Uploads) -> FastAPI:
+def api(scans: Scans, uploads: Uploads, root_path: str = "") -> FastAPI:
     """The application with all addresses but Gradio's, and the gate before both.
 
     Args:
         scans: that it answers for.
         uploads: of programs.
+        root_path: below which a proxy shows it.
     """
     routes = Routes(scans, uploads)
 
@@ -333,7 +335,11 @@ def api(scans: Scans, uploads: Uploads) -> FastAPI:
             for executor in (routes.opening, routes.saving, routes.drawing):
                 executor.shutdown(wait=False, cancel_futures=True)
 
-    middleware = [Middleware(SecurityHeaders), Middleware(Gate, uploads=uploads)]
+    middleware = [
+        Middleware(Below, path=root_path),
+        Middleware(SecurityHeaders),
+        Middleware(Gate, uploads=uploads),
+    ]
     application = FastAPI(
         docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan, middleware=middleware
     )

@@ -66,7 +66,7 @@ def test_it_measures_against_the_truth(program):
     (only,) = answer["slices"]
     assert 0 < only["true_error"]["mae"] < 1
     assert only["true_error_of_another_place"] is False
-    assert "True error against a real T2" in only["report"]
+    assert "True error against the real T2" in only["report"]
     assert "Janesmith" not in str(answer)
 
 

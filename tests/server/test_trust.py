@@ -239,7 +239,7 @@ def test_a_slice_without_a_head_has_no_numbers(calibrated, opened):
 
 
 def test_the_report_holds_everything_but_names(calibrated, opened):
-    scan = done(opened(head()[None], name="Doe^Jane.nii", notes=("read from Doe^Jane.nii",)))
+    scan = done(opened(head()[None], name="Doe^Jane.nii", notes=('read from "Doe^Jane.nii"',)))
     scan.take_real(members(("Doe^Jane_T2.png", png(np.sqrt(head())))))
     told = found(scan)
     for words in (
@@ -247,7 +247,8 @@ def test_the_report_holds_everything_but_names(calibrated, opened):
         "not for diagnosis",
         "not cleared or approved",
         "Looks like T1.",
-        "True error against a real T2",
+        "Note: read from …",
+        "True error against the real T2",
         f"SSIM {told['true_error']['ssim']:.3f}",
         calibrated.translator.checksum,
         "Source-SHA256",

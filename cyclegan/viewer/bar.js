@@ -180,7 +180,7 @@ function showTrust() {
     make("div", { className: unusual ? "unusual" : "" }, make("dt", { textContent: title }), make("dd", { textContent: text }), ...(worth ? [make("dd", { className: "small", textContent: worth })] : []))));
   const error = findings?.true_error;
   fill(by(".trust-true"), JSON.stringify([scan?.real, error, findings?.true_warning]), () => !scan?.real ? [] : [
-    make("h3", { textContent: `Against the real ${scan.to}` }),
+    make("h2", { textContent: `Against the real ${scan.to}` }),
     ...[scan.real.warning, findings?.true_warning].filter(Boolean).map((text) => make("p", { className: "warn", textContent: text })),
     make("p", { textContent: error ? `SSIM ${error.ssim.toFixed(3)} · PSNR ${error.psnr.toFixed(1)} dB · MAE ${error.mae.toFixed(3)}, in the head` : "Being measured" }),
     ...scan.real.notes.map((text) => make("p", { className: "small", textContent: text })),

@@ -129,6 +129,6 @@ export function valueAt({ pixels, frame, group, missing }, [u, v]) {
 // Have what is seen, and what is near to it, fetched.
 export function fetchAhead() {
   const scan = held();
-  if (!scan || page.state.phase === "gone" || page.state.below === "gone") return;
+  if (!scan || page.state.below === "gone") return;
   slices.want(scan, view.index, ["original", "translated", "reconstructed", ...(scan.real ? ["real"] : [])]);
 }

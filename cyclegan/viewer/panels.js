@@ -64,7 +64,7 @@ function emptyWords(name) {
   const { phase, below } = page.state;
   if (!scan) return phase === "empty" ? "Drop a scan here, or click to choose one" : "";
   if (name === "original") return "Loading";
-  if ([phase, below].includes("gone")) return "Not translated";
+  if (below === "gone") return "Not translated";
   if (name === "uncertainty" || scan.ready.some(([a, b]) => a <= view.index && view.index <= b)) return "Loading";
   return scan.halted ? "Not translated" : "Translating";
 }

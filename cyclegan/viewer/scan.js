@@ -92,8 +92,7 @@ async function follow(token) {
   const { signal } = (following = new AbortController());
   while (!signal.aborted && held()?.scan === token) {
     try {
-      const isLost = [page.state.phase, page.state.below].includes("lost");
-      const after = isLost ? -1 : held().version;
+      const after = page.state.below === "lost" ? -1 : held().version;
       take(await api.poll(token, after, AbortSignal.any([signal, AbortSignal.timeout(POLL_MS)])));
     } catch (fault) {
       if (signal.aborted) return;
@@ -203,7 +202,7 @@ async function claimed() {
 export async function start(teller) {
   tell = teller;
   addEventListener("offline", () => happen({ type: "cut" }));
-  addEventListener("online", () => held() && [page.state.phase, page.state.below].includes("lost") && follow(held().scan));
+  addEventListener("online", () => held() && page.state.below === "lost" && follow(held().scan));
   addEventListener("pagehide", () => held() && api.close(held().scan));
   const token = await claimed();
   if (transfers) return held() && tell(held()); // a file was quicker

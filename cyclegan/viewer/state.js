@@ -28,7 +28,7 @@ export const MAY = {
 export function initial() {
   return {
     phase: "empty",
-    below: "empty",
+    below: "empty", // the phase but for files on their way
     held: null, // the server's state of the scan; the last one, once it is gone
     transfer: null, // {number, share} of the files on their way
     message: "", // one sentence about the last files, or about the connection
@@ -39,9 +39,15 @@ export function initial() {
 // The state after `event`: {type, ...}, the same object when the event has no place in the phase, or belongs to
 // files that others have replaced. `number` counts the files that were sent.
 export function step(state, event) {
+  const after = next(state, event);
+  return after === state || isInTransit(after) ? after : { ...after, below: after.phase };
+}
+
+const isInTransit = ({ phase }) => ["sending", "reading"].includes(phase);
+
+function next(state, event) {
   const { type, number, scan, text = "", share = 0 } = event;
-  const inTransit = ["sending", "reading"].includes(state.phase);
-  if (inTransit && LINK.includes(type)) {
+  if (isInTransit(state) && LINK.includes(type)) {
     const below = TABLE[state.below][type];
     return below ? { ...state, below, held: type === "update" ? newer(state.held, scan) : state.held } : state;
   }
@@ -52,7 +58,7 @@ export function step(state, event) {
   const phase = to === "below" ? state.below : to;
   switch (type) {
     case "send":
-      return { ...state, phase, below: inTransit ? state.below : state.phase, transfer: { number, share: 0 }, message: "", isWrong: false };
+      return { ...state, phase, transfer: { number, share: 0 }, message: "", isWrong: false };
     case "share":
       return { ...state, phase, transfer: { number, share } };
     case "sent":

@@ -20,7 +20,7 @@ CONTRASTS = """(selector) => {
   const behind = (element) => {
     const layers = [];
     for (let e = element; e; e = e.parentElement) {
-      if (e.matches(".panel-stage.panel-stage") && e.closest(".filled")) {
+      if (e.matches(".panel.filled")) {
         return [[0, 0, 0], [255, 255, 255]]
           .map((base) => layers.reduceRight((b, l) => over(l, b), base));
       }
@@ -79,7 +79,8 @@ FOCUSED = """() => {
 
 # Text that is cut off, or that sticks out of the part it belongs to.
 CUT_OFF = """() => [...document.querySelectorAll("main *")]
-  .filter((e) => e.checkVisibility() && !e.closest(".unseen, .sr-only, [class*=sr-only]"))
+  .filter((e) => e.checkVisibility() && !e.closest(
+    ".unseen, .sr-only, [class*=sr-only], .sidebar:not(.open), [popover]"))
   .filter((e) => e.matches("input[type=number]") ||
     [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim()))
   .filter((e) => {
@@ -91,10 +92,3 @@ CUT_OFF = """() => [...document.querySelectorAll("main *")]
         (e.scrollHeight > e.clientHeight + 2 || e.scrollWidth > e.clientWidth + 1));
   })
   .map((e) => e.tagName + " " + e.className + " " + e.textContent.trim().slice(0, 40))"""
-
-
-def open_example(page, name):
-    """Press the example `name` and wait for all that is shown of it."""
-    before = page.get_attribute(".viewer", "data-key")
-    page.get_by_role("button", name=name, exact=True).click()
-    page.locator(f".viewer[data-found=all]:not([data-key='{before}'])").wait_for()

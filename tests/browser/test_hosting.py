@@ -205,7 +205,7 @@ def use(chromium, address, data):
         page.wait_for_function("() => !document.querySelector('.loading')")
         page.evaluate(DROP, ["volume.nii.gz", base64.b64encode(data).decode()])
         page.wait_for_function(f"() => ({PAINTED})().length >= 2")  # original and translation
-        button = page.get_by_role("button", name=re.compile("PNG"))
+        button = page.get_by_role("button", name="Save", exact=True)
         page.wait_for_function("(button) => !button.disabled", arg=button.element_handle())
         before = set(page.evaluate(PAINTED))
         page.locator("#viewer canvas").first.hover()
@@ -214,8 +214,9 @@ def use(chromium, address, data):
         page.wait_for_function(
             changed + "now.every((hash) => !before.includes(hash)); }", arg=[*before]
         )
+        button.click()
         with page.expect_download() as download:
-            button.click()
+            page.locator("[data-save=png]").click()
         assert download.value.path().read_bytes().startswith(b"\x89PNG")
     finally:
         context.close()

@@ -1,0 +1,166 @@
+"""The page for users without a mouse, with a screen reader, large text or own colours."""
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from files import drop, give, png
+from looks import CONTRASTS, CUT_OFF, FOCUSED
+from made import Made
+from pixels import away, drawn, press, tool
+
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+REAL = {"label": "real.png", "contrast": "T2", "registered": True, "notes": [], "warning": None}
+STILL = """() => document.getAnimations().every((each) =>
+  each.playState !== "running" || each.effect.getComputedTiming().iterations === Infinity)"""
+MOVING = """() => [...document.querySelectorAll("*")].filter((e) => {
+  const style = getComputedStyle(e);
+  const times = [style.transitionDuration];
+  if (style.animationName !== "none") times.push(style.animationDuration);
+  return times.join().split(",").some((time) => parseFloat(time) > 0);
+}).map((e) => e.tagName + " " + e.className)"""
+
+
+def violations(page, state):
+    """What axe finds, one line each."""
+    drawn(page)
+    page.wait_for_function(STILL)
+    options = {"runOnly": RULES, "resultTypes": ["violations"]}  # what passes takes longer to list
+    found = Axe().run(page, options=options).response["violations"]
+    return [
+        f"{state}: {rule['id']} ({rule['impact']}) {node['target']} {node['failureSummary']}"
+        for rule in found
+        for node in rule["nodes"]
+    ]
+
+
+def series(count):
+    return [
+        {
+            "number": n,
+            "label": f"AX T{n + 1}",
+            "contrast": f"T{n + 1}",
+            "plane": "axial",
+            "slices": 5,
+        }
+        for n in range(count)
+    ]
+
+
+@pytest.mark.parametrize(("theme", "width"), [("light", 1440), ("dark", 390)])
+def test_axe_finds_nothing_in_any_state(opened, theme, width):
+    context = {"color_scheme": theme, "viewport": {"width": width, "height": 900}}
+    page = opened(**context)
+    assert page.evaluate("document.body.classList.contains('dark')") == (theme == "dark")
+    found = violations(page, "example")
+    drop(page, {"report.txt": b"Findings: none."})
+    page.wait_for_selector(".line .status.wrong")
+    found += violations(page, "error sentence")
+    give(page, lambda: drop(page, {"slice.png": png()}))
+    page.wait_for_selector("[data-panel=translated].filled")
+    page.locator("#direction label", has_text="→ T1").click()
+    page.get_by_role("button", name="Translate anyway").wait_for()
+    found += violations(page, "halted")
+    page.locator("#side .toggle-button").click()
+    found += violations(page, "side panel")
+    page.context.close()
+
+    made = Made(5, series=series(2), companion={"label": "AX T2"}, ready=[[2, 3]], translating=True)
+    page = opened(made, **context)
+    found += violations(page, "translating")
+    for menu in ("open", "series", "save", "trust"):
+        page.locator(f"[popovertarget=menu-{menu}]:visible").first.click()
+        found += violations(page, menu)
+        page.keyboard.press("Escape")
+    tool(page, "help")
+    found += violations(page, "help")
+    page.keyboard.press("Escape")
+    made.change(real=REAL, ready=[[0, 4]], translating=False)
+    press(page, "4")
+    page.wait_for_selector("[data-panel=real].filled")
+    found += violations(page, "four images")
+    press(page, "o")
+    found += violations(page, "overlaid")
+    press(page, "o", "p")
+    found += violations(page, "planes")
+    assert found == []
+    text = page.evaluate(CONTRASTS, ".trust, .panel-empty, .line p, .scan-name, .scrubber output")
+    assert [(name, ratio) for name, ratio in text if ratio < 4.5] == []
+
+
+def test_what_changes_is_announced(opened):
+    made = Made(24, ready=[[12, 12]], translating=True)
+    page = opened(made)
+    assert page.evaluate("document.documentElement.lang") == "en"
+    assert page.title() == "T1 ↔ T2 brain MRI translation"
+    for role, name in (("main", None), ("region", "Images of the scan"), ("toolbar", None)):
+        assert page.get_by_role(role, name=name).count() == 1
+    assert page.get_by_role("heading", level=1).count() == 1
+    assert page.get_by_role("radio").count() == 2
+    assert page.get_by_role("progressbar", name="Progress").count() == 1
+    press(page, "4")
+    names = page.locator(".panel canvas:visible").evaluate_all("all => all.map((e) => e.ariaLabel)")
+    assert all(name.endswith(", axial slice 13 of 24") for name in names)
+    assert len(set(names)) == 4
+    buttons = page.locator(".tools button:visible")
+    assert buttons.evaluate_all("all => all.every((e) => e.ariaLabel && e.title)")
+
+
+def test_reduced_motion_is_respected(opened):
+    made = Made(5, ready=[], translating=True)
+    made.state["ready"] = [[2, 2]]
+    assert opened(made).evaluate(MOVING) != []  # the check sees what there is to see
+    page = opened(Made(5, ready=[[2, 2]], translating=True), reduced_motion="reduce")
+    assert page.evaluate(MOVING) == []
+    page.locator("#side .toggle-button").click()
+    drawn(page)
+    assert page.evaluate(MOVING) == []
+
+
+def test_own_colours_keep_what_matters(opened):
+    page = opened(Made(5), forced_colors="active", reduced_motion="reduce")
+    ground = "(s) => getComputedStyle(document.querySelector(s)).backgroundColor"
+    pressed, other = (
+        page.evaluate(ground, f".tools button[aria-pressed={state}]") for state in ("true", "false")
+    )
+    assert pressed != other
+    ratios = page.evaluate(CONTRASTS, ":is(.bar, .save) button")
+    assert [ratio for _, ratio in ratios if ratio < 4.5] == []
+    page.keyboard.press("Tab")
+    page.locator("button[data-tool=pan]").focus()
+    assert page.evaluate(FOCUSED)[1] >= 3
+
+
+@pytest.mark.parametrize(("width", "text"), [(320, 100), (1280, 200), (390, 200)])
+def test_narrow_screens_and_large_text_lose_nothing(opened, width, text):
+    page = opened(
+        Made(24, series=series(2), translating=True), viewport={"width": width, "height": 900}
+    )
+    page.add_style_tag(content=f"html {{ font-size: {text}% }}")
+    drawn(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(CUT_OFF) == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_tab_stop_is_reached_and_shows_it(opened, theme):
+    page = opened(Made(5, series=series(2)), color_scheme=theme, reduced_motion="reduce")
+    away(page)
+    faint, seen = [], 0
+    for _ in range(100):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.matches('[data-visited]')"):
+            break
+        if page.evaluate("document.activeElement === document.body"):
+            continue  # round the end of the page
+        name, contrast = page.evaluate(FOCUSED)
+        seen += 1
+        if contrast < 3:
+            faint.append((name, contrast))
+    assert faint == []
+    missed = page.evaluate(
+        """[...document.querySelectorAll("main :is(button, input, select, canvas, a)")]
+          .filter((e) => e.checkVisibility({ visibilityProperty: true }) && !e.disabled)
+          .filter((e) => !e.dataset.visited && !(e.type === "radio" && !e.checked))
+          .map((e) => e.outerHTML.slice(0, 80))"""
+    )
+    assert missed == []
+    assert seen > 25

@@ -55,7 +55,6 @@ class Answer(TypedDict):
     """What the API answers. Images are base64 of little-endian float32 in [0, 1] of `shape`.
 
     Attributes:
-        name: of the result; it says nothing of the name of the file.
         to: the contrast of `translated`.
         shape: slices, rows, columns.
         spacing: mm between slices, rows and columns, or null.
@@ -74,7 +73,6 @@ class Answer(TypedDict):
         expected_ranges_missing: why there are no usual ranges, or null.
     """
 
-    name: str
     to: str
     shape: list[int]
     spacing: list[float] | None
@@ -172,9 +170,7 @@ def _made(model: Model, series: Series, parts: str) -> dict[str, Any]:
 def _described(model: Model, series: Series) -> dict[str, Any]:
     """What an answer says of its source and of the model."""
     volume, check, warning = series.volume, series.check, series.notice()
-    mark = series.provenance(model, series.view.made).mark
     return {
-        "name": f"synthetic_{series.to}_{mark}",
         "to": series.to,
         "shape": list(volume.pixels.shape),
         "spacing": list(volume.spacing) if volume.spacing else None,

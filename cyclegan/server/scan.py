@@ -23,17 +23,18 @@ from cyclegan.server.changes import Changes
 from cyclegan.server.errors import GONE, GoneError, NotReadyError, UserError, sentence, within
 from cyclegan.server.measuring import measuring
 from cyclegan.server.models import OWN, SOURCE, StyleError
+from cyclegan.server.phases import Action, Phase, refuse
 from cyclegan.server.queue import Job
 from cyclegan.server.results import Results
 from cyclegan.server.series import Label, Real, Series, View, companion
-from cyclegan.server.state import Action, Phase, refuse
 from cyclegan.trust.truth import Truth, TruthError, match
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cyclegan.server.downloads import Download, Save
+    from cyclegan.server.measuring import Order
     from cyclegan.server.models import Model
-    from cyclegan.server.saving import Download, Order, Save
 
 # Of slices that nobody looks at yet. On a CPU four are no faster per slice than two (362 and 338 ms
 # on two busy cores), and whoever scrolls waits for at most one batch.

@@ -10,8 +10,9 @@ from cyclegan.reading.volume import ReadError
 from cyclegan.server import limits
 from cyclegan.server.errors import GoneError, NotReadyError, UserError
 from cyclegan.server.models import OWN, SOURCE
+from cyclegan.server.phases import MAY, Action, Phase
 from cyclegan.server.scan import Scan
-from cyclegan.server.state import MAY, Action, Phase, state
+from cyclegan.server.state import state
 
 
 @pytest.fixture

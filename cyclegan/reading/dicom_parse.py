@@ -16,7 +16,7 @@ from pydicom.filereader import read_dataset, read_preamble
 from pydicom.pixels import get_decoder
 from pydicom.uid import UID, AllTransferSyntaxes, DeflatedExplicitVRLittleEndian
 
-from cyclegan.reading import dicom_frames
+from cyclegan.reading import dicom_attributes
 from cyclegan.reading.deadline import check_time
 from cyclegan.reading.dicom_mend import mend
 from cyclegan.reading.dicom_syntax import codestream_size, native_bytes, settle
@@ -111,13 +111,13 @@ def _refuse_unsuitable(dataset: pydicom.Dataset, name: str, header_only: bool) -
         raise ReadError(
             f"{name}: the DICOM image is in colour ({colour}); choose the original grey MR image."
         )
-    lone = dicom_frames.count(dataset) == 1 and "PerFrameFunctionalGroupsSequence" not in dataset
+    frames = dicom_attributes.count(dataset)
+    lone = frames == 1 and "PerFrameFunctionalGroupsSequence" not in dataset
     if lone and "MOSAIC" in (dataset.get("ImageType") or ()):
         raise ReadError(
             f"{name}: this is a Siemens mosaic, many slices tiled in one image; convert it to "
             "NIfTI or enhanced DICOM first."
         )
-    frames = dicom_frames.count(dataset)
     check_claimed_size(name, int(dataset.Rows), int(dataset.Columns), frames)
 
 
@@ -141,7 +141,7 @@ def _refuse_undecodable(dataset: pydicom.Dataset, name: str, header_only: bool) 
 def _refuse_oversized_codestreams(dataset: pydicom.Dataset, name: str) -> None:
     """Decoders allocate what the codestream claims, so it must agree with Rows and Columns."""
     size = int(dataset.Rows), int(dataset.Columns)
-    frames = dicom_frames.count(dataset)
+    frames = dicom_attributes.count(dataset)
     expected_bytes = native_bytes(dataset) // frames
     for frame in generate_frames(dataset.PixelData, number_of_frames=frames):
         claimed = codestream_size(frame)

@@ -19,7 +19,7 @@ from pydicom.uid import UID, AllTransferSyntaxes, DeflatedExplicitVRLittleEndian
 from cyclegan.reading import dicom_attributes
 from cyclegan.reading.deadline import check_time
 from cyclegan.reading.dicom_mend import mend
-from cyclegan.reading.dicom_syntax import codestream_size, native_bytes, settle
+from cyclegan.reading.dicom_syntax import PACKED_BITS, codestream_size, native_bytes, settle
 from cyclegan.reading.volume import MAX_VOXELS, ReadError, check_claimed_size
 
 MAX_INFLATED_BYTES = 2 * MAX_VOXELS  # of a deflated data set: 16 bits for each voxel
@@ -110,6 +110,12 @@ def _refuse_unsuitable(dataset: pydicom.Dataset, name: str, header_only: bool) -
     if samples != (1 if one else 3):
         raise ReadError(
             f"{name}: the DICOM image is in colour ({colour}); choose the original grey MR image."
+        )
+    bits = int(dataset.BitsAllocated)
+    if bits not in (1, 8, 16, 32, 64, *PACKED_BITS):
+        raise ReadError(
+            f"{name}: it stores {bits} bits per pixel, which no decoder here knows; export it "
+            "again with 16 bits."
         )
     frames = dicom_attributes.count(dataset)
     lone = frames == 1 and "PerFrameFunctionalGroupsSequence" not in dataset

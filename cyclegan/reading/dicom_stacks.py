@@ -113,7 +113,8 @@ def stacks(frames: Iterable[Frame]) -> list[Stack]:
                 break
         else:
             alike.append([frame])
-    found = []
+    found: list[Stack] = []
+    kin: dict[tuple, list[int]] = {}  # where in `found` the volumes of the same places are
     for group in (group for alike in groups.values() for group in alike):
         if (size := group[0].spacing) is not None:  # the only one, of images that tell none, too
             group = [f if f.spacing else replace(f, spacing=size, aspect=None) for f in group]
@@ -122,9 +123,37 @@ def stacks(frames: Iterable[Frame]) -> list[Stack]:
             found += _unpositioned(ordered)
             continue
         for words, beside in side_by_side(ordered):
-            for volume in in_step(beside):
-                found += _volumes(volume, words)
+            in_steps = in_step(beside)
+            for number, volume in enumerate(in_steps):
+                volumes = _volumes(volume, words)
+                key = (*_shared(volume[0]), *words.values(), (number, len(in_steps)))
+                kin.setdefault(key, []).extend(range(len(found), len(found) + len(volumes)))
+                found += volumes
+    for family in kin.values():
+        for at, stack in zip(family, _with_losses([found[at] for at in family]), strict=True):
+            found[at] = stack
     return found
+
+
+def _shared(frame: Frame) -> tuple:
+    """What images of all echoes, components and kinds of one measurement have in common."""
+    names = ("series", "number", "object", "matrix", "stack")
+    normal = np.cross(*frame.cosines).round(2) + 0.0
+    return (*(frame.traits[name] for name in names), frame.traits["kind"][:1], *normal.tolist())
+
+
+def _with_losses(volumes: list[Stack]) -> list[Stack]:
+    """Volumes of the same places, with a note where one has no slice at a place of the others."""
+    depth = max(by_height([frame for stack in volumes for frame in stack.frames])) + 1
+    if any(stack.affine is None for stack in volumes):
+        return volumes
+    return [_noting_loss(stack, depth) for stack in volumes]
+
+
+def _noting_loss(stack: Stack, depth: int) -> Stack:
+    lost = 0 if stack.refusal else depth - len(stack.frames)
+    note = _LOST.format(lost, depth, "is" if lost == 1 else "are")
+    return replace(stack, notes=(*stack.notes, note)) if lost > 0 else stack
 
 
 def _volumes(frames: list[Frame], details: dict[str, str]) -> list[Stack]:
@@ -132,7 +161,7 @@ def _volumes(frames: list[Frame], details: dict[str, str]) -> list[Stack]:
     places = by_height(frames)
     if len(set(places)) == 1 and (listed := _sorted_by_header(frames)):
         return [_unplaced(*listed)]
-    found = _divided(frames, places, _placed, len(set(places)))
+    found = _divided(frames, places, _placed)
     return [replace(stack, details={**details, **stack.details}) for stack in found]
 
 
@@ -140,9 +169,8 @@ def _divided(
     frames: list[Frame],
     places: list[int],
     stacked: Callable[[list[Frame], tuple[int, int] | None], Stack],
-    depth: int | None,
 ) -> list[Stack]:
-    """A stack for each part of images of numbered places, of which there are `depth`, if known."""
+    """A stack for each part of images of numbered places."""
     found = parts(frames, places)
     result = []
     for number, part in enumerate(found, 1):
@@ -152,8 +180,7 @@ def _divided(
         notes = stack.notes
         if part.ambiguous:
             notes += (_AMBIGUOUS.format(part.ambiguous, "s" * (part.ambiguous > 1)),)
-        if depth and part.decided and (lost := depth - len(members)):
-            notes += (_LOST.format(lost, depth, "is" if lost == 1 else "are"),)
+        depth = len({places[index] for index in part.members})
         refusal = "" if part.decided else _UNDECIDED.format(len(members), depth)
         words = described(part.marks) if repeat else {}
         result.append(replace(stack, notes=notes, details=words, refusal=refusal))
@@ -165,8 +192,9 @@ def _unpositioned(frames: list[Frame]) -> list[Stack]:
     locations = [frame.location for frame in frames]
     heights = [] if None in locations else sorted(set(locations))
     if len(heights) > 1 and len({frame.source for frame in frames}) == len(frames):
-        return _divided(frames, [heights.index(at) for at in locations], _in_order, len(heights))
-    return _divided(frames, list(range(len(frames))), _in_order, None)
+        found = _divided(frames, [heights.index(at) for at in locations], _in_order)
+        return [_noting_loss(stack, len(heights)) for stack in found]
+    return _divided(frames, list(range(len(frames))), _in_order)
 
 
 def _in_order(frames: list[Frame], repeat: tuple[int, int] | None) -> Stack:

@@ -14,7 +14,12 @@ import pydicom
 from pydicom.encaps import generate_frames
 from pydicom.filereader import read_dataset, read_preamble
 from pydicom.pixels import get_decoder
-from pydicom.uid import UID, AllTransferSyntaxes, DeflatedExplicitVRLittleEndian
+from pydicom.uid import (
+    UID,
+    AllTransferSyntaxes,
+    DeflatedExplicitVRLittleEndian,
+    JPEGExtended12Bit,
+)
 
 from cyclegan.reading import dicom_attributes
 from cyclegan.reading.deadline import check_time
@@ -135,6 +140,11 @@ def _refuse_undecodable(dataset: pydicom.Dataset, name: str, header_only: bool) 
             available = get_decoder(syntax).is_available
         except NotImplementedError:
             available = False
+        if syntax == JPEGExtended12Bit and int(dataset.BitsStored) > 8:
+            raise ReadError(
+                f"{name}: it is compressed as JPEG of 12 bits, for which there is no decoder here; "
+                "store it uncompressed, for example with DCMTK's dcmdjpeg."
+            )
         if not available:
             raise ReadError(
                 f"{name}: there is no decoder here for its compression ({syntax.name}); store it "

@@ -1,4 +1,4 @@
-"""Kinds of JPEG that Pillow does not read: lossless, JPEG-LS and 12 bits, by DICOM's decoders."""
+"""JPEG that Pillow does not read: lossless and JPEG-LS by DICOM's decoders; others are named."""
 
 from __future__ import annotations
 
@@ -7,26 +7,25 @@ from typing import BinaryIO
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
-from pydicom.uid import UID, JPEGExtended12Bit, JPEGLossless, JPEGLSLossless
+from pydicom.uid import UID, JPEGLossless, JPEGLSLossless
 
 from cyclegan.reading.dicom_decode import frames
 from cyclegan.reading.dicom_syntax import frame_header
 from cyclegan.reading.volume import ReadError, check_claimed_size
 
-# Frame markers of ISO/IEC 10918-1, table B.1, and 14495-1 that are none of Pillow's.
+# Frame markers of ISO/IEC 10918-1, table B.1, and 14495-1 that are none of Pillow's (libjpeg's).
 _DECODED: dict[int, tuple[str, UID]] = {
     0xFFC3: ("lossless JPEG", JPEGLossless),
     0xFFF7: ("JPEG-LS", JPEGLSLossless),
 }
 _NAMED = {
     **dict.fromkeys((0xFFC5, 0xFFC6, 0xFFC7), "hierarchical JPEG"),
-    **dict.fromkeys((0xFFC9, 0xFFCA), "arithmetic-coded JPEG"),
     0xFFCB: "lossless arithmetic-coded JPEG",
     **dict.fromkeys((0xFFCD, 0xFFCE, 0xFFCF), "hierarchical arithmetic-coded JPEG"),
 }
 
 
-_SAVE = "save it as PNG, for example with ImageMagick."
+_SAVE = "save it as PNG with the program that it came from."
 
 
 def decode_rare(stream: BinaryIO, name: str) -> np.ndarray | None:
@@ -47,10 +46,7 @@ def decode_rare(stream: BinaryIO, name: str) -> np.ndarray | None:
     bits, components = data[at + 4], data[at + 9]
     rows, columns = (int.from_bytes(data[i : i + 2], "big") for i in (at + 5, at + 7))
     kind, syntax = _DECODED.get(marker, ("", None))
-    if marker in (0xFFC0, 0xFFC1, 0xFFC2) and bits != 8:
-        kind = f"JPEG of {bits} bits"
-        syntax = JPEGExtended12Bit if marker == 0xFFC1 else None
-    kind = kind or _NAMED.get(marker, "")
+    kind = kind or _NAMED.get(marker, f"JPEG of {bits} bits" if bits != 8 else "")
     if not kind:
         return None
     check_claimed_size(name, rows, columns)

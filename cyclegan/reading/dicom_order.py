@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-_PAUSE = 3.0  # times the usual distance in time: a pause between two volumes
+_PAUSE = 3.0  # times the usual distance in time, and 2 more than lost images explain
 
 
 def divided(name: str, values: np.ndarray, places: list[int]) -> list[int] | None:
@@ -25,10 +25,11 @@ def divided(name: str, values: np.ndarray, places: list[int]) -> list[int] | Non
         The volume of each image, -1 where it may be one of two; None where the values do not tell.
     """
     labels = _runs(values, places)
-    numbered = name in ("creation", "number")
-    if labels is not None and (not numbered or _same_sequence(values, places, labels)):
+    # Times are what happened; other values may be anything, if each image has its own.
+    doubtful = name != "time" and len(set(values)) == len(values)
+    if labels is not None and (not doubtful or _same_sequence(values, places, labels)):
         return labels
-    if numbered:
+    if name in ("creation", "number"):
         return _place_after_place(values, places)
     if name == "time" and len(set(Counter(places).values())) == 1:
         return _ranks(values, places)
@@ -47,68 +48,72 @@ def _ranks(values: np.ndarray, places: list[int]) -> list[int]:
 def _runs(values: np.ndarray, places: list[int]) -> list[int] | None:
     """Cut images in the order of a value into runs that hold each place once at most.
 
+    Images of equal value stay together.
+
     Returns:
         The run of each image, -1 where it may be the end of one or the start of the next; None
         where that takes more runs than a place has images.
     """
-    order = np.argsort(values, kind="stable")
-    at = [places[index] for index in order]
+    moments, which = np.unique(values, return_inverse=True)
+    at: list[set[int]] = [set() for _ in moments]
+    for moment, place in zip(which.tolist(), places, strict=True):
+        at[moment].add(place)
     most = max(Counter(places).values())
+    lost = most * len(set(places)) - len(places)
     first_fit, last_fit = _cut(at), [most - 1 - run for run in _cut(at[::-1])[::-1]]
     if first_fit[-1] + 1 != most:
         return None
     runs = [low if low == high else -1 for low, high in zip(first_fit, last_fit, strict=True)]
     direction = _direction(at, runs)
     for run in range(most - 1):
-        # The cut is behind `start` or a later image, and before `end`.
+        # The cut is behind `start` or a later moment, and before `end`.
         start = max(i for i, label in enumerate(last_fit) if label <= run)
         end = min(i for i, label in enumerate(first_fit) if label > run)
-        cut = _pause(values[order], start, end)
+        cut = _pause(moments, start, end, lost)
         cut = _turning_point(at, start, end, direction) if cut is None else cut
         for i in range(start + 1, end if cut is not None else 0):
             if runs[i] == -1:
                 runs[i] = run if i <= cut else run + 1
-    labels = [0] * len(places)
-    for index, run in zip(order, runs, strict=True):
-        labels[index] = run
-    return labels
+    return [runs[moment] for moment in which.tolist()]
 
 
-def _cut(places: list[int]) -> list[int]:
-    """Runs, each as long as it holds no place twice."""
+def _cut(at: list[set[int]]) -> list[int]:
+    """Runs of moments, each as long as it holds no place twice."""
     labels, run, seen = [], 0, set()
-    for place in places:
-        if place in seen:
+    for places in at:
+        if places & seen:
             run, seen = run + 1, set()
-        seen.add(place)
+        seen |= places
         labels.append(run)
     return labels
 
 
-def _pause(values: np.ndarray, start: int, end: int) -> int | None:
-    """Behind which of the sorted values from `start` to before `end` there is a pause, if one."""
-    steps = np.diff(values)
-    usual = float(np.median(steps[steps > 0])) if (steps > 0).any() else 0.0
+def _pause(moments: np.ndarray, start: int, end: int, lost: int) -> int | None:
+    """Behind which of the moments from `start` to before `end` there is a pause, if one that is
+    longer than `lost` images leave."""
+    steps = np.diff(moments)
     possible = steps[start:end]
     widest = [*np.sort(possible)[::-1], 0.0]
-    clear = widest[0] >= _PAUSE * usual and widest[0] >= 2 * widest[1]
+    clear = widest[0] >= max(_PAUSE, lost + 2) * np.median(steps) and widest[0] >= 2 * widest[1]
     return start + int(np.argmax(possible)) if clear else None
 
 
-def _direction(places: list[int], runs: list[int]) -> int:
-    """1 or -1 where all runs go up or down through the places, else 0."""
-    pairs = zip(places, places[1:], runs, runs[1:], strict=False)
-    steps = {np.sign(after - before) for before, after, run, then in pairs if run == then != -1}
-    return int(steps.pop()) if len(steps) == 1 else 0
+def _direction(at: list[set[int]], runs: list[int]) -> int:
+    """1 or -1 where all runs go place by place up or down, else 0."""
+    if any(len(places) > 1 for places in at):
+        return 0
+    steps = {
+        int(np.sign(min(at[i + 1]) - min(at[i])))
+        for i in range(len(at) - 1)
+        if runs[i] == runs[i + 1] != -1
+    }
+    return steps.pop() if len(steps) == 1 else 0
 
 
-def _turning_point(places: list[int], start: int, end: int, direction: int) -> int | None:
+def _turning_point(at: list[set[int]], start: int, end: int, direction: int) -> int | None:
     """The only cut from `start` to before `end` that leaves both runs in their direction."""
-    cuts = [
-        cut
-        for cut in range(start, end)
-        if all(direction * (places[i + 1] - places[i]) > 0 for i in range(start, end) if i != cut)
-    ]
+    rises = {i: direction * (min(at[i + 1]) - min(at[i])) > 0 for i in range(start, end)}
+    cuts = [cut for cut in rises if all(rises[i] for i in rises if i != cut)]
     return cuts[0] if len(cuts) == 1 and direction else None
 
 

@@ -8,8 +8,10 @@ may belong to either of two volumes is left out, and a volume keeps a gap where 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -24,6 +26,8 @@ _LAST = (
     *("description", "protocol", "derivation", "comment", "time", "creation"),
 )
 _ORDERED = ("time", "time point", "acquisition", "trigger time", "time offset", "inversion time")
+_EPISODES = ("time point", "acquisition", "time")
+_PAUSE = 30.0  # s between two acquisitions; the times of one may be rounded to whole seconds
 _ROUNDED = frozenset(["b-value", "inversion time", "flip angle", "repetition time"])
 _SAME = 1e-3  # relative, of numbers that programs round differently
 _ABSENT_MEANS = ("b-value", "direction")  # without them it is b = 0, no forgotten attribute
@@ -113,6 +117,46 @@ class _Marks:
         shared = sum(len(where[level]) >= least for level in self.levels[name])
         return 2 * shared > len(self.places)
 
+    def is_of_packages(self, name: str) -> bool:
+        """Whether a volume holds several values of a mark, as packages of its slices were taken."""
+        values = [frame.marks.get(name) for frame in self.frames]
+        most = max(Counter(self.places).values())
+        if None in values or len(set(values)) <= most:
+            return False
+        if len({*zip(values, self.places, strict=True)}) < len(values):
+            return False
+        labels = divided(name, np.array(values, dtype=np.float64), self.places)
+        return labels is not None and -1 not in labels
+
+    def is_patchwork(self, name: str) -> bool:
+        """Whether images with one place each are those of several acquisitions in no order.
+
+        Packages of slices lie behind each other or take turns.
+        """
+        levels = self.levels.get(name, [-1])
+        count = len(set(levels))
+        if -1 in levels or count == 1 or min(Counter(levels).values()) < 2:
+            return False
+        if name == "time":
+            moments = sorted({frame.marks[name] for frame in self.frames})
+            if min(np.diff(moments)) < _PAUSE:
+                return False
+        grid = _grid(self.frames, self.places)
+        ordered = [level for _, level in sorted(zip(grid, levels, strict=True))]
+        blocks = 1 + sum(one != other for one, other in pairwise(ordered))
+        turns = {(place % count, level) for place, level in zip(grid, levels, strict=True)}
+        return blocks != count and len(turns) != count
+
+
+def _grid(frames: Sequence[Frame], places: list[int]) -> list[int]:
+    """Places as multiples of the smallest distance, so that lost slices are counted."""
+    if frames[0].cosines is None:
+        return places
+    normal = np.cross(*frames[0].cosines)
+    heights = np.array([frame.position @ normal for frame in frames])
+    step = float(np.diff(np.sort(heights)).min()) or 1.0
+    return np.rint((heights - heights.min()) / step).astype(int).tolist()
+
 
 def _levels(name: str, values: list[Hashable | None]) -> list[int]:
     """A whole number for each value, -1 for none."""
@@ -141,8 +185,11 @@ def _choose(marks: _Marks) -> list[str]:
     ]
     dimensions = sorted(name for name in marks.levels if name.startswith("dimension"))
     names = [name for name in (*_PHYSICAL, *_REPEATED, *dimensions, *_LAST) if name in marks.levels]
+    if not chosen and count == len(marks.frames):
+        chosen = [name for name in _EPISODES if marks.is_patchwork(name)][:1]
     excess = marks.excess(marks.classes(everything, chosen))
     candidates = [n for n in names if n not in chosen and marks.repeats(n, count // 2 + 1)]
+    candidates = [n for n in candidates if not (n in _ORDERED and marks.is_of_packages(n))]
     while excess and candidates:
         trials = []
         for preference, name in enumerate(candidates):

@@ -115,6 +115,7 @@ def _stack_choice(
     if first.traits["number"] is not None:
         details["series"] = f"series {first.traits['number']:g}"
     component = str(first.traits["component"])
+    names_component |= component not in ("", MAGNITUDE)
     words = [component] * (names_component and bool(component)) + list(stack.details.values())
     if stack.repeat and not stack.details:
         words.append("image {} of {} per position".format(*stack.repeat))

@@ -10,8 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable, Iterator
 from datetime import date
+from functools import cache
+from math import isfinite
 
 import pydicom
+from pydicom.tag import BaseTag, Tag
 
 from cyclegan.reading.dicom_attributes import attribute, groups_of, number_of, values_of
 
@@ -122,7 +125,7 @@ def marks_of(dataset: pydicom.Dataset, index: int = 0) -> dict[str, Hashable]:
     marks["creation"] = _seconds(*_day_and_clock(dataset, "Content"))
     indices = header.first(("FrameContentSequence", "DimensionIndexValues"))
     for number, value in enumerate(_all(indices), 1):
-        marks[f"dimension {number}"] = number_of(value)
+        marks[f"dimension {number}"] = _first(value)
     return {name: value for name, value in marks.items() if value is not None}
 
 
@@ -153,8 +156,9 @@ class _Header:
         """Values of attributes that are there, the frame's own ones first."""
         for macro, keyword in places:
             grouped = [g[macro][0] for g in self.groups if macro and macro in g and g[macro].value]
+            tag = _tag(keyword)
             for item in (*grouped, *self.converted, self.dataset):
-                if keyword in item and (value := item[keyword].value) not in (None, ""):
+                if tag in item.keys() and (value := item[tag].value) not in (None, ""):  # noqa: SIM118
                     yield value
 
     def first(self, *places: tuple[str, str]):
@@ -162,13 +166,18 @@ class _Header:
         return next(self.values(places), None)
 
 
+@cache
+def _tag(keyword: str) -> BaseTag:
+    return Tag(keyword)  # looking it up takes longer than all else here
+
+
 def _is_known(number: float | None) -> bool:
-    return number is not None
+    return number is not None and isfinite(number)
 
 
 def _first(value) -> float | None:
     """The first of one or several numbers."""
-    return next(iter(filter(_is_known, map(number_of, _all(value)))), None)
+    return next(filter(_is_known, map(number_of, _all(value))), None)
 
 
 def _all(value) -> list:
@@ -202,7 +211,7 @@ def _direction(header: _Header) -> tuple[float, ...] | None:
     ]
     for candidate in candidates:
         numbers = [number_of(value) for value in _all(candidate)]
-        if len(numbers) == 3 and None not in numbers:
+        if len(numbers) == 3 and all(map(_is_known, numbers)):
             return tuple(round(number, 2) + 0.0 for number in numbers)  # no -0.0
     return None
 
@@ -210,10 +219,15 @@ def _direction(header: _Header) -> tuple[float, ...] | None:
 def _private(dataset: pydicom.Dataset, block: tuple[int, str], element: int) -> list:
     """The values of a private element; empty where there is none or where it is not read."""
     group, creator = block
+    if not any(tag >> 16 == group for tag in dataset.keys()):  # noqa: SIM118
+        return []
     try:
         value = dataset.private_block(group, creator)[element].value
     except KeyError:
-        return []
+        bare = Tag(group, 0x1000 | element)  # its creator was removed
+        if Tag(group, 0x10) in dataset or bare not in dataset:
+            return []
+        value = dataset[bare].value
     if isinstance(value, bytes):  # of unknown VR: text, or the vendor's binary numbers
         text = value.decode("latin-1").strip(" \0")
         if re.fullmatch(r"[-+.\deE\\]+", text):
@@ -247,13 +261,16 @@ def _day_and_clock(dataset: pydicom.Dataset, which: str) -> tuple[str, str]:
 
 
 def _seconds(day: str, clock: str) -> float | None:
-    """Seconds since some midnight of a date (may be missing) and a time of day."""
+    """Seconds since some midnight of a date and a time of day, one of which may be missing."""
     match = _CLOCK.match(clock.strip())
-    if match is None:
-        return None
-    hours, minutes, seconds = (int(part or 0) for part in match.groups()[:3])
+    hours, minutes, seconds = (
+        (int(part or 0) for part in match.groups()[:3]) if match else (0, 0, 0)
+    )
     try:
         days = date(int(day[:4]), int(day[4:6]), int(day[6:8])).toordinal()
     except ValueError:
+        if match is None:
+            return None
         days = 0
-    return 86400.0 * days + 3600 * hours + 60 * minutes + seconds + float(match[4] or 0)
+    fraction = float(match[4] or 0) if match else 0.0
+    return 86400.0 * days + 3600 * hours + 60 * minutes + seconds + fraction

@@ -6,6 +6,7 @@ Positions decide; SliceThickness may be that of a whole slab.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -13,9 +14,11 @@ from cyclegan.reading.dicom_frames import Frame
 from cyclegan.reading.dicom_volumes import divisions
 
 _SAME_PLACE = 0.05  # mm between heights; programs round positions, no scanner steps as finely
+_FAR = 4.0  # times as far to the next place as between repeated images of one
 _BESIDE = 2.0  # mm and pixels; a patient who moves shifts a time series less from scan to scan
 _SHEARED = 0.1  # mm from a straight line; slices of a tilted gantry shift evenly
 _IN_STEP = 0.1  # of the smallest distance, by which others may differ from its multiples
+_MOST = 0.6  # of the distances; in two stacks that lie a third beside each other it is half
 _SIDES = (("right", "left"), ("anterior", "posterior"), ("inferior", "superior"))  # LPS+
 
 
@@ -25,8 +28,26 @@ def by_height(frames: Sequence[Frame]) -> list[int]:
     order = np.argsort(heights, kind="stable")
     steps = np.diff(heights[order], prepend=heights[order[0]])
     places = np.empty(len(frames), dtype=int)
-    places[order] = np.cumsum(steps > _SAME_PLACE)
+    places[order] = np.cumsum(steps > _nearest(steps))
     return places.tolist()
+
+
+def _nearest(steps: np.ndarray) -> float:
+    """The largest step between images of one place.
+
+    A second acquisition may lie a little beside the first: then steps come in two sizes.
+    """
+    sizes = np.sort(steps[steps > _SAME_PLACE])
+    if len(sizes) < 2:
+        return _SAME_PLACE
+    cut = int(np.argmax(sizes[1:] / sizes[:-1])) + 1
+    small, large = sizes[:cut], sizes[cut:]
+    is_repeated = len(large) >= 3 and len(small) >= len(large) / 2
+    if not is_repeated or large[0] < _FAR * small[-1]:
+        return _SAME_PLACE
+    usual = float(np.median(large))
+    multiples = np.maximum(np.rint(large / usual), 1) * usual
+    return float(small[-1]) if np.abs(large - multiples).max() <= usual / _FAR else _SAME_PLACE
 
 
 def side_by_side(frames: list[Frame]) -> list[tuple[dict[str, str], list[Frame]]]:
@@ -67,7 +88,20 @@ def in_step(frames: list[Frame]) -> list[list[Frame]]:
         groups = [[frames[index] for index in members] for members in way]
         if all(_is_in_step(group) for group in groups):
             return groups
-    return [frames]
+    return _sweeps(frames)
+
+
+def _sweeps(frames: list[Frame]) -> list[list[Frame]]:
+    """Images in groups whose numbers go through them from one end to the other, if these are in
+    step and of three images at least; all as one group otherwise."""
+    ordered = sorted(frames, key=lambda frame: frame.rank)
+    rises = np.sign(np.diff(_heights(ordered)))
+    direction = 1 if (rises > 0).sum() * 2 > len(rises) else -1
+    cuts = [0, *(np.flatnonzero(rises != direction) + 1).tolist(), len(ordered)]
+    groups = [ordered[start:end] for start, end in pairwise(cuts)]
+    if min(map(len, groups)) < 3 or not all(_is_in_step(group) for group in groups):
+        return [frames]
+    return groups
 
 
 def _heights(frames: Sequence[Frame]) -> np.ndarray:
@@ -77,13 +111,15 @@ def _heights(frames: Sequence[Frame]) -> np.ndarray:
 
 
 def _is_in_step(frames: Sequence[Frame]) -> bool:
-    """Whether all distances of places are multiples of the smallest, slices missing or not."""
+    """Whether most distances of places are the smallest one, and the others multiples of it, as
+    where a few slices are missing."""
     heights, places = _heights(frames), np.array(by_height(frames))
     if places.max() < 2:
         return True
     steps = np.diff([heights[places == place].mean() for place in range(places.max() + 1)])
-    off = np.abs(steps - np.rint(steps / steps.min()) * steps.min())
-    return bool(off.max() <= _IN_STEP * steps.min())
+    times = np.rint(steps / steps.min())
+    is_regular = np.abs(steps - times * steps.min()).max() <= _IN_STEP * steps.min()
+    return bool(is_regular and (times == 1).mean() >= _MOST)
 
 
 def _is_line(heights: np.ndarray, across: np.ndarray) -> bool:

@@ -368,11 +368,51 @@ def test_a_short_file_of_one_acquisition_is_a_gap(tmp_path):
     assert next(iter(found)).startswith("t1 axial, 7 slices")
 
 
-def test_acquisitions_between_which_the_patient_moved(tmp_path):
+@pytest.mark.parametrize("offset", [0.03, 0.1, 0.4, 1.0])
+@pytest.mark.parametrize("told_by", ["mark", "numbers"])
+def test_acquisitions_between_which_the_patient_moved(tmp_path, offset, told_by):
+    volumes = images(2)
+    for dataset in volumes[1]:
+        dataset.ImagePositionPatient = [-20, -30, dataset.ImagePositionPatient[2] + offset]
+    if told_by == "mark":
+        set_all(volumes, AcquisitionNumber=(1, 2))
+        shuffled_numbers(volumes)
+    assert whole(opened(tmp_path, volumes), 2)
+
+
+def test_interleaved_acquisitions_that_fill_each_other_are_one_volume(tmp_path):
+    volumes = images(1, depth=16, step=1.5)
+    for place, dataset in enumerate(volumes[0]):
+        dataset.AcquisitionNumber = 1 + place % 2
+        dataset.InstanceNumber = 1 + place // 2 + 8 * (place % 2)
+    assert whole(opened(tmp_path, volumes), 1, depth=16)
+
+
+def test_slices_of_two_acquisitions_never_fill_each_other_s_gaps(tmp_path):
     volumes = images(2)
     set_all(volumes, AcquisitionNumber=(1, 2))
-    for dataset in volumes[1]:
-        dataset.ImagePositionPatient = [-20, -30, dataset.ImagePositionPatient[2] + 0.4]
+    lost = [(0, p) for p in (0, 3, 4, 6)] + [(1, p) for p in (1, 2, 5, 7)]
+    found = opened(tmp_path, volumes, lost)
+    assert sorted((n, p) for n, p, _ in found.values()) == [(0, [1, 2, 5, 7]), (1, [0, 3, 4, 6])]
+
+
+@pytest.mark.parametrize(
+    ("keyword", "values"),
+    [("AcquisitionDate", ("20240101", "20240102")), ("ContentTime", ("120000", "121000"))],
+)
+def test_dates_and_times_of_creation_tell_volumes_apart(tmp_path, keyword, values):
+    volumes = images(2)
+    set_all(volumes, **{keyword: values})
+    shuffled_numbers(volumes)
+    assert whole(opened(tmp_path, volumes), 2)
+
+
+def test_a_vendor_s_b_value_whose_creator_was_removed(tmp_path):
+    volumes = images(2)
+    shuffled_numbers(volumes)
+    for number, volume in enumerate(volumes):
+        for dataset in volume:
+            dataset.add_new(0x0019100C, "IS", 1000 * number)
     assert whole(opened(tmp_path, volumes), 2)
 
 
@@ -553,6 +593,31 @@ def test_classic_magnitude_is_opened_first_and_both_are_named(tmp_path, types):
     assert any(name in other for name in NAMES[1:])
 
 
+def test_echoes_by_components_each_say_what_is_missing(tmp_path):
+    volumes = images(4)
+    for number, volume in enumerate(volumes):
+        for dataset in volume:
+            dataset.EchoTime = (10, 10, 20, 20)[number]
+            dataset.ImageType = ["ORIGINAL", "PRIMARY", "MP"[number % 2], "FFE"]
+    shuffled_numbers(volumes)
+    found = opened(tmp_path, volumes, [(0, 0), (2, 3)])
+    notes = {number: " ".join(notes) for number, _, notes in found.values()}
+    assert sorted(n for n, text in notes.items() if "1 of 8 slices is missing" in text) == [0, 2]
+    assert sum("magnitude, echo time" in label for label in found) == 2
+
+
+def test_an_object_without_magnitude_is_refused_in_words_or_a_choice(tmp_path):
+    frames = [
+        (n, p, group("MRImageFrameTypeSequence", ComplexImageComponent=COMPONENTS[2 + n]))
+        for p in range(DEPTH)
+        for n in range(2)
+    ]
+    path = saved(tmp_path, enhanced_of(frames))
+    assert whole(choices([path]), 2)
+    with pytest.raises(ReadError, match=r"8 positions \(real part, imaginary part\); export one"):
+        read_volume(path)
+
+
 # Side by side, and slabs
 
 
@@ -609,3 +674,35 @@ def test_positions_win_over_thickness(tmp_path, thickness):
     assert whole(found, 1, depth=24)
     selection = open_files(list(tmp_path.iterdir()))
     assert selection.read(0).spacing == pytest.approx((1.0, 0.5, 0.75))
+
+
+def test_a_slab_in_an_enhanced_object(tmp_path):
+    dataset = enhanced_of([(0, place, {}) for place in range(24)])
+    for place, item in enumerate(dataset.PerFrameFunctionalGroupsSequence):
+        item.PlanePositionSequence[0].ImagePositionPatient = [0, 0, 1.0 * place]
+    dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SliceThickness = 150
+    volume = read_volume(saved(tmp_path, dataset))
+    assert volume.spacing == (1.0, 0.5, 0.75)
+    assert volume.affine is not None
+
+
+def test_two_acquisitions_of_each_of_two_stacks(tmp_path):
+    volumes = images(4)
+    for number, volume in enumerate(volumes):
+        for dataset in volume:
+            dataset.AcquisitionNumber = 1 + number % 2
+            height = dataset.ImagePositionPatient[2] + 1.5 * (number // 2)
+            dataset.ImagePositionPatient = [-20 + 60 * (number // 2), -30, height]
+    shuffled_numbers(volumes)
+    found = opened(tmp_path, volumes, [(0, 0), (3, 4)])
+    assert [number for number, *_ in found.values()] == [0, 1, 2, 3]
+    assert next(iter(found)).endswith("stack 1 of 2 from right to left, acquisition 1")
+
+
+def test_stacks_side_by_side_in_one_object(tmp_path):
+    stack = np.stack([picture(number, place) for number in range(2) for place in range(DEPTH)])
+    places = [(-20 + 40 * n, -30, 3 * p + 1.5 * n) for n in range(2) for p in range(DEPTH)]
+    path = saved(tmp_path, enhanced(stack, places))
+    assert whole(choices([path]), 2)
+    with pytest.raises(ReadError, match=r"stack 1 of 2 from right to left"):
+        read_volume(path)

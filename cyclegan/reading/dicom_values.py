@@ -7,7 +7,7 @@ import pydicom
 from pydicom.multival import MultiValue
 from pydicom.pixels import apply_color_lut, apply_modality_lut
 
-from cyclegan.reading.dicom_frames import attribute, items
+from cyclegan.reading.dicom_attributes import attribute, items
 from cyclegan.reading.raster import grey
 from cyclegan.reading.volume import ReadError
 

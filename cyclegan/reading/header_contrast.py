@@ -6,7 +6,8 @@ import re
 
 import pydicom
 
-from cyclegan.reading.dicom_frames import attribute, number_of, values_of
+from cyclegan.reading.dicom_attributes import attribute, number_of, values_of
+from cyclegan.reading.dicom_marks import MAGNITUDE, component_of
 
 # Names of contrasts and techniques that contain or accompany "T1" or "T2" without being them.
 _OTHER = re.compile(
@@ -30,7 +31,6 @@ _DECLARED = {  # AcquisitionContrast, PS3.3 C.8.13.3.1.1
     "TIME_OF_FLIGHT": "angiography",
     "T2_STAR": "susceptibility-weighted",
 }
-_NOT_MAGNITUDE = frozenset(["P", "R", "I"])  # phase, real, imaginary part; PS3.3 C.8.3.1.1.1
 _T1 = re.compile(r"(?<![a-z0-9])t1|mprage|mp.rage|spgr|bravo|t1w")
 _T2 = re.compile(r"(?<![a-z0-9])t2|t2w")
 
@@ -43,10 +43,10 @@ def contrast_from_header(dataset: pydicom.Dataset, frame: int = 0) -> str | None
     Contrasts the models do not translate (FLAIR, post-contrast T1, T2*, diffusion, phase, ...)
     give None, as do names that contradict times.
     """
-    kind, text = _kind_and_names(dataset, frame)
+    text = _names(dataset, frame)
     technique = {str(part) for part in values_of(dataset.get("ScanningSequence"))}
     if (
-        _NOT_MAGNITUDE.intersection(kind)
+        component_of(dataset, frame) not in ("", MAGNITUDE)
         or _OTHER.search(text)
         or "EP" in technique
         or dataset.get("AngioFlag") == "Y"
@@ -73,7 +73,7 @@ def other_contrast_from_header(dataset: pydicom.Dataset, frame: int = 0) -> str 
     Read where `contrast_from_header` reads; "FLAIR", "diffusion-weighted", "angiography",
     "post-contrast", "proton density" or "susceptibility-weighted".
     """
-    _, text = _kind_and_names(dataset, frame)
+    text = _names(dataset, frame)
     declared = _DECLARED.get(str(dataset.get("AcquisitionContrast") or ""))
     if declared:
         return declared
@@ -96,14 +96,14 @@ def contrast_in_name(name: str) -> str | None:
     return hints.pop() if len(hints) == 1 else None
 
 
-def _kind_and_names(dataset: pydicom.Dataset, frame: int) -> tuple[list, str]:
-    """The image's type, and all names that may tell its contrast in one text."""
+def _names(dataset: pydicom.Dataset, frame: int) -> str:
+    """All names that may tell an image's contrast, its type among them, in one text."""
     keywords = ("SeriesDescription", "ProtocolName", "SequenceName", "PulseSequenceName")
     kind = attribute(dataset, frame, "MRImageFrameTypeSequence", "FrameType")
     kind = values_of(kind if kind is not None else dataset.get("ImageType"))
     names = [dataset.get(keyword) or "" for keyword in keywords]
     text = " ".join(map(str, [*names, *kind])).lower()
-    return kind, text.replace("_", " ")
+    return text.replace("_", " ")
 
 
 def _contrast_from_times(dataset: pydicom.Dataset, frame: int, technique: set[str]) -> str | None:

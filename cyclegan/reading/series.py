@@ -46,8 +46,8 @@ class Selection:
         choices: one plain label each, different from each other; no header field that identifies
             the patient is in it.
         notes: sentences on what was left out and why.
-        best: index of the choice to open first, the one with the most slices,
-            magnitude before phase and maps.
+        best: index of the choice to open first: magnitude before phase and other parts of the
+            signal, then the one with the most slices.
         size: bytes that are held in memory to read from.
     """
 
@@ -97,7 +97,7 @@ def open_files(paths: Sequence[Path]) -> Selection:
         choices=_told_apart(choices),
         notes=tuple(notes),
         best=max(
-            range(len(choices)), key=lambda index: (choices[index].slices, choices[index].magnitude)
+            range(len(choices)), key=lambda index: (choices[index].magnitude, choices[index].slices)
         ),
         size=sum(len(member.data) for member in members),
         _loaders=tuple(choice.load for choice in choices),
@@ -150,7 +150,7 @@ def _choices(
                     found += [(member, each) for each in _picture_choices(member, kind)]
         except ReadError as error:
             notes.append(str(error))
-    return dicom_choices(objects, left_out) + stacked(found), notes
+    return dicom_choices(objects, left_out, notes) + stacked(found), notes
 
 
 def _pairs(members: Iterable[Member]) -> dict[int, Member]:

@@ -96,14 +96,12 @@ def test_a_picture_of_which_only_proportions_are_known_has_them(translate, tmp_p
 
 
 def test_several_series_are_numbered_from_one_and_each_has_its_slices(translate, tmp_path, head):
-    for number, description in enumerate(("t1 one", "t1 two"), 1):
-        stack = head if number == 1 else head[:, ::-1]
-        for dataset in axial_series(stack, SeriesDescription=description, SeriesNumber=number):
-            saved(tmp_path, dataset, f"{dataset.SOPInstanceUID}.dcm")
     inputs = tmp_path / "in"
     inputs.mkdir()
-    for file in tmp_path.glob("*.dcm"):
-        file.rename(inputs / file.name)
+    for number, stack in enumerate((head, head[:, ::-1]), 1):
+        series = axial_series(stack, SeriesDescription=f"t1 {number}", SeriesNumber=number)
+        for place, dataset in enumerate(series):
+            saved(inputs, dataset, f"{number}_{place}.dcm")
     (outcome,) = translate(inputs)
     assert outcome.failures == []
     names = [f"in_{number}_synthetic-T2" for number in (1, 2)]

@@ -34,8 +34,7 @@ def scores(ssim: dict[str, float]) -> dict:
                 ("ssim", "psnr", "mae", "gcc", "full_ssim", "full_psnr"), ssim[to]
             )
             | {"ssim_interval": [ssim[to] - 0.1, ssim[to] + 0.1]},
-            "sources": {},
-            "regions": {},
+            "sources": {"anna": {"ssim": ssim[to] / 2}},
         }
         for to in ("T2", "T1")
     }
@@ -94,6 +93,14 @@ def test_facts_are_of_the_last_step_and_of_their_direction(report):
     text = text_of(report)
     for fact in ("Steps 50", "Minutes 12.5", "SSIM T1 → T2 0.710", "SSIM T2 → T1 0.420"):
         assert fact in text
+
+
+def test_the_table_of_a_direction_has_its_scores(report):
+    for to, given in (("T2", "T1"), ("T1", "T2")):
+        (table,) = re.findall(rf"<caption>{given} → {to}</caption>.*?</table>", report, re.DOTALL)
+        for name, ssim in (("copy input", COPY), ("this run", MODEL)):
+            interval = f"{ssim[to] - 0.1:.3f} to {ssim[to] + 0.1:.3f}"
+            assert f"{name} {ssim[to]:.3f} {interval}" in text_of(table)
 
 
 def test_curves_are_of_their_direction(report):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 from html import unescape
+from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
@@ -16,12 +18,13 @@ from cyclegan.judging.evaluation import evaluate
 from cyclegan.judging.metrics import slice_scores
 from cyclegan.judging.pairs import load_pairs, to_unit
 from cyclegan.report import run_evaluation
+from cyclegan.report.publish import model_card
 from cyclegan.report.run_charts import curves
 from cyclegan.report.run_report import write_report
 from cyclegan.report.runlog import CsvLog, write_sample_sheet
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import simulate_pair
-from cyclegan.slices.inventory import BINS
+from cyclegan.slices.inventory import BINS, take_inventory
 
 MODEL = {"T2": 0.71, "T1": 0.42}
 COPY = {"T2": 0.30, "T1": 0.55}
@@ -41,8 +44,8 @@ def scores(ssim: dict[str, float]) -> dict:
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory) -> str:
-    """The text of the report of a run whose numbers are all different."""
+def run(tmp_path_factory) -> Path:
+    """The folder of a run whose numbers are all different."""
     out = tmp_path_factory.mktemp("run")
     log = CsvLog(out / "log.csv")
     for step in range(10, 60, 10):
@@ -78,7 +81,17 @@ def report(tmp_path_factory) -> str:
     (out / "samples").mkdir()
     for step in range(30):
         Image.new("L", (8, 8), step).save(out / f"samples/{step:06}.png")
-    return write_report(out).read_text("utf-8")
+    (out / "weights").mkdir()
+    training = {"steps": 50, "minutes": 12.5}
+    weights = {"generator": "unet", "sha256": "ab" * 32, "training": training}
+    (out / "weights/config.json").write_text(json.dumps(weights))
+    return out
+
+
+@pytest.fixture(scope="module")
+def report(run) -> str:
+    """The report's HTML."""
+    return write_report(run).read_text("utf-8")
 
 
 def charts(report: str) -> list[str]:
@@ -101,6 +114,38 @@ def test_the_table_of_a_direction_has_its_scores(report):
         for name, ssim in (("copy input", COPY), ("this run", MODEL)):
             interval = f"{ssim[to] - 0.1:.3f} to {ssim[to] + 0.1:.3f}"
             assert f"{name} {ssim[to]:.3f} {interval}" in text_of(table)
+
+
+def test_the_model_card_has_each_direction_s_scores(run):
+    card = model_card(run, "user/model")
+    heads, _, *rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in card.text.splitlines()
+        if line.startswith("|")
+    ]
+    for name, *cells in rows:
+        known = {"this run": MODEL, "copy input": COPY}[name]
+        for head, cell in zip(heads[1:], cells, strict=True):
+            value = known[head[-2:]]
+            assert cell == (f"{value:.3f}" if head.startswith("SSIM") else f"{value:.1f} dB")
+    for entry in card.data.eval_results:
+        assert entry.dataset_config in ("T1-to-T2", "T2-to-T1")
+        assert entry.dataset_name.endswith(entry.task_name.removesuffix(" MRI translation"))
+        assert entry.metric_value == MODEL[entry.dataset_config[-2:]]
+
+
+def test_an_inventory_tells_matrix_and_spacing_in_their_order(tmp_path):
+    heads = np.stack([draw_slice(k, 0.5, 64)[:, :56] % 251 for k in range(5)]).astype(np.int16)
+    for contrast, factor in (("T1", 1), ("T2", 2)):
+        (tmp_path / "mine" / contrast).mkdir(parents=True)
+        image = nib.Nifti1Image(factor * heads.transpose(2, 1, 0), np.diag([-0.75, -0.5, 3, 1]))
+        nib.save(image, tmp_path / "mine" / contrast / "a_1.nii")
+    found = take_inventory([tmp_path / "mine"], None, tmp_path / "run")["sources"]
+    assert [source["contrast"] for source in found] == ["T1", "T2"]
+    for source in found:
+        assert (source["slices"], source["files"]) == (5, 1)
+        assert source["matrices"] == {"64 x 56": 1}  # rows x columns
+        assert source["spacings"] == {"0.50 x 0.75 x 3.00": 1}  # row, column, slice
 
 
 def test_curves_are_of_their_direction(report):

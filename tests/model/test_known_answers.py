@@ -91,3 +91,15 @@ def test_a_transform_moves_a_slice_the_way_its_numbers_say():
     rows, columns = torch.where(turned[0, 0] > 0.5)
     assert float(columns.float().mean()) == pytest.approx(31.5, abs=0.6)
     assert float(rows.float().mean()) == pytest.approx(15.5, abs=0.6)
+
+
+def test_a_volume_is_scaled_by_its_foreground_as_one():
+    """Tissue of 301 to 1300 evenly: the percentile is 1298, and no export has such a range."""
+    volume = np.zeros((4, SIZE, SIZE), np.int16)
+    volume[:, 7:57, 7:57] = np.arange(301, 1301).repeat(10).reshape(4, 50, 50)
+    result = known_translator().cycle(volume, "T2")
+    np.testing.assert_allclose(result.source, np.clip(volume / 1298, 0, 1), atol=2e-3)
+    flat = np.s_[:, 20:44, 20:44]
+    steep = slopes(known_translator().prepare(volume).frame)[None, 20:44, None]
+    expected = 0.9 - 0.7 * steep * result.source[flat]
+    np.testing.assert_allclose(result.translated[flat], expected, atol=0.01)

@@ -6,6 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from cyclegan import CONTRASTS
 from cyclegan.slices import stripping
@@ -42,6 +43,30 @@ def test_drawn_slices_come_with_their_own_masks_and_sources():
         numbers = (100 * levels).round().long()
         assert set(numbers.tolist()) == set(range(6))
         assert torch.equal(one.sources, numbers // 3)
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_slices_of_files_belong_to_their_source(tmp_path, cached):
+    """Two people, of whom one has more slices of T1, the other of T2."""
+    levels = {"anna": 80, "ben": 160}
+    counts = {"T1": {"anna": 3, "ben": 1}, "T2": {"anna": 1, "ben": 4}}
+    for contrast, people in counts.items():
+        (tmp_path / "mine" / contrast).mkdir(parents=True)
+        for name, count in people.items():
+            for number in range(count):
+                pixels = (disc(20 + number) * levels[name]).astype(np.uint8)
+                pixels[:8, :8] = 255  # with a white corner it fills its range, and stays as it is
+                path = tmp_path / "mine" / contrast / f"{name}_{number}.png"
+                Image.fromarray(pixels).save(path)
+    dataset = SliceDataset.load(
+        [tmp_path / "mine"], SIZE, cache=tmp_path / "cache" if cached else None
+    )
+    assert dataset.names == ["mine/anna", "mine/ben"]
+    for contrast, people in counts.items():
+        middles = dataset.slices[contrast][:, 0, 28:36, 28:36].float().mean((1, 2)) * 255
+        expected = [levels[dataset.names[k].split("/")[1]] for k in dataset.sources[contrast]]
+        np.testing.assert_allclose(middles, expected, atol=2)
+        assert np.bincount(dataset.sources[contrast]).tolist() == list(people.values())
 
 
 @pytest.mark.parametrize("cached", [False, True])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import nibabel as nib
@@ -14,14 +13,13 @@ from known_translator import known_translator
 from PIL import Image
 from read_picture import SavedPicture
 
-from cyclegan.archives.account import Account
-from cyclegan.archives.jobs import Job, find_jobs
-from cyclegan.archives.translation import Network, Outcome, Wanted, translate_job
+from cyclegan.model.translator import Translator
 from cyclegan.reading.read import read_volume
 from cyclegan.simulation.phantom import draw_volume
+from cyclegan.translate import main
 
 LABEL = "SYNTHETIC T2 from T1 - not for diagnosis"
-DEPTH, HEIGHT, WIDTH = 7, 64, 56
+DEPTH, HEIGHT, WIDTH = 7, 64, 56  # more slices than the network takes at a time
 
 
 @pytest.fixture(scope="module")
@@ -32,14 +30,12 @@ def head() -> np.ndarray:
 
 
 @pytest.fixture
-def translate(tmp_path):
-    """A function that translates one input into T2, below `out`: what became of its jobs."""
+def translate(tmp_path, monkeypatch):
+    """A function that runs the command into T2, below `out`: its exit code."""
+    monkeypatch.setattr(Translator, "from_pretrained", lambda *_, **__: known_translator())
 
-    def call(path: Path, **options) -> list[Outcome]:
-        wanted = Wanted("T2", tmp_path / "out", **options)
-        network = Network(known_translator(), 1)
-        jobs = [job for job in find_jobs([path], wanted.out) if isinstance(job, Job)]
-        return [translate_job(job, wanted, network) for job in jobs]
+    def call(path: Path, *options: str) -> int:
+        return main([str(path), "--to", "T2", "--out", str(tmp_path / "out"), *options])
 
     return call
 
@@ -60,8 +56,7 @@ def test_a_volume_is_scaled_and_framed_as_one_and_stays_in_order(
     affine = np.diag([-spacing[2], -spacing[1], spacing[0], 1.0])
     path = tmp_path / "scan.nii.gz"
     nib.save(nib.Nifti1Image(head.transpose(2, 1, 0), affine), path)
-    (outcome,) = translate(path)
-    assert outcome.slices == DEPTH  # more than the network takes at a time
+    assert translate(path) == 0
     image = nib.load(tmp_path / "out/scan_synthetic-T2.nii.gz")
     np.testing.assert_allclose(image.affine, affine, atol=1e-5)
     expected = expected_of(path, spacing=spacing[1:])
@@ -71,7 +66,7 @@ def test_a_volume_is_scaled_and_framed_as_one_and_stays_in_order(
 
 def test_a_slice_becomes_a_picture_with_its_letters_and_scale(translate, tmp_path, head):
     path = saved(tmp_path, mr_image(head[4], spacing=(0.9, 0.9)), "scan.dcm")
-    translate(path)
+    assert translate(path) == 0
     data = (tmp_path / "out/scan_synthetic-T2.png").read_bytes()
     picture = SavedPicture(data, (HEIGHT, WIDTH))
     assert (np.abs(picture.slice - expected_of(path)[0]) > 0.01).mean() < 0.01
@@ -84,7 +79,7 @@ def test_a_picture_of_which_only_proportions_are_known_has_them(translate, tmp_p
     path = tmp_path / "scan.png"
     Image.fromarray(head[4].astype(np.uint8)).save(path, dpi=(200, 100))
     assert read_volume(path).aspect == pytest.approx((0.01, 0.005), rel=1e-4)
-    translate(path)
+    assert translate(path) == 0
     with Image.open(tmp_path / "out/scan_synthetic-T2.png") as picture:
         drawn = np.asarray(picture)
     (end,) = np.flatnonzero((drawn == 96).all(axis=1))
@@ -102,8 +97,7 @@ def test_several_series_are_numbered_from_one_and_each_has_its_slices(translate,
         series = axial_series(stack, SeriesDescription=f"t1 {number}", SeriesNumber=number)
         for place, dataset in enumerate(series):
             saved(inputs, dataset, f"{number}_{place}.dcm")
-    (outcome,) = translate(inputs)
-    assert outcome.failures == []
+    assert translate(inputs) == 0
     names = [f"in_{number}_synthetic-T2" for number in (1, 2)]
     assert written(tmp_path) == {
         *(f"{name}.nii.gz" for name in names),
@@ -125,19 +119,20 @@ def test_the_patient_is_in_the_results_only_when_asked(translate, tmp_path, head
     dataset = mr_image(head[4])
     dataset.PatientName, dataset.PatientSex, dataset.PatientAge = "Doe^Jane", "F", "057Y"
     path = saved(tmp_path, dataset, "scan.dcm")
-    translate(path, keep_identity=keep)
+    assert translate(path, *["--keep-identity"] * keep) == 0
     derived = pydicom.dcmread(tmp_path / "out/scan_synthetic-T2.dcm")
     values = [str(derived.get(key, "")) for key in ("PatientName", "PatientSex", "PatientAge")]
     assert values == (["Doe^Jane", "F", "057Y"] if keep else ["ANONYMOUS", "", ""])
 
 
-def test_what_is_counted_is_what_was_done(tmp_path):
-    account = Account(tmp_path / "failures.csv", False, lambda: 4)
-    job = Job((tmp_path / "scan.nii",), Path("scan"))
-    account.add(job, Outcome(written=[tmp_path / "a"], slices=3))
-    account.add(job, Outcome(kept=[tmp_path / "a"]))
-    account.add(job, Outcome(written=[tmp_path / "a"], slices=2, failures=["one", "two"]))
-    account.close()
-    assert (account.done, account.kept, account.failed, account.slices) == (1, 1, 2, 5)
-    rows = list(csv.DictReader((tmp_path / "failures.csv").open()))
-    assert [row["reason"] for row in rows] == ["one", "two"]
+def test_what_is_said_is_what_was_done(translate, tmp_path, head, capsys):
+    (tmp_path / "in").mkdir()
+    for name in ("a", "b"):
+        nib.save(nib.Nifti1Image(head.transpose(2, 1, 0), np.eye(4)), tmp_path / f"in/{name}.nii")
+    (tmp_path / "in/broken.nii").write_bytes(b"nothing")
+    lines = []
+    for _ in range(2):
+        assert translate(tmp_path / "in") == 1
+        lines.append(capsys.readouterr().err)
+    assert "2 done, 1 failed" in lines[0]
+    assert "0 done, 1 failed, 2 there before" in lines[1]

@@ -10,9 +10,10 @@ import train
 from cyclegan.simulation.augment import Draw
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import simulate_pair
+from cyclegan.slices import stripping
 from cyclegan.slices.data import DataError
 from cyclegan.slices.paired_slices import PairedSlices
-from cyclegan.training.paired_lessons import move_pairs
+from cyclegan.training.samples import move_pairs
 
 
 def write_pairs(folder, names=("anna_0", "anna_1", "ben_0"), size=64):
@@ -133,18 +134,18 @@ def test_stripped_copies_are_cut_alike_in_both_contrasts(folder):
         assert images[c][~masks[c]].mean() < 0.02
 
 
-def test_the_command_trains_on_pairs_reports_them_and_resumes(folder, tmp_path, capsys):
-    settings = ["--size", "48", "--start-size", "32", "--batch", "2", "--strip-steps", "1"]
+def test_the_command_trains_on_pairs_reports_them_and_resumes(
+    folder, tmp_path, capsys, monkeypatch
+):
+    settings = ["--size", "48", "--start-size", "32", "--batch", "2"]
     settings += ["--pairs", str(folder), "--labelmaps", "phantom", "--precision", "no"]
     settings += ["--val", str(folder), "--out", str(tmp_path / "run")]
-    train.PHANTOMS, phantoms = 2, train.PHANTOMS
-    try:
-        assert train.main([*settings, "--steps", "1"]) == 0
-        assert train.main([*settings, "--steps", "2", "--resume"]) == 0
-        (folder / "T1" / "ben_0.png").unlink()
-        assert train.main([*settings, "--steps", "3", "--resume"]) == 1
-    finally:
-        train.PHANTOMS = phantoms
+    monkeypatch.setattr(train, "PHANTOMS", 2)
+    monkeypatch.setattr(stripping, "STEPS", 1)
+    assert train.main([*settings, "--steps", "1"]) == 0
+    assert train.main([*settings, "--steps", "2", "--resume"]) == 0
+    (folder / "T1" / "ben_0.png").unlink()
+    assert train.main([*settings, "--steps", "3", "--resume"]) == 1
     said = capsys.readouterr()
     assert "3 pairs of slices from pairs/anna, pairs/ben" in said.out
     assert "pairs pairs/ben: 1 pairs then, absent now" in said.err

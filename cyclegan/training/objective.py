@@ -202,9 +202,9 @@ class Objective:
             # of a tissue; noise and another window drown both.
             back = self._disturb(fake, mask, share, f"back from {to}")
             reconstruction = self.generate(OTHER[to], back, references[OTHER[to]]) * mask
-            parts["cycle"] = losses.l1(reconstruction, source)
+            parts["cycle"] = losses.l1(reconstruction, source * mask)
             if "cycle_ssim" in active:
-                parts["cycle_ssim"] = losses.ssim_loss(reconstruction, source)
+                parts["cycle_ssim"] = losses.ssim_loss(reconstruction, source * mask)
         if "structure" in active:
             parts["structure"] = losses.gradient_field(source, fake)
         if "intensity" in active:

@@ -59,7 +59,7 @@ def known_looks(translator: Translator, dataset: SliceDataset, names: dict[str, 
 @torch.inference_mode()
 def _codes(translator: Translator, dataset: SliceDataset, contrast: str) -> np.ndarray:
     """(N, numbers), of every slice of a contrast."""
-    encoder, slices = translator.generators[contrast].look_encoder, dataset.slices[contrast]
+    encoder, slices = translator.generators[contrast].style_encoder, dataset.slices[contrast]
     starts = tqdm(range(0, len(slices), BATCH), desc=contrast, leave=False, disable=None)
     parts = [
         encoder(slices[np.arange(s, min(s + BATCH, len(slices)))].float().to(translator.device))

@@ -1,21 +1,20 @@
 """Training speed: our recipe beside that of Zhu et al. 2017, on this machine.
 
-    python -m cyclegan.training_benchmark [--data DIR ...] [--pairs DIR] [--compile] [--steps N]
+    python -m cyclegan.training_benchmark [--data DIR ...] [--pairs DIR] [--steps N]
     python -m cyclegan.training_benchmark --to-quality --data DIR --val PAIRS [--labelmaps DIR]
         [--pairs DIR]
 
 Prints steps and slices per second of our recipe with the U-Net and of the reference with either
 generator, and the share of the time in which steps wait for data. Without --data it draws slices.
-Ours runs as `train.py` does, with its default settings: simulated pairs first, then real slices;
-with --pairs the stage of real and simulated pairs, too. --compile compiles the networks of ours.
+Ours runs as `train.py` does, with its default settings: the supervised part of the run, and the
+part with unpaired slices, each alone; --pairs brings real pairs into both.
 The reference decodes PNG files of the same slices at every step. OMP_NUM_THREADS sets the number of
 threads; let nothing else run.
 
 With --to-quality both train until the last of --marks, one after the other, and a table tells at
 each mark how good they are on pairs: masked SSIM, and lesions kept. Reading, label maps,
-skull-stripping and scoring do not count as time. Ours fits its two stages, simulated pairs and real
-slices, to that time. With --pairs ours learns from real and simulated pairs, too, in a run of its
-own, from nothing.
+skull-stripping and scoring do not count as time. Ours fits its schedule to that time. With --pairs
+ours learns from real pairs, too, in a run of its own, from nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -72,7 +71,6 @@ def measure(
     precision: str,
     workers: int,
     pairs: Sequence[Path] = (),
-    compiled: bool = False,
 ) -> Iterator[Speed]:
     """Measure our recipe with its U-Net, then the reference with the U-Net and with its ResNet-9.
 
@@ -83,33 +81,31 @@ def measure(
         steps: counted steps of each.
         precision: of our networks, "bf16" or "no"; the reference has float32.
         workers: processes that decode for the reference.
-        compiled: whether to compile our networks.
     """
     accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=precision)
     dataset = SliceDataset.load(folders, size, cache=scratch / "cache")
     labels = np.stack([draw_slice(seed, 0.5) for seed in range(DRAWN // 3)])
     simulator = Simulator(labels, device=accelerator.device)
     files = write_slices(dataset, scratch / "files")
-    stages: list[tuple[str, float, dict[str, Any]]] = [
-        ("simulated pairs", 1.0, {"dataset": dataset}),
-        ("real slices", 0.0, {"dataset": dataset}),
-    ]
-    if pairs:
-        paired = PairedSlices.load(pairs, size, cache=scratch / "cache")
-        stages.append(("real and simulated pairs", 1.0, {"paired": paired}))
-    for stage, warmup, given in stages:
-        config = TrainConfig(
-            size=size, start_share=0.0, warmup=warmup, steps=10**6, compile=compiled
-        )
+    paired = PairedSlices.load(pairs, size, cache=scratch / "cache") if pairs else None
+    for name, supervised in (("supervised", 1.0), ("all samples", 0.0)):
+        config = TrainConfig(size=size, start_size=size, steps=10**6, supervised=supervised)
         trainer = Trainer(
-            config, scratch / stage, simulator=simulator, accelerator=accelerator, **given
+            config,
+            scratch / name,
+            unpaired=dataset,
+            pairs=paired,
+            simulator=simulator,
+            accelerator=accelerator,
         )
 
         def step(trainer: Trainer = trainer) -> None:
             trainer.train_step()
             trainer.step += 1
 
-        yield Speed(f"ours, {stage}", "unet", config.batch, *_time(step, trainer.pace, steps))
+        yield Speed(
+            f"ours, {name}", "unet", trainer.config.batch, *_time(step, trainer.pace, steps)
+        )
     for name in ("unet", "resnet"):
         reference = ReferenceRecipe(name, files, accelerator.device, size, workers)
         yield Speed("reference", name, 1, *_time(reference.train_step, reference.pace, steps))
@@ -126,22 +122,18 @@ def quality(options: argparse.Namespace, scratch: Path, precision: str) -> Itera
     else:
         labels = np.stack([draw_slice(seed, 0.5) for seed in range(DRAWN // 3)])
         simulator = Simulator(labels, device=accelerator.device)
-    config = TrainConfig(size=options.size, minutes=max(options.marks), compile=options.compile)
-    masker = None
-    if options.strip_steps:
-        rng = torch.Generator().manual_seed(config.seed)
-        masker = train_masker(simulator, rng, options.strip_steps).eval()
-        dataset.add_stripped(masker)
-    common = {"simulator": simulator, "accelerator": accelerator}
+    config = TrainConfig(size=options.size, minutes=max(options.marks))
+    masker = train_masker(simulator, torch.Generator().manual_seed(config.seed)).eval()
+    dataset.add_stripped(masker)
+    common = {"unpaired": dataset, "simulator": simulator, "accelerator": accelerator}
 
     def with_pairs() -> Trainer:
         paired = PairedSlices.load(options.pairs, options.size, cache=scratch / "c")
-        if masker:
-            paired.add_stripped(masker)
-        return Trainer(config, scratch / "pairs", paired=paired, **common)
+        paired.add_stripped(masker)
+        return Trainer(config, scratch / "pairs", pairs=paired, **common)
 
     def unpaired() -> Trainer:
-        return Trainer(config, scratch / "ours", dataset=dataset, **common)
+        return Trainer(config, scratch / "ours", **common)
 
     recipes = [("ours", unpaired)]
     if options.pairs:
@@ -227,7 +219,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data", nargs="+", metavar="DIR", help="training folders; default: drawn")
     parser.add_argument("--pairs", nargs="+", metavar="DIR", default=[], help="slices in both "
                         "contrasts, by equal names")  # fmt: skip
-    parser.add_argument("--compile", action="store_true", help="compile the networks of ours")
     parser.add_argument("--steps", type=int, default=8, metavar="N", help="of each; default: 8")
     parser.add_argument("--size", type=int, default=256, help="of the slices; default: 256 pixels")
     parser.add_argument("--workers", type=int, default=4, metavar="N", help="processes that decode "
@@ -241,8 +232,6 @@ def main(arguments: list[str] | None = None) -> int:
                         help="minutes of training of each; default: 5 10 20 40")  # fmt: skip
     parser.add_argument("--every", type=int, default=4, metavar="N", help="score on each N-th "
                         "pair; default: 4")  # fmt: skip
-    parser.add_argument("--strip-steps", type=int, default=TrainConfig.strip_steps, metavar="N",
-                        help="as of train.py")  # fmt: skip
     options = parser.parse_args(arguments)
     if options.to_quality and not (options.data and options.val):
         parser.error("--to-quality needs --data and --val")
@@ -267,7 +256,6 @@ def main(arguments: list[str] | None = None) -> int:
                 precision=precision,
                 workers=options.workers,
                 pairs=[Path(f) for f in options.pairs],
-                compiled=options.compile,
             ):
                 print(f"{speed.recipe}, {speed.generator}: done", file=sys.stderr)
                 speeds.append(speed)
@@ -278,8 +266,7 @@ def main(arguments: list[str] | None = None) -> int:
     where = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
     number_format = "bfloat16" if precision == "bf16" else "float32"
     threads = torch.get_num_threads()
-    compiled = ", compiled" if options.compile else ""
-    ours = f"ours in {number_format}{compiled}"
+    ours = f"ours in {number_format}"
     print(f"\n{where}, {threads} threads, {ours}, {options.steps} steps each")
     return 0
 

@@ -123,12 +123,12 @@ class Translator:
     @property
     def has_looks(self) -> bool:
         """Whether these weights can follow a look."""
-        return all(getattr(g, "look_encoder", None) is not None for g in self.generators.values())
+        return all(getattr(g, "style_encoder", None) is not None for g in self.generators.values())
 
     @property
     def has_band(self) -> bool:
         """Whether these weights say how large their error is likely to be."""
-        return all(getattr(g, "doubt", None) is not None for g in self.generators.values())
+        return all(getattr(g, "error_head", None) is not None for g in self.generators.values())
 
     def look(
         self,
@@ -266,7 +266,7 @@ class Translator:
     @torch.inference_mode()
     def _own(self, images: np.ndarray, frame: Frame, contrast: str) -> torch.Tensor:
         """(N, numbers): the look of each of (N, H, W) in [0, 1], themselves of `contrast`."""
-        encoder = self.generators[contrast].look_encoder
+        encoder = self.generators[contrast].style_encoder
         parts = [
             encoder(frame.apply(images[start : start + self.batch]).to(self.device))
             for start in range(0, len(images), self.batch)
@@ -327,7 +327,7 @@ class Translator:
             self.device.type, self.precision, enabled=self.precision != torch.float32
         ):
             if band:
-                return network(grid, code, band=True)
+                return network(grid, code, error=True)
             return (network(grid) if code is None else network(grid, code)), None
 
 

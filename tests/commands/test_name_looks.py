@@ -16,7 +16,7 @@ from cyclegan.simulation.simulate import simulate_pair
 
 @pytest.fixture
 def weights(tmp_path):
-    options = {"channels": (8, 16), "look": 4}
+    options = {"channels": (8, 16), "style": 4}
     torch.manual_seed(0)
     return export_weights(tmp_path / "w", {c: UNetGenerator(**options) for c in ("T1", "T2")},
                           generator="unet", generator_options=options, size=64,

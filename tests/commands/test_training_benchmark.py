@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from cyclegan import training_benchmark
+from cyclegan.slices import stripping
 from cyclegan.training_benchmark import Speed, as_table, draw_data, measure
 
 
@@ -20,9 +21,8 @@ def test_our_recipe_and_the_reference_are_measured(folder, tmp_path):
     how = {"size": 32, "steps": 1, "precision": "no", "workers": 0}
     speeds = list(measure([folder], tmp_path, **how, pairs=[folder]))  # drawn alike, so equal names
     assert [(s.recipe, s.generator) for s in speeds] == [
-        ("ours, simulated pairs", "unet"),
-        ("ours, real slices", "unet"),
-        ("ours, real and simulated pairs", "unet"),
+        ("ours, supervised", "unet"),
+        ("ours, all samples", "unet"),
         ("reference", "unet"),
         ("reference", "resnet"),
     ]
@@ -39,14 +39,17 @@ def test_ratios_compare_slices_not_steps():
     assert "| 1.00 x | 2.0% |" in reference
 
 
-def test_quality_over_time_is_scored_at_marks_of_the_training_clock(folder, tmp_path, capsys):
+def test_quality_over_time_is_scored_at_marks_of_the_training_clock(
+    folder, tmp_path, capsys, monkeypatch
+):
     for contrast in ("T1", "T2"):  # what belongs together has one name
         (tmp_path / "pairs" / contrast).mkdir(parents=True)
         for number in range(2):
             image = Image.open(folder / contrast / f"drawn_{number}.png").resize((64, 64))
             image.save(tmp_path / "pairs" / contrast / f"drawn_{number}.png")
+    monkeypatch.setattr(stripping, "STEPS", 1)
     options = ["--data", str(folder), "--val", str(tmp_path / "pairs"), "--size", "32"]
-    options += ["--marks", "0.0001", "0.0002", "--strip-steps", "0", "--every", "1"]
+    options += ["--marks", "0.0001", "0.0002", "--every", "1"]
     options += ["--workers", "0", "--precision", "no", "--pairs", str(folder)]
     assert training_benchmark.main(["--to-quality", *options]) == 0
     rows = capsys.readouterr().out.splitlines()[2:]

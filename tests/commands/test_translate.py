@@ -335,7 +335,7 @@ def test_a_look_is_followed_and_named_and_a_wrong_contrast_is_refused(tmp_path, 
     from cyclegan.simulation.simulate import simulate_pair
 
     torch.manual_seed(0)
-    options = {"channels": (8, 16), "look": 4}
+    options = {"channels": (8, 16), "style": 4}
     networks = {c: UNetGenerator(**options) for c in ("T1", "T2")}
     for network in networks.values():
         torch.nn.init.normal_(network.film.weight, std=0.5)

@@ -19,7 +19,7 @@ from cyclegan.web import looks
 from cyclegan.web.page import Page
 from cyclegan.web.session import Session
 
-OPTIONS = {"channels": (8, 16), "look": 4, "band": True}
+OPTIONS = {"channels": (8, 16), "style": 4, "error": True}
 
 
 @pytest.fixture(scope="module")

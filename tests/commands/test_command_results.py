@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import nibabel as nib
@@ -136,3 +137,15 @@ def test_what_is_said_is_what_was_done(translate, tmp_path, head, capsys):
         lines.append(capsys.readouterr().err)
     assert "2 done, 1 failed" in lines[0]
     assert "0 done, 1 failed, 2 there before" in lines[1]
+
+
+def test_a_series_that_cannot_be_read_does_not_take_the_next_one_with_it(translate, tmp_path, head):
+    with zipfile.ZipFile(tmp_path / "two.zip", "w") as archive:
+        for name, pixels in (("a", np.full_like(head, 7)), ("b", head)):
+            nib.save(nib.Nifti1Image(pixels.transpose(2, 1, 0), np.eye(4)), tmp_path / "one.nii")
+            archive.write(tmp_path / "one.nii", f"{name}.nii")
+    assert translate(tmp_path / "two.zip") == 1
+    (name,) = written(tmp_path)
+    expected = expected_of(tmp_path / "one.nii")  # the second one
+    shown = read_volume(tmp_path / "out" / name).pixels
+    np.testing.assert_allclose(shown, expected, atol=1e-3)

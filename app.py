@@ -28,7 +28,7 @@ from starlette.middleware import Middleware
 from cyclegan import Translator
 from cyclegan.model.checkpoint import CheckpointError
 from cyclegan.model.hub import weights_folder
-from cyclegan.model.look import KnownLooks
+from cyclegan.model.style import KnownStyles
 from cyclegan.trust.calibration import Calibration
 from cyclegan.trust.checks import InputCheck
 from cyclegan.web import failures, gradio_private, limits, looks, memory, receiving
@@ -210,7 +210,7 @@ def place_truth() -> dict[str, Any]:
 
 def place_look(page: Page) -> dict[str, Any]:
     """How bright, sharp and fat-suppressed the synthetic image comes out: the scanner's choice."""
-    able = page.model.translator.has_looks
+    able = page.model.translator.has_styles
     with gr.Accordion("Make it look like ...", open=False, elem_id="look-area", visible=able):
         heading(
             "The source does not tell how bright or sharp a scanner shows the other contrast. A "
@@ -633,7 +633,7 @@ def load_page(weights: str) -> Page:
     except CheckpointError as error:  # one's own weights may have none; the page says so
         check = str(error).replace(str(folder), folder.name)  # no path of the server
     calibration = Calibration.from_pretrained(folder, translator.checksum)
-    known = KnownLooks.from_pretrained(folder, translator.checksum)
+    known = KnownStyles.from_pretrained(folder, translator.checksum)
     return Page(translator, get_upload_folder(), check, calibration, known)
 
 

@@ -220,7 +220,8 @@ def _load(
         say(f"{len(pairs)} pairs of slices from {', '.join(pairs.names)}")
     simulator = _simulator(options, config, accelerator)
     if (unpaired or pairs) and simulator:
-        path = Path(options.out) / "brain_masks.safetensors"
+        name = f"brain_masks-{simulator.origin.replace(' ', '_')}-{len(simulator)}-{config.seed}"
+        path = Path(cache) / f"{name}.safetensors"  # runs that share a cache train it once
         masker = _masker(path, simulator, config, accelerator)
     if pairs and masker:
         say(f"{pairs.add_stripped(masker)} pairs have a skull-stripped copy, too")

@@ -20,11 +20,11 @@ from cyclegan.archives.machine import translate_here
 from cyclegan.archives.translation import Network, Outcome, Wanted
 from cyclegan.model.checkpoint import CheckpointError
 from cyclegan.model.hub import weights_folder
-from cyclegan.model.look import LookError
+from cyclegan.model.style import StyleError
 from cyclegan.model.translator import Translator
 from cyclegan.reading.volume import ReadError
 from cyclegan.trust.checks import InputCheck
-from cyclegan.trust.reference import look_of_path
+from cyclegan.trust.reference import style_of_path
 
 SAMPLE = 5  # jobs that a dry run translates to know how long they take
 INSTALL_DASK = "--workers and --scheduler need Dask: pip install -r requirements-dask.txt"
@@ -54,18 +54,18 @@ def main(arguments: list[str] | None = None) -> int:
         table = table or wanted.out / "failures.csv"
     try:
         translator = Translator.from_pretrained(options.weights)
-        if options.look is not None:
+        if options.style is not None:
             folder = weights_folder(options.weights)
             check = InputCheck.from_pretrained(folder) if InputCheck.is_in(folder) else None
-            look = look_of_path(translator, check, options.look, options.to)
-            wanted = replace(wanted, look=look)
+            style = style_of_path(translator, check, options.style, options.to)
+            wanted = replace(wanted, style=style)
         if options.dry_run:
             return _dry_run(options, wanted, translator)
         options.out.mkdir(parents=True, exist_ok=True)
         account = Account(
             table, options.hash_paths, lambda: count_jobs(options.inputs, options.out)
         )
-    except (CheckpointError, LookError, ReadError, OSError) as error:
+    except (CheckpointError, StyleError, ReadError, OSError) as error:
         return _refuse(error)
     return _translate(options, wanted, translator, account, many)
 
@@ -88,11 +88,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--out", required=True, metavar="DIR", type=Path)
     add("--weights", default="weights", help="folder or Hub repository (default: weights)")
     add(
-        "--look",
+        "--style",
         metavar="PATH",
         type=Path,
         help="make it look like these real slices of the wanted contrast, a file or a folder, or "
-        "as a saved look says (default: what suits each source)",
+        "as a saved style says (default: what suits each source)",
     )
     add("--force", action="store_true", help="replace existing results")
     add(

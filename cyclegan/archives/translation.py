@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from cyclegan.archives.jobs import MARK, Job
 from cyclegan.model.checkpoint import replace_file
-from cyclegan.model.look import Look
+from cyclegan.model.style import Style
 from cyclegan.model.translator import Translator
 from cyclegan.reading.series import open_files
 from cyclegan.reading.volume import ReadError, Volume
@@ -38,13 +38,13 @@ _WAITS_S = 2.0  # for it, before looking whether the command still wants it
 @dataclass(frozen=True)
 class Wanted:
     """What is asked for: the contrast `to`, the results' folder, how to file them, and in which
-    look; None for what suits each source."""
+    style; None for what suits each source."""
 
     to: str
     out: Path
     force: bool = False
     keep_identity: bool = False
-    look: Look | None = None
+    style: Style | None = None
 
     def target(self, base: Path) -> Path:
         """The NIfTI of a result; it is written last, so where it is, all of the result is.
@@ -96,7 +96,7 @@ class Network:
         self._pool = ThreadPoolExecutor(threads, "network")
         self._stop = threading.Event()
 
-    def translate(self, volume: Volume, to: str, look: Look | None = None) -> np.ndarray:
+    def translate(self, volume: Volume, to: str, style: Style | None = None) -> np.ndarray:
         """Translate all slices: (Z, H, W) float32 in [0, 1].
 
         Raises:
@@ -110,7 +110,7 @@ class Network:
             self.go_on()
             part = slice(start, start + translator.batch)
             translated[part] = translator.translate(
-                volume.pixels[part], to, prepared=prepared, look=look
+                volume.pixels[part], to, prepared=prepared, style=style
             )
             return len(translated[part])
 
@@ -152,7 +152,7 @@ def translate_job(job: Job, wanted: Wanted, network: Network) -> Outcome:
                     continue
                 try:
                     volume = selection.read(index)
-                    translated = network.translate(volume, wanted.to, wanted.look)
+                    translated = network.translate(volume, wanted.to, wanted.style)
                     outcome.notes += write_results(
                         target, translated, volume, network.translator, wanted
                     )
@@ -216,8 +216,8 @@ def write_results(
     """
     target.unlink(missing_ok=True)
     to, name, notes = wanted.to, target.name.removesuffix(".nii.gz"), []
-    look = (wanted.look.name or "unnamed") if wanted.look else ""
-    origin = provenance(volume, translator.version, translator.checksum, to, look)
+    style = (wanted.style.name or "unnamed") if wanted.style else ""
+    origin = provenance(volume, translator.version, translator.checksum, to, style)
     label = synthetic_label(to)
     if volume.dicom is not None:
         files, removed = derived_dicom(

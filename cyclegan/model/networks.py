@@ -326,7 +326,7 @@ class PatchDiscriminator(nn.Module):
     """70x70 PatchGAN (Isola et al. 2017) on the 2x2 pixel-unshuffled image.
 
     Channel instead of instance normalisation: the brightness of a tissue is part of a contrast's
-    look, and instance normalisation would remove it.
+    style, and instance normalisation would remove it.
 
     Args:
         channels: width of the first convolution.

@@ -53,7 +53,7 @@ class Provenance:
         source_sha256: SHA-256 of the source volume's pixels as read: shown order, (Z, H, W),
             little-endian float32. The file's own checksum would change with its header.
         software_version: of this package.
-        look: name of the look that was asked for; empty for the source's own guess.
+        style: name of the style that was asked for; empty for the source's own guess.
     """
 
     model_version: str
@@ -61,7 +61,7 @@ class Provenance:
     direction: str
     source_sha256: str
     software_version: str
-    look: str = ""
+    style: str = ""
 
     @property
     def mark(self) -> str:
@@ -70,12 +70,14 @@ class Provenance:
 
     def lines(self) -> dict[str, str]:
         """Names (Latin-1, at most 79 characters, as PNG text chunks want them) and values."""
-        look = (
-            {"Look": self.look.encode("latin-1", "replace").decode("latin-1")} if self.look else {}
+        style = (
+            {"Style": self.style.encode("latin-1", "replace").decode("latin-1")}
+            if self.style
+            else {}
         )
         return {
             "Direction": self.direction,
-            **look,
+            **style,
             "Model": self.model_version,
             "Weights-SHA256": self.checksum,
             "Source-SHA256": self.source_sha256,
@@ -86,14 +88,14 @@ class Provenance:
         return "; ".join(f"{name}: {value}" for name, value in self.lines().items())
 
 
-def provenance(volume: Volume, version: str, checksum: str, to: str, look: str = "") -> Provenance:
+def provenance(volume: Volume, version: str, checksum: str, to: str, style: str = "") -> Provenance:
     """Provenance of the translation of `volume` into `to`, "T1" or "T2".
 
     Args:
         volume: the source.
         version, checksum: of the weights, as `Translator` names them.
         to: the wanted contrast.
-        look: name of the look that was asked for.
+        style: name of the style that was asked for.
     """
     pixels = np.ascontiguousarray(volume.pixels, dtype="<f4")
     return Provenance(
@@ -102,5 +104,5 @@ def provenance(volume: Volume, version: str, checksum: str, to: str, look: str =
         direction=f"{OTHER[to]} to {to}",
         source_sha256=hashlib.sha256(pixels).hexdigest(),
         software_version=__version__,
-        look=look,
+        style=style,
     )

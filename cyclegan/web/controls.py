@@ -12,7 +12,7 @@ from cyclegan import OTHER
 from cyclegan.web import looks
 
 if TYPE_CHECKING:
-    from cyclegan.model.look import KnownLooks
+    from cyclegan.model.style import KnownStyles
     from cyclegan.web.page import Opened
     from cyclegan.web.session import Session
     from cyclegan.web.work import Step
@@ -100,13 +100,13 @@ def after_truth(session: Session | None, step: Step) -> Updates:
     return updates | ({} if step.view is None else {"viewer": {"value": step.view}})
 
 
-def after_look(session: Session | None, step: Step, known: KnownLooks, to: str) -> Updates:
+def after_look(session: Session | None, step: Step, known: KnownStyles, to: str) -> Updates:
     """For a look that was chosen or measured, or that could not be."""
     updates = after_step(session, step) | {"look_upload": {"value": None}}
     return updates | look_choices(session, known, to)
 
 
-def look_choices(session: Session | None, known: KnownLooks, to: str) -> Updates:
+def look_choices(session: Session | None, known: KnownStyles, to: str) -> Updates:
     """The looks for a direction."""
     names, present = looks.choices(known, session and session.look_for(to), to)
     return {"look": {"choices": names, "value": present}}

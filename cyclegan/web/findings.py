@@ -17,7 +17,7 @@ from cyclegan.web.panels import encode_uint16
 from cyclegan.web.report import report, true_warnings, true_words
 
 if TYPE_CHECKING:
-    from cyclegan.model.look import Look
+    from cyclegan.model.style import Style
     from cyclegan.model.translator import CycleResult
     from cyclegan.trust.calibration import Calibration
     from cyclegan.trust.truth import Truth
@@ -31,7 +31,7 @@ def slice_findings(
     prepared: Prepared,
     to: str,
     calibration: Calibration,
-    look: Look | None = None,
+    look: Style | None = None,
 ) -> Iterator[tuple[dict[str, float], np.ndarray | None]]:
     """Work out the numbers of one slice, step by step; the last step has all of them.
 
@@ -53,7 +53,7 @@ def slice_findings(
     if not numbers:  # no head
         return
     frame = prepared.frame
-    own = evidence.own_look(model.translator, result.source, to, frame)
+    own = evidence.own_style(model.translator, result.source, to, frame)
     again = evidence.reconstruct_disturbed(model.translate, result.translated, to, frame, own)
     numbers = evidence.cycle_numbers(result, again) | numbers
     yield numbers, None

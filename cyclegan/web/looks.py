@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cyclegan.model.look import KnownLooks, Look
+    from cyclegan.model.style import KnownStyles, Style
 
 SOURCE = "What suits the source"
 OWN = "Like a slice of mine"
 
 
-def choices(known: KnownLooks, look: Look | None, to: str) -> tuple[list[str], str]:
+def choices(known: KnownStyles, look: Style | None, to: str) -> tuple[list[str], str]:
     """The names to choose among for translations into `to`, and the present one."""
     names = [SOURCE, *(each.name for each in known.named if each.contrast == to)]
     if look is not None and look.name not in names:
@@ -19,7 +19,7 @@ def choices(known: KnownLooks, look: Look | None, to: str) -> tuple[list[str], s
     return names, look.name if look is not None else SOURCE
 
 
-def named(known: KnownLooks, name: str, to: str) -> Look | None:
+def named(known: KnownStyles, name: str, to: str) -> Style | None:
     """The known look of that name; None for `SOURCE`, and for what nobody knows."""
     return next((x for x in known.named if (x.name, x.contrast) == (name, to)), None)
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from cyclegan import CONTRASTS
-from cyclegan.model.look import KnownLooks, LookError
+from cyclegan.model.style import KnownStyles, StyleError
 from cyclegan.reading.volume import ReadError
 from cyclegan.trust.calibration import Calibration
-from cyclegan.trust.reference import look_of_volume
+from cyclegan.trust.reference import style_of_volume
 from cyclegan.trust.truth import TruthError, match
 from cyclegan.web import answers, limits, looks, panels
 from cyclegan.web.examples import EXAMPLES, example_volume
@@ -32,7 +32,7 @@ from cyclegan.web.uploads import Uploads
 from cyclegan.web.work import Step, in_line, measured, whole, within
 
 if TYPE_CHECKING:
-    from cyclegan.model.look import Look
+    from cyclegan.model.style import Style
     from cyclegan.model.translator import Translator
     from cyclegan.reading.series import Selection
     from cyclegan.reading.volume import Volume
@@ -70,12 +70,12 @@ class Page:
         uploads: str | Path,
         check: InputCheck | str | None = None,
         calibration: Calibration | None = None,
-        known: KnownLooks | None = None,
+        known: KnownStyles | None = None,
     ):
         self.model = SharedModel(translator)
         self.check = check
         self.calibration = calibration or Calibration(None, "No expected ranges are known.")
-        self.known = known or KnownLooks()
+        self.known = known or KnownStyles()
         self.uploads = Uploads(uploads)
         self.outbox = Outbox()
         self.slices = Slices(self.model)
@@ -337,7 +337,7 @@ class Page:
             made = answers.api_answer(session, self.model, to, self.calibration, real, asked)
             return cast(answers.Answer, made)
 
-    def _look_of(self, reference: Volume, to: str) -> Look:
+    def _look_of(self, reference: Volume, to: str) -> Style:
         """The look of a reader's own slice of the contrast `to`.
 
         Raises:
@@ -345,8 +345,8 @@ class Page:
         """
         check = None if isinstance(self.check, str) else self.check
         try:
-            return look_of_volume(self.model.translator, check, reference, to, looks.OWN)
-        except LookError as error:
+            return style_of_volume(self.model.translator, check, reference, to, looks.OWN)
+        except StyleError as error:
             raise ReaderError(str(error)) from None
 
     def forget(self, tab: str) -> None:

@@ -25,7 +25,7 @@ from cyclegan.web.notice import Notice, notice
 from cyclegan.web.turns import Rank
 
 if TYPE_CHECKING:
-    from cyclegan.model.look import Look
+    from cyclegan.model.style import Style
     from cyclegan.model.translator import Prepared
     from cyclegan.reading.series import Selection
     from cyclegan.reading.volume import Volume
@@ -90,7 +90,7 @@ class Session:
     _findings: OrderedDict[tuple[str, int], tuple[dict[str, float], np.ndarray | None]] = field(
         default_factory=OrderedDict
     )
-    _looks: dict[str, Look] = field(default_factory=dict)
+    _looks: dict[str, Style] = field(default_factory=dict)
     _prepared: Prepared | None = None
     _truth: tuple[Truth, str] | None = None
     _provenance: dict[str, Provenance] = field(default_factory=dict)
@@ -177,11 +177,11 @@ class Session:
         """Whether the reader gave a real image."""
         return self._truth is not None
 
-    def look_for(self, to: str | None) -> Look | None:
+    def look_for(self, to: str | None) -> Style | None:
         """The look that translations into `to` follow; None: what suits the source."""
         return self._looks.get(to or "")
 
-    def set_look(self, look: Look | None, to: str) -> None:
+    def set_look(self, look: Style | None, to: str) -> None:
         """Let translations into `to` follow a look; what was made in another one is forgotten."""
         with self._lock:
             if self.volume is None:
@@ -271,7 +271,7 @@ class Session:
         look = self.look_for(to)
 
         def work() -> None:
-            result = model.translator.cycle(pixels, to, prepared=prepared, look=look)
+            result = model.translator.cycle(pixels, to, prepared=prepared, style=look)
             self._keep(to, look, index, result.translated, result.reconstructed)
 
         return model.turns.join(work, tab=tab)
@@ -339,7 +339,7 @@ class Session:
             raise ReaderError("Nothing is loaded any more; drop in a file or pick an example.")
         return volume
 
-    def _keep(self, to: str, look: Look | None, index: int, *images: np.ndarray) -> None:
+    def _keep(self, to: str, look: Style | None, index: int, *images: np.ndarray) -> None:
         with self._lock:
             # Cleared, or in another look meanwhile: keep nothing.
             if self.volume is None or self._looks.get(to) is not look:

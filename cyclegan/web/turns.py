@@ -16,7 +16,7 @@ from cyclegan.reading.deadline import TimeLimitExceeded, time_left
 if TYPE_CHECKING:  # torch is slow to import, and the types suffice here
     import numpy as np
 
-    from cyclegan.model.look import Look
+    from cyclegan.model.style import Style
     from cyclegan.model.translator import CycleResult, Prepared, Translator
 
 _SMOOTHING = 0.2  # of the latest duration in their running mean
@@ -194,13 +194,13 @@ class SharedModel:
         pixels: np.ndarray,
         to: str,
         prepared: Prepared,
-        look: Look | None = None,
+        look: Style | None = None,
         *,
         rank: Rank = Rank.SHOWN,
     ) -> CycleResult:
         """As `Translator.cycle`, after waiting for a turn. Pass a few slices at a time."""
         return self.turns.run(
-            lambda: self.translator.cycle(pixels, to=to, prepared=prepared, look=look), rank=rank
+            lambda: self.translator.cycle(pixels, to=to, prepared=prepared, style=look), rank=rank
         )
 
     def translate(
@@ -209,12 +209,12 @@ class SharedModel:
         to: str,
         *,
         prepared: Prepared,
-        look: Look | None = None,
+        look: Style | None = None,
         rank: Rank = Rank.SECOND_LOOK,
     ) -> np.ndarray:
         """As `Translator.translate` for one slice, after waiting for a turn."""
         return self.turns.run(
-            lambda: self.translator.translate(image, to, prepared=prepared, look=look), rank=rank
+            lambda: self.translator.translate(image, to, prepared=prepared, style=look), rank=rank
         )
 
     def translate_with_error(
@@ -222,10 +222,12 @@ class SharedModel:
         image: np.ndarray,
         to: str,
         prepared: Prepared,
-        look: Look | None = None,
+        look: Style | None = None,
         *,
         rank: Rank = Rank.SECOND_LOOK,
     ) -> tuple[np.ndarray, np.ndarray]:
         """As `Translator.translate_with_error` for one slice, after waiting for a turn."""
         translate = self.translator.translate_with_error
-        return self.turns.run(lambda: translate(image, to, prepared=prepared, look=look), rank=rank)
+        return self.turns.run(
+            lambda: translate(image, to, prepared=prepared, style=look), rank=rank
+        )

@@ -77,7 +77,7 @@ def test_some_lesions_wash_out_what_lies_under_them(head):
     contrast = rows.std(dim=2) / rows.mean(dim=2)
     kept = contrast.min(dim=1).values / contrast.max(dim=1).values
     assert kept.min() < 0.6
-    assert kept.max() > 0.9
+    assert kept.max() > 0.85
 
 
 @pytest.mark.parametrize("to", ["T1", "T2"])

@@ -8,10 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from cyclegan import InputCheck, Look, Translator
+from cyclegan import InputCheck, Style, Translator
 from cyclegan.model.checkpoint import export_weights
-from cyclegan.model.look import KnownLooks
 from cyclegan.model.networks import UNetGenerator
+from cyclegan.model.style import KnownStyles
 from cyclegan.reading.volume import Volume
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import simulate_pair
@@ -41,8 +41,8 @@ def pair():
 
 @pytest.fixture
 def page(translator, tmp_path):
-    named = Look("T2", (0.9, -0.9, 0.9, 0.9), translator.checksum, "fast spin echo, 3 T")
-    known = KnownLooks((named,), {"T2": (0.0,) * 4}, {"T2": (1e-3,) * 4})
+    named = Style("T2", (0.9, -0.9, 0.9, 0.9), translator.checksum, "fast spin echo, 3 T")
+    known = KnownStyles((named,), {"T2": (0.0,) * 4}, {"T2": (1e-3,) * 4})
     return Page(translator, tmp_path, InputCheck.from_pretrained("weights"), known=known)
 
 
@@ -70,10 +70,10 @@ def test_a_named_look_redraws_at_once_and_back_is_as_before(page, session):
     assert session.run > run
     looked = session.result(page.model, 0, "T2").translated
     assert np.abs(looked - plain).max() > 0.01
-    assert session.provenance(page.model).look == "fast spin echo, 3 T"
+    assert session.provenance(page.model).style == "fast spin echo, 3 T"
     *_, step = page.choose_look(session, looks.SOURCE, "T2", 1, "tab")
     assert np.array_equal(session.result(page.model, 0, "T2").translated, plain)
-    assert session.provenance(page.model).look == ""
+    assert session.provenance(page.model).style == ""
     assert first.view is not None
 
 
@@ -82,7 +82,7 @@ def test_a_slice_of_mine_gives_its_look_and_stays_nowhere(page, session, pair):
     assert looks.OWN in step.status
     assert "far from all" in step.status  # the known looks here are tiny
     assert step.view is None  # nothing was translated yet
-    own = page.model.translator.look((pair.t2 * 255).astype(np.uint8), "T2")
+    own = page.model.translator.style((pair.t2 * 255).astype(np.uint8), "T2")
     assert session.look_for("T2").code == pytest.approx(own.code, abs=1e-5)
     *_, step = page.translate(session, "T2", 1, "tab")
     assert json.loads(json.dumps(step.view))
@@ -99,15 +99,15 @@ def test_a_wrong_contrast_is_refused_and_changes_nothing(page, session, pair):
 def test_each_direction_offers_its_own_looks(page, session):
     assert looks.choices(page.known, None, "T2")[0] == [looks.SOURCE, "fast spin echo, 3 T"]
     assert looks.choices(page.known, None, "T1") == ([looks.SOURCE], looks.SOURCE)
-    session.set_look(Look("T1", (0.0,) * 4, page.model.translator.checksum, looks.OWN), "T1")
+    session.set_look(Style("T1", (0.0,) * 4, page.model.translator.checksum, looks.OWN), "T1")
     assert looks.choices(page.known, session.look_for("T1"), "T1")[1] == looks.OWN
 
 
 def test_known_looks_come_back_and_other_weights_have_none(page, tmp_path):
     checksum = page.model.translator.checksum
     page.known.save(tmp_path, checksum)
-    again = KnownLooks.from_pretrained(tmp_path, checksum)
+    again = KnownStyles.from_pretrained(tmp_path, checksum)
     assert [(x.name, x.code) for x in again.named] == [(x.name, x.code) for x in page.known.named]
     assert again.is_far(again.named[0])
-    assert KnownLooks.from_pretrained(tmp_path, "other") == KnownLooks()
-    assert not KnownLooks().is_far(again.named[0])
+    assert KnownStyles.from_pretrained(tmp_path, "other") == KnownStyles()
+    assert not KnownStyles().is_far(again.named[0])

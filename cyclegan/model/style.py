@@ -14,21 +14,21 @@ from pathlib import Path
 
 from cyclegan import OTHER
 
-FILE = "looks.json"  # in a weights folder: what training saw
+FILE = "styles.json"  # in a weights folder: what training saw
 FORMAT = 1  # of the files
-FAR = 3.0  # deviations of the training slices, from which on a look is far from all of them
+FAR = 3.0  # deviations of the training slices, from which on a style is far from all of them
 
 
-class LookError(ValueError):
-    """A look that cannot be used; the message says why and what would work."""
+class StyleError(ValueError):
+    """A style that cannot be used; the message says why and what would work."""
 
 
 @dataclass(frozen=True)
-class Look:
-    """The look of a contrast from one scanner.
+class Style:
+    """The style of a contrast from one scanner.
 
     Attributes:
-        contrast: "T1" or "T2", what it is a look of.
+        contrast: "T1" or "T2", what it is a style of.
         code: numbers in [-1, 1].
         checksum: SHA-256 of the weights that made it, hexadecimal.
         name: shown to readers, may be empty.
@@ -45,74 +45,74 @@ class Look:
         Path(path).write_text(text + "\n", "utf-8")
 
     @classmethod
-    def load(cls, path: str | Path) -> Look:
+    def load(cls, path: str | Path) -> Style:
         """Read what `save` wrote.
 
         Raises:
-            LookError: no such file, or not a look.
+            StyleError: no such file, or not a style.
         """
         try:
             held = json.loads(Path(path).read_text("utf-8"))
             if held.pop("format") != FORMAT:
-                raise LookError(f"{path}: a look of another format; make it again")
-            look = cls(**held | {"code": tuple(float(v) for v in held["code"])})
+                raise StyleError(f"{path}: a style of another format; make it again")
+            style = cls(**held | {"code": tuple(float(v) for v in held["code"])})
         except FileNotFoundError:
-            raise LookError(f"{path}: no such file") from None
+            raise StyleError(f"{path}: no such file") from None
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            if isinstance(error, LookError):
+            if isinstance(error, StyleError):
                 raise
-            raise LookError(f"{path}: not a look; Look.save writes one") from None
-        if look.contrast not in OTHER or not all(math.isfinite(v) for v in look.code):
-            raise LookError(f"{path}: not a look; Look.save writes one")
-        return look
+            raise StyleError(f"{path}: not a style; Style.save writes one") from None
+        if style.contrast not in OTHER or not all(math.isfinite(v) for v in style.code):
+            raise StyleError(f"{path}: not a style; Style.save writes one")
+        return style
 
-    def distance(self, other: Look) -> float:
-        """Root mean square difference of the codes: 0 for equal looks, at most 2.
+    def distance(self, other: Style) -> float:
+        """Root mean square difference of the codes: 0 for equal styles, at most 2.
 
         Raises:
-            LookError: looks of two contrasts, or of other weights.
+            StyleError: styles of two contrasts, or of other weights.
         """
         if self.contrast != other.contrast:
-            raise LookError(f"a look of {self.contrast} and one of {other.contrast}: no distance")
+            raise StyleError(f"a style of {self.contrast} and one of {other.contrast}: no distance")
         if self.checksum != other.checksum or len(self.code) != len(other.code):
-            raise LookError("two looks of different weights: their numbers mean different things")
+            raise StyleError("two styles of different weights: their numbers mean different things")
         squares = [(a - b) ** 2 for a, b in zip(self.code, other.code, strict=True)]
         return math.sqrt(sum(squares) / len(squares))
 
 
-def mean_look(looks: Sequence[Look], name: str = "") -> Look:
-    """The mean of looks of one contrast and one model: of several slices, or several people.
+def mean_style(styles: Sequence[Style], name: str = "") -> Style:
+    """The mean of styles of one contrast and one model: of several slices, or several people.
 
     Raises:
-        LookError: none, or looks that do not belong together.
+        StyleError: none, or styles that do not belong together.
     """
-    if not looks:
-        raise LookError("no slice to take a look from")
-    first = looks[0]
-    for look in looks[1:]:
-        first.distance(look)  # raises where they do not belong together
+    if not styles:
+        raise StyleError("no slice to take a style from")
+    first = styles[0]
+    for style in styles[1:]:
+        first.distance(style)  # raises where they do not belong together
     code = tuple(
-        math.fsum(values) / len(looks) for values in zip(*(x.code for x in looks), strict=True)
+        math.fsum(values) / len(styles) for values in zip(*(x.code for x in styles), strict=True)
     )
-    return Look(first.contrast, code, first.checksum, name or first.name)
+    return Style(first.contrast, code, first.checksum, name or first.name)
 
 
 @dataclass(frozen=True)
-class KnownLooks:
-    """The looks that a model saw in training: a few with names, and how far they lie apart.
+class KnownStyles:
+    """The styles that a model saw in training: a few with names, and how far they lie apart.
 
     Attributes:
-        named: mean looks of data sources.
+        named: mean styles of data sources.
         centre, deviation: contrast -> mean and standard deviation of the codes of all slices.
     """
 
-    named: tuple[Look, ...] = ()
+    named: tuple[Style, ...] = ()
     centre: dict[str, tuple[float, ...]] = field(default_factory=dict)
     deviation: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, checksum: str) -> KnownLooks:
-        """Read looks.json of a weights folder; nothing is known where it is absent or unfit.
+    def from_pretrained(cls, folder: str | Path, checksum: str) -> KnownStyles:
+        """Read styles.json of a weights folder; nothing is known where it is absent or unfit.
 
         Args:
             folder: of the weights.
@@ -123,27 +123,27 @@ class KnownLooks:
             if (held["format"], held["sha256"]) != (FORMAT, checksum):
                 return cls()
             named = [
-                Look(e["contrast"], tuple(e["code"]), checksum, e["name"]) for e in held["named"]
+                Style(e["contrast"], tuple(e["code"]), checksum, e["name"]) for e in held["named"]
             ]
             return cls(tuple(named), held["centre"], held["deviation"])
         except (OSError, ValueError, KeyError, TypeError):
             return cls()
 
     def save(self, folder: str | Path, checksum: str) -> None:
-        """Write looks.json into a weights folder."""
+        """Write styles.json into a weights folder."""
         named = [{"contrast": x.contrast, "name": x.name, "code": x.code} for x in self.named]
         record = {"format": FORMAT, "sha256": checksum, "named": named, "centre": self.centre}
         text = json.dumps({**record, "deviation": self.deviation}, indent=1, ensure_ascii=False)
         (Path(folder) / FILE).write_text(text + "\n", "utf-8")
 
-    def is_far(self, look: Look) -> bool:
-        """Whether a look lies outside of all that training saw; False where that is unknown."""
-        if look.contrast not in self.centre:
+    def is_far(self, style: Style) -> bool:
+        """Whether a style lies outside of all that training saw; False where that is unknown."""
+        if style.contrast not in self.centre:
             return False
         numbers = zip(
-            look.code, self.centre[look.contrast], self.deviation[look.contrast], strict=True
+            style.code, self.centre[style.contrast], self.deviation[style.contrast], strict=True
         )
         return (
-            math.sqrt(sum(((c - m) / max(d, 1e-3)) ** 2 for c, m, d in numbers) / len(look.code))
+            math.sqrt(sum(((c - m) / max(d, 1e-3)) ** 2 for c, m, d in numbers) / len(style.code))
             > FAR
         )

@@ -189,8 +189,8 @@ def _divided(
 
 def _unpositioned(frames: list[Frame]) -> list[Stack]:
     """The stacks of images that do not say where they lie; slice locations count as places."""
-    locations = [frame.location for frame in frames]
-    heights = [] if None in locations else sorted(set(locations))
+    locations = [frame.location for frame in frames if frame.location is not None]
+    heights = sorted(set(locations)) if len(locations) == len(frames) else []
     if len(heights) > 1 and len({frame.source for frame in frames}) == len(frames):
         found = _divided(frames, [heights.index(at) for at in locations], _in_order)
         return [_noting_loss(stack, len(heights)) for stack in found]

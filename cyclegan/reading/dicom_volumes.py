@@ -138,7 +138,7 @@ class _Marks:
         if -1 in levels or count == 1 or min(Counter(levels).values()) < 2:
             return False
         if name == "time":
-            moments = sorted({frame.marks[name] for frame in self.frames})
+            moments = sorted({float(frame.marks[name]) for frame in self.frames})
             if min(np.diff(moments)) < _PAUSE:
                 return False
         grid = _grid(self.frames, self.places)

@@ -250,6 +250,17 @@ def test_interleaved_times_back_to_back_leave_out_what_may_be_either(tmp_path):
         assert any("1 image left out" in note for note in notes)
 
 
+def test_a_gap_that_lost_images_leave_is_no_pause(tmp_path):
+    volumes, order = images(2), [0, 2, 4, 6, 1, 3, 5, 7]
+    for number, volume in enumerate(volumes):
+        for place, dataset in enumerate(volume):
+            dataset.AcquisitionTime = f"1200{order.index(place) + DEPTH * number:02}"
+    shuffled_numbers(volumes)
+    found = opened(tmp_path, volumes, [(0, 0), (1, 2), (1, 4), (1, 6)])  # 0 lies before the gap
+    for number, places, _ in found.values():
+        assert 0 not in places or number == 1
+
+
 @pytest.mark.parametrize("lost", [(), [(0, 3)], [(0, 0)], [(1, 0)], [(1, 7)]])
 @pytest.mark.parametrize("by_place", [False, True])
 def test_numbers_tell_where_they_follow_a_rule(tmp_path, lost, by_place):

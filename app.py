@@ -1,6 +1,6 @@
 """The page: drop in a brain MRI slice, choose T1 → T2 or T2 → T1, read the result.
 
-    python app.py [--host H] [--port P] [--weights W]
+    python app.py [--host H] [--port P] [--root-path PATH] [--weights W]
 
 Layout (`place_...`), events (`on_...`) and the server's options: the one file that knows Gradio.
 What an event does is in `cyclegan/web/page.py`, which parts change then in `.../controls.py`, what
@@ -12,17 +12,15 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import logging
 import os
+import re
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
-import gradio as gr
-from gradio import route_utils
-from gradio.routes import file_upload_statuses
-from gradio.utils import get_upload_folder
 from starlette.middleware import Middleware
 
 from cyclegan import Translator
@@ -53,9 +51,18 @@ from cyclegan.web.headers import SecurityHeaders
 from cyclegan.web.outbox import route
 from cyclegan.web.page import Opened, Page
 from cyclegan.web.slices import routes
+from cyclegan.web.starting import StartError, free_port, without_proxies
 from cyclegan.web.status import status
 from cyclegan.web.streams import Streams
 from cyclegan.web.work import Step
+
+with without_proxies():  # Gradio makes HTTP clients as soon as it is imported
+    import gradio as gr
+    from gradio import route_utils
+    from gradio.routes import file_upload_statuses
+    from gradio.utils import get_upload_folder
+
+log = logging.getLogger("cyclegan.app")
 
 DIRECTIONS = [("T1 → T2", "T2"), ("T2 → T1", "T1")]
 SAVES = (("NIfTI", "nifti"), ("DICOM", "dicom"), ("Everything (zip)", "everything"))
@@ -69,7 +76,8 @@ the scan stays in its memory until you close this tab, an hour at most.</p>"""
 SAVE_FILE = """(file) => {
   if (!file) return null;
   const link = document.createElement("a");
-  link.href = `${window.gradio_config.root.replace(/[/]+$/, "")}/results/${file.token}`;
+  const path = new URL(window.gradio_config.root).pathname.replace(/[/]+$/, "");
+  link.href = `${path}/results/${file.token}`;
   link.download = file.name;
   link.click();
   return null;
@@ -216,6 +224,8 @@ def place_look(page: Page) -> dict[str, Any]:
             "The source does not tell how bright or sharp a scanner shows the other contrast. A "
             "real slice from that scanner does, of any patient; one from another costs as much"
         )
+        if page.known.missing:
+            heading(f"No scanner is known by name: {page.known.missing}")
         names, present = looks.choices(page.known, None, "T2")
         look = gr.Dropdown(names, value=present, label="Look", elem_id="look")
         look_upload = gr.File(
@@ -634,6 +644,10 @@ def load_page(weights: str) -> Page:
         check = str(error).replace(str(folder), folder.name)  # no path of the server
     calibration = Calibration.from_pretrained(folder, translator.checksum)
     known = KnownStyles.from_pretrained(folder, translator.checksum)
+    styles_missing = known.missing if translator.has_styles else ""
+    for missing in (check if isinstance(check, str) else "", calibration.missing, styles_missing):
+        if missing:
+            log.warning("%s: %s", weights, missing)
     return Page(translator, get_upload_folder(), check, calibration, known)
 
 
@@ -735,11 +749,35 @@ def launch_options(app: gr.Blocks) -> dict[str, Any]:
     }
 
 
+def port(text: str) -> int:
+    """The option `--port`."""
+    if not text.isdecimal() or not 0 < int(text) < 2**16:
+        raise argparse.ArgumentTypeError(f"{text}: a port is a number from 1 to 65535")
+    return int(text)
+
+
+def root_path(text: str) -> str:
+    """The option `--root-path`, without a slash at its end."""
+    if not re.fullmatch(r"(/[\w.~-]+)*/?", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"{text}: a path begins with a slash, such as /brain")
+    return text.rstrip("/")
+
+
 def main() -> None:
     """Parse the command line and serve the page."""
     parser = argparse.ArgumentParser(description="Serve the T1/T2 translation page.")
     parser.add_argument("--host", help="address to listen on (default: this machine only)")
-    parser.add_argument("--port", type=int, help="port (default: the first free one from 7860)")
+    parser.add_argument(
+        "--port",
+        type=port,
+        default=os.environ.get("GRADIO_SERVER_PORT"),
+        help="port (default: the first free one from 7860)",
+    )
+    parser.add_argument(
+        "--root-path",
+        type=root_path,
+        help="path of the page behind a proxy, such as /brain (default: /); see docs/hosting.md",
+    )
     parser.add_argument("--weights", default="weights", help="folder with the model's weights")
     arguments = parser.parse_args()
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
@@ -749,7 +787,18 @@ def main() -> None:
     host = arguments.host or os.environ.get("GRADIO_SERVER_NAME")
     if host is None and os.environ.get("SPACE_ID"):
         host = "0.0.0.0"  # a Space is reached through its proxy
-    os.environ["GRADIO_TEMP_DIR"] = str(claim_folder(os.environ.get("GRADIO_TEMP_DIR")))
+    parent = os.environ.get("GRADIO_TEMP_DIR")
+    try:
+        arguments.port = free_port(host, arguments.port)
+        os.environ["GRADIO_TEMP_DIR"] = str(claim_folder(parent))
+    except StartError as error:
+        parser.error(str(error))
+    except OSError as error:
+        variable = f"GRADIO_TEMP_DIR={parent}" if parent else "TMPDIR"
+        parser.error(
+            f"{variable}: no folder for temporary files can be made there "
+            f"({error.strerror or error}); set GRADIO_TEMP_DIR to a folder that can be written to."
+        )
     # What a container is stopped with; Gradio closes in order, and uploads are removed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     memory.few_pools()
@@ -758,7 +807,13 @@ def main() -> None:
         app = create_app(arguments.weights)
     except CheckpointError as error:
         parser.error(str(error))
-    app.launch(server_name=host, server_port=arguments.port, **launch_options(app))
+    with without_proxies():
+        app.launch(
+            server_name=host,
+            server_port=arguments.port,
+            root_path=arguments.root_path,
+            **launch_options(app),
+        )
 
 
 if __name__ == "__main__":

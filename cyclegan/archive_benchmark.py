@@ -30,6 +30,7 @@ from cyclegan.archives.jobs import Job, find_jobs
 from cyclegan.archives.machine import translate_here
 from cyclegan.archives.translation import Network, Wanted
 from cyclegan.judging.peak_memory import peak_bytes
+from cyclegan.model.hub import weights_folder
 from cyclegan.model.translator import Translator
 from cyclegan.reading.read import read_volume
 from cyclegan.simulation.phantom import draw_volume
@@ -88,7 +89,9 @@ def measure(
     }
     with ExitStack() as stack:
         for count in workers:
-            calls |= _cluster_call(stack, count, jobs, wanted, Path(weights), translator.checksum)
+            calls |= _cluster_call(
+                stack, count, jobs, wanted, weights_folder(weights), translator.checksum
+            )
         taken: dict[str, list[Taken]] = {name: [] for name in calls}
         for repeat in range(repeats):
             print(f"turn {repeat + 1} of {repeats}", file=sys.stderr)

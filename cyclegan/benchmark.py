@@ -25,9 +25,10 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from cyclegan import training_benchmark
-from cyclegan.model.checkpoint import WEIGHTS
+from cyclegan.model.hub import weights_folder
 from cyclegan.model.networks import ResnetGenerator
 from cyclegan.model.translator import Translator
+from cyclegan.model.weights_files import WEIGHTS
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import simulate_pair
 
@@ -144,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f"peak memory: {start['memory'] / 1e6:.0f} MB for a slice, "
         f"{start['volume'] / 1e6:.0f} MB for 48"
     )
-    file = Path(options.weights) / WEIGHTS
+    file = weights_folder(options.weights) / WEIGHTS
     if file.is_file():
         print(f"{file}: {file.stat().st_size / 1e6:.2f} MB, both generators")
     if options.training:

@@ -24,9 +24,11 @@ from cyclegan import OTHER
 from cyclegan.judging.lesions import lesion_parts
 from cyclegan.judging.metrics import foreground, head_mask, ssim
 from cyclegan.judging.pairs import Pair, load_pairs, to_unit
+from cyclegan.model.hub import weights_folder
 from cyclegan.model.translator import Translator
+from cyclegan.model.weights_files import TRUST
 from cyclegan.trust import evidence
-from cyclegan.trust.calibration import BASELINE, FILE, FORMAT, MEASURES, NEEDED
+from cyclegan.trust.calibration import BASELINE, FORMAT, MEASURES, NEEDED
 
 MULTIPLES = (0.5, 1, 1.5, 2, 2.5, 3, 4, 6)  # of the expected error
 COVERED = 0.9  # share of the pixels whose true value is to lie within the band
@@ -245,7 +247,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         translator = Translator.from_pretrained(options.weights)
         record = calibrate(options.pairs, translator, options.every, options.leave_out)
-        (Path(options.weights) / FILE).write_text(_as_text(record), "utf-8")
+        (weights_folder(options.weights) / TRUST).write_text(_as_text(record), "utf-8")
     except (OSError, ValueError) as error:
         sys.exit(str(error))
     print(format_table(record))

@@ -18,6 +18,7 @@ import torch
 from tqdm import tqdm
 
 from cyclegan import CONTRASTS
+from cyclegan.model.hub import weights_folder
 from cyclegan.model.style import KnownStyles, Style
 from cyclegan.model.translator import Translator
 from cyclegan.slices.data import SliceDataset
@@ -93,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             options.data, translator.size, lambda f: tqdm(f, leave=False, disable=None)
         )
         styles = known_styles(translator, dataset, names)
-        styles.save(options.weights, translator.checksum)
+        styles.save(weights_folder(options.weights), translator.checksum)
     except (OSError, ValueError) as error:
         sys.exit(str(error))
     for style in styles.named:

@@ -19,7 +19,7 @@ from cyclegan.archives.jobs import Job, Refused, count_jobs, find_jobs
 from cyclegan.archives.machine import translate_here
 from cyclegan.archives.translation import Network, Outcome, Wanted
 from cyclegan.model.checkpoint import CheckpointError
-from cyclegan.model.hub import weights_folder
+from cyclegan.model.hub import DEFAULT, weights_folder
 from cyclegan.model.style import StyleError
 from cyclegan.model.translator import Translator
 from cyclegan.reading.volume import ReadError
@@ -27,7 +27,7 @@ from cyclegan.trust.checks import InputCheck
 from cyclegan.trust.reference import style_of_path
 
 SAMPLE = 5  # jobs that a dry run translates to know how long they take
-INSTALL_DASK = "--workers and --scheduler need Dask: pip install -r requirements-dask.txt"
+INSTALL_DASK = "--workers and --scheduler need Dask: pip install 'dask[distributed]' cryptography"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -86,7 +86,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--to", required=True, choices=("T1", "T2"), help="the wanted contrast")
     add("--out", required=True, metavar="DIR", type=Path)
-    add("--weights", default="weights", help="folder or Hub repository (default: weights)")
+    add(
+        "--weights",
+        default=DEFAULT,
+        help="folder or Hub repository (default: what CYCLEGAN_WEIGHTS names, else the folder "
+        "weights, else those of this package)",
+    )
     add(
         "--style",
         metavar="PATH",

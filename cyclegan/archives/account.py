@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from cyclegan.archives.jobs import Job
 from cyclegan.archives.translation import Outcome
+from cyclegan.reading.notes import without_quoted
 
 _LINE_S = 30.0  # between two lines in a log; on a terminal the line renews itself
 _COLUMNS = ("failure", "files", "reason")
@@ -111,17 +112,26 @@ def duration(seconds: float) -> str:
 
 
 def without_names(sentence: str, files: Iterable[Path]) -> str:
-    """A sentence with "…" for the names of files, of folders above and of files in zips.
+    """A sentence with "…" for the names of files, of folders above and of files in zips, and for
+    what it quotes of a header.
 
     They often tell who the patient is.
     """
     names: set[str] = set()
     for path in files:
-        names.update((str(path), path.name, path.stem, *path.parts[1:]))
+        names.update(
+            (
+                str(path),
+                path.stem,
+                *(part for part in path.parts if part not in (path.anchor, "..")),
+            )
+        )
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 for member in archive.namelist():
                     names.update((member, *Path(member).parts, Path(member).stem))
     known = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True) if name)
-    plain = re.sub(rf"(?<!\w)(?:{known})(?!\w)", "…", sentence) if known else sentence
+    plain = without_quoted(sentence)
+    if known:
+        plain = re.sub(rf"(?<!\w)(?:{known})(?!\w)", "…", plain)
     return plain.removeprefix("…: ")

@@ -25,8 +25,8 @@ from distributed import Client, Future, KilledWorker, LocalCluster, Worker, Work
 from cyclegan import __version__
 from cyclegan.archives.jobs import Job
 from cyclegan.archives.translation import Network, Outcome, Wanted, translate_job
-from cyclegan.model.checkpoint import CONFIG, WEIGHTS
 from cyclegan.model.translator import Translator
+from cyclegan.model.weights_files import REQUIRED
 
 TASKS_A_THREAD = 3  # with the scheduler: one at work, the others on their way
 _LOOK_S = 5.0  # between looks at how many workers there are
@@ -42,7 +42,7 @@ class Weights(WorkerPlugin):
 
     def __init__(self, folder: Path, checksum: str):
         self.name = f"cyclegan-{checksum[:16]}"
-        self.files = {name: (folder / name).read_bytes() for name in (CONFIG, WEIGHTS)}
+        self.files = {name: (folder / name).read_bytes() for name in REQUIRED}
         self.version = __version__
 
     def setup(self, worker: Worker) -> None:

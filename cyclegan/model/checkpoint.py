@@ -20,8 +20,8 @@ from safetensors.torch import load, save_file
 from torch import nn
 
 from cyclegan.model.networks import GENERATORS
+from cyclegan.model.weights_files import CONFIG, WEIGHTS
 
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
 FORMAT = 1  # of the weights folder; raised when old software could not read it
 # Weights up to version 0.9.0 call some layers and options by other names.
 RENAMED_LAYERS = {"look_encoder.": "style_encoder.", "doubt.": "error_head."}

@@ -1,11 +1,13 @@
-"""Weights from the Hugging Face Hub; `report/publish.py` brings them there.
+"""Where weights are: in a folder, with this package, or on the Hugging Face Hub.
 
-A repository holds what a weights folder holds, at its top level. Downloads go through
-huggingface_hub's cache, so what was loaded once loads offline.
+A repository holds what a weights folder holds, at its top level; `report/publish.py` brings it
+there. Downloads go through huggingface_hub's cache, so what was loaded once loads offline.
 """
 
 from __future__ import annotations
 
+import logging
+import os
 from pathlib import Path
 
 from huggingface_hub import hf_hub_download
@@ -19,23 +21,43 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from cyclegan.model.checkpoint import CONFIG, WEIGHTS, CheckpointError
+from cyclegan.model.checkpoint import CheckpointError
+from cyclegan.model.weights_files import CONFIG, OPTIONAL, WEIGHTS
 
-# Beside the generators in a weights folder, where they exist: the input check and its calibration.
-OPTIONAL = ("checks.json", "checks.safetensors", "trust.json")
+VARIABLE = "CYCLEGAN_WEIGHTS"  # of the environment: the weights to take where none are named
+DEFAULT = "weights"
+# A wheel packs the clone's folder into the package.
+_SHIPPED = tuple(Path(__file__).parents[up] / DEFAULT for up in (1, 2))
+
+log = logging.getLogger("cyclegan.weights")
 
 
-def weights_folder(source: str | Path, revision: str | None = None) -> Path:
+def weights_folder(source: str | Path = DEFAULT, revision: str | None = None) -> Path:
     """A local folder with the weights that `source` names.
 
     Args:
         source: an existing folder, which is returned as it is, or a Hub repository "user/model",
-            which is downloaded into huggingface_hub's cache or found there.
+            which is downloaded into huggingface_hub's cache or found there. "weights" means what
+            the environment's CYCLEGAN_WEIGHTS names, else a weights folder of that name in the
+            current folder, else the weights that came with this package.
         revision: branch, tag or commit of the repository; default: the main branch.
 
     Raises:
         CheckpointError: no such folder or repository, no access, no network, or files missing.
     """
+    if str(source) == DEFAULT:
+        if named := os.environ.get(VARIABLE):
+            try:
+                return _found(named, revision)
+            except CheckpointError as error:
+                raise CheckpointError(f"{VARIABLE}: {error}") from None
+        places = (Path(DEFAULT), *_SHIPPED)
+        source = next((place for place in places if (place / CONFIG).is_file()), source)
+    return _found(source, revision)
+
+
+def _found(source: str | Path, revision: str | None) -> Path:
+    """The folder of weights by their path or repository, as `weights_folder` returns it."""
     folder = Path(source)
     if folder.is_dir():
         if revision is not None:
@@ -51,8 +73,12 @@ def weights_folder(source: str | Path, revision: str | None = None) -> Path:
     for name in OPTIONAL:
         try:
             hf_hub_download(str(source), name, revision=commit)
-        except (EntryNotFoundError, HTTPError, OSError):
-            continue  # the page says what is missing and works without
+        except LocalEntryNotFoundError as error:
+            log.warning("%s: %s is not in the local cache (%s)", source, name, brief(error))
+        except EntryNotFoundError:
+            continue  # not made for these weights; who needs it says that it is missing
+        except (HTTPError, OSError) as error:
+            log.warning("%s: %s could not be downloaded (%s)", source, name, brief(error))
     return snapshot
 
 
@@ -82,6 +108,11 @@ def _download(repo: str, name: str, revision: str | None) -> str:
         reason = 'no such weights folder, and not a Hub repository, which reads "user/model"'
     except (HTTPError, OSError) as error:
         reason = f"{name} could not be downloaded ({brief(error)}); try again later"
+    except (ValueError, ImportError) as error:  # a proxy of a kind that httpx does not know
+        reason = (
+            f"{name} could not be downloaded ({brief(error)}); check the proxy that the "
+            "environment names"
+        )
     raise CheckpointError(f"{repo}: {reason}") from None
 
 

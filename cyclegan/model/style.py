@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from cyclegan import OTHER
+from cyclegan.model.weights_files import OPTIONAL, STYLES
 
-FILE = "styles.json"  # in a weights folder: what training saw
 FORMAT = 1  # of the files
 FAR = 3.0  # deviations of the training slices, from which on a style is far from all of them
 
@@ -104,37 +104,41 @@ class KnownStyles:
     Attributes:
         named: mean styles of data sources.
         centre, deviation: contrast -> mean and standard deviation of the codes of all slices.
+        missing: one sentence why none are known, or "".
     """
 
     named: tuple[Style, ...] = ()
     centre: dict[str, tuple[float, ...]] = field(default_factory=dict)
     deviation: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    missing: str = ""
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, checksum: str) -> KnownStyles:
-        """Read styles.json of a weights folder; nothing is known where it is absent or unfit.
+        """Read styles.json of a weights folder; one that is absent or unfit gives its reason.
 
         Args:
             folder: of the weights.
             checksum: SHA-256 of the model that is loaded.
         """
         try:
-            held = json.loads((Path(folder) / FILE).read_text("utf-8"))
+            held = json.loads((Path(folder) / STYLES).read_text("utf-8"))
             if (held["format"], held["sha256"]) != (FORMAT, checksum):
-                return cls()
+                return cls(missing=f"{STYLES} is of another model; {OPTIONAL[STYLES]} renews it.")
             named = [
                 Style(e["contrast"], tuple(e["code"]), checksum, e["name"]) for e in held["named"]
             ]
             return cls(tuple(named), held["centre"], held["deviation"])
+        except FileNotFoundError:
+            return cls(missing=f"{STYLES} is missing; {OPTIONAL[STYLES]} makes it.")
         except (OSError, ValueError, KeyError, TypeError):
-            return cls()
+            return cls(missing=f"{STYLES} is damaged; {OPTIONAL[STYLES]} makes it anew.")
 
     def save(self, folder: str | Path, checksum: str) -> None:
         """Write styles.json into a weights folder."""
         named = [{"contrast": x.contrast, "name": x.name, "code": x.code} for x in self.named]
         record = {"format": FORMAT, "sha256": checksum, "named": named, "centre": self.centre}
         text = json.dumps({**record, "deviation": self.deviation}, indent=1, ensure_ascii=False)
-        (Path(folder) / FILE).write_text(text + "\n", "utf-8")
+        (Path(folder) / STYLES).write_text(text + "\n", "utf-8")
 
     def is_far(self, style: Style) -> bool:
         """Whether a style lies outside of all that training saw; False where that is unknown."""

@@ -87,8 +87,9 @@ class Translator:
         """Load a weights folder, or a Hugging Face Hub repository such as "user/model".
 
         Args:
-            source: an existing folder is read; anything of the form "owner/name" is downloaded,
-                or found in huggingface_hub's cache.
+            source: as `hub.weights_folder` takes it: an existing folder is read, "owner/name" is
+                downloaded or found in huggingface_hub's cache; "weights", where the current folder
+                has none and CYCLEGAN_WEIGHTS names no others, are those of this package.
             revision: branch, tag or commit of the Hub repository.
             device: default: CUDA when there is one, else the CPU.
             precision: as `Translator` takes it.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -18,6 +17,7 @@ from cyclegan.reading.dicom_marks import MAGNITUDE
 from cyclegan.reading.dicom_parse import parse, quiet
 from cyclegan.reading.dicom_stacks import Stack, stacks, without
 from cyclegan.reading.geometry import plane_of
+from cyclegan.reading.notes import names_patient, quoted
 from cyclegan.reading.numbered import Choice, size_label
 from cyclegan.reading.volume import ReadError, Volume, checked, damage_refused
 
@@ -135,7 +135,7 @@ def _without(
     if left is None:
         raise error
     named = sorted(sources[index].name for index in error.sources)
-    shown = ", ".join(named[:NAMED]) + ", ..." * (len(named) > NAMED)
+    shown = ", ".join(map(quoted, named[:NAMED])) + ", ..." * (len(named) > NAMED)
     note = (
         f"{len(named)} of {len(sources)} files left out (damaged or truncated): {shown}; "
         "the slices are missing here and in what is exported."
@@ -146,10 +146,8 @@ def _without(
 
 def _title(header: pydicom.Dataset) -> str:
     """What the scanner's user called the series, unless that names the patient."""
-    words = re.split(r"[\W_]+", f"{header.get('PatientName', '')} {header.get('PatientID', '')}")
-    secret = {word.lower() for word in words if len(word) > 2}
     for keyword in ("SeriesDescription", "ProtocolName", "SequenceName"):
         text = "".join(c if c.isprintable() else " " for c in str(header.get(keyword) or ""))
-        if text.strip() and not any(word in text.lower() for word in secret):
+        if text.strip() and not names_patient(header, text):
             return text.strip()[:64]
     return str(header.get("Modality") or "DICOM")[:16]

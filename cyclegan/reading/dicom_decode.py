@@ -39,6 +39,13 @@ _NEEDED = (
     "ExtendedOffsetTableLengths",
     "PixelData",
 )
+# What the helper gets of the environment, by name: where programs and libraries lie, which language
+# and folder for temporary files, how many threads. No token is handed on.
+_INHERITED = (
+    *("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR"),
+    *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"),
+    *("SYSTEMROOT", "WINDIR", "TEMP", "TMP"),  # Windows starts no Python without the first
+)
 _FRAME, _END, _FAILED = b"F", b"E", b"X"
 FRAME_LIMIT_S = 30.0  # a frame takes milliseconds; a damaged one may never end
 
@@ -116,13 +123,21 @@ class _Helper:
         if self._owner != os.getpid() or self._process is None or self._process.poll() is not None:
             self._owner = os.getpid()
             self._process = subprocess.Popen(
-                [sys.executable, "-m", __name__],
+                # -P: no module of the folder that the command was called in, which may be a disc's.
+                [sys.executable, "-P", "-m", __name__],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+                env=_environment(),
             )
         return self._process
+
+
+def _environment() -> dict[str, str]:
+    """The helper's environment: what is `_INHERITED`, and where Python finds its modules."""
+    kept = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    places = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+    return {**kept, "PYTHONPATH": os.pathsep.join(filter(None, places))}
 
 
 @contextmanager

@@ -16,6 +16,8 @@ from pydicom.datadict import dictionary_VM, dictionary_VR, keyword_for_tag
 from pydicom.dataelem import RawDataElement
 from pydicom.valuerep import AMBIGUOUS_VR, VR
 
+from cyclegan.reading.notes import quoted
+
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _UNIT = re.compile(r"\s*(?:mm|ms|msec|s|sec|deg|degrees?|T|%|°)?\s*", re.IGNORECASE)
 # Attributes of a fixed number of values that may be given as one for all, or not at all.
@@ -93,8 +95,8 @@ def _mend_numbers(dataset: pydicom.Dataset, notes: dict[str, str]) -> None:
         elif text:
             del dataset[tag]
             if keyword:  # others are not used
-                shown = "".join(c if c.isprintable() else "?" for c in text[:_SHOWN])
-                notes[keyword] = f'{keyword} "{shown}" cannot be read and is not used.'
+                shown = quoted(text[:_SHOWN])
+                notes[keyword] = f"{keyword} {shown} cannot be read and is not used."
 
 
 def _mend_sequences(dataset: pydicom.Dataset, notes: dict[str, str], depth: int = 0) -> None:
@@ -225,7 +227,7 @@ def _mend_pixel_description(dataset: pydicom.Dataset, notes: dict[str, str]) -> 
     if dataset.SamplesPerPixel == 1 and tidy not in _SINGLE and not tidy.startswith(_COLOURS):
         tidy = "".join(tidy.split())
         if tidy not in (*_SINGLE, "MONOCHROME"):
-            shown = f'"{tidy[:_SHOWN]}" is unknown' if tidy else "is missing"
+            shown = f"{quoted(tidy[:_SHOWN])} is unknown" if tidy else "is missing"
             notes["PhotometricInterpretation"] = (
                 f"PhotometricInterpretation {shown}; the highest value is shown white."
             )

@@ -12,6 +12,7 @@ import numpy as np
 
 from cyclegan.reading.archive import Member
 from cyclegan.reading.deadline import check_time
+from cyclegan.reading.notes import quoted
 from cyclegan.reading.volume import Volume, check_claimed_size
 
 LEAST = 3  # two pictures are more likely a pair than a stack
@@ -95,8 +96,8 @@ def _load(loads: Sequence[Callable[[], Volume]], first: str, last: str) -> Volum
         rows, columns = volumes[0].pixels.shape[1:]
         check_claimed_size(first, rows, columns, len(loads))
     note = (
-        f"{len(loads)} numbered pictures of equal size are shown as one stack, {first} to {last}; "
-        "how far apart they lie is unknown."
+        f"{len(loads)} numbered pictures of equal size are shown as one stack, {quoted(first)} to "
+        f"{quoted(last)}; how far apart they lie is unknown."
     )
     pixels = np.concatenate([volume.pixels for volume in volumes])
     return replace(volumes[0], pixels=pixels, notes=(note, *volumes[0].notes))

@@ -11,12 +11,11 @@ from huggingface_hub import EvalResult, HfApi, ModelCard, ModelCardData, get_tok
 from huggingface_hub.errors import HFValidationError, HTTPError
 
 from cyclegan import OTHER
-from cyclegan.model.checkpoint import CONFIG, WEIGHTS, CheckpointError
-from cyclegan.model.hub import OPTIONAL, brief
+from cyclegan.model.checkpoint import CheckpointError
+from cyclegan.model.hub import brief
 from cyclegan.model.training_data import told_data
+from cyclegan.model.weights_files import CARD, CONFIG, CONTENTS, WEIGHTS
 from cyclegan.report.runlog import EVALUATION, MODEL, REPORT, read_json
-
-CARD = "README.md"
 
 
 def prepare_push(repo: str) -> None:
@@ -69,7 +68,7 @@ def push(repo: str, run: str | Path, card: ModelCard) -> str:
         commit = HfApi().upload_folder(
             repo_id=repo,
             folder_path=folder,
-            allow_patterns=[CONFIG, WEIGHTS, CARD, REPORT, *OPTIONAL],
+            allow_patterns=[*CONTENTS, REPORT],
             commit_message="Weights, model card and report of a training run",
         )
     except (HTTPError, OSError) as error:

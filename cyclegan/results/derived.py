@@ -27,6 +27,7 @@ from pydicom.uid import (
 from pydicom.valuerep import format_number_as_ds
 
 from cyclegan.reading.dicom_attributes import attribute
+from cyclegan.reading.notes import names_patient
 from cyclegan.reading.volume import Volume
 from cyclegan.results.deidentify import code_item, copied, patient_and_study, removed
 from cyclegan.results.placement import in_source_grid
@@ -131,7 +132,8 @@ def _source_slices(
 def _say_what_it_is(dataset: Dataset, common: Dataset, to: str, provenance: Provenance) -> None:
     """Everything but the place: series, equipment, derivation, MR and pixel modules."""
     for keyword in _KEPT:
-        if (element := copied(common, keyword)) is not None:
+        element = copied(common, keyword)
+        if element is not None and not names_patient(common, str(element.value)):
             dataset.add(element)
     label = synthetic_label(to)
     dataset.SOPClassUID = MRImageStorage

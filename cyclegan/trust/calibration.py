@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from cyclegan import OTHER
+from cyclegan.model.weights_files import TRUST
 from cyclegan.trust import evidence
 
-FILE = "trust.json"
 FORMAT = 1
 NEEDED = 0.3  # rank correlation with the true error below which a map or a score is not shown
 TELLING = 0.5  # and below which a number gives no alarm: of the slices' order it tells a quarter
@@ -67,15 +67,15 @@ class Calibration:
         """
         command = f"python -m cyclegan.calibrate --pairs DIR --weights {Path(folder).name}"
         try:
-            record = json.loads((Path(folder) / FILE).read_text("utf-8"))
+            record = json.loads((Path(folder) / TRUST).read_text("utf-8"))
             fits = record["sha256"] == checksum and record["format"] == FORMAT
         except FileNotFoundError:
-            return cls(None, f"No expected ranges: {FILE} is missing; {command} makes it.")
+            return cls(None, f"No expected ranges: {TRUST} is missing; {command} makes it.")
         except (OSError, ValueError, KeyError, TypeError):
-            return cls(None, f"No expected ranges: {FILE} is damaged; {command} makes it anew.")
+            return cls(None, f"No expected ranges: {TRUST} is damaged; {command} makes it anew.")
         if not fits:
             return cls(
-                None, f"No expected ranges: {FILE} is of another model; {command} renews it."
+                None, f"No expected ranges: {TRUST} is of another model; {command} renews it."
             )
         return cls(record)
 

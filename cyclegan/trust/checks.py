@@ -22,9 +22,10 @@ from torch import nn
 
 from cyclegan import OTHER
 from cyclegan.model.checkpoint import CheckpointError, file_sha256, read_checked
+from cyclegan.model.hub import weights_folder
 from cyclegan.model.preprocess import Frame, head_mask, scale_intensity
+from cyclegan.model.weights_files import CHECK, CHECK_WEIGHTS
 
-CONFIG, WEIGHTS = "checks.json", "checks.safetensors"
 FORMAT = 1
 SIZE = 160  # side of the classifier's grid: a vessel of 2 mm is still a pixel wide
 
@@ -126,19 +127,19 @@ class InputCheck:
     @staticmethod
     def is_in(folder: str | Path) -> bool:
         """Whether a weights folder comes with a check; freshly trained weights have none."""
-        return (Path(folder) / CONFIG).is_file()
+        return (Path(folder) / CHECK).is_file()
 
     @classmethod
     def from_pretrained(cls, folder: str | Path = "weights") -> InputCheck:
-        """Read `checks.json` and `checks.safetensors` of a weights folder.
+        """Read `checks.json` and `checks.safetensors` of weights, as `weights_folder` finds them.
 
         Raises:
             CheckpointError: missing or damaged files, a checksum that does not match, or a config
                 that does not fit the weights.
         """
-        folder = Path(folder)
+        folder = weights_folder(folder)
         remedy = "python -m cyclegan.check_training makes it"
-        config, data = read_checked(folder, (CONFIG, WEIGHTS), FORMAT, remedy)
+        config, data = read_checked(folder, (CHECK, CHECK_WEIGHTS), FORMAT, remedy)
         try:
             if config["kinds"] != list(KINDS):
                 raise KeyError(f"kinds {config['kinds']}")
@@ -148,7 +149,7 @@ class InputCheck:
         except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
             raise CheckpointError(
-                f"{folder / WEIGHTS}: does not fit its config ({reason})"
+                f"{folder / CHECK_WEIGHTS}: does not fit its config ({reason})"
             ) from None
 
     def assess(self, image: np.ndarray, spacing: tuple[float, float] | None = None) -> Assessment:
@@ -266,17 +267,17 @@ def export_check(
         name: (value.half() if value.is_floating_point() else value).contiguous()
         for name, value in network.state_dict().items()
     }
-    save_file(tensors, folder / WEIGHTS, {"format": "pt"})
+    save_file(tensors, folder / CHECK_WEIGHTS, {"format": "pt"})
     config = {
         "format": FORMAT,
         "kinds": list(KINDS),
         "size": SIZE,
         "temperature": round(temperature, 4),
         "other_odds": round(other_odds, 4),
-        "sha256": file_sha256(folder / WEIGHTS),
+        "sha256": file_sha256(folder / CHECK_WEIGHTS),
         "training": training,
     }
-    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+    (folder / CHECK).write_text(json.dumps(config, indent=2) + "\n")
     return folder
 
 

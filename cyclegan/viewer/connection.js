@@ -20,7 +20,8 @@
   let lost = ""; // why the server has no scan of this tab any more
   let returning = null;
 
-  const address = (path) => window.gradio_config.root.replace(/[/]+$/, "") + path;
+  // Without an origin: behind a proxy the server may not know by which one the browser came.
+  const address = (path) => new URL(window.gradio_config.root).pathname.replace(/[/]+$/, "") + path;
   const name = () => [...crypto.getRandomValues(new Uint32Array(4))].map((n) => n.toString(36)).join("");
   const pause = (time) => new Promise((done) => setTimeout(done, time));
 

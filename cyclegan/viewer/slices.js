@@ -64,7 +64,7 @@ function unpack(buffer) {
 }
 
 async function ask(path, signal) {
-  const base = window.gradio_config.root.replace(/[/]+$/, "");
+  const base = new URL(window.gradio_config.root).pathname.replace(/[/]+$/, "");
   const answer = await fetch(base + "/slices/" + path, { signal, cache: "no-store" });
   if (!answer.ok) throw new Error("gone");
   return answer;

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NotRequired, TypedDict
 import numpy as np
 
 from cyclegan import CONTRASTS, OTHER
+from cyclegan.reading.notes import without_quoted
 from cyclegan.results.bundle import Companions, result_zip
 from cyclegan.results.derived import derived_dicom
 from cyclegan.results.export import labelled_png, nifti
@@ -75,12 +76,11 @@ class Answer(TypedDict):
     """What the API answers. Images are base64 of little-endian float32 in [0, 1] of `shape`.
 
     Attributes:
-        name: of the file.
         to: the contrast of `translated`.
         shape: slices, rows, columns.
         spacing: mm between slices, rows and columns, or null.
         directions: of the left, right, top and bottom edge, or null.
-        notes: what was noticed in reading.
+        notes: what was noticed in reading, without names of files and values of headers.
         input_check: what the input looks like.
         version, checksum: of the model; the checksum is its SHA-256.
         digital_source_type: IPTC's word for what a model made.
@@ -94,7 +94,6 @@ class Answer(TypedDict):
         expected_ranges_missing: why there are no usual ranges, or null.
     """
 
-    name: str
     to: str
     shape: list[int]
     spacing: list[float] | None
@@ -347,12 +346,11 @@ def _described(session: Session, model: SharedModel) -> dict[str, Any]:
     volume = session.held()
     said, check = session.notice(session.to), session.check
     return {
-        "name": volume.name,
         "to": session.to,
         "shape": list(volume.pixels.shape),
         "spacing": list(volume.spacing) if volume.spacing else None,
         "directions": list(volume.directions) if volume.directions else None,
-        "notes": list(volume.notes),
+        "notes": [without_quoted(note) for note in volume.notes],
         "input_check": {
             "text": said.text,
             "warns": said.warns,

@@ -1,4 +1,7 @@
-"""The report of one slice as text, for the clipboard: provenance, numbers, notices."""
+"""The report of one slice as text, to save and to send: provenance, numbers, warnings.
+
+No name of a file and no value of a header is in it, since these often tell who the patient is.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cyclegan import OTHER
+from cyclegan.reading.notes import without_quoted
 from cyclegan.results.provenance import CAVEAT
 
 if TYPE_CHECKING:
@@ -42,12 +46,12 @@ def report(
     """
     volume, to = session.held(), session.to
     lines = [
-        f"Synthetic {to} from {OTHER[to]}: {volume.name}, slice {index + 1} of {session.slices}",
+        f"Synthetic {to} from {OTHER[to]}, slice {index + 1} of {session.slices}",
         CAVEAT,
         NOT_A_DEVICE,
         "",
         f"Input check: {session.notice(to).text}",
-        *(f"Note: {note}" for note in volume.notes),
+        *(f"Note: {without_quoted(note)}" for note in volume.notes),
         "",
         *(f"{reading['title']}: {reading['text']}{_worth(reading)}" for reading in readings),
         "Cycle error is not translation error.",
@@ -58,7 +62,7 @@ def report(
     lines.append(title + calibration.map_words(to))
     truth = session.truth_for(to)
     if truth is not None:
-        lines += ["", f"True error against {truth.volume.name} ({'; '.join(truth.notes)}):"]
+        lines += ["", f"True error against the real {to} ({'; '.join(truth.notes)}):"]
         lines += [*true_warnings(session, elsewhere), true_words(true)]
     source = session.provenance(model)
     return "\n".join([*lines, "", *(f"{name}: {value}" for name, value in source.lines().items())])

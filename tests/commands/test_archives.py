@@ -211,7 +211,7 @@ def test_without_dask_it_says_what_to_install(tmp_path, capsys, monkeypatch):
     monkeypatch.delitem(sys.modules, "cyclegan.archives.cluster", raising=False)
     options = ["--to", "T2", "--out", str(tmp_path / "out"), "--workers", "2"]
     assert main([str(tmp_path), *options]) == 2
-    assert "pip install -r requirements-dask.txt" in capsys.readouterr().err
+    assert "pip install 'dask[distributed]' cryptography" in capsys.readouterr().err
 
 
 def test_the_line_tells_pace_and_what_is_left(monkeypatch):

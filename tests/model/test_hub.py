@@ -1,10 +1,15 @@
 """Weights to and from the Hub, against a stand-in server on this machine; never the network."""
 
 import json
+import logging
+import os
+import subprocess
+from pathlib import Path
 
 import huggingface_hub
 import pytest
 import torch
+from cyclegan.model.look import KnownLooks
 from hub_server import TOKEN, HubServer, Repository
 from huggingface_hub import ModelCard, constants
 
@@ -13,10 +18,12 @@ from app import create_app
 from cyclegan import Translator
 from cyclegan.model import hub
 from cyclegan.model.checkpoint import CheckpointError, load_weights
+from cyclegan.model.weights_files import CARD, CONTENTS, OPTIONAL, REQUIRED, STYLES
 from cyclegan.report import publish
 from cyclegan.report.runlog import write_json
 
 REPO = "user/model"
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -93,6 +100,56 @@ def test_the_input_check_comes_along_where_there_is_one(server, export_tiny):
     assert found == {"config.json", "model.safetensors", "checks.json"}
 
 
+def whole(folder):
+    """A weights folder with something under every name that one may hold."""
+    for name in {*CONTENTS} - {*REQUIRED}:
+        (folder / name).write_text(f"of {name}")
+    return folder
+
+
+def test_everything_that_a_weights_folder_holds_comes_down(server, export_tiny):
+    folder = whole(export_tiny(32))
+    serve_folder(server, folder)
+    downloaded = {p.name: p.read_bytes() for p in hub.weights_folder(REPO).iterdir()}
+    local = {p.name: p.read_bytes() for p in folder.iterdir() if p.name != CARD}
+    assert downloaded == local
+
+
+def test_the_list_of_a_weights_folder_is_what_the_shipped_one_holds():
+    listed = ["git", "ls-files", "weights"]
+    tracked = subprocess.run(listed, cwd=ROOT, check=False, capture_output=True, text=True).stdout
+    names = [Path(line).name for line in tracked.splitlines()] or os.listdir(ROOT / "weights")
+    assert sorted(names) == sorted(CONTENTS)
+
+
+def test_a_file_that_is_there_and_does_not_come_is_said(server, export_tiny, monkeypatch, caplog):
+    serve_folder(server, whole(export_tiny(32)))
+    download = hub.hf_hub_download
+
+    def cut_off(repo, name, **options):
+        if name == STYLES:
+            raise OSError("connection reset")
+        return download(repo, name, **options)
+
+    monkeypatch.setattr(hub, "hf_hub_download", cut_off)
+    with caplog.at_level(logging.WARNING):
+        hub.weights_folder(REPO)
+    assert f"{REPO}: {STYLES} could not be downloaded (connection reset)" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(None, "is missing"), ("{", "is damaged"), ('{"format": 1, "sha256": "0"}', "another model")],
+)
+def test_looks_that_are_not_there_are_said_with_what_makes_them(tmp_path, content, words):
+    if content is not None:
+        (tmp_path / STYLES).write_text(content)
+    known = KnownLooks.from_pretrained(tmp_path, "1")
+    assert known.named == ()
+    assert words in known.missing
+    assert OPTIONAL[STYLES] in known.missing
+
+
 def test_an_unreachable_hub_is_one_sentence(server, monkeypatch):
     server.stop()
     with pytest.raises(CheckpointError, match="the Hub cannot be reached; check the network") as e:
@@ -163,6 +220,11 @@ def test_push_uploads_weights_card_and_report_and_loads_again(server, run, monke
     files = server.repositories[REPO].files
     assert set(files) == {"config.json", "model.safetensors", "README.md", "report.html"}
     assert Translator.from_pretrained(REPO).size == 32  # with the token: it is private
+    whole(run / "weights")
+    publish.push(REPO, run, publish.model_card(run, REPO))
+    local = {p.name: p.read_bytes() for p in (run / "weights").iterdir()}
+    assert set(local) == {*CONTENTS, "report.html"}
+    assert server.repositories[REPO].files == local
     metadata = ModelCard(files["README.md"].decode()).data
     assert (metadata.license, metadata.pipeline_tag) == ("other", "image-to-image")
     assert metadata.library_name == "pytorch"
@@ -246,9 +308,13 @@ def test_a_failed_upload_says_where_the_weights_are(server, run, monkeypatch):
 # The commands
 
 
-def test_the_page_opens_on_a_repository(server, export_tiny):
-    serve_folder(server, export_tiny(32))
-    assert create_app(REPO).fns
+def test_the_page_opens_on_a_repository_and_says_what_it_lacks(server, export_tiny, caplog):
+    serve_folder(server, export_tiny(32, look=2))
+    with caplog.at_level(logging.WARNING):
+        page = create_app(REPO)
+    for name in OPTIONAL.keys() - {"checks.safetensors"}:
+        assert f"{name} is missing" in caplog.text
+    assert f"{STYLES} is missing" in str(page.config)
     assert f"HEAD /{REPO}/resolve/main/config.json" in server.requests
 
 

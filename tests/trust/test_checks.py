@@ -11,11 +11,12 @@ from scipy import ndimage
 
 from cyclegan.check_report import measure, reliability
 from cyclegan.model.checkpoint import CheckpointError
+from cyclegan.model.weights_files import CHECK, CHECK_WEIGHTS
 from cyclegan.reading.read import read_volume
 from cyclegan.simulation.negatives import DRAWERS, draw_negative, text_page
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import simulate_pair
-from cyclegan.trust.checks import CONFIG, LABELS, WEIGHTS, InputCheck, inner_slices
+from cyclegan.trust.checks import LABELS, InputCheck, inner_slices
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared" / "data"
@@ -140,23 +141,23 @@ def test_no_slice_and_no_volume_is_refused(check, shape):
 
 
 def test_weights_are_small_and_match_their_record(check):
-    size = sum((ROOT / "weights" / name).stat().st_size for name in (CONFIG, WEIGHTS))
+    size = sum((ROOT / "weights" / name).stat().st_size for name in (CHECK, CHECK_WEIGHTS))
     assert size <= 400_000
-    assert json.loads((ROOT / "weights" / CONFIG).read_text())["sha256"] == check.checksum
+    assert json.loads((ROOT / "weights" / CHECK).read_text())["sha256"] == check.checksum
 
 
 def test_damaged_weights_are_refused(tmp_path):
-    for name in (CONFIG, WEIGHTS):
+    for name in (CHECK, CHECK_WEIGHTS):
         shutil.copy(ROOT / "weights" / name, tmp_path)
-    data = bytearray((tmp_path / WEIGHTS).read_bytes())
+    data = bytearray((tmp_path / CHECK_WEIGHTS).read_bytes())
     data[-1] ^= 1
-    (tmp_path / WEIGHTS).write_bytes(data)
+    (tmp_path / CHECK_WEIGHTS).write_bytes(data)
     with pytest.raises(CheckpointError, match="checksum"):
         InputCheck.from_pretrained(tmp_path)
-    (tmp_path / CONFIG).write_text("{")
+    (tmp_path / CHECK).write_text("{")
     with pytest.raises(CheckpointError, match="not a JSON file"):
         InputCheck.from_pretrained(tmp_path)
-    (tmp_path / CONFIG).unlink()
+    (tmp_path / CHECK).unlink()
     with pytest.raises(CheckpointError, match="missing"):
         InputCheck.from_pretrained(tmp_path)
 

@@ -1,0 +1,307 @@
+"""The page as others reach it: through nginx with TLS, below a path, and from a machine whose
+environment names a proxy; what keeps it from starting is said in one sentence.
+
+Black boxes only: `python app.py` as a process, the lines of docs/hosting.md, a browser.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import getpass
+import ipaddress
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import nibabel as nib
+import numpy as np
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+import app
+from cyclegan.simulation.phantom import draw_slice
+from cyclegan.simulation.simulate import simulate_pair
+
+ROOT = Path(__file__).parents[2]
+NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+START_S = 180.0  # two busy cores
+DROP = """([name, data]) => {
+  const transfer = new DataTransfer();
+  const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
+  transfer.items.add(new File([bytes], name));
+  const options = { dataTransfer: transfer, bubbles: true, cancelable: true };
+  for (const kind of ["dragenter", "dragover", "drop"]) {
+    document.querySelector("#viewer").dispatchEvent(new DragEvent(kind, options));
+  }
+}"""
+# Hashes of what the viewer's canvases show, of those that show anything.
+PAINTED = """() => [...document.querySelectorAll("#viewer canvas")].map((canvas) => {
+  if (!canvas.width || !canvas.height || !canvas.checkVisibility()) return null;
+  const copy = document.createElement("canvas");
+  [copy.width, copy.height] = [canvas.width, canvas.height];
+  const context = copy.getContext("2d");
+  context.drawImage(canvas, 0, 0);
+  const { data } = context.getImageData(0, 0, copy.width, copy.height);
+  const greys = new Set();
+  let hash = 0;
+  for (let at = 0; at < data.length; at += 4) {
+    greys.add(data[at]);
+    hash = (31 * hash + data[at]) | 0;
+  }
+  return greys.size > 20 ? hash : null;
+}).filter((hash) => hash !== null)"""
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def started(folder, *options, **environment):
+    """`python app.py`, and its port."""
+    port = free_port()
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("GRADIO")}
+    temporary = {"TMPDIR": str(folder), "GRADIO_ANALYTICS_ENABLED": "False"}
+    with (
+        (folder / "log").open("wb") as log,
+        subprocess.Popen(
+            [sys.executable, "app.py", "--port", str(port), *options],
+            cwd=ROOT,
+            env=inherited | temporary | environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        ) as process,
+    ):
+        try:
+            until_it_answers(f"http://127.0.0.1:{port}/", process, folder / "log")
+            yield port
+        finally:
+            process.terminate()
+
+
+def until_it_answers(url, process, log):
+    deadline = time.monotonic() + START_S
+    while True:
+        try:
+            httpx.get(url, verify=False, trust_env=False).raise_for_status()
+            return
+        except httpx.HTTPError:
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.2)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """A self-signed certificate of 127.0.0.1 and its key."""
+    folder = tmp_path_factory.mktemp("certificate")
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    here = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    now = datetime.datetime.now(datetime.UTC)
+    signed = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(here, critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "brain.pem").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    (folder / "brain.key").write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.TraditionalOpenSSL,
+            serialization.NoEncryption(),
+        )
+    )
+    return folder
+
+
+def documented():
+    """The lines of docs/hosting.md: of a server, and of its location below a path."""
+    text = (ROOT / "docs/hosting.md").read_text("utf-8")
+    server, below, _ = re.findall(r"```nginx\n(.+?)```", text, re.DOTALL)
+    return server, below
+
+
+@contextmanager
+def nginx(folder, certificate, lines, port):
+    """nginx with the lines of a server in front of `port`: the origin and its error log."""
+    if NGINX is None:
+        reason = "no nginx (Debian: apt install nginx-light)"
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    folder.mkdir()
+    here = f"127.0.0.1:{free_port()}"
+    for said, instead in (
+        ("listen 443 ssl", f"listen {here} ssl"),
+        ("/etc/ssl", str(certificate)),
+        ("127.0.0.1:7860", f"127.0.0.1:{port}"),
+    ):
+        assert said in lines
+        lines = lines.replace(said, instead)
+    temporary = "".join(
+        f"{kind}_temp_path {folder}/{kind}; "
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    (folder / "nginx.conf").write_text(
+        f"user {getpass.getuser()}; daemon off; events {{}}\n"
+        f"pid {folder}/pid; error_log {folder}/error warn;\n"
+        f"http {{ access_log off; {temporary}\n{lines}}}\n"
+    )
+    with subprocess.Popen([NGINX, "-p", folder, "-c", folder / "nginx.conf"]) as process:
+        try:
+            until_it_answers(f"https://{here}/", process, folder / "error")
+            yield f"https://{here}", folder / "error"
+        finally:
+            process.terminate()
+
+
+@pytest.fixture(scope="module")
+def volume(tmp_path_factory):
+    """Three simulated slices of a head in one NIfTI file."""
+    slices = [
+        simulate_pair(draw_slice(1, level), np.random.default_rng(0)).t1
+        for level in (0.45, 0.5, 0.55)
+    ]
+    voxels = (1000 * np.stack(slices)).astype(np.int16).transpose(2, 1, 0)[:, ::-1]
+    path = tmp_path_factory.mktemp("volume") / "volume.nii.gz"
+    nib.save(nib.Nifti1Image(voxels, np.diag([-1.0, 1.0, 3.0, 1.0])), path)
+    return path.read_bytes()
+
+
+def use(chromium, address, data):
+    """Drop a volume on the page, look at two slices, save one; what went wrong on the way."""
+    context = chromium.new_context(
+        ignore_https_errors=True, viewport={"width": 1400, "height": 900}
+    )
+    page = context.new_page()
+    page.set_default_timeout(90_000)  # two busy cores
+    wrong, asked = [], set()
+    page.on("request", lambda request: asked.add(request.url))
+    page.on("console", lambda line: wrong.append(line.text) if line.type == "error" else None)
+    page.on(
+        "response",
+        lambda got: wrong.append(f"{got.status} {got.url}") if got.status >= 400 else None,
+    )
+    try:
+        page.goto(address)
+        page.wait_for_selector(".viewer[data-ready]")
+        page.wait_for_function("() => !document.querySelector('.loading')")
+        page.evaluate(DROP, ["volume.nii.gz", base64.b64encode(data).decode()])
+        page.wait_for_function(f"() => ({PAINTED})().length >= 2")  # original and translation
+        button = page.get_by_role("button", name=re.compile("PNG"))
+        page.wait_for_function("(button) => !button.disabled", arg=button.element_handle())
+        before = set(page.evaluate(PAINTED))
+        page.locator("#viewer canvas").first.hover()
+        page.mouse.wheel(0, 200)
+        changed = f"(before) => {{ const now = ({PAINTED})(); return now.length >= 2 && "
+        page.wait_for_function(
+            changed + "now.every((hash) => !before.includes(hash)); }", arg=[*before]
+        )
+        with page.expect_download() as download:
+            button.click()
+        assert download.value.path().read_bytes().startswith(b"\x89PNG")
+    finally:
+        context.close()
+    return wrong + [url for url in asked if not url.startswith((address, "data:", "blob:"))]
+
+
+@pytest.fixture(scope="module")
+def at_the_top(tmp_path_factory):
+    with started(tmp_path_factory.mktemp("top")) as port:
+        yield port
+
+
+def test_behind_tls_as_the_document_says(chromium, at_the_top, certificate, volume, tmp_path):
+    server, _ = documented()
+    assert "X-Forwarded-Proto $scheme" in server
+    with nginx(tmp_path / "nginx", certificate, server, at_the_top) as (origin, log):
+        assert use(chromium, f"{origin}/", volume) == []
+        assert "buffered to a temporary file" not in log.read_text()
+
+
+def test_behind_a_tls_proxy_that_says_nothing_of_it(
+    chromium, at_the_top, certificate, volume, tmp_path
+):
+    server, _ = documented()
+    bare = re.sub(r".*(X-Forwarded-Proto|request_buffering).*\n", "", server)
+    with nginx(tmp_path / "nginx", certificate, bare, at_the_top) as (origin, log):
+        assert use(chromium, f"{origin}/", volume) == []
+        # Else the test above sees nothing in its log.
+        assert "buffered to a temporary file" in log.read_text()
+
+
+def test_below_a_path_which_the_proxy_takes_away_or_leaves(chromium, certificate, volume, tmp_path):
+    server, below = documented()
+    whole = "location / { proxy_pass http://127.0.0.1:7860; }\n"
+    assert whole in server
+    other = "location / { return 204; }\n"  # browsers ask the top of a host for its icon
+    away = server.replace(whole, below + other)
+    left = server.replace(whole, re.sub(r":7860/;", ":7860;", below) + other)
+    assert left != away
+    with started(tmp_path, "--root-path", "/brain") as port:
+        for number, lines in enumerate((away, left)):
+            folder = tmp_path / f"nginx{number}"
+            with nginx(folder, certificate, lines, port) as (origin, _):
+                assert use(chromium, f"{origin}/brain/", volume) == []
+                answer = httpx.get(f"{origin}/brain", verify=False, trust_env=False)
+                assert answer.headers["location"].endswith("/brain/")
+
+
+def test_a_proxy_in_the_environment_does_not_matter(tmp_path):
+    # A hospital's, and one of a kind that desktops set and Gradio's HTTP library does not know.
+    proxies = {"http_proxy": "http://127.0.0.1:9", "ALL_PROXY": "socks://127.0.0.1:9/"}
+    with started(tmp_path, no_proxy="", NO_PROXY="", **proxies) as port:
+        assert "Traceback" not in (tmp_path / "log").read_text()
+        assert "<script" in httpx.get(f"http://127.0.0.1:{port}/", trust_env=False).text
+
+
+@pytest.fixture
+def refusal(monkeypatch, tmp_path, capsys):
+    """A function that starts `app.py` here and returns the last line that it says."""
+    for name in ("GRADIO_TEMP_DIR", "GRADIO_SERVER_PORT", "GRADIO_SERVER_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("GRADIO_ANALYTICS_ENABLED", "GRADIO_ANALYTICS_MAX_EVENTS"):
+        monkeypatch.setenv(name, "0")  # what the command sets is undone
+
+    def refusal(*options):
+        monkeypatch.setattr("sys.argv", ["app.py", *options])
+        with pytest.raises(SystemExit) as end:
+            app.main()
+        assert end.value.code == 2
+        return capsys.readouterr().err.strip().splitlines()[-1]
+
+    return refusal
+
+
+def test_what_keeps_it_from_starting_is_one_sentence(refusal, tmp_path, monkeypatch):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        assert f"--port {port}: another program listens there" in refusal("--port", port)
+    assert "--port: 70000: a port is a number" in refusal("--port", "70000")
+    assert "--host 192.0.2.1: this is no address" in refusal("--host", "192.0.2.1")
+    assert "--host no such: this is no address" in refusal("--host", "no such")
+    for path in ("brain", "/a b", "https://elsewhere/brain"):
+        assert f"--root-path: {path}: a path begins with a slash" in refusal("--root-path", path)
+    (tmp_path / "file").touch()
+    below = str(tmp_path / "file" / "folder")
+    monkeypatch.setenv("GRADIO_TEMP_DIR", below)
+    assert f"GRADIO_TEMP_DIR={below}: no folder for temporary files" in refusal()

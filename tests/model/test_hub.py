@@ -9,7 +9,7 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 import torch
-from cyclegan.model.look import KnownLooks
+from cyclegan.model.style import KnownStyles
 from hub_server import TOKEN, HubServer, Repository
 from huggingface_hub import ModelCard, constants
 
@@ -144,7 +144,7 @@ def test_a_file_that_is_there_and_does_not_come_is_said(server, export_tiny, mon
 def test_looks_that_are_not_there_are_said_with_what_makes_them(tmp_path, content, words):
     if content is not None:
         (tmp_path / STYLES).write_text(content)
-    known = KnownLooks.from_pretrained(tmp_path, "1")
+    known = KnownStyles.from_pretrained(tmp_path, "1")
     assert known.named == ()
     assert words in known.missing
     assert OPTIONAL[STYLES] in known.missing

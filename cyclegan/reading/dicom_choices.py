@@ -17,6 +17,8 @@ from cyclegan.reading.dicom_frames import Frame, frames_of
 from cyclegan.reading.dicom_parse import parse, quiet
 from cyclegan.reading.dicom_stacks import Stack, stacks
 from cyclegan.reading.geometry import plane_of
+from cyclegan.reading.header_contrast import header_contrast
+from cyclegan.reading.image_kind import ImageKind, dicom_foreign
 from cyclegan.reading.numbered import Choice, size_label
 from cyclegan.reading.volume import ReadError, Volume, checked, damage_refused
 
@@ -97,7 +99,15 @@ def _stack_choice(stack: Stack, members: list[Member], headers: list[pydicom.Dat
         details["repeat"] = "image {} of {} per position".format(*stack.repeat)
     if first.traits["number"] is not None:
         details["series"] = f"series {first.traits['number']:g}"
-    return Choice(f"{title}, {size_label(*shape)}", shape[0], load, "M" in kind, details)
+    middle = stack.frames[len(stack.frames) // 2]
+    with quiet():
+        what = _image_kind(headers[middle.source], middle.index)
+    return Choice(f"{title}, {size_label(*shape)}", shape[0], load, "M" in kind, details, what)
+
+
+def _image_kind(header: pydicom.Dataset, frame: int) -> ImageKind:
+    foreign, is_unknown = dicom_foreign(header)
+    return ImageKind(header_contrast(header, frame).rank, foreign, is_unknown)
 
 
 def _without(

@@ -1,7 +1,7 @@
 """Which number of a picture's name is the number of its slice, and which pictures share a stack.
 
 A name is texts with numbers between them. Of names with equal texts, the number that differs from
-slice to slice is the slice's; numbers that take few values (T1 and T2, persons, echoes) part stacks.
+slice to slice is the slice's; numbers of few values (T1 and T2, subjects, echoes) part stacks.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ import numpy as np
 
 from cyclegan.reading.archive import Member
 from cyclegan.reading.deadline import check_time
+from cyclegan.reading.image_kind import ImageKind
 from cyclegan.reading.number_slots import stacks_of
 from cyclegan.reading.volume import Volume, check_claimed_size
 
@@ -25,6 +26,7 @@ class Choice:
     load: Callable[[], Volume]
     magnitude: bool = True
     details: dict[str, str] = field(default_factory=dict)  # what may tell it from its like
+    kind: ImageKind = field(default_factory=ImageKind)
 
 
 def size_label(depth: int, height: int, width: int) -> str:
@@ -79,7 +81,8 @@ def _stack(group: Sequence[tuple[Member | None, Choice]]) -> Choice:
     width, height = (int(side) for side in one.label.rsplit(", ", 1)[-1].split(" x "))
     loads = [choice.load for _, choice in group]
     label = f"{first.name} to {last.name}, {size_label(len(group), height, width)}"
-    return Choice(label, len(group), partial(_load, loads, first.name, last.name))
+    kind = replace(one.kind, planes=lambda: (plane for load in loads for plane in load().pixels))
+    return Choice(label, len(group), partial(_load, loads, first.name, last.name), kind=kind)
 
 
 def _load(loads: Sequence[Callable[[], Volume]], first: str, last: str) -> Volume:

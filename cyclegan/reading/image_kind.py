@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import pydicom
@@ -14,11 +15,15 @@ from cyclegan.reading.volume import ReadError
 
 MOST_LABELS = 512  # FreeSurfer's wmparc has 180 labels, fine atlases 400
 FEW_LABELS = 64  # beyond them values must lie far apart or be very flat: an image of 8 bits has 256
+FEW_TISSUES = 8  # up to here neighbours differ little: no real image has so few grey values
 SPARSE = 0.2  # share of the numbers between lowest and highest that an atlas uses up to
-# Share of equal neighbours. Measured: label maps of heads 0.81 to 0.94 at 1 mm, 0.65 or more at
-# 2 mm; 400 real slices in 8 bits 0.53 at most, squeezed to 64 grey values 0.61 at most, 0.28 in
-# the median.
-FLAT, VERY_FLAT = 0.6, 0.85
+# Share of equal neighbours, and of the others those further apart than two values. Measured, lowest
+# and median: label maps of heads 0.81, 0.86 at 1 mm, 0.65, 0.73 at 2 mm, 0.44, 0.56 at 4 mm, and
+# 0.15, 0.53; 300 real slices in 8 bits 0.53 at most, squeezed to 64 grey values 0.28 in the median.
+# 2 % of those and 11 % of those squeezed to 16 pass FLAT and FAR.
+FLAT, VERY_FLAT, FAR = 0.6, 0.85, 0.12
+FLAT_IF_FAR, VERY_FAR = 0.5, 0.3  # enough to open another image first, not to leave it out
+FLAT_IF_NAMED = 0.4
 ENOUGH = 100_000  # neighbours that tell whether an image is flat
 _INTENT_LABEL = 1002  # nifti1.h; 2 to 24 are statistics
 _INTENTS_OF_STATISTICS = range(2, 25)
@@ -63,21 +68,58 @@ class ImageKind:
     planes: Callable[[], Iterable[np.ndarray]] | None = None
 
     @cached_property
-    def labels(self) -> int:
-        """Number of labels if its values are those of a mask or label map, else 0."""
+    def values(self) -> Values:
+        """What its values are; looked at once."""
         try:
-            return count_labels(self.planes()) if self.planes else 0
+            return look_at_values(self.planes()) if self.planes else Values()
         except ReadError:  # said when it is read
-            return 0
+            return Values()
+
+    @property
+    def looks_like_labels(self) -> bool:
+        """Whether its values are rather those of a mask or label map than of an image."""
+        values, named = self.values, self.is_named_labels
+        return values.are_labels or values.may_be_labels or (named and values.equal > FLAT_IF_NAMED)
 
     @property
     def not_mr(self) -> str:
         """Why it is certainly no MR image, as in "its modality is CT", or ""."""
         if self.foreign:
             return self.foreign
-        if self.labels and (self.is_named_labels or self.labels <= 2):
-            return f"it is a mask or label map of {self.labels} values"
+        if self.values.count == 2 or (self.is_named_labels and self.looks_like_labels):
+            return f"it is a mask or label map of {self.values.count} values"
         return ""
+
+
+class Values(NamedTuple):
+    """What the values of an image are, if they are few whole numbers; else all zero.
+
+    Attributes:
+        count: how many different ones there are.
+        equal: share of neighbours, background aside, that are equal.
+        far: share of the others with more than one value between theirs.
+        is_sparse: whether few of the numbers between the lowest and the highest are used.
+    """
+
+    count: int = 0
+    equal: float = 0.0
+    far: float = 0.0
+    is_sparse: bool = False
+
+    @property
+    def are_labels(self) -> bool:
+        """Whether they lie in flat areas, as labels do. A real image of few grey values is not
+        flat: noise and shading change it from pixel to pixel."""
+        if self.count <= FEW_TISSUES:
+            return self.count == 2 or self.equal >= FLAT
+        least = FLAT if self.count <= FEW_LABELS or self.is_sparse else VERY_FLAT
+        return self.equal >= least and self.far >= FAR
+
+    @property
+    def may_be_labels(self) -> bool:
+        """Whether they are those of a coarse label map, or of an image that is nearly as flat."""
+        few = self.count <= FEW_LABELS or self.is_sparse
+        return few and self.equal >= FLAT_IF_FAR and self.far >= VERY_FAR
 
 
 def dicom_foreign(dataset: pydicom.Dataset) -> tuple[str, bool]:
@@ -115,33 +157,31 @@ def intent_says(code: int) -> tuple[str, bool]:
     )
 
 
-def count_labels(planes: Iterable[np.ndarray]) -> int:
-    """Number of different values if they are labels: few whole numbers in flat areas; else 0.
-
-    A real image of few grey values is not flat: noise and shading change it from pixel to pixel.
-
-    Args:
-        planes: (H, W) each, of one volume; only as many are taken as needed.
-    """
+def look_at_values(planes: Iterable[np.ndarray]) -> Values:
+    """Look at the planes of one volume, (H, W) each, as many as are needed."""
     values: set[float] = set()
-    equal = pairs = 0
+    equal = pairs = far = 0
     ground = None
     for plane in planes:
         if plane.dtype.kind == "f" and not np.array_equal(plane, np.round(plane)):  # or NaN
-            return 0
-        values.update(np.unique(plane).tolist())
+            return Values()
+        found, ranks = np.unique(plane, return_inverse=True)
+        values.update(found.tolist())
         if len(values) > MOST_LABELS:
-            return 0
+            return Values()
         ground = plane[0, 0] if ground is None else ground
-        for one, other in ((plane[1:], plane[:-1]), (plane[:, 1:], plane[:, :-1])):
-            inside = (one != ground) & (other != ground)
-            pairs += np.count_nonzero(inside)
-            equal += np.count_nonzero(inside & (one == other))
-        if len(values) > FEW_LABELS and pairs > ENOUGH and equal < FLAT * pairs:
-            return 0  # soon, of most images
-    count = len(values)
-    if count <= 2:
-        return count if count == 2 else 0
-    sparse = count <= SPARSE * (max(values) - min(values) + 1)
-    least = FLAT if count <= FEW_LABELS or sparse else VERY_FLAT
-    return count if pairs and equal >= least * pairs else 0
+        ranks, inside = ranks.reshape(plane.shape), plane != ground
+        for axis in (0, 1):
+            steps = np.abs(np.diff(ranks, axis=axis))
+            both = np.take(inside, range(1, inside.shape[axis]), axis) & np.take(
+                inside, range(inside.shape[axis] - 1), axis
+            )
+            pairs += np.count_nonzero(both)
+            equal += np.count_nonzero(both & (steps == 0))
+            far += np.count_nonzero(both & (steps > 2))
+        if len(values) > FEW_LABELS and pairs > ENOUGH and equal < FLAT_IF_NAMED * pairs:
+            return Values()  # soon, of most images
+    if len(values) < 2:
+        return Values()
+    sparse = len(values) <= SPARSE * (max(values) - min(values) + 1)
+    return Values(len(values), equal / max(1, pairs), far / max(1, pairs - equal), sparse)

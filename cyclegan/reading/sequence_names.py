@@ -29,16 +29,17 @@ _NAMED = {
     r"diffusie\w*|difusion\w*|difusao|dyfuzj\w*|difuz[ei]\w*|диффузи\w*|b ?\d{3,4}|colfa|"
     r"fractional anisotropy|apparent diff\w*",
     "perfusion": r"perf|perfu[sz]\w+|dsc|dce|p?c?asl|pasl|r?cb[fv]|mtt|ttp|tmax|arterial spin\w*",
-    "functional": r"bold|r?s?fmri|resting( state)?",
+    "functional": r"bold|(?:rs ?)?f ?mri|rsf mri|resting",
     ANGIOGRAPHY: r"tof|angio|angiogra\w+|angio(?:mr|rm|irm)|mrangio|cemra|mra|mrv|"
     r"(?:mr)?venogra\w*|inhance|tricks|phase contrast|pca",
-    SUSCEPTIBILITY: r"t2 ?star\w*|swip?|swan|suscept\w*|suszept\w*|susc|heme|hemo|haemo|hamo|"
-    r"venobold|qsm",
+    SUSCEPTIBILITY: r"t2 ?star(?:w|weighted)?|swip?|swan|suscept\w*|suszept\w*|susc|heme|hemo|"
+    r"haemo|hamo|venobold|qsm",
     PROTON_DENSITY: r"pdw?i?|proton(?:en)?|protoni\w*|proton ?dens\w*|dens\w* proton\w*",
     "spectroscopy": r"mrsi?|csi|svs|e?spe[ck]tros[ck]\w*",
     "subtraction": r"subs?tra[ck]\w+|subtr",
     "STIR": r"t?stir",
-    "map": r"map|maps|mapping|field ?map\w*|b[01]map|relax\w*|t[12] ?rho|parametric",
+    "map": r"map|maps|mapping|field ?map\w*|b[01]map|relax|relaxo\w*|relaxation|t[12] ?rho|"
+    r"parametric",
 }
 # What else is no plain T1 or T2: fat suppressed, a phase, an EPI, ...
 _SPECIAL = (
@@ -55,7 +56,7 @@ _T1 = r"t1|mprage|mp rage|mp2rage|f?spgr|bravo"
 
 # The contrast agent. A word that negates must stand beside one that names it; `_NATIVE` suffices.
 _AGENT = (
-    r"gad|gado\w*|gd|gddtpa|km|kontrast\w*|contrast\w*|контраст\w*|ку|mdc|cmc|ce|cte|"
+    r"gad|gado\w*|gd|gddtpa|km|kontras\w*|contrast\w*|контраст\w*|ку|mdc|cmc|ce|cte|"
     r"injec?t\w*|injek\w*|inyec\w*|iniett\w*|enh|enhanced|enhancing|magnevist|dotarem|omniscan|"
     r"prohance|multihance|clariscan|vueway|elucirem|dtpa"
 )
@@ -108,6 +109,7 @@ _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z][a-z]|[A-Z]{2})|(?<=[A-Z]{3})(?=[A-Z][a-
 # Entities of BIDS that name no contrast of the image itself.
 _ENTITY = re.compile(r"(?:^|(?<=[_/\\ ]))(?:sub|ses|run|space|from|to|mode|rec|res)-[a-z0-9]+")
 _VERTEBRA = re.compile(r"\bc\d\s*-\s*t[12]\b")
+_LETTERS = str.maketrans({"ø": "o", "æ": "ae", "ł": "l", "đ": "d", "ı": "i"})
 _FOREIGN = (
     ("造影前", " without gd "),
     ("平扫", " plain "),
@@ -161,7 +163,7 @@ def read_name(text: str) -> NameFacts:
     """Read one name; words count wherever case, digits or underscores part them."""
     words = _words(text)
     weights = {"T1"} if _has(_T1, words) else set()
-    weights |= {"T2"} if re.search(r"\bt2\b(?! star)", words) else set()
+    weights |= {"T2"} if re.search(r"\bt2\b(?! star(?:w|weighted)?\b)", words) else set()
     others = [name for name, pattern in _NAMED.items() if _has(pattern, words)]
     if FLAIR in others and "T1" in weights and "T2" not in weights and _is_t1_flair(words):
         others.remove(FLAIR)
@@ -211,7 +213,7 @@ def _words(text: str) -> str:
     text = re.sub(r"(\.nii|\.img|\.hdr)?(\.gz|\.[a-z]{3,5})?$", "", text, flags=re.IGNORECASE)
     text = _CAMEL.sub(" ", text)
     text = unicodedata.normalize("NFKD", text.casefold())
-    text = "".join(c for c in text if not unicodedata.combining(c))
+    text = "".join(c for c in text if not unicodedata.combining(c)).translate(_LETTERS)
     for foreign, ours in _FOREIGN:
         text = text.replace(foreign, ours)
     text = _VERTEBRA.sub(" ", _ENTITY.sub(" ", text)).replace("_", " ")
@@ -223,6 +225,7 @@ def _words(text: str) -> str:
         (r"\bw ?/", " with "),
         (r"\bs ?/ ?(?=contr|gad|gd|mdc|cte|c\b)", " sin "),
         (r"\bc ?/ ?(?=contr|gad|gd|mdc|cte|c\b)", " con "),
+        (r"\bfor (?=kontras)", " pre "),
         (rf"\+ ?{agent}\b", " with gd "),
         (rf"\b{agent} ?\+(?!\w)", " with gd "),
         (rf"(?:^|(?<=[\s(\[]))[-–−]{agent}\b", " without gd "),
@@ -243,7 +246,9 @@ def _is_t1_flair(words: str) -> bool:
 def _agent(words: str) -> bool | None:
     """Whether a name says with (True) or without contrast agent, or None."""
     words = re.sub(
-        r"\b(?:phase|multi|dual|soft|tissue|edge|flow|image) (?:contrast|enh)\w*", " ", words
+        r"\b(?:phase|multi|dual|soft|tissue|high|low|edge|flow|image) (?:contrast|enh)\w*",
+        " ",
+        words,
     )
     words = re.sub(rf"\b(?:post|pre)(?= (?:{_EVENT})\b)", " ", words)
     words = re.sub(rf"\b({_BEFORE_POST}) post\b", r"\1", words)

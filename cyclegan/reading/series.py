@@ -85,17 +85,17 @@ class Selection:
         if kind.is_unknown and any(_is_mr(other) for other in self._kinds):
             return "it does not say that it is MR, as others beside it do"
         is_beside_image = is_beside_image or any(
-            self.size_of(other) == self.size_of(index) and not self._kinds[other].labels
+            self.size_of(other) == self.size_of(index) and not self._kinds[other].looks_like_labels
             for other in range(len(self.choices))
             if other != index
         )
-        if is_beside_image and kind.labels:
-            return f"it looks like a label map of {kind.labels} values beside an image"
+        if is_beside_image and kind.values.are_labels:
+            return f"it looks like a label map of {kind.values.count} values beside an image"
         return ""
 
     def looks_like_labels(self, index: int) -> bool:
         """Whether the values of choice `index` are few whole numbers in flat areas."""
-        return bool(self._kinds[index].labels)
+        return self._kinds[index].looks_like_labels
 
     def size_of(self, index: int) -> str:
         """Slices, columns and rows of choice `index`, as its label says them."""
@@ -173,7 +173,7 @@ def _best(choices: list[Choice]) -> int:
         return 0
     first = choices[order[0]].kind
     alike = [index for index in order if choices[index].kind.foreign == first.foreign]
-    return next((index for index in alike if not choices[index].kind.labels), order[0])
+    return next((index for index in alike if not choices[index].kind.looks_like_labels), order[0])
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""What people pass as an image or a spacing: taken where it can only mean one thing, else refused."""
+"""What people pass as an image or a spacing: taken where it can only mean one thing, or refused."""
 
 import warnings
 from pathlib import Path

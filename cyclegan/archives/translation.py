@@ -166,7 +166,8 @@ def translate_job(job: Job, wanted: Wanted, network: Network) -> Outcome:
                     images.append(index)
             for number, index in enumerate(images, 1):
                 base = job.base
-                if len(images) > 1:
+                # The name of the job alone says that all of it is there.
+                if len(images) + len(selection.failures) > 1:
                     base = base.with_name(f"{base.name}_{number}")
                 try:
                     _translate_image(job, base, selection.read(index), wanted, network, outcome)

@@ -20,6 +20,7 @@ from cyclegan.reading.geometry import plane_of
 from cyclegan.reading.header_contrast import header_contrast
 from cyclegan.reading.image_kind import ImageKind, dicom_foreign
 from cyclegan.reading.numbered import Choice, size_label
+from cyclegan.reading.sequence_names import read_names
 from cyclegan.reading.volume import ReadError, Volume, checked, damage_refused
 
 NAMED = 4  # files that a note names before it only counts
@@ -101,13 +102,15 @@ def _stack_choice(stack: Stack, members: list[Member], headers: list[pydicom.Dat
         details["series"] = f"series {first.traits['number']:g}"
     middle = stack.frames[len(stack.frames) // 2]
     with quiet():
-        what = _image_kind(headers[middle.source], middle.index)
+        what = _image_kind(headers[middle.source], middle.index, members[middle.source])
     return Choice(f"{title}, {size_label(*shape)}", shape[0], load, "M" in kind, details, what)
 
 
-def _image_kind(header: pydicom.Dataset, frame: int) -> ImageKind:
+def _image_kind(header: pydicom.Dataset, frame: int, member: Member) -> ImageKind:
+    """What an image is by its header, and where that tells no contrast, by its file's names."""
     foreign, is_unknown = dicom_foreign(header)
-    return ImageKind(header_contrast(header, frame).rank, foreign, is_unknown)
+    rank = header_contrast(header, frame).rank
+    return ImageKind(rank if rank != 1 else read_names(member.names).rank, foreign, is_unknown)
 
 
 def _without(

@@ -13,7 +13,8 @@ from itertools import combinations
 from typing import NamedTuple
 
 MOST_SLOTS = 5  # numbers of a name that differ; of more only the last can be the slice's
-_DECIMAL = re.compile(r"[-+−]?(?:\d+(?:\.\d+){2,}|\d+(?:[.,]\d+)?)")
+LEAST = 3  # two pictures are more likely a pair than a stack
+_DECIMAL = re.compile(r"[-+−]?(?:\d+(?:\.\d+){2,}|\d+(?:[.,]\d+|[_p]\d+(?=_? ?mm\b))?)")
 _WHOLE = re.compile(r"[-+−]?\d+")
 _OF_SLICES = re.compile(r"(?:^|[^a-z])(?:sl|slices?|slc|z|pos|loc|frame)[^a-z]*$")
 _OF_STACKS = re.compile(
@@ -100,17 +101,29 @@ def _stacks(
 ) -> list[list[int]]:
     """Stacks in the order of one column, parted by as few others as make its numbers unique.
 
-    The columns that do not part must run along: nearly as many values as slices.
+    The columns that do not part must run along: nearly as many values as slices; or else parting
+    by them leaves no stack, as by the tenths of z_2_5.
     """
+    whole = _groups(tuple(parting), columns)
     for count in range(len(others) + 1):
         for chosen in combinations(others, count):
-            groups: dict[tuple, list[int]] = defaultdict(list)
-            for at in range(len(columns[slot])):
-                groups[tuple(columns[key][at] for key in (*parting, *chosen))].append(at)
+            groups = _groups((*parting, *chosen), columns)
             along = [other for other in others if other not in chosen]
-            if all(_is_stack(slot, along, group, columns) for group in groups.values()):
-                return [sorted(group, key=columns[slot].__getitem__) for group in groups.values()]
+            if max(map(len, groups)) >= LEAST and all(
+                _is_stack(slot, along, group, columns) for group in groups
+            ):
+                return [sorted(group, key=columns[slot].__getitem__) for group in groups]
+    if all(_is_stack(slot, [], group, columns) for group in whole):
+        return [sorted(group, key=columns[slot].__getitem__) for group in whole]
     return []
+
+
+def _groups(keys: tuple[int, ...], columns: list[list[float]]) -> list[list[int]]:
+    """Places of equal numbers in some columns."""
+    groups: dict[tuple, list[int]] = defaultdict(list)
+    for at in range(len(columns[0])):
+        groups[tuple(columns[key][at] for key in keys)].append(at)
+    return list(groups.values())
 
 
 def _is_stack(slot: int, along: list[int], group: list[int], columns: list[list[float]]) -> bool:
@@ -128,7 +141,7 @@ def _is_contrast(before: str, numbers: list[tuple[_Number, ...]], slot: int) -> 
 def _values(column: Sequence[_Number]) -> list[float]:
     """The numbers of one slot; a hyphen behind a word is no sign where all names have it."""
     hyphen = all(number.sign and number.joined for number in column)
-    fractions = [re.split("[.,]", number.digits) for number in column]
+    fractions = [re.split("[.,_p]", number.digits) for number in column]
     wholes = {parts[0].lstrip("0") for parts in fractions}
     lengths = {len(parts[1]) for parts in fractions if len(parts) == 2}
     # 1.8, 1.9, 1.10 count on; 0.5 and 0.25 are decimals.

@@ -11,10 +11,8 @@ import numpy as np
 from cyclegan.reading.archive import Member
 from cyclegan.reading.deadline import check_time
 from cyclegan.reading.image_kind import ImageKind
-from cyclegan.reading.number_slots import stacks_of
+from cyclegan.reading.number_slots import LEAST, stacks_of
 from cyclegan.reading.volume import Volume, check_claimed_size
-
-LEAST = 3  # two pictures are more likely a pair than a stack
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import pydicom
 
@@ -25,7 +25,7 @@ from cyclegan.reading.dicom_parse import ends_early, parse
 from cyclegan.reading.image_kind import ImageKind, NoMRImage, intent_says
 from cyclegan.reading.numbered import Choice, size_label, stacked
 from cyclegan.reading.other_kinds import named
-from cyclegan.reading.sequence_names import NameFacts, read_names
+from cyclegan.reading.sequence_names import read_names
 from cyclegan.reading.volume import (
     ZIP_MAGIC,
     ReadError,
@@ -256,11 +256,6 @@ def _pairs(members: Iterable[Member]) -> dict[int, Member]:
     }
 
 
-def _names(member: Member) -> NameFacts:
-    """What the name of a file says, else that of its folder in an archive."""
-    return read_names([member.name, PurePosixPath(member.folder).name])
-
-
 # NIfTI, Analyze and pictures
 
 
@@ -285,7 +280,7 @@ def _nifti_choices(member: Member, image: Member | None, notes: list[str]) -> li
             f"{member.name}: {layout.count - len(indices)} of its {layout.count} volumes are empty."
         )
     foreign, is_labels = intent_says(layout.intent)
-    names = _names(member)
+    names = read_names(member.names)
 
     def kind(index: int) -> ImageKind:
         planes = partial(nifti.planes_of, member.name, layout, index)
@@ -313,7 +308,7 @@ def _picture_choices(member: Member, kind: str) -> list[Choice]:
         return decoded(io.BytesIO(member.data), member.name, **which)
 
     parts = tiff.parts(io.BytesIO(member.data), member.name) if kind == "TIFF" else [""]
-    choices, names = [], _names(member)
+    choices, names = [], read_names(member.names)
     for index, part in enumerate(parts):
         read = partial(load, index if len(parts) > 1 else None)
         shape = read().pixels.shape

@@ -67,9 +67,9 @@ def stacked(pictures: Sequence[tuple[Member | None, Choice]]) -> list[Choice]:
 
 
 def _split_ending(name: str) -> tuple[str, str]:
-    """The stem and the ending of a name; a number behind the last dot is no ending."""
+    """The stem and the ending of a name; a number behind the last dot begins no ending."""
     stem, _, ending = name.rpartition(".")
-    return (stem, ending) if stem and not ending.isdigit() else (name, "")
+    return (stem, ending) if stem and not ending[:1].isdigit() else (name, "")
 
 
 def _stack(group: Sequence[tuple[Member | None, Choice]]) -> Choice:

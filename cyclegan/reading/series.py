@@ -11,21 +11,19 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import pydicom
 
-from cyclegan.reading import dicom, nifti, tiff
+from cyclegan.reading import dicom
 from cyclegan.reading.archive import Member, members_of
 from cyclegan.reading.deadline import check_time
-from cyclegan.reading.decode import decoded
 from cyclegan.reading.dicom_choices import NAMED, dicom_choices
 from cyclegan.reading.dicom_parse import ends_early, parse
-from cyclegan.reading.image_kind import ImageKind, NoMRImage, intent_says
-from cyclegan.reading.numbered import Choice, size_label, stacked
+from cyclegan.reading.file_choices import nifti_choices, picture_choices
+from cyclegan.reading.image_kind import ImageKind, NoMRImage
+from cyclegan.reading.numbered import Choice, stacked
 from cyclegan.reading.other_kinds import named
-from cyclegan.reading.sequence_names import read_names
 from cyclegan.reading.volume import (
     ZIP_MAGIC,
     ReadError,
@@ -214,12 +212,12 @@ def _choices(members: list[Member], found: _Found) -> list[Choice]:
                 elif kind == "DICOM":
                     objects.append((member, _dicom_header(member)))
                 elif kind == "NIfTI":
-                    volumes = _nifti_choices(member, pairs.get(id(member)), found.notes)
+                    volumes = nifti_choices(member, pairs.get(id(member)), found.notes)
                     pictures += [(None, volume) for volume in volumes]
                 elif disc:  # its maker's logo and the icons of a viewer
                     found.left_out["a picture on a patient's disc"].append(member.name)
                 else:
-                    pictures += [(member, choice) for choice in _picture_choices(member, kind)]
+                    pictures += [(member, choice) for choice in picture_choices(member, kind)]
         except NoMRImage as error:
             found.foreign.append(str(error))
         except ReadError as error:
@@ -254,72 +252,6 @@ def _pairs(members: Iterable[Member]) -> dict[int, Member]:
         and (folder, stem, ".img") in named
         and not is_nifti(named[folder, stem, ".img"].data[:4])
     }
-
-
-# NIfTI, Analyze and pictures
-
-
-def _nifti_choices(member: Member, image: Member | None, notes: list[str]) -> list[Choice]:
-    """One choice for each volume with content."""
-
-    def streams() -> dict[str, io.BytesIO]:
-        return {"image": io.BytesIO(image.data)} if image else {}
-
-    def load(index: int) -> Volume:
-        return decoded(io.BytesIO(member.data), member.name, index=index, **streams())
-
-    layout = nifti.read_layout(io.BytesIO(member.data), member.name, **streams())
-    look_in = layout.count > 1 or layout.coloured
-    indices = nifti.volumes_with_content(member.name, layout) if look_in else [0]
-    depth, height, width = layout.slices
-    size = size_label(depth, height, width)
-    if not indices:
-        notes.append(f"{member.name}: none of its {layout.count} volumes has content.")
-    elif len(indices) < layout.count:
-        notes.append(
-            f"{member.name}: {layout.count - len(indices)} of its {layout.count} volumes are empty."
-        )
-    foreign, is_labels = intent_says(layout.intent)
-    names = read_names(member.names)
-
-    def kind(index: int) -> ImageKind:
-        planes = partial(nifti.planes_of, member.name, layout, index)
-        return ImageKind(names.rank, foreign, False, is_labels or names.is_label_map, planes=planes)
-
-    if layout.count == 1:
-        return [Choice(f"{member.name}, {size}", depth, partial(load, 0), kind=kind(0))]
-    return [
-        Choice(
-            f"{member.name}, volume {index + 1} of {layout.count}, {size}",
-            depth,
-            partial(load, index),
-            kind=kind(index),
-        )
-        for index in indices
-    ]
-
-
-def _picture_choices(member: Member, kind: str) -> list[Choice]:
-    """A picture or stack of pages, one choice for each channel and time; decoded once to see
-    whether it can be, and not kept."""
-
-    def load(index: int | None) -> Volume:
-        which = {} if index is None else {"index": index}
-        return decoded(io.BytesIO(member.data), member.name, **which)
-
-    parts = tiff.parts(io.BytesIO(member.data), member.name) if kind == "TIFF" else [""]
-    choices, names = [], read_names(member.names)
-    for index, part in enumerate(parts):
-        read = partial(load, index if len(parts) > 1 else None)
-        shape = read().pixels.shape
-        label = ", ".join(filter(None, [member.name, part, size_label(*shape)]))
-        kind = ImageKind(
-            names.rank,
-            is_named_labels=names.is_label_map,
-            planes=lambda read=read: iter(read().pixels),
-        )
-        choices.append(Choice(label, shape[0], read, kind=kind))
-    return choices
 
 
 # Labels

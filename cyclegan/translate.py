@@ -34,8 +34,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command.
 
     Returns:
-        0 when every result is there, 1 when some failed, 2 when nothing could be started and 130
-        when interrupted. What was complete by then is kept, and the next run goes on from there.
+        0 when the result of every MR image is there, 1 when some failed or there was no MR image, 2
+        when nothing could be started and 130 when interrupted. What was complete by then is kept,
+        and the next run goes on from there.
     """
     options = _parser().parse_args(arguments)
     if options.workers is not None and options.workers < 1:
@@ -158,10 +159,15 @@ def _translate(
         return 130
     finally:
         account.close()
+    for sentence in account.left_out:
+        print(f"translate: left out: {sentence}", file=sys.stderr)
     for sentence in account.sentences:
         print(f"translate: {sentence}", file=sys.stderr)
     if account.failed:
         print(f"translate: {account.failed} failed", file=sys.stderr)
+    if account.left_out and not (account.done or account.kept or account.failed):
+        print("translate: nothing here is an MR image", file=sys.stderr)
+        return 1
     return 1 if account.failed else 0
 
 
@@ -212,8 +218,8 @@ def _to_do(
     for found in find_jobs(options.inputs, wanted.out):
         if isinstance(found, Refused):
             account.fail([found.path], f"{found.path}: {found.reason}")
-        elif wanted.finished(found.base):
-            account.kept += 1
+        elif wanted.finished(found):
+            account.keep()
             if not quiet:
                 _say_existing(wanted.target(found.base))
             account.say()

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from cyclegan import OTHER
+from cyclegan.model.arrays import checked_image, real_array
 from cyclegan.model.checkpoint import load_weights
 from cyclegan.model.guided import guided
 from cyclegan.model.hub import weights_folder
@@ -113,12 +114,13 @@ class Translator:
         slices match, and without looking at all of it again each time.
 
         Raises:
-            ValueError: not a real-valued, non-empty slice or volume, or no positive spacing.
+            ValueError: no slice or volume of real numbers and enough pixels, or a spacing that is
+                not two positive numbers.
         """
-        image = _checked(image)
+        image = checked_image(image, as_slices=False)
         scale = Scale.fit(image)
         # Scaling keeps the order of values, so the projection may come first.
-        projection = image if image.ndim == 2 else np.nanmax(image, axis=0)
+        projection = image if image.ndim == 2 else np.fmax.reduce(image, axis=0)
         return Prepared(scale, Frame.fit(scale.apply(projection), self.size, spacing))
 
     @property
@@ -186,8 +188,9 @@ class Translator:
             float32, the shape of `image`, in [0, 1]. Air stays black.
 
         Raises:
-            ValueError: another `to`, another number of dimensions, an empty image, no positive
-                spacing, or a style of another contrast or other weights.
+            ValueError: another `to`; an image with other dimensions, colours, complex or no finite
+                numbers, or sides below 32 pixels; a spacing that is not two positive numbers; or a
+                style of another contrast or other weights.
         """
         source, prepared = self._scaled(image, to, prepared, spacing)
         (translated,) = self._run(
@@ -261,7 +264,7 @@ class Translator:
 
     def _codes(self, image: np.ndarray, contrast: str, prepared: Prepared) -> np.ndarray:
         """(N, numbers) of the telling slices of a slice or volume."""
-        source = prepared.scale.apply(image).reshape(-1, *np.shape(image)[-2:])
+        source = prepared.scale.apply(real_array(image)).reshape(-1, *np.shape(image)[-2:])
         areas = np.array([(s > FOREGROUND).mean() for s in source])
         telling = np.flatnonzero(areas >= STYLE_HEAD * areas.max())
         places = np.linspace(0, len(telling) - 1, min(STYLE_SLICES, len(telling))).round()
@@ -288,8 +291,10 @@ class Translator:
         """Scaled source, always (N, H, W), and how it is prepared."""
         if to not in OTHER:
             raise ValueError(f'to="{to}": the wanted contrast is "T1" or "T2"')
-        image = _checked(image)
-        prepared = prepared or self.prepare(image, spacing)
+        if prepared is None:
+            image = checked_image(image)
+            prepared = self.prepare(image, spacing)
+        image = real_array(image)
         matrix = (prepared.frame.height, prepared.frame.width)
         if matrix != image.shape[-2:]:
             raise ValueError(f"prepared for a matrix of {matrix}, the image has {image.shape[-2:]}")
@@ -334,14 +339,3 @@ class Translator:
             if band:
                 return network(grid, code, error=True)
             return (network(grid) if code is None else network(grid, code)), None
-
-
-def _checked(image: np.ndarray) -> np.ndarray:
-    image = np.asarray(image)
-    if image.ndim not in (2, 3) or image.size == 0:
-        raise ValueError(f"image of shape {image.shape}: expected (H, W) or (Z, H, W)")
-    if np.iscomplexobj(image):
-        raise ValueError("complex image: pass its magnitude")
-    if not (np.issubdtype(image.dtype, np.number) or image.dtype == bool):
-        raise ValueError(f"image of type {image.dtype}: expected real numbers")
-    return image

@@ -17,7 +17,8 @@ from cyclegan.reading.dicom_marks import MAGNITUDE
 from cyclegan.reading.dicom_parse import parse, quiet
 from cyclegan.reading.dicom_stacks import Stack, stacks
 from cyclegan.reading.geometry import Turn, plane_of, spacing_of
-from cyclegan.reading.header_contrast import contrast_from_header, other_contrast_from_header
+from cyclegan.reading.header_contrast import header_contrast
+from cyclegan.reading.image_kind import dicom_foreign, modality_of
 from cyclegan.reading.volume import (
     ORIENTATION_UNKNOWN,
     DicomSource,
@@ -29,9 +30,6 @@ from cyclegan.reading.volume import (
 
 _NAMED = 4  # kinds of images that a refusal names
 MAX_MENDED = 8  # sentences on numbers that could not be read; a broken writer breaks them all
-_OTHER_MODALITIES = frozenset(
-    ["CR", "CT", "DX", "ES", "IO", "MG", "NM", "OPT", "PT", "PX", "RF", "RTDOSE", "SEG", "US", "XA"]
-)
 
 
 class DamagedObjects(ReadError):
@@ -171,15 +169,14 @@ def _decode(
             continue
         if source == frames[0].source:
             told.common = _without_pixels(dataset)
-            modality = str(dataset.get("Modality") or "")
-            if modality in _OTHER_MODALITIES:
+            if dicom_foreign(dataset)[0]:
                 told.notes += (
-                    f"The file's modality is {modality}; the models learned MR images only.",
+                    f"The file's modality is {modality_of(dataset)}; the models learned MR images "
+                    "only.",
                 )
         if source == middle.source:
             told.window = dicom_values.window(dataset, middle.index)
-            told.hint = contrast_from_header(dataset, middle.index)
-            told.other = other_contrast_from_header(dataset, middle.index)
+            told.hint, told.other, _ = header_contrast(dataset, middle.index)
             told.notes += dicom_values.notes(dataset, middle.index)
     if damaged:
         raise DamagedObjects(damaged)

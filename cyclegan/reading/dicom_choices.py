@@ -17,8 +17,11 @@ from cyclegan.reading.dicom_marks import MAGNITUDE
 from cyclegan.reading.dicom_parse import parse, quiet
 from cyclegan.reading.dicom_stacks import Stack, stacks, without
 from cyclegan.reading.geometry import plane_of
+from cyclegan.reading.header_contrast import header_contrast
+from cyclegan.reading.image_kind import ImageKind, dicom_foreign
 from cyclegan.reading.notes import names_patient, quoted
 from cyclegan.reading.numbered import Choice, size_label
+from cyclegan.reading.sequence_names import read_names
 from cyclegan.reading.volume import ReadError, Volume, checked, damage_refused
 
 NAMED = 4  # files that a note names before it only counts
@@ -120,7 +123,17 @@ def _stack_choice(
     if stack.repeat and not stack.details:
         words.append("image {} of {} per position".format(*stack.repeat))
     label = ", ".join([title, size_label(*shape), *words])
-    return Choice(label, shape[0], load, component in ("", MAGNITUDE), details)
+    middle = stack.frames[len(stack.frames) // 2]
+    with quiet():
+        what = _image_kind(headers[middle.source], middle.index, members[middle.source])
+    return Choice(label, shape[0], load, component in ("", MAGNITUDE), details, what)
+
+
+def _image_kind(header: pydicom.Dataset, frame: int, member: Member) -> ImageKind:
+    """What an image is by its header, and where that tells no contrast, by its file's names."""
+    foreign, is_unknown = dicom_foreign(header)
+    rank = header_contrast(header, frame).rank
+    return ImageKind(rank if rank != 1 else read_names(member.names).rank, foreign, is_unknown)
 
 
 def _without(

@@ -25,6 +25,7 @@ from cyclegan.reading import dicom_attributes
 from cyclegan.reading.deadline import check_time
 from cyclegan.reading.dicom_mend import mend
 from cyclegan.reading.dicom_syntax import PACKED_BITS, codestream_size, native_bytes, settle
+from cyclegan.reading.image_kind import NoMRImage, holds_no_image
 from cyclegan.reading.volume import MAX_VOXELS, ReadError, check_claimed_size
 
 MAX_INFLATED_BYTES = 2 * MAX_VOXELS  # of a deflated data set: 16 bits for each voxel
@@ -105,6 +106,8 @@ def _refuse_unsuitable(dataset: pydicom.Dataset, name: str, header_only: bool) -
     )
     needed = ("Rows", "Columns", "BitsAllocated", "PhotometricInterpretation")
     if not stored or any(dataset.get(key) is None for key in needed):
+        if storage := holds_no_image(dataset):
+            raise NoMRImage(f"{name}: this DICOM file ({storage}) holds no image.")
         kind = UID(str(dataset.get("SOPClassUID") or "")).name or "object of unknown class"
         raise ReadError(
             f"{name}: this DICOM file ({kind}) holds no image or ends before it; "

@@ -81,6 +81,11 @@ class Layout:
         return tuple(self.shape[axis] for axis in self.axes)
 
     @property
+    def intent(self) -> int:
+        """What the header calls the values (nifti1.h, intent_code); 0 where it says nothing."""
+        return int(self.header["intent_code"]) if isinstance(self.header, nib.Nifti1Header) else 0
+
+    @property
     def affine(self) -> np.ndarray:
         """(4, 4) taking (i, j, k, 1) to RAS+ mm; from spacing alone where `oriented` is False."""
         return next(iter(_placements(self.header)), self.header.get_base_affine())
@@ -197,6 +202,15 @@ def _holds_voxels(stream: BinaryIO, header: nib.Nifti1Header, name: str) -> bool
     size, packed = _size(stream)
     voxels = int(np.prod(shape)) * count * header.get_data_dtype().itemsize
     return not packed and size >= header.single_vox_offset + voxels
+
+
+def planes_of(name: str, layout: Layout, index: int) -> Iterator[np.ndarray]:
+    """The planes (i, j) of volume `index` in physical values; none is read before it is taken.
+
+    Raises:
+        ReadError: the file is damaged, or in colours that are more than shades of grey.
+    """
+    return _planes(name, layout, range(index, index + 1))
 
 
 def volumes_with_content(name: str, layout: Layout) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,18 +29,29 @@ def synthetic_label(to: str) -> str:
 
 def is_result(path: Path) -> bool:
     """Whether a NIfTI, DICOM or PNG file says of itself that it is a result of this program."""
-    words = b"SYNTHETIC T"
+    head = _beginning(path)
+    return b"SYNTHETIC T" in head and b"not for diagnosis" in head
+
+
+def source_of(path: Path) -> str:
+    """`Provenance.source_sha256` of a NIfTI result; "" where a file says none."""
+    found = re.search(rb"Source-SHA256: ([0-9a-f]{64})", _beginning(path))
+    return found[1].decode() if found else ""
+
+
+def _beginning(path: Path) -> bytes:
+    """The first bytes of a file, unpacked where it is gzip; none where it cannot be read."""
     try:
         with path.open("rb") as stream:
             head = stream.read(2**14)
     except OSError:
-        return False
+        return b""
     if head.startswith(b"\x1f\x8b"):
         try:
-            head = zlib.decompressobj(31).decompress(head, 1024)
+            return zlib.decompressobj(31).decompress(head, 2048)
         except zlib.error:
-            return False
-    return words in head and b"not for diagnosis" in head
+            return b""
+    return head
 
 
 @dataclass(frozen=True)
@@ -88,6 +100,11 @@ class Provenance:
         return "; ".join(f"{name}: {value}" for name, value in self.lines().items())
 
 
+def pixels_sha256(volume: Volume) -> str:
+    """`Provenance.source_sha256` of a source."""
+    return hashlib.sha256(np.ascontiguousarray(volume.pixels, dtype="<f4")).hexdigest()
+
+
 def provenance(volume: Volume, version: str, checksum: str, to: str, style: str = "") -> Provenance:
     """Provenance of the translation of `volume` into `to`, "T1" or "T2".
 
@@ -97,12 +114,11 @@ def provenance(volume: Volume, version: str, checksum: str, to: str, style: str 
         to: the wanted contrast.
         style: name of the style that was asked for.
     """
-    pixels = np.ascontiguousarray(volume.pixels, dtype="<f4")
     return Provenance(
         model_version=version,
         checksum=checksum,
         direction=f"{OTHER[to]} to {to}",
-        source_sha256=hashlib.sha256(pixels).hexdigest(),
+        source_sha256=pixels_sha256(volume),
         software_version=__version__,
         style=style,
     )

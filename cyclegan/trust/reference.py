@@ -71,4 +71,5 @@ def style_of_path(
 
 def _volumes(files: Sequence[Path]) -> Iterable[Volume]:
     selection = open_files(files)
-    return (selection.read(index) for index in range(len(selection.choices)))
+    images = (i for i in range(len(selection.choices)) if not selection.not_mr(i))
+    return (selection.read(index) for index in images)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cyclegan.model.translator import CycleResult
-from cyclegan.reading.header_contrast import contrast_in_name
+from cyclegan.reading.sequence_names import contrast_in_name
 from cyclegan.results.provenance import Provenance, provenance
 from cyclegan.web.limits import SCAN_FINDINGS_BYTES, SCAN_RESULT_BYTES
 from cyclegan.web.notice import Notice, notice

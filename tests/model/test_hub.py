@@ -9,7 +9,6 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 import torch
-from cyclegan.model.style import KnownStyles
 from hub_server import TOKEN, HubServer, Repository
 from huggingface_hub import ModelCard, constants
 
@@ -18,6 +17,7 @@ from app import create_app
 from cyclegan import Translator
 from cyclegan.model import hub
 from cyclegan.model.checkpoint import CheckpointError, load_weights
+from cyclegan.model.style import KnownStyles
 from cyclegan.model.weights_files import CARD, CONTENTS, OPTIONAL, REQUIRED, STYLES
 from cyclegan.report import publish
 from cyclegan.report.runlog import write_json

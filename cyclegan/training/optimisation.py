@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from accelerate import Accelerator
 from torch import nn
@@ -101,10 +103,10 @@ class Average:
         for name, mean in self.means.items():
             networks[name].load_state_dict(mean)
 
-    def state_dict(self) -> dict[str, object]:
+    def state_dict(self) -> dict[str, Any]:
         return {"count": self.count, "means": self.means}
 
-    def load_state_dict(self, state: dict[str, object], device: torch.device) -> None:
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
         self.count = state["count"]
         self.means = {
             name: {key: value.to(device) for key, value in mean.items()}

@@ -235,8 +235,8 @@ class Samples:
         side = size if self.kinds == (UNPAIRED,) else max(round(CROP * size / 16), 2) * 16
         if not share:
             nothing, labels = torch.zeros(0, 1, side, side), torch.zeros(0, dtype=torch.int64)
-            empty = Drawn(*(t.to(self.device) for t in (nothing, nothing, labels)))
-            return dict.fromkeys(CONTRASTS, empty)
+            nothing, labels = nothing.to(self.device), labels.to(self.device)
+            return dict.fromkeys(CONTRASTS, Drawn(nothing, nothing, labels))
         moved = {}
         for c, drawn in read.items():
             images, masks, sources = (t.to(self.device, non_blocking=True) for t in drawn)
@@ -250,7 +250,8 @@ class Samples:
                         for b, y, x in zip(both, *corners, strict=True)
                     ]
                 )
-            moved[c] = Drawn(*both.split(1, 1), sources)
+            images, masks = both.split(1, 1)
+            moved[c] = Drawn(images, masks, sources)
         return moved
 
     def _references(

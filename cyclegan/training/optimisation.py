@@ -34,13 +34,17 @@ def learning_rate(config: TrainConfig, progress: float, step: int) -> float:
     return config.lr * falling * min((step + 1) / RISE, 1.0)
 
 
-def adversary_strength(config: TrainConfig, progress: float) -> float:
+def adversary_strength(config: TrainConfig, published: bool, progress: float) -> float:
     """Share of the adversaries' weight: from nothing to all of it while they learn to judge.
 
-    Zero until `config.supervised` of the run is over, full `FADE_IN` of the run later; full from
-    the start where there is nothing before.
+    Zero until `config.supervised` of the run is over, full `FADE_IN` of the run later.
+
+    Args:
+        config: resolved.
+        published: whether there are unpaired slices alone: full from the start, as in the paper.
+        progress: share of the run done so far.
     """
-    if config.supervised == 0:
+    if published:
         return 1.0
     return min(max((progress - config.supervised) / FADE_IN, 0.0), 1.0)
 

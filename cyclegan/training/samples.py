@@ -222,10 +222,8 @@ class Samples:
         (source, clean), (_, target) = images[OTHER[to]], images[to]
         mask = _closed((torch.maximum(clean, target) > AIR).float())
         target, reference = self._toned(to, target, share)
-        lesion = pair.lesion.float()
-        around = F.max_pool2d(lesion, 9, stride=1, padding=4)
-        weight = _with_lesions(mask, around)
-        return Sample(source, clean, target, mask, weight, lesion * mask, reference, 0)
+        lesion = pair.lesion.float() * mask
+        return Sample(source, clean, target, mask, mask, lesion, reference, 0)
 
     def _unpaired(self, share: Share, kinds: Collection[str]) -> Share:
         return self.parts(share, kinds).get(UNPAIRED, share.part(0, 0))

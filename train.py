@@ -30,6 +30,7 @@ import dataclasses
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -105,8 +106,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         default = str(field.default)
         if field.name in DEFAULTS:
             default = "{} with --data alone, else {}".format(*DEFAULTS[field.name])
-        more = {"choices": sorted(GENERATORS)} if field.name == "generator" else {}
-        more |= {} if more else {"metavar": kind.__name__}
+        more: dict[str, Any] = {"metavar": kind.__name__}
+        if field.name == "generator":
+            more = {"choices": sorted(GENERATORS)}
         about = f"default: {default}; why: docs/training.md"
         parser.add_argument(
             option(field.name), type=kind, default=field.default, help=about, **more

@@ -160,11 +160,11 @@ def sample_lesions(
     warp = warp * view(draw.uniform(0.1, 1))  # tumours are rounder than what was infarcted
     rank = inside.flatten(1).cumsum(1)  # the nth brain pixel is where this first reaches n
     is_mass = draw.chance(0.6)
-    masks, first = [], None
+    masks, seeds_of = [], []
     for k in range(LARGEST_NUMBER):
         wish = draw.uniform(0, 1, 1) * rank[:, -1:]
         seeds = torch.searchsorted(rank, wish).clamp_max(size * size - 1)[:, 0]
-        first = seeds if first is None else first
+        seeds_of.append(seeds)
         y = axis[None, None, :, None] - view((seeds // size).float())
         x = axis[None, None, None, :] - view((seeds % size).float())
         # The first is a mass more often than not, of up to 10 cm, the rest are spots of white
@@ -181,7 +181,7 @@ def sample_lesions(
         if k == 0:
             has_core = view(draw.chance(0.3)) * (radius > 10 * size / 256)
             core = where * has_core * torch.sigmoid((0.5 - distance) * 14)
-    return torch.cat(masks, 1), core, first
+    return torch.cat(masks, 1), core, seeds_of[0]
 
 
 def implant_lesions(
@@ -258,9 +258,9 @@ def _contrasts(shapes: torch.Tensor, draw: Draw) -> tuple[torch.Tensor, torch.Te
     t2 = T2_AT_ZERO + T2_SLOPE * t1 + T2_REST * draw.normal(count)
     texture = 1 + 0.25 * draw.field(shapes.shape[-1], 40)
     largest = shapes.argmax(1, keepdim=True)  # where two overlap, the nearer one's
-    return tuple(
-        contrast[..., None, None].expand_as(shapes).gather(1, largest)
-        * shapes.amax(1, keepdim=True)
-        * texture
-        for contrast in (t1, t2.clamp(*T2_CONTRAST))
-    )
+    weight = shapes.amax(1, keepdim=True) * texture
+
+    def laid_out(contrast: torch.Tensor) -> torch.Tensor:
+        return contrast[..., None, None].expand_as(shapes).gather(1, largest) * weight
+
+    return laid_out(t1), laid_out(t2.clamp(*T2_CONTRAST))

@@ -113,7 +113,7 @@ def resolved(config: TrainConfig, kinds: Collection[str]) -> TrainConfig:
                 raise ValueError(f"{option(name)}: has no effect without {sources}; leave it out")
     values = {name: v for name, v in values.items() if getattr(config, name) is None}
     config = dataclasses.replace(config, **values)
-    if min(config.batch, config.accumulate) < 1:
+    if (config.batch or 0) < 1 or config.accumulate < 1:
         raise ValueError("--batch and --accumulate count from 1")
     for name in ("supervised", "unpaired", "implanted", "ema"):
         if not 0 <= getattr(config, name) <= 1:

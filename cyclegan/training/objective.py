@@ -80,7 +80,7 @@ class Objective:
             network.load_state_dict(self.generators[c].state_dict())
         return copies
 
-    def weights(self, adversary: float = 1.0) -> dict[str, float]:
+    def weights(self, adversary: float = 1.0) -> dict[str, Any]:
         """Term of the log -> its weight in the generators' objective: the whole of it, one table.
 
         Args:
@@ -108,7 +108,7 @@ class Objective:
             names += [k for k, weight in self.weights().items() if weight and k not in TRUTH]
         return [*names, "loss_D"] if "loss_G" in names else names
 
-    def supervised_weights(self) -> dict[str, float]:
+    def supervised_weights(self) -> dict[str, Any]:
         """The same within `pairs` and `simulated`, beside L1 + half of (1 - SSIM)."""
         lesions = self.config.weight_lesions
         weights = {"sharp": SHARP, "faded": lesions, "lesions": lesions}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from accelerate import Accelerator
 from torch import nn
@@ -32,13 +34,17 @@ def learning_rate(config: TrainConfig, progress: float, step: int) -> float:
     return config.lr * falling * min((step + 1) / RISE, 1.0)
 
 
-def adversary_strength(config: TrainConfig, progress: float) -> float:
+def adversary_strength(config: TrainConfig, published: bool, progress: float) -> float:
     """Share of the adversaries' weight: from nothing to all of it while they learn to judge.
 
-    Zero until `config.supervised` of the run is over, full `FADE_IN` of the run later; full from
-    the start where there is nothing before.
+    Zero until `config.supervised` of the run is over, full `FADE_IN` of the run later.
+
+    Args:
+        config: resolved.
+        published: whether there are unpaired slices alone: full from the start, as in the paper.
+        progress: share of the run done so far.
     """
-    if config.supervised == 0:
+    if published:
         return 1.0
     return min(max((progress - config.supervised) / FADE_IN, 0.0), 1.0)
 
@@ -101,10 +107,10 @@ class Average:
         for name, mean in self.means.items():
             networks[name].load_state_dict(mean)
 
-    def state_dict(self) -> dict[str, object]:
+    def state_dict(self) -> dict[str, Any]:
         return {"count": self.count, "means": self.means}
 
-    def load_state_dict(self, state: dict[str, object], device: torch.device) -> None:
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
         self.count = state["count"]
         self.means = {
             name: {key: value.to(device) for key, value in mean.items()}

@@ -222,10 +222,8 @@ class Samples:
         (source, clean), (_, target) = images[OTHER[to]], images[to]
         mask = _closed((torch.maximum(clean, target) > AIR).float())
         target, reference = self._toned(to, target, share)
-        lesion = pair.lesion.float()
-        around = F.max_pool2d(lesion, 9, stride=1, padding=4)
-        weight = _with_lesions(mask, around)
-        return Sample(source, clean, target, mask, weight, lesion * mask, reference, 0)
+        lesion = pair.lesion.float() * mask
+        return Sample(source, clean, target, mask, mask, lesion, reference, 0)
 
     def _unpaired(self, share: Share, kinds: Collection[str]) -> Share:
         return self.parts(share, kinds).get(UNPAIRED, share.part(0, 0))
@@ -235,8 +233,8 @@ class Samples:
         side = size if self.kinds == (UNPAIRED,) else max(round(CROP * size / 16), 2) * 16
         if not share:
             nothing, labels = torch.zeros(0, 1, side, side), torch.zeros(0, dtype=torch.int64)
-            empty = Drawn(*(t.to(self.device) for t in (nothing, nothing, labels)))
-            return dict.fromkeys(CONTRASTS, empty)
+            nothing, labels = nothing.to(self.device), labels.to(self.device)
+            return dict.fromkeys(CONTRASTS, Drawn(nothing, nothing, labels))
         moved = {}
         for c, drawn in read.items():
             images, masks, sources = (t.to(self.device, non_blocking=True) for t in drawn)
@@ -250,7 +248,8 @@ class Samples:
                         for b, y, x in zip(both, *corners, strict=True)
                     ]
                 )
-            moved[c] = Drawn(*both.split(1, 1), sources)
+            images, masks = both.split(1, 1)
+            moved[c] = Drawn(images, masks, sources)
         return moved
 
     def _references(

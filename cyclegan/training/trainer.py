@@ -210,7 +210,7 @@ class Trainer:
             optimizer.param_groups[0]["lr"] = learning_rate(self.config, progress, self.step)
         with self.pace.waiting():
             batches = self._draw(progress)
-        adversary = adversary_strength(self.config, progress)
+        adversary = adversary_strength(self.config, objective.published, progress)
         nothing = torch.zeros((), device=objective.device)
         unpaired = batches[0].unpaired is not None
         terms = dict.fromkeys(objective.terms(unpaired), nothing)  # the same in every process

@@ -1,11 +1,9 @@
 """What training does to real slices: moved alike with their head, disturbed inside it only."""
 
-import numpy as np
 import pytest
 import torch
-from skimage.restoration import denoise_tv_chambolle
 
-from cyclegan.simulation.augment import Draw, denoise_tv, disturb, fading_rim, move_real
+from cyclegan.simulation.augment import Draw, disturb, fading_rim, move_real
 from cyclegan.simulation.lesions import implant_lesions
 
 
@@ -59,15 +57,6 @@ def test_a_rim_fades_to_nothing_at_the_outline_and_not_inside(head):
     at_outline = (fade * outline).sum((1, 2, 3)) / outline.sum((1, 2, 3))
     assert (at_outline < 0.7).all()
     assert at_outline.std() > 0.02  # outlines are of many kinds
-
-
-def test_total_variation_denoising_is_that_of_the_library(head):
-    images = head[0]
-    own = denoise_tv(images, 0.015, rounds=15)
-    for image, result in zip(images[:, 0].numpy(), own[:, 0].numpy(), strict=True):
-        expected = denoise_tv_chambolle(image, 0.015, eps=0, max_num_iter=16)
-        assert np.abs(image - expected).mean() > 0.001
-        np.testing.assert_allclose(result, expected, atol=1e-5)
 
 
 def test_some_lesions_wash_out_what_lies_under_them(head):

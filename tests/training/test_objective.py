@@ -210,14 +210,16 @@ def test_the_history_gives_back_older_translations_with_their_sources(make, monk
     goal, batch = run.objective, batch_of(run)
     older = 0
     for step in range(12):
-        sources = torch.tensor([2 * step, 2 * step + 1])
+        sources = torch.tensor([2 * step, 2 * step + 1])  # of the slices that were translated
         made = torch.arange(2.0 * step, 2 * step + 2)[:, None, None, None].expand(2, 1, 32, 32)
-        labelled = {c: d._replace(sources=sources) for c, d in batch.unpaired.items()}
+        labelled = {"T1": batch.unpaired["T1"]._replace(sources=sources),
+                    "T2": batch.unpaired["T2"]._replace(sources=sources + 100)}  # fmt: skip
         (recalled,) = goal.recall(step, [batch._replace(unpaired=labelled)], [
-            {"T1": made, "T2": made}])  # fmt: skip
-        for images, labels in recalled.values():
+            {"T1": made + 100, "T2": made}])  # fmt: skip
+        for to, first in (("T2", 0), ("T1", 100)):
+            images, labels = recalled[to]
             assert torch.equal(images[:, 0, 0, 0], labels.float())
-            older += int((labels < 2 * step).sum())
+            older += int((labels < first + 2 * step).sum())
         if step < 2:
             assert torch.equal(recalled["T2"][1], sources)  # not full yet
     assert 10 <= older <= 30  # one half of 40

@@ -40,9 +40,12 @@ def test_both_optimisers_follow_the_learning_rate(make):
 
 def test_adversaries_come_after_the_supervised_part_and_fade_in():
     config = TrainConfig(supervised=0.4)
-    strengths = [adversary_strength(config, p) for p in (0, 0.4, 0.425, 0.45, 0.5, 1)]
+    strengths = [adversary_strength(config, False, p) for p in (0, 0.4, 0.425, 0.45, 0.5, 1)]
     assert strengths == pytest.approx([0, 0, 0.25, 0.5, 1, 1])
-    assert adversary_strength(TrainConfig(supervised=0.0), 0) == 1
+    from_weights = TrainConfig(supervised=0.0)  # discriminators start from nothing all the same
+    strengths = [adversary_strength(from_weights, False, p) for p in (0, 0.05, 1)]
+    assert strengths == pytest.approx([0, 0.5, 1])
+    assert adversary_strength(from_weights, True, 0) == 1  # as published
 
 
 def test_kinds_and_sizes_follow_the_schedule(make):

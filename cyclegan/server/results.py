@@ -11,7 +11,7 @@ from cyclegan.server.limits import SCAN_FINDINGS_BYTES, SCAN_RESULT_BYTES
 if TYPE_CHECKING:
     import numpy as np
 
-    from cyclegan.server.models import Style
+    from cyclegan.model.style import Style
     from cyclegan.server.notice import Fit
 
 

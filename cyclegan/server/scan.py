@@ -14,6 +14,7 @@ from PIL import Image
 
 from cyclegan import CONTRASTS
 from cyclegan.model.preprocess import scale_intensity
+from cyclegan.model.style import StyleError
 from cyclegan.model.translator import CycleResult
 from cyclegan.reading.archive import Member
 from cyclegan.reading.series import Selection, open_files
@@ -22,7 +23,7 @@ from cyclegan.server import limits, queue
 from cyclegan.server.changes import Changes
 from cyclegan.server.errors import GONE, GoneError, NotReadyError, UserError, sentence, within
 from cyclegan.server.measuring import measuring
-from cyclegan.server.models import OWN, SOURCE, StyleError
+from cyclegan.server.models import OWN, SOURCE
 from cyclegan.server.phases import Action, Phase, refuse
 from cyclegan.server.queue import Job
 from cyclegan.server.results import Results

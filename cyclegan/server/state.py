@@ -83,7 +83,7 @@ def _styles(scan: Scan, series: Series) -> list[dict[str, str]]:
     named = [each.name for each in scan.model.styles.named if each.contrast == series.to]
     if series.style is not None and series.style.name not in named:
         named.append(series.style.name)
-    if not scan.model.has_styles:
+    if not scan.model.translator.has_styles:
         return []
     return [{"name": name, "label": name} for name in [SOURCE, *named]]
 

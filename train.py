@@ -1,25 +1,26 @@
 """Train T1/T2 translation.
 
-    python train.py --labelmaps phantom --out RUN --steps 50           # no data at all
-    python train.py --data DIR --out RUN --minutes 60                  # unpaired real slices only
-    python train.py --labelmaps DIR --data DIR DIR --val PAIRS --out RUN --minutes 180
-    python train.py --data DIR --labelmaps DIR --init WEIGHTS --refine --out RUN --minutes 30
-    python train.py --pairs DIR --labelmaps DIR --init WEIGHTS --out RUN --minutes 60  # pairs, too
-    python train.py --data DIR --pairs DIR --init WEIGHTS --back-translation --out RUN --minutes 60
-    python train.py --pairs DIR --init RUN1/weights RUN2/weights --out RUN --steps 0  # their mean
+    python train.py --data D --pairs P --labelmaps L --val V --out RUN --minutes 150
+    python train.py --data D --labelmaps L --val V --out RUN --minutes 150   # without pairs
+    python train.py --data D --out RUN --minutes 600       # the published CycleGAN
+    python train.py --labelmaps phantom --out RUN --steps 50                 # without data
+    python train.py ... --init WEIGHTS --supervised 0      # goes on from trained generators
     python train.py ... --track tensorboard --push-to-hub USER/MODEL
-    python train.py ... --resume                                       # after whatever ended it
-    accelerate launch train.py ...                                     # many GPUs or machines
-    torchrun --nproc-per-node 2 train.py ...                           # many processes on CPUs
+    python train.py ... --resume                           # after whatever ended it
+    accelerate launch train.py ...                         # many GPUs or machines
+    torchrun --nproc-per-node 2 train.py ...               # many processes on CPUs
 
-A step takes --batch x --accumulate x processes slices of each contrast, and gives the same weights
-however that is made up. Ctrl-C and SIGTERM save the step at hand and end with code 130 or 143.
+A step takes up to three kinds of samples, whichever there are: unpaired slices (--data), registered
+real pairs (--pairs) and simulated pairs (--labelmaps). docs/training.md has the objective, and each
+setting with its reason. A step takes --batch x --accumulate x processes samples, and gives the same
+weights however that is made up. Ctrl-C and SIGTERM save the step at hand, and end with code 130 or
+143.
 
 RUN/report.html shows the data, the curves, sample sheets and scores; open it while the run goes on.
 
 DIR of --data holds two folders of images or volumes: T1/ T2/, trainA/ trainB/, or
-Tr1/TrainT1/ Tr2/TrainT2/. With --labelmaps the generators first learn from simulated pairs. DIR of
---pairs holds the same two folders; files of equal names show the same slices, to a pixel or two.
+Tr1/TrainT1/ Tr2/TrainT2/. DIR of --pairs holds the same two folders; files of equal names show the
+same slices, to a pixel or two.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ import dataclasses
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,6 +48,7 @@ from cyclegan.report.publish import model_card, prepare_push, push
 from cyclegan.report.run_evaluation import final_evaluation, make_validation
 from cyclegan.report.run_report import write_report
 from cyclegan.report.runlog import DATA, record_run, write_json
+from cyclegan.simulation.lesions import LesionBank
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import Simulator
 from cyclegan.simulation.tissues import TISSUES, read_label_maps
@@ -53,8 +56,9 @@ from cyclegan.slices.data import SliceDataset
 from cyclegan.slices.inventory import take_inventory
 from cyclegan.slices.paired_slices import PairedSlices
 from cyclegan.slices.stripping import new_masker, train_masker
-from cyclegan.training.config import TrainConfig
+from cyclegan.training.config import DEFAULTS, TrainConfig, option, resolved
 from cyclegan.training.interruption import Interrupted
+from cyclegan.training.samples import kinds_of
 from cyclegan.training.trainer import Trainer
 from cyclegan.training.training_state import BESIDE_SETTINGS, STATE
 
@@ -71,12 +75,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--pairs", nargs="+", default=[], metavar="DIR", help="real slices in both "
                         "contrasts, by equal names")  # fmt: skip
     parser.add_argument("--labelmaps", metavar="DIR|phantom", help="label maps to simulate from")
+    parser.add_argument("--lesions", metavar="FILE", help="real lesions to implant: .npz with t1, "
+                        "t2 and flair, (N, planes, P, P)")  # fmt: skip
     parser.add_argument("--out", required=True, metavar="RUN", help="checkpoints, log and samples")
     parser.add_argument(
         "--val", metavar="PAIRS", help="paired slices to judge by, never trained on"
     )
-    parser.add_argument("--init", nargs="+", metavar="WEIGHTS", help="start from this folder or "
-                        "Hub model, or from the mean of several")  # fmt: skip
+    parser.add_argument("--init", metavar="WEIGHTS", help="start from this folder or Hub model")
     parser.add_argument("--resume", action="store_true", help="continue RUN")
     parser.add_argument("--cache", metavar="DIR", help="decoded slices, which runs may share; "
                         "default: RUN/cache")  # fmt: skip
@@ -91,34 +96,49 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--track", choices=TRACKERS, help="log there, too; default: CSV files only")
     parser.add_argument("--push-to-hub", metavar="USER/MODEL", help="upload weights and report")
-    parser.add_argument("--license", default="other", metavar="ID", help="of the pushed weights; "
-                        "default: other")  # fmt: skip
+    parser.add_argument("--license", metavar="ID", help="of the pushed weights; default: other")
     parser.add_argument("--precision", choices=("no", "bf16"), default=None, help="default: bf16 "
                         "where the hardware has it")  # fmt: skip
     for field in dataclasses.fields(TrainConfig):
         if field.name == "generator_options":
             continue
-        kind = {"int": int, "float": float, "str": str}.get(str(field.type).split(" |")[0])
-        option = {"type": kind, "default": field.default, "metavar": str(field.type).split(" |")[0]}
+        kind = {"int": int, "float": float, "str": str}[str(field.type).split(" |")[0]]
+        default = str(field.default)
+        if field.name in DEFAULTS:
+            default = "{} with --data alone, else {}".format(*DEFAULTS[field.name])
+        more: dict[str, Any] = {"metavar": kind.__name__}
         if field.name == "generator":
-            option = {"choices": sorted(GENERATORS), "default": field.default}
-        elif field.type == "bool":
-            option = {"action": argparse.BooleanOptionalAction, "default": field.default}
-        about = f"default: {field.default}; why: cyclegan/training/config.py"
-        parser.add_argument(f"--{field.name.replace('_', '-')}", help=about, **option)
+            more = {"choices": sorted(GENERATORS)}
+        about = f"default: {default}; why: docs/training.md"
+        parser.add_argument(
+            option(field.name), type=kind, default=field.default, help=about, **more
+        )
     options = parser.parse_args(arguments)
     options.command = sys.argv[1:] if arguments is None else arguments  # for the record
     if not options.data and not options.labelmaps and not options.pairs:
         parser.error("give --data, --labelmaps, --pairs, or several of them")
-    for name in ("refine", "back_translation"):
-        if getattr(options, name) and not (options.data and (options.init or options.resume)):
-            option = name.replace("_", "-")
-            parser.error(f"--{option}: give --data and --init, the weights to start from")
-    if options.refine and options.back_translation:
-        parser.error("--refine, --back-translation: one after the other, not both")
     if options.steps is None and options.minutes is None:
         parser.error("give --steps or --minutes: how long to train")
+    kinds = kinds_of(options.data or None, options.pairs or None, options.labelmaps)
+    for name, present, needed in (
+        ("lesions", options.pairs or (options.data and options.labelmaps), "--pairs, or --data and "
+         "--labelmaps"),
+        ("cache", options.data or options.pairs, "--data or --pairs"),
+        ("license", options.push_to_hub, "--push-to-hub"),
+        ("allow_change", options.resume, "--resume"),
+    ):  # fmt: skip
+        if getattr(options, name) and not present:
+            parser.error(f"{option(name)}: has no effect without {needed}; leave it out")
+    try:
+        resolved(_config(options), kinds)
+    except ValueError as error:
+        parser.error(str(error))
     return options
+
+
+def _config(options: argparse.Namespace) -> TrainConfig:
+    names = {f.name for f in dataclasses.fields(TrainConfig)}
+    return TrainConfig(**{k: v for k, v in vars(options).items() if k in names})
 
 
 def build(options: argparse.Namespace) -> Trainer:
@@ -128,8 +148,7 @@ def build(options: argparse.Namespace) -> Trainer:
         raise ValueError(
             f"{state}: a run has been here; continue it with --resume, or give another --out"
         )
-    names = {f.name for f in dataclasses.fields(TrainConfig)}
-    config = TrainConfig(**{k: v for k, v in vars(options).items() if k in names})
+    config = _config(options)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     precision = options.precision or ("bf16" if multiplies_bfloat16(device) else "no")
     if options.track and options.track not in [t.value for t in get_available_trackers()]:
@@ -145,29 +164,36 @@ def build(options: argparse.Namespace) -> Trainer:
         prepare_push(options.push_to_hub)
     validate = make_validation(Path(options.val)) if options.val else None
 
-    dataset, paired, simulator = _load(options, config, accelerator)
-    if options.track:
-        settings = {k: v for k, v in vars(config).items() if isinstance(v, int | float | str)}
-        accelerator.init_trackers(Path(options.out).resolve().name, settings)
+    unpaired, pairs, simulator = _load(options, config, accelerator)
+    bank = LesionBank.load(options.lesions) if options.lesions else None
+    if bank:
+        say(f"{len(bank)} real lesions to implant")
     trainer = Trainer(
         config,
         options.out,
-        dataset=dataset,
+        unpaired=unpaired,
+        pairs=pairs,
         simulator=simulator,
-        paired=paired,
+        bank=bank,
         accelerator=accelerator,
         validate=validate,
         report=lambda: _report(options.out),
     )
-    if options.init and not options.resume:
-        starts = [load_weights(weights_folder(name)) for name in options.init]
-        records = [start.get("training") or {} for _, start in starts]
-        trainer.start_from([networks for networks, _ in starts], records)
+    if options.track:
+        settings = {
+            k: v for k, v in vars(trainer.config).items() if isinstance(v, int | float | str)
+        }
+        accelerator.init_trackers(Path(options.out).resolve().name, settings)
     if options.resume:
+        if options.init:
+            say("--init: has no effect with --resume; the run goes on from its own state")
         trainer.resume(options.allow_change)
         say(f"resumed at step {trainer.step}")
+    elif options.init:
+        generators, record = load_weights(weights_folder(options.init))
+        trainer.start_from(generators, record.get("training") or {})
     if accelerator.is_main_process:
-        _record(options, config, accelerator, dataset, simulator, paired)
+        _record(options, trainer)
     return trainer
 
 
@@ -180,30 +206,31 @@ def _load(
     def bar(what: str, unit: str) -> Callable[[Iterable], Iterable]:
         return lambda files: tqdm(files, desc=what, unit=unit, leave=False, mininterval=0.5)
 
-    dataset, paired, masker = None, None, None
+    unpaired, pairs, masker = None, None, None
     if options.data:
-        dataset = SliceDataset.load(options.data, config.size, bar("reading", "file"), cache)
-        for sentence in dataset.skipped:
+        unpaired = SliceDataset.load(options.data, config.size, bar("reading", "file"), cache)
+        for sentence in unpaired.skipped:
             say(f"skipped {sentence}")
-        for sentence in dataset.made:
+        for sentence in unpaired.made:
             say(sentence)
-        counts = {c: len(s) for c, s in dataset.slices.items()}
-        say(f"{counts['T1']} T1 and {counts['T2']} T2 slices from {', '.join(dataset.names)}")
+        counts = {c: len(s) for c, s in unpaired.slices.items()}
+        say(f"{counts['T1']} T1 and {counts['T2']} T2 slices from {', '.join(unpaired.names)}")
     if options.pairs:
-        paired = PairedSlices.load(options.pairs, config.size, bar("pairs", "pair"), cache)
-        for sentence in paired.skipped:
+        pairs = PairedSlices.load(options.pairs, config.size, bar("pairs", "pair"), cache)
+        for sentence in pairs.skipped:
             say(f"skipped {sentence}")
-        say(f"{len(paired)} pairs of slices from {', '.join(paired.names)}")
+        say(f"{len(pairs)} pairs of slices from {', '.join(pairs.names)}")
     simulator = _simulator(options, config, accelerator)
-    if (dataset or paired) and simulator and config.strip_steps:
-        path = Path(options.out) / "brain_masks.safetensors"
+    if (unpaired or pairs) and simulator:
+        name = f"brain_masks-{simulator.origin.replace(' ', '_')}-{len(simulator)}-{config.seed}"
+        path = Path(cache) / f"{name}.safetensors"  # runs that share a cache train it once
         masker = _masker(path, simulator, config, accelerator)
-    if paired and masker:
-        say(f"{paired.add_stripped(masker)} pairs have a skull-stripped copy, too")
-    if dataset and masker:
-        added = dataset.add_stripped(masker, bar("stripping", "file"))
+    if pairs and masker:
+        say(f"{pairs.add_stripped(masker)} pairs have a skull-stripped copy, too")
+    if unpaired and masker:
+        added = unpaired.add_stripped(masker, bar("stripping", "file"))
         say(f"{len(added)} sources more by skull-stripping: {', '.join(added) or 'none'}")
-    return dataset, paired, simulator
+    return unpaired, pairs, simulator
 
 
 def _simulator(
@@ -238,7 +265,7 @@ def _masker(
     elif accelerator.is_main_process:
         torch.manual_seed(config.seed)  # its initial weights
         rng = torch.Generator().manual_seed(config.seed)
-        masker = train_masker(simulator, rng, config.strip_steps)
+        masker = train_masker(simulator, rng)
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, lambda part: save_model(masker, part))
     masker = masker.to(simulator.device)
@@ -247,32 +274,25 @@ def _masker(
     return masker.eval()
 
 
-def _record(
-    options: argparse.Namespace,
-    config: TrainConfig,
-    accelerator: Accelerator,
-    dataset: SliceDataset | None,
-    simulator: Simulator | None,
-    paired: PairedSlices | None,
-) -> None:
+def _record(options: argparse.Namespace, trainer: Trainer) -> None:
     """Write down for the report what only the start of a run knows."""
-    out = Path(options.out)
-    record_run(out, dataclasses.asdict(config), accelerator, options.command)
+    out, samples = Path(options.out), trainer.samples
+    record_run(out, dataclasses.asdict(trainer.config), trainer.accelerator, options.command)
     if options.resume and (out / DATA).is_file():
         return  # the same data as before
-    read = [held for held in (dataset, paired) if held is not None]
+    read = [data for data in (samples.unpaired, samples.pairs) if data is not None]
     data = take_inventory(
         [*options.data, *options.pairs],
         options.val,
         out,
-        [sentence for held in read for sentence in held.skipped],
+        [sentence for each in read for sentence in each.skipped],
         lambda files: tqdm(files, desc="looking", leave=False, disable=None),
         read[0].cache if read else None,
     )
-    if paired is not None:
-        data["paired"] = {"pairs": len(paired), "sources": paired.names}
-    if simulator is not None:
-        data["simulated"] = {"maps": len(simulator), "origin": simulator.origin}
+    if samples.pairs is not None:
+        data["paired"] = {"pairs": len(samples.pairs), "sources": samples.pairs.names}
+    if samples.simulator is not None:
+        data["simulated"] = {"maps": len(samples.simulator), "origin": samples.simulator.origin}
     write_json(out / DATA, data)
 
 
@@ -292,7 +312,7 @@ def _finish(options: argparse.Namespace, weights: Path) -> None:
     print(f"weights written to {weights}")
     print(f"report: {weights.parent / 'report.html'}")
     if options.push_to_hub:
-        card = model_card(weights.parent, options.push_to_hub, options.license)
+        card = model_card(weights.parent, options.push_to_hub, options.license or "other")
         print(f"pushed to {push(options.push_to_hub, weights.parent, card)}")
 
 

@@ -10,8 +10,8 @@ __all__ = [
     "CONTRASTS",
     "OTHER",
     "InputCheck",
-    "Look",
     "ReadError",
+    "Style",
     "Translator",
     "Volume",
     "__version__",
@@ -21,7 +21,7 @@ __all__ = [
 
 _HOMES = {
     "InputCheck": "trust.checks",
-    "Look": "model.look",
+    "Style": "model.style",
     "Translator": "model.translator",
     "ReadError": "reading.volume",
     "Volume": "reading.volume",

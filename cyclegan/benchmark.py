@@ -133,8 +133,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     macs = _print_size(translators, shipped)
     cycles = _print_slices(translators, shipped, options.repeats)
     _print_limit(translators, macs, cycles, options.repeats)
-    if shipped.has_looks:
-        _print_look(shipped, options.repeats)
+    if shipped.has_styles:
+        _print_style(shipped, options.repeats)
     _print_volume(shipped, options.repeats)
     start = cold_start(options.weights)
     print(
@@ -215,20 +215,20 @@ def _print_limit(
         )
 
 
-def _print_look(shipped: Translator, repeats: int) -> None:
-    """What a chosen look adds to the time of one slice."""
+def _print_style(shipped: Translator, repeats: int) -> None:
+    """What a chosen style adds to the time of one slice."""
     rng = np.random.default_rng(0)
     pair = simulate_pair(draw_slice(seed=0, size=SIDES[0]), rng)
-    look = shipped.look(pair.t2, contrast="T2")
+    style = shipped.style(pair.t2, contrast="T2")
     seconds = median_seconds(
         {
-            chosen: lambda c=chosen: shipped.cycle(pair.t1, to="T2", look=c)
-            for chosen in (None, look)
+            chosen: lambda c=chosen: shipped.cycle(pair.t1, to="T2", style=c)
+            for chosen in (None, style)
         },
         repeats,
     )
-    share = seconds[look] / seconds[None]
-    print(f"\nwith a look, translate + cycle takes {share:.3f} times as long")
+    share = seconds[style] / seconds[None]
+    print(f"\nwith a style, translate + cycle takes {share:.3f} times as long")
 
 
 def _wait_for(product: torch.Tensor) -> None:

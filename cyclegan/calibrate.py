@@ -54,7 +54,7 @@ def measure_slice(translator: Translator, pair: Pair, to: str) -> dict[str, Any]
     likely = None
     if translator.has_band:
         _, likely = translator.translate_with_error(image, to, prepared=prepared)
-    own = evidence.own_look(translator, result.source, to, frame)
+    own = evidence.own_style(translator, result.source, to, frame)
     again = evidence.reconstruct_disturbed(translate, result.translated, to, frame, own)
     head = head_mask(to_unit(image), truth)
     error = np.abs(result.translated - truth)[head]

@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cyclegan.judging.evaluation import BASELINES, draw_figure, evaluate, format_table
-from cyclegan.judging.looks import KINDS, with_looks
 from cyclegan.judging.pairs import load_pairs, with_registered_truth
+from cyclegan.judging.styles import KINDS, with_styles
 from cyclegan.model.translator import Translator
 
 
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every score here")
     parser.add_argument("--figure", type=Path, metavar="FILE", help="write example slices here")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="score each N-th pair")
-    parser.add_argument("--look", nargs="+", default=[], choices=KINDS, help="score with a look, "
+    parser.add_argument("--style", nargs="+", default=[], choices=KINDS, help="score with a style, "
                         "too: of the same source's other slices, or of another source")  # fmt: skip
     parser.add_argument("--register", action="store_true", help="move each truth onto its "
                         "source first (rigid)")  # fmt: skip
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         learnt = {weights: t.translate for weights, t in translators.items()}
         pairs, _ = load_pairs(options.pairs, options.every)
         for weights, t in translators.items():
-            learnt |= {f"{weights}, {k} look": with_looks(t, pairs, k) for k in options.look}
+            learnt |= {f"{weights}, {k} style": with_styles(t, pairs, k) for k in options.style}
         prepare = with_registered_truth if options.register else list
         result = evaluate(options.pairs, BASELINES | learnt, options.every, prepare)
     except (OSError, ValueError) as error:

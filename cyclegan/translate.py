@@ -20,11 +20,11 @@ from cyclegan.archives.machine import translate_here
 from cyclegan.archives.translation import Network, Outcome, Wanted
 from cyclegan.model.checkpoint import CheckpointError
 from cyclegan.model.hub import DEFAULT, weights_folder
-from cyclegan.model.look import LookError
+from cyclegan.model.style import StyleError
 from cyclegan.model.translator import Translator
 from cyclegan.reading.volume import ReadError
 from cyclegan.trust.checks import InputCheck
-from cyclegan.trust.reference import look_of_path
+from cyclegan.trust.reference import style_of_path
 
 SAMPLE = 5  # jobs that a dry run translates to know how long they take
 INSTALL_DASK = "--workers and --scheduler need Dask: pip install 'dask[distributed]' cryptography"
@@ -34,8 +34,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command.
 
     Returns:
-        0 when every result is there, 1 when some failed, 2 when nothing could be started and 130
-        when interrupted. What was complete by then is kept, and the next run goes on from there.
+        0 when the result of every MR image is there, 1 when some failed or there was no MR image, 2
+        when nothing could be started and 130 when interrupted. What was complete by then is kept,
+        and the next run goes on from there.
     """
     options = _parser().parse_args(arguments)
     if options.workers is not None and options.workers < 1:
@@ -54,18 +55,18 @@ def main(arguments: list[str] | None = None) -> int:
         table = table or wanted.out / "failures.csv"
     try:
         translator = Translator.from_pretrained(options.weights)
-        if options.look is not None:
+        if options.style is not None:
             folder = weights_folder(options.weights)
             check = InputCheck.from_pretrained(folder) if InputCheck.is_in(folder) else None
-            look = look_of_path(translator, check, options.look, options.to)
-            wanted = replace(wanted, look=look)
+            style = style_of_path(translator, check, options.style, options.to)
+            wanted = replace(wanted, style=style)
         if options.dry_run:
             return _dry_run(options, wanted, translator)
         options.out.mkdir(parents=True, exist_ok=True)
         account = Account(
             table, options.hash_paths, lambda: count_jobs(options.inputs, options.out)
         )
-    except (CheckpointError, LookError, ReadError, OSError) as error:
+    except (CheckpointError, StyleError, ReadError, OSError) as error:
         return _refuse(error)
     return _translate(options, wanted, translator, account, many)
 
@@ -93,11 +94,11 @@ def _parser() -> argparse.ArgumentParser:
         "weights, else those of this package)",
     )
     add(
-        "--look",
+        "--style",
         metavar="PATH",
         type=Path,
         help="make it look like these real slices of the wanted contrast, a file or a folder, or "
-        "as a saved look says (default: what suits each source)",
+        "as a saved style says (default: what suits each source)",
     )
     add("--force", action="store_true", help="replace existing results")
     add(
@@ -158,10 +159,15 @@ def _translate(
         return 130
     finally:
         account.close()
+    for sentence in account.left_out:
+        print(f"translate: left out: {sentence}", file=sys.stderr)
     for sentence in account.sentences:
         print(f"translate: {sentence}", file=sys.stderr)
     if account.failed:
         print(f"translate: {account.failed} failed", file=sys.stderr)
+    if account.left_out and not (account.done or account.kept or account.failed):
+        print("translate: nothing here is an MR image", file=sys.stderr)
+        return 1
     return 1 if account.failed else 0
 
 
@@ -212,8 +218,8 @@ def _to_do(
     for found in find_jobs(options.inputs, wanted.out):
         if isinstance(found, Refused):
             account.fail([found.path], f"{found.path}: {found.reason}")
-        elif wanted.finished(found.base):
-            account.kept += 1
+        elif wanted.finished(found):
+            account.keep()
             if not quiet:
                 _say_existing(wanted.target(found.base))
             account.say()

@@ -22,7 +22,7 @@ ROOMS = (
     "trust",  # is the input what the model expects, how far to trust one slice
     "results",  # PNG, NIfTI, derived DICOM, and what each says of itself
     "archives",  # many series, on one machine or on a cluster
-    "web",  # the page's logic without Gradio
+    "server",  # scans, the model's queue, limits and routes, without Gradio
     "commands",  # cyclegan/*.py: what people type
 )
 # `cyclegan/__init__.py` names the homes of what it offers as text and imports them when asked for.

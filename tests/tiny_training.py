@@ -34,7 +34,7 @@ ENVIRONMENT = {
 FORKED = multiprocessing.get_context("forkserver")
 # torch imports its compiler with the first optimiser: the longest of all imports.
 FORKED.set_forkserver_preload(["train", "tiny_training", "torch._dynamo"])
-SIZE = ["--size", "48", "--start-size", "32", "--batch", "2", "--strip-steps", "2", "--pool", "3"]
+SIZE = ["--size", "48", "--start-size", "32", "--batch", "2"]
 NARROW = {"channels": (8, 16, 24, 32)}  # of the generators
 TINY = [*SIZE, "--precision", "no", "--labelmaps", "phantom", "--log-every", "1"]
 
@@ -210,11 +210,14 @@ def _sabotage(what: str) -> None:
 def main(arguments: list[str]) -> None:
     """Run the command and exit."""
     import train
+    from cyclegan.slices import stripping
+    from cyclegan.training import objective
 
     if arguments[0] == "--sabotage":
         _sabotage(arguments[1])
         arguments = arguments[2:]
     train.PHANTOMS = 2
+    stripping.STEPS, objective.POOL = 2, 3
     # Report and full width have tests of their own, and would take most of a few steps' time.
     train.write_report = lambda *_: None
     network_options = train.TrainConfig.network_options

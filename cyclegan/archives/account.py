@@ -24,7 +24,7 @@ _COLUMNS = ("failure", "files", "reason")
 
 
 class Account:
-    """Counts and failures of a run.
+    """Counts of the images of a run, and what failed or was left out.
 
     Args:
         table: CSV file for the failures, with one row for each as it happens, or None.
@@ -33,8 +33,9 @@ class Account:
     """
 
     def __init__(self, table: Path | None, hash_paths: bool, count: Callable[[], int]):
-        self.done = self.failed = self.kept = self.slices = 0
+        self.done = self.failed = self.kept = self.slices = self.jobs = 0
         self.sentences: list[str] = []
+        self.left_out: list[str] = []
         self._about: int | None = None
         self._started = self._said = time.monotonic()
         self._bar = tqdm(bar_format="{desc}", disable=None, leave=False)
@@ -62,22 +63,30 @@ class Account:
             self._rows.writerow(row)
 
     def add(self, job: Job, outcome: Outcome) -> None:
-        """Count what became of a job."""
+        """Count what became of the images of a job."""
+        self.jobs += 1
         self.slices += outcome.slices
+        self.left_out += outcome.left_out
         for sentence in outcome.failures:
             self.fail(job.files, sentence)
-        if not outcome.failures:
-            self.done += bool(outcome.written)
-            self.kept += not outcome.written
+        self.done += len(outcome.written)
+        self.kept += len(outcome.kept)
+
+    def keep(self) -> None:
+        """Count a job of one image whose result was there before."""
+        self.jobs += 1
+        self.kept += 1
 
     def line(self) -> str:
-        """Done, failed, there before, left, the pace and the time left."""
+        """Done, failed, there before, left out, left, the pace and the time left."""
         minutes = (time.monotonic() - self._started) / 60
         pace = self.done / minutes if minutes else 0.0
         words = [f"{self.done} done", f"{self.failed} failed"]
         if self.kept:
             words.append(f"{self.kept} there before")
-        left = max(0, (self._about or 0) - self.done - self.failed - self.kept)
+        if self.left_out:
+            words.append(f"{len(self.left_out)} left out")
+        left = max(0, (self._about or 0) - self.jobs)
         if left:
             words.append(f"about {left} left")
         words.append(f"{pace:.1f} series/min")
@@ -100,7 +109,7 @@ class Account:
         self._bar.close()
         if self._file is not None:
             self._file.close()
-        if self.done + self.failed + self.kept > 1:
+        if self.done + self.failed + self.kept + len(self.left_out) > 1:
             print(self.line(), file=sys.stderr)
 
 

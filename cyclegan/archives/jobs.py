@@ -7,10 +7,11 @@ of a million files needs no more memory than its largest folder.
 from __future__ import annotations
 
 import os
-from collections import Counter
+import re
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cyclegan.reading.dicom_series import Series, series_of
@@ -31,6 +32,7 @@ _SIDECARS = {
 }
 _DISC = ("DICOMDIR", "AUTORUN.INF")  # what a patient's disc has at its root
 MARK = "_synthetic-"  # in the names of results
+_NUMBERED = re.compile(r"(.+)_\d+")  # of several results of one job
 _LOOKS = 16  # files looked into at once: on a network drive each waits for its answer
 
 
@@ -41,10 +43,13 @@ class Job:
     Attributes:
         files: one file, the DICOM files of one folder, or a .hdr with its .img.
         base: of the results' names, relative to the output folder.
+        shared: names of bases beside `base` that one of several results of a job (`base_1`) and
+            the result of another job could both get.
     """
 
     files: tuple[Path, ...]
     base: Path
+    shared: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -87,12 +92,20 @@ def _found(
             yield Refused(path, "there is no such file or folder")
     found = _told_apart(_merged(_grouped(single, Path(), are_dicom), series), Counter())
     taken = Counter(job.base for job in found if isinstance(job, Job))
-    yield from found
+    prefixes = _prefixes(folders)
+    tops = [
+        prefix if prefix.name else Path(f.resolve().name)
+        for f, prefix in zip(folders, prefixes, strict=True)
+    ]
+    yield from _sharing(found, tops)
     joined: set[Path] = set()
-    for number, (folder, prefix) in enumerate(zip(folders, _prefixes(folders), strict=True)):
+    for number, (folder, prefix) in enumerate(zip(folders, prefixes, strict=True)):
         empty = folder not in joined
         later = folders[number + 1 :]
-        for job in _below(folder, prefix, out.resolve(), are_dicom, series, taken, later, joined):
+        others = {*tops, *taken}
+        for job in _below(
+            folder, prefix, out.resolve(), are_dicom, series, taken, others, later, joined
+        ):
             empty = False
             yield job
         if empty:
@@ -115,6 +128,7 @@ def _below(
     are_dicom: Callable[[list[Path]], list[bool]],
     series_at: Callable[[Path], Series | None],
     taken: Counter[Path],
+    others: Iterable[Path],
     later: list[Path],
     joined: set[Path],
 ) -> Iterator[Job | Refused]:
@@ -123,12 +137,13 @@ def _below(
     A series that goes on in the next folders beside it, or in those named `later`, is one job.
 
     `taken`: bases of other inputs, which no job may have.
+    `others`: bases that other inputs have or may have.
     `joined`: folders whose DICOM files belong to a job already; grows.
     """
     within = out == top.resolve() or out in top.resolve().parents
-    left = [(top, False)]
+    left: list[tuple[Path, bool, Iterable[Path]]] = [(top, False, others)]
     while left:
-        folder, disc = left.pop()
+        folder, disc, beside_it = left.pop()
         try:
             disc = disc or any((folder / name).is_file() for name in _DISC)
             files, inside = _listing(folder)
@@ -139,7 +154,7 @@ def _below(
         except OSError as error:
             yield Refused(folder, f"this folder cannot be searched ({error.strerror})")
             continue
-        siblings = (path for path, _ in reversed(left))
+        siblings = (path for path, *_ in reversed(left))
         beside = [path for path in siblings if path.parent == folder.parent]
         beside = later if folder == top else beside
         if folder in joined:
@@ -155,8 +170,11 @@ def _below(
             for base in {job.base for job in jobs} & set(below)
             if _holds_series(below[base], are_dicom)
         ]
-        yield from _told_apart(jobs, taken + Counter(series))
-        left += [(path, disc) for path in reversed(inside) if path.resolve() != out]
+        apart = _told_apart(jobs, taken + Counter(series))
+        bases = {job.base for job in apart if isinstance(job, Job)}
+        yield from _sharing(apart, {*below, *beside_it})
+        names = bases | set(below)
+        left += [(path, disc, names) for path in reversed(inside) if path.resolve() != out]
 
 
 def _holds_series(folder: Path, are_dicom: Callable[[list[Path]], list[bool]]) -> bool:
@@ -259,7 +277,7 @@ def _told_apart(jobs: list[Job], taken: Counter[Path]) -> list[Job | Refused]:
     count = taken + Counter(job.base for job in jobs)
     # Where endings alone tell names apart, as in a.png and a.nii, they stay.
     jobs = [
-        Job(job.files, job.base.with_name(job.files[0].name))
+        replace(job, base=job.base.with_name(job.files[0].name))
         if count[job.base] > 1 and len(job.files) == 1
         else job
         for job in jobs
@@ -275,6 +293,19 @@ def _told_apart(jobs: list[Job], taken: Counter[Path]) -> list[Job | Refused]:
         )
         for job in jobs
     ]
+
+
+def _sharing(jobs: list[Job | Refused], others: Iterable[Path]) -> Iterator[Job | Refused]:
+    """Tell jobs which names they could share with each other, or with `others`."""
+    known = {job.base for job in jobs if isinstance(job, Job)} | set(others)
+    shared: dict[Path, set[str]] = defaultdict(set)
+    for base in known:
+        if (numbered := _NUMBERED.fullmatch(base.name)) and base.with_name(numbered[1]) in known:
+            shared[base.with_name(numbered[1])].add(base.name)
+            shared[base].add(base.name)
+    for job in jobs:
+        names = shared.get(job.base) if isinstance(job, Job) else None
+        yield replace(job, shared=frozenset(names)) if names else job
 
 
 def _is_dicom(path: Path) -> bool:

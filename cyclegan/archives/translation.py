@@ -12,7 +12,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,15 +22,24 @@ from tqdm import tqdm
 
 from cyclegan.archives.jobs import MARK, Job
 from cyclegan.model.checkpoint import replace_file
-from cyclegan.model.look import Look
+from cyclegan.model.style import Style
 from cyclegan.model.translator import Translator
-from cyclegan.reading.series import open_files
+from cyclegan.reading.image_kind import NoMRImage
+from cyclegan.reading.series import Selection, open_files
 from cyclegan.reading.volume import ReadError, Volume
 from cyclegan.results.derived import derived_dicom
 from cyclegan.results.export import labelled_png, nifti
-from cyclegan.results.provenance import CAVEAT, provenance, synthetic_label
+from cyclegan.results.provenance import (
+    CAVEAT,
+    pixels_sha256,
+    provenance,
+    source_of,
+    synthetic_label,
+)
 
 _LONGEST = 200  # bytes of a name; file systems take 255, and endings and partial files want room
+_ONE_VOLUME = (".nii.gz", ".nii", ".mgz", ".mgh")
+_BESIDE = 50  # volumes in the folder of what may be a label map that are looked into
 _ASKS_S = 0.2  # between two tries at a claim that another process holds
 _WAITS_S = 2.0  # for it, before looking whether the command still wants it
 
@@ -38,13 +47,13 @@ _WAITS_S = 2.0  # for it, before looking whether the command still wants it
 @dataclass(frozen=True)
 class Wanted:
     """What is asked for: the contrast `to`, the results' folder, how to file them, and in which
-    look; None for what suits each source."""
+    style; None for what suits each source."""
 
     to: str
     out: Path
     force: bool = False
     keep_identity: bool = False
-    look: Look | None = None
+    style: Style | None = None
 
     def target(self, base: Path) -> Path:
         """The NIfTI of a result; it is written last, so where it is, all of the result is.
@@ -58,21 +67,24 @@ class Wanted:
             name = f"{kept}_{hashlib.sha256(data).hexdigest()[:8]}"
         return self.out / base.parent / f"{name}{MARK}{self.to}.nii.gz"
 
-    def finished(self, base: Path) -> bool:
-        """Whether a job's result is there and unclaimed; a claim may be of a process that was
-        killed at its very end, and `translate_job` clears it away."""
-        target = self.target(base)
-        return not self.force and target.exists() and not _claim(target).exists()
+    def finished(self, job: Job) -> bool:
+        """Whether a job's result is there, certainly its own, and unclaimed; a claim may be of a
+        process that was killed at its very end, and `translate_job` clears it away."""
+        target = self.target(job.base)
+        is_there = not self.force and not job.shared and target.exists()
+        return is_there and not _claim(target).exists()
 
 
 @dataclass
 class Outcome:
-    """What became of a job: results, and sentences about what failed and what to know."""
+    """What became of a job: results, and sentences about what failed, what is no MR image and was
+    left out, and what to know."""
 
     written: list[Path] = field(default_factory=list)
     kept: list[Path] = field(default_factory=list)
     slices: int = 0
     failures: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -96,7 +108,7 @@ class Network:
         self._pool = ThreadPoolExecutor(threads, "network")
         self._stop = threading.Event()
 
-    def translate(self, volume: Volume, to: str, look: Look | None = None) -> np.ndarray:
+    def translate(self, volume: Volume, to: str, style: Style | None = None) -> np.ndarray:
         """Translate all slices: (Z, H, W) float32 in [0, 1].
 
         Raises:
@@ -110,7 +122,7 @@ class Network:
             self.go_on()
             part = slice(start, start + translator.batch)
             translated[part] = translator.translate(
-                volume.pixels[part], to, prepared=prepared, look=look
+                volume.pixels[part], to, prepared=prepared, style=style
             )
             return len(translated[part])
 
@@ -134,35 +146,93 @@ class Network:
 
 
 def translate_job(job: Job, wanted: Wanted, network: Network) -> Outcome:
-    """Translate everything in the files of a job that has no result yet."""
+    """Translate every MR image in the files of a job that has no result yet."""
     outcome = Outcome()
-    target = wanted.target(job.base)
     try:
-        with claimed(target, network.go_on):
-            if _kept(target, wanted, outcome):
+        with claimed(wanted.target(job.base), network.go_on):
+            if not job.shared and _kept(wanted.target(job.base), wanted, outcome):
                 return outcome
-            selection = open_files(job.files)
-            outcome.notes += [f"note: {note}" for note in selection.notes]
-            for index in range(len(selection.choices)):
+            selection = open_files(job.files, most=None)
+            said = {*selection.failures, *selection.foreign}
+            outcome.notes += [f"note: {note}" for note in selection.notes if note not in said]
+            outcome.failures += selection.failures
+            outcome.left_out += selection.foreign
+            images = []
+            for index, label in enumerate(selection.choices):
+                if reason := _why_left_out(job, selection, index):
+                    where = "" if label.startswith(job.files[0].name) else f"{job.base}: "
+                    outcome.left_out.append(f"{where}{label}: no MR image, {reason}")
+                else:
+                    images.append(index)
+            for number, index in enumerate(images, 1):
                 base = job.base
-                if len(selection.choices) > 1:
-                    base = base.with_name(f"{base.name}_{index + 1}")
-                target = wanted.target(base)
-                if _kept(target, wanted, outcome):
-                    continue
+                # The name of the job alone says that all of it is there.
+                if len(images) + len(selection.failures) > 1:
+                    base = base.with_name(f"{base.name}_{number}")
                 try:
-                    volume = selection.read(index)
-                    translated = network.translate(volume, wanted.to, wanted.look)
-                    outcome.notes += write_results(
-                        target, translated, volume, network.translator, wanted
-                    )
-                    outcome.written.append(target)
-                    outcome.slices += len(translated)
+                    _translate_image(job, base, selection.read(index), wanted, network, outcome)
                 except (ReadError, OSError, MemoryError) as error:
                     outcome.failures.append(_sentence(job, error))
+    except NoMRImage as error:
+        outcome.left_out.append(str(error))
     except (ReadError, OSError, MemoryError) as error:
         outcome.failures.append(_sentence(job, error))
     return outcome
+
+
+def _translate_image(
+    job: Job, base: Path, volume: Volume, wanted: Wanted, network: Network, outcome: Outcome
+) -> None:
+    """Translate one image of a job to the name `base`, or one beside it where that is another's."""
+    with ExitStack() as claims:
+        target = wanted.target(base)
+        if base != job.base:  # which is claimed
+            claims.enter_context(claimed(target, network.go_on))
+        if _is_anothers(base, job, volume, wanted):
+            mark = pixels_sha256(volume)[:6]
+            target = wanted.target(base.with_name(f"{base.name}_{mark}"))
+            claims.enter_context(claimed(target, network.go_on))
+        if _kept(target, wanted, outcome):
+            return
+        translated = network.translate(volume, wanted.to, wanted.style)
+        outcome.notes += write_results(target, translated, volume, network.translator, wanted)
+        outcome.written.append(target)
+        outcome.slices += len(translated)
+
+
+def _is_anothers(base: Path, job: Job, volume: Volume, wanted: Wanted) -> bool:
+    """Whether the name `base` belongs to another image: that of a job with one image goes first."""
+    is_only, target = base == job.base, wanted.target(base)
+    if is_only and base.name not in job.shared:
+        return False
+    if not wanted.force and target.exists():
+        return source_of(target) != pixels_sha256(volume)
+    return not is_only and base.name in job.shared
+
+
+def _why_left_out(job: Job, selection: Selection, index: int) -> str:
+    """Why a choice of a job's files is no MR image, or ""."""
+    if reason := selection.not_mr(index):
+        return reason
+    beside = selection.looks_like_labels(index) and _lies_beside_image(
+        job.files[0], selection.size_of(index)
+    )
+    return selection.not_mr(index, beside)
+
+
+def _lies_beside_image(path: Path, size: str) -> bool:
+    """Whether a file's folder holds a volume of a size that is no label map."""
+    names = (other for other in sorted(path.parent.iterdir()) if other != path)
+    volumes = [other for other in names if other.name.lower().endswith(_ONE_VOLUME)]
+    for other in volumes[:_BESIDE]:
+        with suppress(ReadError, OSError):
+            selection = open_files([other])
+            if any(
+                selection.size_of(index) == size and not selection.looks_like_labels(index)
+                for index in range(len(selection.choices))
+            ):
+                return True
+    return False
 
 
 def _kept(target: Path, wanted: Wanted, outcome: Outcome) -> bool:
@@ -216,8 +286,8 @@ def write_results(
     """
     target.unlink(missing_ok=True)
     to, name, notes = wanted.to, target.name.removesuffix(".nii.gz"), []
-    look = (wanted.look.name or "unnamed") if wanted.look else ""
-    origin = provenance(volume, translator.version, translator.checksum, to, look)
+    style = (wanted.style.name or "unnamed") if wanted.style else ""
+    origin = provenance(volume, translator.version, translator.checksum, to, style)
     label = synthetic_label(to)
     if volume.dicom is not None:
         files, removed = derived_dicom(

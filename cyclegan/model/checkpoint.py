@@ -23,6 +23,9 @@ from cyclegan.model.networks import GENERATORS
 from cyclegan.model.weights_files import CONFIG, WEIGHTS
 
 FORMAT = 1  # of the weights folder; raised when old software could not read it
+# Weights up to version 0.9.0 call some layers and options by other names.
+RENAMED_LAYERS = {"look_encoder.": "style_encoder.", "doubt.": "error_head."}
+RENAMED_OPTIONS = {"look": "style", "band": "error"}
 
 
 class CheckpointError(ValueError):
@@ -121,19 +124,30 @@ def load_weights(folder: str | Path) -> tuple[dict[str, nn.Module], dict[str, An
         generators = {}
         for to in ("T1", "T2"):
             options = {
-                k: tuple(v) if isinstance(v, list) else v
+                RENAMED_OPTIONS.get(k, k): tuple(v) if isinstance(v, list) else v
                 for k, v in config["generator_options"].items()
             }
             network = GENERATORS[config["generator"]](**options)
             prefix = f"to_{to}."
             network.load_state_dict(
-                {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+                {
+                    _present_name(k.removeprefix(prefix)): v
+                    for k, v in tensors.items()
+                    if k.startswith(prefix)
+                }
             )
             generators[to] = network.eval()
     except (SafetensorError, KeyError, TypeError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(f"{folder / WEIGHTS}: does not fit its config ({reason})") from None
     return generators, config
+
+
+def _present_name(layer: str) -> str:
+    for old, new in RENAMED_LAYERS.items():
+        if layer.startswith(old):
+            return new + layer.removeprefix(old)
+    return layer
 
 
 def save_state(path: str | Path, state: dict[str, Any]) -> None:

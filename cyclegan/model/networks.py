@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 AIR = 0.02  # of white; darker is no tissue
-LOG_ERRORS = (-6.0, 0.0)  # range of what a generator may expect: 0.0025 of white to all of it
+LOG_ERRORS = (-6.0, 0.0)  # range of what a generator may predict: 0.0025 of white to all of it
 LEAST_SLOPE = 1e-4  # of a grey value on its way back from black or white
 
 
@@ -103,7 +103,7 @@ class SelfAttention(nn.Module):
         return x + self.project(out)
 
 
-class LookEncoder(nn.Module):
+class StyleEncoder(nn.Module):
     """A few numbers for how a scanner shows a contrast: its grey values, sharpness, suppression.
 
     Four strided convolutions, the mean and deviation of what they find over the head, and quantiles
@@ -167,9 +167,9 @@ class UNetGenerator(nn.Module):
     Args:
         channels: width of each level, from half resolution downwards.
         blocks: residual blocks per level, on each side; twice as many at the coarsest.
-        look: numbers in the code of a look (`LookEncoder`), which scales and shifts every
-            normalised channel and the last ones; 0 for a generator without looks.
-        band: whether it says how large its error is likely to be.
+        style: numbers in a style code (`StyleEncoder`), which scales and shifts every normalised
+            channel and the last ones; 0 for a generator without styles.
+        error: whether it predicts its absolute error, too.
 
     Input sides that are no multiple of `2 ** len(channels)` are padded with air and cropped again.
     """
@@ -178,8 +178,8 @@ class UNetGenerator(nn.Module):
         self,
         channels: tuple[int, ...] = (32, 64, 128, 176),
         blocks: int = 1,
-        look: int = 0,
-        band: bool = False,
+        style: int = 0,
+        error: bool = False,
     ):
         super().__init__()
         self.multiple = 2 ** len(channels)
@@ -202,30 +202,30 @@ class UNetGenerator(nn.Module):
         self.head = nn.Conv2d(detail + 1, 1, 3, padding=1)
         down = [c for c in channels[:-1] for _ in range(blocks)]
         self.widths = [*down, *[channels[-1]] * (2 * blocks + 1), *reversed(down), detail]
-        self.look_encoder = LookEncoder(look) if look else None
+        self.style_encoder = StyleEncoder(style) if style else None
         # No bias: the code of zeros changes nothing, and is the source's own guess.
-        self.film = nn.Linear(look, 2 * sum(self.widths), bias=False) if look else None
+        self.film = nn.Linear(style, 2 * sum(self.widths), bias=False) if style else None
         if self.film is not None:
-            nn.init.zeros_(self.film.weight)  # starts as the generator without looks
-        self.doubt = _doubt(channels[0] + 8) if band else None
+            nn.init.zeros_(self.film.weight)  # starts as the generator without styles
+        self.error_head = _error_head(channels[0] + 8) if error else None
 
     def forward(
-        self, x: torch.Tensor, look: torch.Tensor | None = None, band: bool = False
+        self, x: torch.Tensor, style: torch.Tensor | None = None, error: bool = False
     ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
         """Translate.
 
         Args:
             x: (B, 1, H, W) in [0, 1].
-            look: (B, numbers) of `look_encoder`; rows of zeros, or None: what suits the source.
-            band: whether to say how large the error is likely to be, too.
+            style: (B, numbers) of `style_encoder`; rows of zeros, or None: what suits the source.
+            error: whether to predict the absolute error, too.
 
         Returns:
-            (B, 1, H, W) in [0, 1]; with `band` also the log of the likely absolute error, (B, 1, H,
-            W), from which no gradient reaches the translation.
+            (B, 1, H, W) in [0, 1]; with `error` also the log of the predicted absolute error,
+            (B, 1, H, W), from which no gradient reaches the translation.
         """
         height, width = x.shape[-2:]
         x = F.pad(x, (0, -width % self.multiple, 0, -height % self.multiple))
-        film = self._films(look)
+        film = self._films(style)
         h = self.stem(F.pixel_unshuffle(2 * x - 1, 2))  # (B, C0, H/2, W/2)
         skips = []
         for stage, down in zip(self.encoder, self.down, strict=True):
@@ -244,21 +244,22 @@ class UNetGenerator(nn.Module):
         # In float32 whatever the rest runs in: bfloat16 has 128 grey values from 0.5 to 1.
         with torch.autocast(x.device.type, enabled=False):
             out = Grey.apply(self.head(torch.cat([h.float(), 2 * x.float() - 1], dim=1)))
-        if not band:
+        if not error:
             return out[..., :height, :width]
-        return out[..., :height, :width], self._doubts(wide, x, out)[..., :height, :width]
+        return out[..., :height, :width], self._log_error(wide, x, out)[..., :height, :width]
 
-    def _films(self, look: torch.Tensor | None) -> Iterator[Film]:
-        """What each normalisation, in the order of their use, and the last channels are given."""
-        if look is None or self.film is None:
+    def _films(self, style: torch.Tensor | None) -> Iterator[Film]:
+        """Scale and shift of each normalisation, in the order of their use, and of the last
+        channels."""
+        if style is None or self.film is None:
             return repeat(None)
-        parts = self.film(look)[..., None, None].split([2 * w for w in self.widths], 1)
+        parts = self.film(style)[..., None, None].split([2 * w for w in self.widths], 1)
         return iter([tuple(part.chunk(2, 1)) for part in parts])
 
-    def _doubts(self, wide: torch.Tensor, x: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
-        seen = [F.pixel_unshuffle(2 * image - 1, 2) for image in (x, out)]
-        known = torch.cat([wide, *(s.to(wide.dtype) for s in seen)], 1).detach()
-        return F.pixel_shuffle(self.doubt(known).float(), 2).clamp(*LOG_ERRORS)
+    def _log_error(self, wide: torch.Tensor, x: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+        images = [F.pixel_unshuffle(2 * image - 1, 2) for image in (x, out)]
+        features = torch.cat([wide, *(i.to(wide.dtype) for i in images)], 1).detach()
+        return F.pixel_shuffle(self.error_head(features).float(), 2).clamp(*LOG_ERRORS)
 
 
 def _through(stage: nn.Sequential, h: torch.Tensor, film: Iterator[Film]) -> torch.Tensor:
@@ -267,8 +268,8 @@ def _through(stage: nn.Sequential, h: torch.Tensor, film: Iterator[Film]) -> tor
     return h
 
 
-def _doubt(channels: int) -> nn.Sequential:
-    """Features at half resolution -> four pixels each: log of the likely absolute error."""
+def _error_head(channels: int) -> nn.Sequential:
+    """Features at half resolution -> four pixels each: log of the predicted absolute error."""
     last = nn.Conv2d(24, 4, 3, padding=1)
     nn.init.zeros_(last.weight)
     nn.init.constant_(last.bias, -3.0)  # 0.05 of white
@@ -325,7 +326,7 @@ class PatchDiscriminator(nn.Module):
     """70x70 PatchGAN (Isola et al. 2017) on the 2x2 pixel-unshuffled image.
 
     Channel instead of instance normalisation: the brightness of a tissue is part of a contrast's
-    look, and instance normalisation would remove it.
+    style, and instance normalisation would remove it.
 
     Args:
         channels: width of the first convolution.
@@ -362,21 +363,6 @@ class PatchDiscriminator(nn.Module):
             projection = (h * weight).sum(1, keepdim=True) / h.shape[1] ** 0.5
             score = score + projection[..., : score.shape[-2], : score.shape[-1]]
         return score
-
-
-ADDED = ("look_encoder.", "film.", "doubt.")  # layers that not every `UNetGenerator` has
-
-
-def load_older(network: nn.Module, state: dict[str, torch.Tensor]) -> None:
-    """Load the weights of a generator that may lack the layers for looks or likely errors.
-
-    Raises:
-        RuntimeError: anything else is missing, or does not fit.
-    """
-    mine = network.state_dict()
-    theirs = {k: v for k, v in state.items() if k in mine or not k.startswith(ADDED)}
-    kept = {k: v for k, v in mine.items() if k.startswith(ADDED)}
-    network.load_state_dict(kept | theirs)
 
 
 GENERATORS = {"unet": UNetGenerator, "resnet": ResnetGenerator}

@@ -12,15 +12,16 @@ import torch
 from torch import nn
 
 from cyclegan import OTHER
+from cyclegan.model.arrays import checked_image, real_array
 from cyclegan.model.checkpoint import load_weights
 from cyclegan.model.guided import guided
 from cyclegan.model.hub import weights_folder
-from cyclegan.model.look import Look, LookError, mean_look
 from cyclegan.model.precision import multiplies_bfloat16
 from cyclegan.model.preprocess import FOREGROUND, Frame, Scale, head_without_rim
+from cyclegan.model.style import Style, StyleError, mean_style
 
-LOOK_SLICES = 12  # of a volume tell its look; more change the code little
-LOOK_HEAD = 0.5  # of the largest head in a volume: slices with less head tell little
+STYLE_SLICES = 12  # of a volume tell its style; more change the code little
+STYLE_HEAD = 0.5  # of the largest head in a volume: slices with less head tell little
 BATCH = 4  # slices of a volume at a time; more is no faster on a CPU and takes more memory
 
 
@@ -113,25 +114,26 @@ class Translator:
         slices match, and without looking at all of it again each time.
 
         Raises:
-            ValueError: not a real-valued, non-empty slice or volume, or no positive spacing.
+            ValueError: no slice or volume of real numbers and enough pixels, or a spacing that is
+                not two positive numbers.
         """
-        image = _checked(image)
+        image = checked_image(image, as_slices=False)
         scale = Scale.fit(image)
         # Scaling keeps the order of values, so the projection may come first.
-        projection = image if image.ndim == 2 else np.nanmax(image, axis=0)
+        projection = image if image.ndim == 2 else np.fmax.reduce(image, axis=0)
         return Prepared(scale, Frame.fit(scale.apply(projection), self.size, spacing))
 
     @property
-    def has_looks(self) -> bool:
-        """Whether these weights can follow a look."""
-        return all(getattr(g, "look_encoder", None) is not None for g in self.generators.values())
+    def has_styles(self) -> bool:
+        """Whether these weights can follow a style."""
+        return all(getattr(g, "style_encoder", None) is not None for g in self.generators.values())
 
     @property
     def has_band(self) -> bool:
         """Whether these weights say how large their error is likely to be."""
-        return all(getattr(g, "doubt", None) is not None for g in self.generators.values())
+        return all(getattr(g, "error_head", None) is not None for g in self.generators.values())
 
-    def look(
+    def style(
         self,
         images: np.ndarray | Sequence[np.ndarray],
         contrast: str,
@@ -139,7 +141,7 @@ class Translator:
         prepared: Prepared | None = None,
         spacing: tuple[float, float] | None = None,
         name: str = "",
-    ) -> Look:
+    ) -> Style:
         """How a scanner shows a contrast, from real slices of it, of any person.
 
         Args:
@@ -150,18 +152,18 @@ class Translator:
             name: shown to readers.
 
         Raises:
-            ValueError: no such contrast, no image, wrong arrays, or weights without looks.
+            ValueError: no such contrast, no image, wrong arrays, or weights without styles.
         """
         if contrast not in OTHER:
-            raise ValueError(f'contrast="{contrast}": a look is of "T1" or "T2"')
-        if not self.has_looks:
-            raise LookError(f"version {self.version} of the weights knows no looks; 0.5.0 does")
+            raise ValueError(f'contrast="{contrast}": a style is of "T1" or "T2"')
+        if not self.has_styles:
+            raise StyleError(f"version {self.version} of the weights knows no styles; 0.5.0 does")
         if isinstance(images, np.ndarray):
             images = [images]
         each = [(image, prepared or self.prepare(image, spacing)) for image in images]
         codes = [self._codes(image, contrast, one).mean(0) for image, one in each]
-        looks = [Look(contrast, tuple(map(float, c)), self.checksum, name) for c in codes]
-        return mean_look(looks, name)
+        styles = [Style(contrast, tuple(map(float, c)), self.checksum, name) for c in codes]
+        return mean_style(styles, name)
 
     def translate(
         self,
@@ -170,7 +172,7 @@ class Translator:
         *,
         prepared: Prepared | None = None,
         spacing: tuple[float, float] | None = None,
-        look: Look | None = None,
+        style: Style | None = None,
     ) -> np.ndarray:
         """Translate a slice or a volume.
 
@@ -180,17 +182,20 @@ class Translator:
             prepared: of the volume that `image` is a part of. Default: of `image` itself.
             spacing: (row, column) in mm where pixels are not square, as `prepare` takes it; with
                 `prepared` it is known already.
-            look: of the wanted contrast, from `Translator.look`. Default: what suits the source.
+            style: of the wanted contrast, from `Translator.style`. Default: what suits the source.
 
         Returns:
             float32, the shape of `image`, in [0, 1]. Air stays black.
 
         Raises:
-            ValueError: another `to`, another number of dimensions, an empty image, no positive
-                spacing, or a look of another contrast or other weights.
+            ValueError: another `to`; an image with other dimensions, colours, complex or no finite
+                numbers, or sides below 32 pixels; a spacing that is not two positive numbers; or a
+                style of another contrast or other weights.
         """
         source, prepared = self._scaled(image, to, prepared, spacing)
-        (translated,) = self._run(source, prepared.frame, to, self._looked(look, to, len(source)))
+        (translated,) = self._run(
+            source, prepared.frame, to, self._style_codes(style, to, len(source))
+        )
         return translated.reshape(np.shape(image))
 
     def translate_with_error(
@@ -200,7 +205,7 @@ class Translator:
         *,
         prepared: Prepared | None = None,
         spacing: tuple[float, float] | None = None,
-        look: Look | None = None,
+        style: Style | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Translate, and say how large the error is likely to be: arguments as in `translate`.
 
@@ -214,7 +219,7 @@ class Translator:
         if not self.has_band:
             raise ValueError(f"version {self.version} of the weights tells no likely error")
         source, prepared = self._scaled(image, to, prepared, spacing)
-        codes = self._looked(look, to, len(source))
+        codes = self._style_codes(style, to, len(source))
         found = self._run(source, prepared.frame, to, codes, band=True)
         translated, error = (a.reshape(np.shape(image)) for a in found)
         return translated, error
@@ -226,48 +231,50 @@ class Translator:
         *,
         prepared: Prepared | None = None,
         spacing: tuple[float, float] | None = None,
-        look: Look | None = None,
+        style: Style | None = None,
     ) -> CycleResult:
         """Translate, and translate the result back: arguments as in `translate`.
 
         The way back starts from the translated pixels as the user sees them, not from a tensor
-        inside the network, and is framed as the way there. It keeps the source's own look, where
-        the weights know looks: that is there to be measured, and is no part of the error.
+        inside the network, and is framed as the way there. It keeps the source's own style, where
+        the weights know styles: that is there to be measured, and is no part of the error.
         """
         source, prepared = self._scaled(image, to, prepared, spacing)
-        (translated,) = self._run(source, prepared.frame, to, self._looked(look, to, len(source)))
-        own = self._own(source, prepared.frame, OTHER[to]) if self.has_looks else None
+        (translated,) = self._run(
+            source, prepared.frame, to, self._style_codes(style, to, len(source))
+        )
+        own = self._own(source, prepared.frame, OTHER[to]) if self.has_styles else None
         (reconstructed,) = self._run(translated, prepared.frame, OTHER[to], own)
         shape = np.shape(image)
         return CycleResult(*(a.reshape(shape) for a in (source, translated, reconstructed)))
 
-    def require_fitting(self, look: Look, to: str) -> None:
-        """Raise LookError unless the look is of the contrast `to` and was made by these weights."""
-        if look.contrast != to:
-            raise LookError(f"a look of {look.contrast} for a {to}: give one of a real {to}")
-        if look.checksum != self.checksum:
-            raise LookError("the look was made by other weights; make it again with these")
+    def require_fitting(self, style: Style, to: str) -> None:
+        """Raise StyleError unless a style is of the contrast `to` and was made by these weights."""
+        if style.contrast != to:
+            raise StyleError(f"a style of {style.contrast} for a {to}: give one of a real {to}")
+        if style.checksum != self.checksum:
+            raise StyleError("the style was made by other weights; make it again with these")
 
-    def _looked(self, look: Look | None, to: str, count: int) -> torch.Tensor | None:
-        """(count, numbers) of a look that fits the wanted contrast and these weights."""
-        if look is None:
+    def _style_codes(self, style: Style | None, to: str, count: int) -> torch.Tensor | None:
+        """(count, numbers) of a style that fits the wanted contrast and these weights."""
+        if style is None:
             return None
-        self.require_fitting(look, to)
-        return torch.tensor([look.code], device=self.device).expand(count, -1)
+        self.require_fitting(style, to)
+        return torch.tensor([style.code], device=self.device).expand(count, -1)
 
     def _codes(self, image: np.ndarray, contrast: str, prepared: Prepared) -> np.ndarray:
         """(N, numbers) of the telling slices of a slice or volume."""
-        source = prepared.scale.apply(image).reshape(-1, *np.shape(image)[-2:])
+        source = prepared.scale.apply(real_array(image)).reshape(-1, *np.shape(image)[-2:])
         areas = np.array([(s > FOREGROUND).mean() for s in source])
-        telling = np.flatnonzero(areas >= LOOK_HEAD * areas.max())
-        places = np.linspace(0, len(telling) - 1, min(LOOK_SLICES, len(telling))).round()
+        telling = np.flatnonzero(areas >= STYLE_HEAD * areas.max())
+        places = np.linspace(0, len(telling) - 1, min(STYLE_SLICES, len(telling))).round()
         chosen = source[telling[places.astype(int)]]
         return self._own(chosen, prepared.frame, contrast).cpu().numpy()
 
     @torch.inference_mode()
     def _own(self, images: np.ndarray, frame: Frame, contrast: str) -> torch.Tensor:
-        """(N, numbers): the look of each of (N, H, W) in [0, 1], themselves of `contrast`."""
-        encoder = self.generators[contrast].look_encoder
+        """(N, numbers): the style of each of (N, H, W) in [0, 1], themselves of `contrast`."""
+        encoder = self.generators[contrast].style_encoder
         parts = [
             encoder(frame.apply(images[start : start + self.batch]).to(self.device))
             for start in range(0, len(images), self.batch)
@@ -284,8 +291,10 @@ class Translator:
         """Scaled source, always (N, H, W), and how it is prepared."""
         if to not in OTHER:
             raise ValueError(f'to="{to}": the wanted contrast is "T1" or "T2"')
-        image = _checked(image)
-        prepared = prepared or self.prepare(image, spacing)
+        if prepared is None:
+            image = checked_image(image)
+            prepared = self.prepare(image, spacing)
+        image = real_array(image)
         matrix = (prepared.frame.height, prepared.frame.width)
         if matrix != image.shape[-2:]:
             raise ValueError(f"prepared for a matrix of {matrix}, the image has {image.shape[-2:]}")
@@ -304,7 +313,7 @@ class Translator:
         """(N, H, W) in [0, 1] -> (N, H, W) in [0, 1] through the generator for `to`.
 
         Args:
-            codes: (N, numbers) of the wanted looks.
+            codes: (N, numbers) of the wanted styles.
             band: whether to give the likely absolute errors, (N, H, W), too.
         """
         parts = []
@@ -328,16 +337,5 @@ class Translator:
             self.device.type, self.precision, enabled=self.precision != torch.float32
         ):
             if band:
-                return network(grid, code, band=True)
+                return network(grid, code, error=True)
             return (network(grid) if code is None else network(grid, code)), None
-
-
-def _checked(image: np.ndarray) -> np.ndarray:
-    image = np.asarray(image)
-    if image.ndim not in (2, 3) or image.size == 0:
-        raise ValueError(f"image of shape {image.shape}: expected (H, W) or (Z, H, W)")
-    if np.iscomplexobj(image):
-        raise ValueError("complex image: pass its magnitude")
-    if not (np.issubdtype(image.dtype, np.number) or image.dtype == bool):
-        raise ValueError(f"image of type {image.dtype}: expected real numbers")
-    return image

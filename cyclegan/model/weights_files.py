@@ -8,7 +8,7 @@ from __future__ import annotations
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 CHECK, CHECK_WEIGHTS = "checks.json", "checks.safetensors"
 TRUST = "trust.json"
-LOOKS = "looks.json"
+STYLES = "styles.json"
 CARD = "README.md"  # the model card
 
 REQUIRED = (CONFIG, WEIGHTS)
@@ -17,6 +17,6 @@ OPTIONAL = {
     CHECK: "python -m cyclegan.check_training",
     CHECK_WEIGHTS: "python -m cyclegan.check_training",
     TRUST: "python -m cyclegan.calibrate",
-    LOOKS: "python -m cyclegan.name_looks",
+    STYLES: "python -m cyclegan.name_styles",
 }
 CONTENTS = (*REQUIRED, *OPTIONAL, CARD)

@@ -45,6 +45,11 @@ class Member:
     archive: str = ""
     folder: str = ""
 
+    @property
+    def names(self) -> tuple[str, str]:
+        """Its own name and that of its folder."""
+        return self.name, PurePosixPath(self.folder).name
+
 
 def members_of(files: Sequence[Path | Member]) -> tuple[list[Member], dict[str, list[str]]]:
     """Read files and unpack zip archives, `MAX_FILE_BYTES` in all.

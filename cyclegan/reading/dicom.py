@@ -10,13 +10,15 @@ from typing import BinaryIO
 import numpy as np
 import pydicom
 
-from cyclegan.reading import dicom_decode, dicom_frames, dicom_values
+from cyclegan.reading import dicom_decode, dicom_values
 from cyclegan.reading.deadline import check_time
-from cyclegan.reading.dicom_frames import Frame
+from cyclegan.reading.dicom_frames import Frame, frames_of
+from cyclegan.reading.dicom_marks import MAGNITUDE
 from cyclegan.reading.dicom_parse import parse, quiet
 from cyclegan.reading.dicom_stacks import Stack, stacks
 from cyclegan.reading.geometry import Turn, plane_of, spacing_of
-from cyclegan.reading.header_contrast import contrast_from_header, other_contrast_from_header
+from cyclegan.reading.header_contrast import header_contrast
+from cyclegan.reading.image_kind import dicom_foreign, modality_of
 from cyclegan.reading.volume import (
     ORIENTATION_UNKNOWN,
     DicomSource,
@@ -26,10 +28,8 @@ from cyclegan.reading.volume import (
     damage_refused,
 )
 
+_NAMED = 4  # kinds of images that a refusal names
 MAX_MENDED = 8  # sentences on numbers that could not be read; a broken writer breaks them all
-_OTHER_MODALITIES = frozenset(
-    ["CR", "CT", "DX", "ES", "IO", "MG", "NM", "OPT", "PT", "PX", "RF", "RTDOSE", "SEG", "US", "XA"]
-)
 
 
 class DamagedObjects(ReadError):
@@ -54,7 +54,7 @@ def read(stream: BinaryIO, name: str) -> Volume:
     """
     dataset = parse(stream, name)
     with quiet():
-        stack = _outstanding(stacks(dicom_frames.frames_of(dataset)), name)
+        stack = _outstanding(stacks(frames_of(dataset)), name)
     return read_stack(stack, lambda source: dataset, name)
 
 
@@ -169,18 +169,22 @@ def _decode(
             continue
         if source == frames[0].source:
             told.common = _without_pixels(dataset)
-            modality = str(dataset.get("Modality") or "")
-            if modality in _OTHER_MODALITIES:
+            if dicom_foreign(dataset)[0]:
                 told.notes += (
-                    f"The file's modality is {modality}; the models learned MR images only.",
+                    f"The file's modality is {modality_of(dataset)}; the models learned MR images "
+                    "only.",
                 )
         if source == middle.source:
             told.window = dicom_values.window(dataset, middle.index)
-            told.hint = contrast_from_header(dataset, middle.index)
-            told.other = other_contrast_from_header(dataset, middle.index)
+            told.hint, told.other, _ = header_contrast(dataset, middle.index)
             told.notes += dicom_values.notes(dataset, middle.index)
     if damaged:
         raise DamagedObjects(damaged)
+    component = middle.traits["component"]
+    if component not in ("", MAGNITUDE):
+        told.notes += (
+            f"This is the {component} of the signal; the models learned magnitude images only.",
+        )
     told.notes += tuple(dict.fromkeys(mended))[:MAX_MENDED]
     return told
 
@@ -206,23 +210,33 @@ def _sizes(
 
 def _outstanding(found: list[Stack], name: str) -> Stack:
     """The stack to take of one file's: the magnitude images, or the most images of one plane."""
-    if len(found) == 1:
+    if len(found) == 1 and not found[0].refusal:
         return found[0]
     total = sum(len(stack.frames) for stack in found)
-    magnitude = [stack for stack in found if stack.frames[0].traits["kind"][3:4] == ("M",)]
-    if len(magnitude) == 1:
+    magnitude = [stack for stack in found if stack.frames[0].traits["component"] == MAGNITUDE]
+    if len(magnitude) == 1 and not magnitude[0].refusal:
         note = f"The file holds {len(found)} images per slice; the magnitude is shown."
         return replace(magnitude[0], notes=(*magnitude[0].notes, note))
     largest = max(found, key=lambda stack: len(stack.frames))
+    if refusals := [stack.refusal for stack in found if stack.refusal]:
+        raise ReadError(f"{name}: {refusals[0]}")
     if all(_cross(one, other) for one, other in combinations(found, 2)):
         placed = all(stack.affine is not None for stack in found)
         why = "lie in other planes" if placed else "do not say where they lie"
         note = f"{len(largest.frames)} of {total} images are shown; the others {why}."
         return replace(largest, notes=(*largest.notes, note))
+    differing = dict.fromkeys(word for stack in found for word in _words(stack))
+    words = ", ".join(list(differing)[:_NAMED]) + ", ..." * (len(differing) > _NAMED)
     raise ReadError(
-        f"{name}: the file holds {total} frames at {len(largest.frames)} positions (a time series "
-        "or several echoes); export one image per slice."
+        f"{name}: the file holds {total} frames at {len(largest.frames)} positions "
+        f"({words or 'a time series or several echoes'}); export one image per slice."
     )
+
+
+def _words(stack: Stack) -> list[str]:
+    """What tells a stack of a file from the others."""
+    component = stack.frames[0].traits["component"]
+    return [str(component)] * bool(component) + list(stack.details.values())
 
 
 def _cross(one: Stack, other: Stack) -> bool:

@@ -6,12 +6,14 @@ in the data set, enhanced ones in functional groups, shared or per frame (PS3.3 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Hashable
+from dataclasses import dataclass, field
 
 import numpy as np
 import pydicom
 
-_TIMES = ("TemporalPositionIdentifier", "AcquisitionNumber", "AcquisitionTime", "TriggerTime")
+from cyclegan.reading.dicom_attributes import attribute, count, number_of, values_of
+from cyclegan.reading.dicom_marks import component_of, marks_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,11 +28,11 @@ class Frame:
         cosines: (2, 3) unit directions along a row and down a column in LPS+, or None.
         spacing: (slice, row, column) mm, or None.
         traits: what differs between stacks: series, matrix, echo time, kind of image.
-        rank: what orders images of one position: time, then their order in file and series.
+        rank: what orders images where nothing else does: their order in series and file.
         aspect: (row, column) sides of a pixel in proportion where `spacing` is None, or None.
         location: SliceLocation, for images that do not say where they lie.
         number: InstanceNumber.
-        time: what differs between images of one position that were taken one after the other.
+        marks: which measurement of its place it is; see `dicom_marks.marks_of`.
         thickness: SliceThickness in mm, or None.
     """
 
@@ -45,33 +47,8 @@ class Frame:
     aspect: tuple[float, float] | None = None
     location: float | None = None
     number: float | None = None
-    time: tuple[str, ...] = ()
+    marks: dict[str, Hashable] = field(default_factory=dict)
     thickness: float | None = None
-
-
-def count(dataset: pydicom.Dataset) -> int:
-    """NumberOfFrames, 1 where it is absent."""
-    return int(dataset.get("NumberOfFrames") or 1)
-
-
-def attribute(dataset: pydicom.Dataset, index: int, macro: str, keyword: str):
-    """One attribute of a frame: per-frame group, else shared group, else data set, else None."""
-    places = [found[0] for group in _groups(dataset, index) if (found := group.get(macro))]
-    values = (place.get(keyword) for place in (*places, dataset))
-    return next((value for value in values if value not in (None, "")), None)
-
-
-def items(dataset: pydicom.Dataset, index: int, macro: str) -> list[pydicom.Dataset]:
-    """Items of a functional group of a frame: its own ones, else shared ones."""
-    found = (group.get(macro) for group in _groups(dataset, index))
-    return next((list(each) for each in found if each), [])
-
-
-def _groups(dataset: pydicom.Dataset, index: int) -> list[pydicom.Dataset]:
-    """The functional groups of a frame, its own before the shared ones."""
-    per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or ()
-    own = [per_frame[index]] if index < len(per_frame) else []
-    return own + list(dataset.get("SharedFunctionalGroupsSequence") or ())[:1]
 
 
 def frames_of(dataset: pydicom.Dataset, source: int = 0) -> list[Frame]:
@@ -92,29 +69,19 @@ def frames_of(dataset: pydicom.Dataset, source: int = 0) -> list[Frame]:
     for index in range(total):
         position, cosines = _plane(dataset, index) if enhanced or total == 1 else (None, None)
         spacing = _spacing(dataset, index)
-        content = {
-            keyword: attribute(dataset, index, "FrameContentSequence", keyword)
-            for keyword in ("StackID", "TemporalPositionIndex", "FrameAcquisitionNumber")
-        }
+        stack = attribute(dataset, index, "FrameContentSequence", "StackID")
         echo = attribute(dataset, index, "MREchoSequence", "EffectiveEchoTime")
         kind = attribute(dataset, index, "MRImageFrameTypeSequence", "FrameType")
         traits = {
             **series,
-            "stack": str(content["StackID"] or ""),
+            "stack": str(stack or ""),
             "echo": number_of(echo if echo is not None else dataset.get("EchoTime")),
             "kind": tuple(
                 map(str, values_of(kind if kind is not None else dataset.get("ImageType")))
             ),
+            "component": component_of(dataset, index),
         }
-        rank = (
-            content["TemporalPositionIndex"],
-            dataset.get("TemporalPositionIdentifier"),
-            content["FrameAcquisitionNumber"],
-            dataset.get("AcquisitionNumber"),
-            dataset.get("InstanceNumber"),
-            source,
-            index,
-        )
+        number = number_of(dataset.get("InstanceNumber"))
         frames.append(
             Frame(
                 source=source,
@@ -126,10 +93,10 @@ def frames_of(dataset: pydicom.Dataset, source: int = 0) -> list[Frame]:
                 traits=traits,
                 aspect=None if spacing else _aspect(dataset),
                 location=number_of(dataset.get("SliceLocation")),
-                number=number_of(dataset.get("InstanceNumber")),
+                number=number,
                 thickness=_thickness(dataset, index),
-                time=tuple(str(dataset.get(keyword) or "") for keyword in _TIMES),
-                rank=tuple(number_of(value) or 0.0 for value in rank),
+                marks=marks_of(dataset, index),
+                rank=(number or 0.0, source, index),
             )
         )
     return frames
@@ -184,16 +151,3 @@ def _is_pair(values) -> bool:
 
 def _is_multiple(values) -> bool:
     return values is not None and not isinstance(values, str) and hasattr(values, "__len__")
-
-
-def values_of(element) -> list:
-    """The values of an attribute that may have none, one or several."""
-    return [] if element is None else [element] if isinstance(element, str) else list(element)
-
-
-def number_of(value) -> float | None:
-    """A number, or None where the header holds something else."""
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return None

@@ -14,12 +14,18 @@ import pydicom
 from pydicom.encaps import generate_frames
 from pydicom.filereader import read_dataset, read_preamble
 from pydicom.pixels import get_decoder
-from pydicom.uid import UID, AllTransferSyntaxes, DeflatedExplicitVRLittleEndian
+from pydicom.uid import (
+    UID,
+    AllTransferSyntaxes,
+    DeflatedExplicitVRLittleEndian,
+    JPEGExtended12Bit,
+)
 
-from cyclegan.reading import dicom_frames
+from cyclegan.reading import dicom_attributes
 from cyclegan.reading.deadline import check_time
 from cyclegan.reading.dicom_mend import mend
-from cyclegan.reading.dicom_syntax import codestream_size, native_bytes, settle
+from cyclegan.reading.dicom_syntax import PACKED_BITS, codestream_size, native_bytes, settle
+from cyclegan.reading.image_kind import NoMRImage, holds_no_image
 from cyclegan.reading.volume import MAX_VOXELS, ReadError, check_claimed_size
 
 MAX_INFLATED_BYTES = 2 * MAX_VOXELS  # of a deflated data set: 16 bits for each voxel
@@ -100,6 +106,8 @@ def _refuse_unsuitable(dataset: pydicom.Dataset, name: str, header_only: bool) -
     )
     needed = ("Rows", "Columns", "BitsAllocated", "PhotometricInterpretation")
     if not stored or any(dataset.get(key) is None for key in needed):
+        if storage := holds_no_image(dataset):
+            raise NoMRImage(f"{name}: this DICOM file ({storage}) holds no image.")
         kind = UID(str(dataset.get("SOPClassUID") or "")).name or "object of unknown class"
         raise ReadError(
             f"{name}: this DICOM file ({kind}) holds no image or ends before it; "
@@ -111,13 +119,19 @@ def _refuse_unsuitable(dataset: pydicom.Dataset, name: str, header_only: bool) -
         raise ReadError(
             f"{name}: the DICOM image is in colour ({colour}); choose the original grey MR image."
         )
-    lone = dicom_frames.count(dataset) == 1 and "PerFrameFunctionalGroupsSequence" not in dataset
+    bits = int(dataset.BitsAllocated)
+    if bits not in (1, 8, 16, 32, 64, *PACKED_BITS):
+        raise ReadError(
+            f"{name}: it stores {bits} bits per pixel, which no decoder here knows; export it "
+            "again with 16 bits."
+        )
+    frames = dicom_attributes.count(dataset)
+    lone = frames == 1 and "PerFrameFunctionalGroupsSequence" not in dataset
     if lone and "MOSAIC" in (dataset.get("ImageType") or ()):
         raise ReadError(
             f"{name}: this is a Siemens mosaic, many slices tiled in one image; convert it to "
             "NIfTI or enhanced DICOM first."
         )
-    frames = dicom_frames.count(dataset)
     check_claimed_size(name, int(dataset.Rows), int(dataset.Columns), frames)
 
 
@@ -129,6 +143,11 @@ def _refuse_undecodable(dataset: pydicom.Dataset, name: str, header_only: bool) 
             available = get_decoder(syntax).is_available
         except NotImplementedError:
             available = False
+        if syntax == JPEGExtended12Bit and int(dataset.BitsStored) > 8:
+            raise ReadError(
+                f"{name}: it is compressed as JPEG of 12 bits, for which there is no decoder here; "
+                "store it uncompressed, for example with DCMTK's dcmdjpeg."
+            )
         if not available:
             raise ReadError(
                 f"{name}: there is no decoder here for its compression ({syntax.name}); store it "
@@ -141,7 +160,7 @@ def _refuse_undecodable(dataset: pydicom.Dataset, name: str, header_only: bool) 
 def _refuse_oversized_codestreams(dataset: pydicom.Dataset, name: str) -> None:
     """Decoders allocate what the codestream claims, so it must agree with Rows and Columns."""
     size = int(dataset.Rows), int(dataset.Columns)
-    frames = dicom_frames.count(dataset)
+    frames = dicom_attributes.count(dataset)
     expected_bytes = native_bytes(dataset) // frames
     for frame in generate_frames(dataset.PixelData, number_of_frames=frames):
         claimed = codestream_size(frame)

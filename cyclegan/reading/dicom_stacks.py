@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from cyclegan.reading.dicom_frames import Frame
+from cyclegan.reading.dicom_marks import described
+from cyclegan.reading.dicom_places import by_height, in_step, side_by_side
+from cyclegan.reading.dicom_volumes import parts
 from cyclegan.reading.geometry import Turn, is_usable, leafed_axis, turn_for_reading
 
 MAX_UNEVEN = 0.05  # of the slice distance; scanners round positions, a missing slice is off by 1
 _SAME_PLANE = 2e-3  # largest difference of direction cosines; scanners round them to 4 digits
 _SAME_ECHO = 1e-3  # relative; no protocol has two echoes so close, but programs round differently
 _SAME_SIZE = 1e-3  # relative, of pixels; likewise
+_LOST = "{0} of {1} slices {2} missing here; other images of the series lie there."
+_AMBIGUOUS = "{0} image{1} left out: nothing tells to which of two volumes of the series."
+_UNDECIDED = (
+    "{0} images lie at {1} places, and nothing in their headers tells which of them belong "
+    "together; export each volume as a series of its own."
+)
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 
 
@@ -28,7 +37,10 @@ class Stack:
         even: whether the slices lie in a row at one distance, so that an affine places them.
         spacing: (slice, row, column) mm, or None.
         notes: sentences for the reader.
-        repeat: (which, of how many) where there are several images of the same place, else None.
+        repeat: (which, of how many) of the volumes that the images of a series come apart into, or
+            None where it is the only one.
+        details: words that tell it from the others, by what they are about.
+        refusal: why the images are no volume and cannot be read, else empty.
     """
 
     frames: list[Frame]
@@ -37,6 +49,8 @@ class Stack:
     spacing: tuple[float, float, float] | None
     notes: tuple[str, ...]
     repeat: tuple[int, int] | None = None
+    details: dict[str, str] = field(default_factory=dict)
+    refusal: str = ""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -65,11 +79,26 @@ class Stack:
         return leafed_axis(self.affine, self.shape[::-1], acquired=2, thickness=thickness)
 
 
+def without(stack: Stack, sources: frozenset[int]) -> Stack | None:
+    """A stack without the images of some objects, its notes and geometry as they are then; None
+    where nothing is left."""
+    rest = [frame for frame in stack.frames if frame.source not in sources]
+    if not rest:
+        return None
+    if stack.affine is None:
+        return replace(stack, frames=rest)
+    again = _placed(rest, stack.repeat) if len(set(by_height(rest))) == len(rest) else None
+    if again is None:  # they all claim one place
+        return replace(stack, frames=rest)
+    own = tuple(note for note in stack.notes if note not in _placed(stack.frames, None).notes)
+    return replace(again, notes=(*again.notes, *own), details=stack.details)
+
+
 def stacks(frames: Iterable[Frame]) -> list[Stack]:
     """Group images by their traits and plane, and sort each group along its normal.
 
-    Images of the same place (a time series, repeated scans) come apart into stacks with one image
-    per place, in order of time.
+    Images of the same place (b-values, a time series, repeated scans) come apart into stacks with
+    one image per place at most; see `dicom_volumes.parts`.
     """
     groups: dict[tuple, list[list[Frame]]] = {}
     frames = list(frames)
@@ -84,37 +113,106 @@ def stacks(frames: Iterable[Frame]) -> list[Stack]:
                 break
         else:
             alike.append([frame])
-    found = []
+    found: list[Stack] = []
+    kin: dict[tuple, list[int]] = {}  # where in `found` the volumes of the same places are
     for group in (group for alike in groups.values() for group in alike):
         if (size := group[0].spacing) is not None:  # the only one, of images that tell none, too
             group = [f if f.spacing else replace(f, spacing=size, aspect=None) for f in group]
         ordered = sorted(group, key=lambda frame: frame.rank)
         if ordered[0].cosines is None:
-            ordered, notes = _listed(ordered)
-            found.append(Stack(ordered, None, False, ordered[0].spacing, notes))
+            found += _unpositioned(ordered)
             continue
-        places = _places(ordered)
-        if len(places) == 1 and (listed := _told_apart(ordered)):
-            found.append(_unplaced(*listed))
-            continue
-        repeats = max(map(len, places))
-        for which in range(repeats):
-            chosen = [place[which] for place in places if which < len(place)]
-            found.append(_placed(chosen, (which + 1, repeats) if repeats > 1 else None))
+        for words, beside in side_by_side(ordered):
+            in_steps = in_step(beside)
+            for number, volume in enumerate(in_steps):
+                volumes = _volumes(volume, words)
+                key = (*_shared(volume[0]), *words.values(), (number, len(in_steps)))
+                kin.setdefault(key, []).extend(range(len(found), len(found) + len(volumes)))
+                found += volumes
+    for family in kin.values():
+        for at, stack in zip(family, _with_losses([found[at] for at in family]), strict=True):
+            found[at] = stack
     return found
+
+
+def _shared(frame: Frame) -> tuple:
+    """What images of all echoes, components and kinds of one measurement have in common."""
+    names = ("series", "number", "object", "matrix", "stack")
+    normal = np.cross(*frame.cosines).round(2) + 0.0
+    return (*(frame.traits[name] for name in names), frame.traits["kind"][:1], *normal.tolist())
+
+
+def _with_losses(volumes: list[Stack]) -> list[Stack]:
+    """Volumes of the same places, with a note where one has no slice at a place of the others."""
+    depth = max(by_height([frame for stack in volumes for frame in stack.frames])) + 1
+    if any(stack.affine is None for stack in volumes):
+        return volumes
+    return [_noting_loss(stack, depth) for stack in volumes]
+
+
+def _noting_loss(stack: Stack, depth: int) -> Stack:
+    lost = 0 if stack.refusal else depth - len(stack.frames)
+    note = _LOST.format(lost, depth, "is" if lost == 1 else "are")
+    return replace(stack, notes=(*stack.notes, note)) if lost > 0 else stack
+
+
+def _volumes(frames: list[Frame], details: dict[str, str]) -> list[Stack]:
+    """The stacks of images of one plane that lie behind each other."""
+    places = by_height(frames)
+    if len(set(places)) == 1 and (listed := _sorted_by_header(frames)):
+        return [_unplaced(*listed)]
+    found = _divided(frames, places, _placed)
+    return [replace(stack, details={**details, **stack.details}) for stack in found]
+
+
+def _divided(
+    frames: list[Frame],
+    places: list[int],
+    stacked: Callable[[list[Frame], tuple[int, int] | None], Stack],
+) -> list[Stack]:
+    """A stack for each part of images of numbered places."""
+    found = parts(frames, places)
+    result = []
+    for number, part in enumerate(found, 1):
+        members = sorted(part.members, key=lambda index: places[index])
+        repeat = (number, len(found)) if len(found) > 1 else None
+        stack = stacked([frames[index] for index in members], repeat)
+        notes = stack.notes
+        if part.ambiguous:
+            notes += (_AMBIGUOUS.format(part.ambiguous, "s" * (part.ambiguous > 1)),)
+        depth = len({places[index] for index in part.members})
+        refusal = "" if part.decided else _UNDECIDED.format(len(members), depth)
+        words = described(part.marks) if repeat else {}
+        result.append(replace(stack, notes=notes, details=words, refusal=refusal))
+    return result
+
+
+def _unpositioned(frames: list[Frame]) -> list[Stack]:
+    """The stacks of images that do not say where they lie; slice locations count as places."""
+    locations = [frame.location for frame in frames if frame.location is not None]
+    heights = sorted(set(locations)) if len(locations) == len(frames) else []
+    if len(heights) > 1 and len({frame.source for frame in frames}) == len(frames):
+        found = _divided(frames, [heights.index(at) for at in locations], _in_order)
+        return [_noting_loss(stack, len(heights)) for stack in found]
+    return _divided(frames, list(range(len(frames))), _in_order)
+
+
+def _in_order(frames: list[Frame], repeat: tuple[int, int] | None) -> Stack:
+    ordered, notes = _listed(frames)
+    return Stack(ordered, None, False, ordered[0].spacing, notes, repeat)
 
 
 def _listed(frames: list[Frame]) -> tuple[list[Frame], tuple[str, ...]]:
     """Images without a place in the patient, in the best order there is, and a note on it."""
     if len(frames) == 1 or len({frame.source for frame in frames}) == 1:  # the file's own order
         return frames, ()
-    if told := _told_apart(frames):
+    if told := _sorted_by_header(frames):
         return told
     note = "Nothing in the files tells the order of the slices; they are in the order of the files."
     return frames, (note,)
 
 
-def _told_apart(frames: list[Frame]) -> tuple[list[Frame], tuple[str, ...]] | None:
+def _sorted_by_header(frames: list[Frame]) -> tuple[list[Frame], tuple[str, ...]] | None:
     """Images in the order of their slice locations or numbers, or None where neither tells.
 
     Numbers alone do not make a stack of images that were taken one after the other.
@@ -122,7 +220,7 @@ def _told_apart(frames: list[Frame]) -> tuple[list[Frame], tuple[str, ...]] | No
     count = len(frames)
     if count == 1 or len({frame.source for frame in frames}) < count:
         return None
-    at_one_time = frames[0].cosines is None or len({frame.time for frame in frames}) == 1
+    at_one_time = frames[0].cosines is None or len({_moment(frame) for frame in frames}) == 1
     for keyword, values in (
         ("SliceLocation", [frame.location for frame in frames]),
         ("InstanceNumber", [frame.number for frame in frames] if at_one_time else []),
@@ -132,6 +230,11 @@ def _told_apart(frames: list[Frame]) -> tuple[list[Frame], tuple[str, ...]] | No
             note = f"No usable positions of the slices: they are in the order of {keyword}."
             return [frames[index] for index in order], (note,)
     return None
+
+
+def _moment(frame: Frame) -> tuple:
+    """What tells images apart that were taken one after the other."""
+    return tuple(item for item in sorted(frame.marks.items()) if item[0] != "creation")
 
 
 def _unplaced(frames: list[Frame], notes: tuple[str, ...]) -> Stack:
@@ -149,20 +252,6 @@ def _alike(frame: Frame, other: Frame) -> bool:
     if frame.cosines is None or other.cosines is None:
         return frame.cosines is other.cosines
     return bool(np.abs(frame.cosines - other.cosines).max() <= _SAME_PLANE)
-
-
-def _places(frames: list[Frame]) -> list[list[Frame]]:
-    """Parallel images by height along their normal, those of one height together, in order."""
-    normal = np.cross(*frames[0].cosines)
-    heights = np.array([frame.position @ normal for frame in frames])
-    tolerance = 0.01 * (frames[0].spacing[0] if frames[0].spacing else 1.0)
-    order = np.argsort(heights, kind="stable")
-    places: list[list[Frame]] = []
-    for before, at in zip([None, *order[:-1]], order, strict=True):
-        if before is None or heights[at] - heights[before] > tolerance:
-            places.append([])
-        places[-1].append(frames[at])
-    return [sorted(place, key=lambda frame: frame.rank) for place in places]
 
 
 def _placed(frames: list[Frame], repeat: tuple[int, int] | None) -> Stack:

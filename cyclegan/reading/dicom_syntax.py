@@ -24,6 +24,8 @@ from pydicom.uid import (
 
 _ITEM = b"\xfe\xff\x00\xe0"  # what encapsulated pixels start with (PS3.5 A.4)
 _GE_SWAPPED = UID("1.2.840.113619.5.2")  # little endian, but for its pixels
+PACKED_BITS = frozenset(range(2, 16)) - {8}
+_AT_ONCE = 2**20  # pixels
 _NEAR = 0.05  # of the largest value that fits: values on both sides of it are one distribution
 _BY_FRAME_MARKER = {
     0xFFC0: JPEGBaseline8Bit,
@@ -44,6 +46,8 @@ def settle(dataset: pydicom.FileDataset) -> None:
         dataset.file_meta.TransferSyntaxUID = plain
     if "PixelData" not in dataset:
         return
+    if not compressed:
+        _unpack(dataset, little)
     pixels, plain_size = dataset.PixelData or b"", native_bytes(dataset)
     whole = len(pixels) in (plain_size, plain_size + 1)
     if pixels[:4] == _ITEM and not whole:
@@ -57,6 +61,36 @@ def settle(dataset: pydicom.FileDataset) -> None:
         dataset.PixelData = np.frombuffer(pixels[:plain_size], ">u2").astype("<u2").tobytes()
     if whole and int(dataset.BitsAllocated) == 16:
         _believe_values(dataset, little)
+
+
+def _unpack(dataset: pydicom.FileDataset, little: bool) -> None:
+    """Give packed pixels whole bytes: of 12 bits, as ACR-NEMA and DICOM until 1996 packed them.
+
+    Pixels follow each other bit by bit, lowest first (PS3.5 of 1993, annex D).
+    """
+    bits, packed = int(dataset.BitsAllocated), dataset.PixelData or b""
+    if bits not in PACKED_BITS or len(packed) < native_bytes(dataset):
+        return
+    frames = int(dataset.get("NumberOfFrames") or 1)
+    count = int(dataset.Rows) * int(dataset.Columns) * int(dataset.SamplesPerPixel) * frames
+    if bits > 8 and len(packed) // 2 == count:  # not packed, whatever the header says
+        dataset.BitsAllocated = 16
+        return
+    if not little:  # words of 16 bits
+        packed = np.frombuffer(packed[: len(packed) // 2 * 2], ">u2").astype("<u2").tobytes()
+    values, weights = np.empty(count, "<u2"), (1 << np.arange(bits)).astype(np.uint16)
+    for start in range(0, count, _AT_ONCE):  # a multiple of 8 pixels starts at a byte
+        part = np.frombuffer(packed, np.uint8, offset=start * bits // 8)
+        part = part[: -(-min(_AT_ONCE, count - start) * bits // 8)]
+        flags = np.unpackbits(part, bitorder="little")
+        flags = flags[: flags.size // bits * bits].reshape(-1, bits)[: count - start]
+        values[start : start + len(flags)] = flags @ weights
+    if dataset.PixelRepresentation and dataset.BitsStored < 16:
+        sign = 1 << (int(dataset.HighBit))
+        values = np.where(values & sign, values | np.uint16(0x10000 - 2 * sign), values)
+    dataset.BitsAllocated = 16
+    dataset.PixelData = values.astype("<u2" if little else ">u2").tobytes()
+    dataset["PixelData"].VR = "OW"
 
 
 def _believe_values(dataset: pydicom.FileDataset, little: bool) -> None:
@@ -83,14 +117,14 @@ def native_bytes(dataset: pydicom.Dataset) -> int:
     YBR_FULL_422."""
     samples = 2 if dataset.PhotometricInterpretation == "YBR_FULL_422" else dataset.SamplesPerPixel
     pixels = int(dataset.Rows) * int(dataset.Columns) * int(dataset.get("NumberOfFrames") or 1)
-    return pixels * int(samples) * int(dataset.BitsAllocated) // 8
+    return -(-pixels * int(samples) * int(dataset.BitsAllocated) // 8)
 
 
 def _of_codestream(frame: bytes) -> UID | None:
     """The transfer syntax of one compressed frame, or None where its start tells nothing."""
     if _jpeg_2000_at(frame) >= 0:
         return JPEG2000
-    if (found := _frame_header(frame)) is not None:
+    if (found := frame_header(frame)) is not None:
         return _BY_FRAME_MARKER.get(found[0])
     segments, first = (int.from_bytes(frame[at : at + 4], "little") for at in (0, 4))
     return RLELossless if 0 < segments < 16 and first == 64 else None  # PS3.5 G.5
@@ -107,7 +141,7 @@ def codestream_size(frame: bytes) -> tuple[int, int] | None:
             _number(frame, start + 8 + 4 * i, 4) for i in range(4)
         )
         return rows - row_offset, columns - column_offset
-    if (found := _frame_header(frame)) is None:
+    if (found := frame_header(frame)) is None:
         return None
     return _number(frame, found[1] + 5, 2), _number(frame, found[1] + 7, 2)
 
@@ -117,8 +151,8 @@ def _jpeg_2000_at(frame: bytes) -> int:
     return frame.find(b"\xff\x4f\xff\x51", 0, 4096)
 
 
-def _frame_header(frame: bytes) -> tuple[int, int] | None:
-    """Marker and place of the frame header of a JPEG or JPEG-LS codestream."""
+def frame_header(frame: bytes) -> tuple[int, int] | None:
+    """Marker and place of the frame header of a JPEG or JPEG-LS codestream, or None."""
     at = 2
     while frame[:2] == b"\xff\xd8" and at + 9 <= len(frame):
         marker = _number(frame, at, 2)

@@ -7,7 +7,8 @@ import pydicom
 from pydicom.multival import MultiValue
 from pydicom.pixels import apply_color_lut, apply_modality_lut
 
-from cyclegan.reading.dicom_frames import attribute, items
+from cyclegan.reading.dicom_attributes import attribute, items
+from cyclegan.reading.image_kind import NoMRImage
 from cyclegan.reading.raster import grey
 from cyclegan.reading.volume import ReadError
 
@@ -26,7 +27,7 @@ def shades(dataset: pydicom.Dataset, stored: np.ndarray, name: str) -> np.ndarra
         (H, W), unchanged where there was one channel.
 
     Raises:
-        ReadError: the colours are more than shades of grey.
+        NoMRImage: the colours are more than shades of grey.
     """
     colour = str(dataset.PhotometricInterpretation)
     try:
@@ -34,7 +35,7 @@ def shades(dataset: pydicom.Dataset, stored: np.ndarray, name: str) -> np.ndarra
             stored = apply_color_lut(stored, dataset)
         return grey(stored, name)
     except (ReadError, ValueError) as error:  # pydicom: there is no table of its colours
-        raise ReadError(
+        raise NoMRImage(
             f"{name}: the DICOM image is in colour ({colour}); choose the original grey MR image."
         ) from error
 

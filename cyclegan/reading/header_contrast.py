@@ -2,112 +2,133 @@
 
 from __future__ import annotations
 
-import re
+from typing import NamedTuple
 
 import pydicom
 
-from cyclegan.reading.dicom_frames import attribute, number_of, values_of
+from cyclegan.reading.dicom_attributes import attribute, number_of, values_of
+from cyclegan.reading.dicom_marks import MAGNITUDE, component_of
+from cyclegan.reading.sequence_names import (
+    ANGIOGRAPHY,
+    DIFFUSION,
+    DUAL,
+    ENHANCED,
+    FLAIR,
+    PROTON_DENSITY,
+    SUSCEPTIBILITY,
+    negates_agent,
+    read_names,
+)
 
-# Names of contrasts and techniques that contain or accompany "T1" or "T2" without being them.
-_OTHER = re.compile(
-    r"flair|dark.?fl|tirm|stir|t2\s*\*|t2.?star|swi|swan|susc|heme|diff|dwi|dti|adc|trace|perf|bold|fmri"
-    r"|\bepi?\b|ep2d|tof|angio|mra\b|mrv\b|\bpc\b|map|relax|\bpd\b|proton|dual|field|phase|localiz"
-    r"|scout|survey|dixon|\bfs\b|fat.?sat|\bce\b|\+\s*c\b|\bpost|gado|\bgd\b|\bkm\b|contrast"
-)
-# Contrasts that a reader knows by name; the first that fits.
-_NAMED = (
-    ("FLAIR", re.compile(r"flair|dark.?fl|tirm")),
-    ("diffusion-weighted", re.compile(r"diff|dwi|dti|\badc\b|trace")),
-    ("angiography", re.compile(r"tof|angio|mra\b|mrv\b")),
-    ("post-contrast", re.compile(r"\bce\b|\+\s*c\b|\bpost|gado|\bgd\b|\bkm\b")),
-    ("proton density", re.compile(r"\bpd\b|pdw|proton")),
-    ("susceptibility-weighted", re.compile(r"t2\s*\*|t2.?star|swi|swan|heme")),
-)
 _DECLARED = {  # AcquisitionContrast, PS3.3 C.8.13.3.1.1
-    "DIFFUSION": "diffusion-weighted",
-    "FLUID_ATTENUATED": "FLAIR",
-    "PROTON_DENSITY": "proton density",
-    "TIME_OF_FLIGHT": "angiography",
-    "T2_STAR": "susceptibility-weighted",
+    "DIFFUSION": DIFFUSION,
+    "FLUID_ATTENUATED": FLAIR,
+    "PERFUSION": "perfusion",
+    "PROTON_DENSITY": PROTON_DENSITY,
+    "STIR": "STIR",
+    "TIME_OF_FLIGHT": ANGIOGRAPHY,
+    "T2_STAR": SUSCEPTIBILITY,
 }
-_NOT_MAGNITUDE = frozenset(["P", "R", "I"])  # phase, real, imaginary part; PS3.3 C.8.3.1.1.1
-_T1 = re.compile(r"(?<![a-z0-9])t1|mprage|mp.rage|spgr|bravo|t1w")
-_T2 = re.compile(r"(?<![a-z0-9])t2|t2w")
+# What times alone tell: the contrasts that a name of one of these no longer stands for.
+_OVERRULED = {"T1": (FLAIR, "STIR"), "T2": (PROTON_DENSITY, DUAL), PROTON_DENSITY: (DUAL,)}
+
+
+class HeaderContrast(NamedTuple):
+    """What a header says of the contrast of one image.
+
+    Attributes:
+        hint: "T1" or "T2" where names and times agree on it and nothing else, or None.
+        other: by name a contrast that is neither, such as "FLAIR", or None.
+        rank: 0 for a plain T1 or T2, 1 where nothing tells, 2 for any other contrast.
+    """
+
+    hint: str | None
+    other: str | None
+    rank: int
 
 
 def contrast_from_header(dataset: pydicom.Dataset, frame: int = 0) -> str | None:
     """Suggest "T1" or "T2" for a frame from sequence names and times, or None when unsure.
 
-    Names are SeriesDescription, ProtocolName, SequenceName, PulseSequenceName and the image's
-    type (ImageType or FrameType); times are EchoTime, RepetitionTime and InversionTime in ms.
-    Contrasts the models do not translate (FLAIR, post-contrast T1, T2*, diffusion, phase, ...)
+    Names are SeriesDescription, else ProtocolName, and SequenceName, PulseSequenceName and the
+    image's type (ImageType or FrameType); times are EchoTime, RepetitionTime and InversionTime in
+    ms. Contrasts the models do not translate (FLAIR, post-contrast T1, T2*, diffusion, phase, ...)
     give None, as do names that contradict times.
     """
-    kind, text = _kind_and_names(dataset, frame)
-    technique = {str(part) for part in values_of(dataset.get("ScanningSequence"))}
-    if (
-        _NOT_MAGNITUDE.intersection(kind)
-        or _OTHER.search(text)
-        or "EP" in technique
-        or dataset.get("AngioFlag") == "Y"
-    ):
-        return None
-    if dataset.get("ContrastBolusAgent") or dataset.get("ContrastBolusAgentSequence"):
-        return None
-    declared = str(dataset.get("AcquisitionContrast") or "UNKNOWN")  # enhanced MR, C.8.13.3.1.1
-    if declared not in ("T1", "T2", "UNKNOWN", "MIXED"):
-        return None
-    hints = {declared} & {"T1", "T2"}
-    hints |= {label for label, names in (("T1", _T1), ("T2", _T2)) if names.search(text)}
-    by_times = _contrast_from_times(dataset, frame, technique)
-    if by_times == "neither":
-        return None
-    if by_times:
-        hints.add(by_times)
-    return hints.pop() if len(hints) == 1 else None
+    return header_contrast(dataset, frame).hint
 
 
 def other_contrast_from_header(dataset: pydicom.Dataset, frame: int = 0) -> str | None:
     """The name of a contrast other than plain T1 and T2 that the header gives, or None.
 
     Read where `contrast_from_header` reads; "FLAIR", "diffusion-weighted", "angiography",
-    "post-contrast", "proton density" or "susceptibility-weighted".
+    "post-contrast", "proton density", "susceptibility-weighted", "perfusion", ...
     """
-    _, text = _kind_and_names(dataset, frame)
-    declared = _DECLARED.get(str(dataset.get("AcquisitionContrast") or ""))
-    if declared:
-        return declared
-    for name, pattern in _NAMED:
-        if pattern.search(text):
-            return name
-    if dataset.get("AngioFlag") == "Y":
-        return "angiography"
-    if dataset.get("ContrastBolusAgent") or dataset.get("ContrastBolusAgentSequence"):
-        return "post-contrast"
-    return None
+    return header_contrast(dataset, frame).other
 
 
-def contrast_in_name(name: str) -> str | None:
-    """ "T1" or "T2" where a name of a series, file or folder says so and nothing else, or None."""
-    text = name.lower().replace("_", " ")
-    if _OTHER.search(text):
-        return None
-    hints = {label for label, names in (("T1", _T1), ("T2", _T2)) if names.search(text)}
-    return hints.pop() if len(hints) == 1 else None
-
-
-def _kind_and_names(dataset: pydicom.Dataset, frame: int) -> tuple[list, str]:
-    """The image's type, and all names that may tell its contrast in one text."""
-    keywords = ("SeriesDescription", "ProtocolName", "SequenceName", "PulseSequenceName")
+def header_contrast(dataset: pydicom.Dataset, frame: int = 0) -> HeaderContrast:
+    """Weigh names, times and declarations of one frame; see `contrast_from_header`."""
     kind = attribute(dataset, frame, "MRImageFrameTypeSequence", "FrameType")
-    kind = values_of(kind if kind is not None else dataset.get("ImageType"))
-    names = [dataset.get(keyword) or "" for keyword in keywords]
-    text = " ".join(map(str, [*names, *kind])).lower()
-    return kind, text.replace("_", " ")
+    kind = list(map(str, values_of(kind if kind is not None else dataset.get("ImageType"))))
+    technique = {str(part) for part in values_of(dataset.get("ScanningSequence"))}
+    # A user renames the series, and a protocol may be named after the whole examination.
+    names = read_names(_texts(dataset, "SeriesDescription", "ProtocolName"))
+    technical = read_names(
+        [" ".join([*_texts(dataset, "SequenceName", "PulseSequenceName"), *kind])]
+    )
+    others = list(dict.fromkeys((*names.others, *technical.others)))
+    if declared := _DECLARED.get(text := str(dataset.get("AcquisitionContrast") or "")):
+        others.insert(0, declared)
+    hints = {*names.weights, *technical.weights, *({text} & {"T1", "T2"})}
+    by_times = _contrast_from_times(dataset, frame, technique)
+    others = [name for name in others if name not in _OVERRULED.get(by_times or "", ())]
+    if by_times in ("T1", "T2"):
+        if len(hints) > 1 and DUAL in (*names.others, *technical.others):
+            hints = set()  # two echoes of one series share a name
+        hints.add(by_times)
+    elif by_times == FLAIR or (by_times == PROTON_DENSITY and "T1" not in hints):
+        others.insert(0, by_times)
+    agent = _agent(dataset)
+    contradicted = agent and names.agent is False
+    if dataset.get("AngioFlag") == "Y":
+        others.append(ANGIOGRAPHY)
+    if (agent or names.agent or technical.agent) and not contradicted:
+        others = _with_agent(others)
+    spoiled = (
+        names.is_special
+        or technical.is_special
+        or names.is_label_map
+        or "EP" in technique
+        or component_of(dataset, frame) not in ("", MAGNITUDE)
+        or by_times == "neither"
+        or text not in ("", "UNKNOWN", "MIXED", "T1", "T2")
+    )
+    unsure = contradicted or len(hints) != 1 or by_times == PROTON_DENSITY
+    hint = None if others or spoiled or unsure else hints.pop()
+    other = next((name for name in others if name != DUAL), None)
+    return HeaderContrast(hint, other, 0 if hint else 2 if others or spoiled else 1)
+
+
+def _texts(dataset: pydicom.Dataset, *keywords: str) -> list[str]:
+    return [str(dataset.get(keyword) or "") for keyword in keywords]
+
+
+def _agent(dataset: pydicom.Dataset) -> bool:
+    """Whether the header names a contrast agent (PS3.3 C.7.6.4)."""
+    text = str(dataset.get("ContrastBolusAgent") or "")
+    return not negates_agent(text) or bool(dataset.get("ContrastBolusAgentSequence"))
+
+
+def _with_agent(others: list[str]) -> list[str]:
+    """Contrasts of an image after the agent: other techniques are known by their own name."""
+    before = [name for name in others if name in (FLAIR, DIFFUSION, ANGIOGRAPHY, "localizer")]
+    return [*before, ENHANCED, *(name for name in others if name not in before)]
 
 
 def _contrast_from_times(dataset: pydicom.Dataset, frame: int, technique: set[str]) -> str | None:
-    """ "T1", "T2", "neither" (times that exclude both) or None (times that do not decide).
+    """ "T1", "T2", "FLAIR", "proton density", "neither" (times that exclude T1 and T2) or None
+    (times that do not decide).
 
     The bounds enclose what brain protocols use at 1.5 and 3 T, and leave gaps where they overlap.
     """
@@ -123,12 +144,14 @@ def _contrast_from_times(dataset: pydicom.Dataset, frame: int, technique: set[st
     )
     if echo is None or repetition is None:
         return None
-    if inversion and (inversion > 1500 or inversion < 300):
-        return "neither"  # FLAIR nulls fluid late, STIR nulls fat early
+    if inversion and inversion > 1500:  # nulls fluid
+        return FLAIR if echo >= 60 else "neither"
+    if inversion and inversion < 300:  # nulls fat, as STIR
+        return "neither"
     if inversion:
-        return "T1" if echo <= 20 else None
+        return "T1" if echo <= 30 else None
     if repetition >= 2000 and echo >= 70:
         return "T2"
     if technique == {"SE"} and 250 <= repetition <= 1000 and echo <= 25:
         return "T1"
-    return "neither" if repetition >= 2000 and technique == {"SE"} and echo <= 40 else None
+    return PROTON_DENSITY if repetition >= 2000 and technique == {"SE"} and echo <= 40 else None

@@ -41,6 +41,8 @@ MAX_HEADER_BYTES = 16 * 2**20  # header and extensions before the voxels start
 MAX_TAIL_BYTES = 64 * 2**20  # unpacked behind the voxels in search of gzip's checksum
 MGH_START = 284  # byte at which the voxels of an MGH file start
 _DEFLATE_RATIO = 1032  # no deflate stream unpacks to more times its size (zlib's technical notes)
+_TIME_UNITS = 0x38  # seconds, milliseconds, microseconds and units of frequency
+_THICK = 1.5  # times as thick as a pixel is wide
 _MILLIMETRES = {1: 1000.0, 3: 1e-3}  # metres and microns; other units are mm or not told
 # Where each version keeps its magic, and what that is in a single file and in a pair.
 _MAGICS = {348: (344, b"n+1\0", b"ni1\0"), 540: (4, b"n+2\0", b"ni2\0")}
@@ -77,6 +79,11 @@ class Layout:
     def slices(self) -> tuple[int, int, int]:
         """(Z, H, W) before the slices are turned."""
         return tuple(self.shape[axis] for axis in self.axes)
+
+    @property
+    def intent(self) -> int:
+        """What the header calls the values (nifti1.h, intent_code); 0 where it says nothing."""
+        return int(self.header["intent_code"]) if isinstance(self.header, nib.Nifti1Header) else 0
 
     @property
     def affine(self) -> np.ndarray:
@@ -197,6 +204,15 @@ def _holds_voxels(stream: BinaryIO, header: nib.Nifti1Header, name: str) -> bool
     return not packed and size >= header.single_vox_offset + voxels
 
 
+def planes_of(name: str, layout: Layout, index: int) -> Iterator[np.ndarray]:
+    """The planes (i, j) of volume `index` in physical values; none is read before it is taken.
+
+    Raises:
+        ReadError: the file is damaged, or in colours that are more than shades of grey.
+    """
+    return _planes(name, layout, range(index, index + 1))
+
+
 def volumes_with_content(name: str, layout: Layout) -> list[int]:
     """Which volumes of a file hold more than one finite value, in one pass over the file.
 
@@ -266,6 +282,7 @@ def _header(stream: BinaryIO) -> tuple[nib.analyze.AnalyzeHeader, bool]:
         kind = nib.Spm99AnalyzeHeader  # Analyze with SPM's scale factor, absent where it is 0
     header = kind(block, check=False)
     _mend(header)
+    _drop_leading_axes(header)
     return header, magic == single
 
 
@@ -319,6 +336,30 @@ def _shape(header: nib.analyze.AnalyzeHeader, name: str) -> tuple[tuple[int, int
     small, middle, large = sorted(shape)
     check_claimed_size(name, large, middle, small)
     return tuple(shape), count
+
+
+def _drop_leading_axes(header: nib.analyze.AnalyzeHeader) -> None:
+    """Take axes of one channel out that stand before those of the voxels, in place.
+
+    Programs that learn write (1, i, j, k), and the affine is that of (i, j, k). A time series of a
+    single thick slice across the first axis has the same shape, and a unit of time.
+    """
+    shape = [int(side) for side in header.get_data_shape()]
+    leading = next((at for at, side in enumerate(shape) if side != 1), 0)
+    rest = shape[leading:]
+    while rest and rest[-1] == 1:
+        rest.pop()
+    if not leading or len(shape) < 4 or len(rest) < min(3, 4 - leading):
+        return
+    sides = header["pixdim"][1:].copy()
+    units = int(header["xyzt_units"]) if isinstance(header, nib.Nifti1Header) else 0
+    if units & _TIME_UNITS and sides[0] > _THICK * max(sides[1:3]):
+        return
+    header.set_data_shape(rest)
+    shifted = sides[leading : leading + 3]
+    of_all_axes = (sides[:leading] == 1).all() and not np.isin(shifted[-leading:], (0, 1)).all()
+    if of_all_axes and not _placements(header):
+        header["pixdim"][1:4] = shifted
 
 
 def _placements(header: nib.analyze.AnalyzeHeader) -> list[np.ndarray]:

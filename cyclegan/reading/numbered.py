@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -12,11 +10,10 @@ import numpy as np
 
 from cyclegan.reading.archive import Member
 from cyclegan.reading.deadline import check_time
+from cyclegan.reading.image_kind import ImageKind
 from cyclegan.reading.notes import quoted
+from cyclegan.reading.number_slots import LEAST, stacks_of
 from cyclegan.reading.volume import Volume, check_claimed_size
-
-LEAST = 3  # two pictures are more likely a pair than a stack
-_LAST_NUMBER = re.compile(r"(.*?)(\d+)(\D*)", re.DOTALL)
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +25,7 @@ class Choice:
     load: Callable[[], Volume]
     magnitude: bool = True
     details: dict[str, str] = field(default_factory=dict)  # what may tell it from its like
+    kind: ImageKind = field(default_factory=ImageKind)
 
 
 def size_label(depth: int, height: int, width: int) -> str:
@@ -46,46 +44,44 @@ def stacked(pictures: Sequence[tuple[Member | None, Choice]]) -> list[Choice]:
         A choice for each stack of `LEAST` or more, in the order of the numbers, where its first
         picture was; the others as they were.
     """
-    alike: dict[tuple, list[tuple[int, Member, Choice]]] = defaultdict(list)
-    for member, choice in pictures:
-        if (key := _key(member, choice)) is not None:
-            alike[key].append((_number(member.name), member, choice))
+    single = [(at, member) for at, (member, choice) in enumerate(pictures) if choice.slices == 1]
+    single = [(at, member) for at, member in single if member is not None]
+    names = [_split_ending(member.name) for _, member in single]
+    kinds = [
+        (member.archive, member.folder, ending.lower(), *pictures[at][1].label.rsplit(", ", 2)[-2:])
+        for (at, member), (_, ending) in zip(single, names, strict=True)
+    ]
+    stacks: dict[int, list[int]] = {}
+    for stack in stacks_of([stem for stem, _ in names], kinds):
+        if len(stack) >= LEAST:
+            places = [single[at][0] for at in stack]
+            stacks |= dict.fromkeys(places, places)
     found, done = [], set()
-    for member, choice in pictures:
-        key = _key(member, choice)
-        group = alike.get(key, []) if key is not None else []
-        if len({number for number, *_ in group}) < max(LEAST, len(group)):  # numbers repeat
+    for at, (_, choice) in enumerate(pictures):
+        stack = stacks.get(at)
+        if stack is None:
             found.append(choice)
-        elif key not in done:
-            done.add(key)
-            found.append(_stack(sorted(group, key=lambda each: each[0])))
+        elif stack[0] not in done:
+            done.add(stack[0])
+            found.append(_stack([pictures[place] for place in stack]))
     return found
 
 
-def _key(member: Member | None, choice: Choice) -> tuple | None:
-    """What the slices of one stack have in common; None for what is no numbered picture."""
-    split = None if member is None else _LAST_NUMBER.fullmatch(_stem(member.name))
-    if split is None or choice.slices != 1:
-        return None
-    before, _, after = split.groups()
-    size = choice.label.rsplit(", ", 2)[-2:]
-    return member.archive, member.folder, before, after, *size
+def _split_ending(name: str) -> tuple[str, str]:
+    """The stem and the ending of a name; a number behind the last dot begins no ending."""
+    stem, _, ending = name.rpartition(".")
+    return (stem, ending) if stem and not ending[:1].isdigit() else (name, "")
 
 
-def _number(name: str) -> int:
-    return int(_LAST_NUMBER.fullmatch(_stem(name))[2])
-
-
-def _stem(name: str) -> str:
-    return name.rpartition(".")[0] or name
-
-
-def _stack(group: list[tuple[int, Member, Choice]]) -> Choice:
-    first, last = group[0][1].name, group[-1][1].name
-    width, height = (int(side) for side in group[0][2].label.rsplit(", ", 1)[-1].split(" x "))
-    loads = [choice.load for _, _, choice in group]
-    label = f"{first} to {last}, {size_label(len(group), height, width)}"
-    return Choice(label, len(group), partial(_load, loads, first, last))
+def _stack(group: Sequence[tuple[Member | None, Choice]]) -> Choice:
+    (first, one), (last, _) = group[0], group[-1]
+    assert first is not None
+    assert last is not None
+    width, height = (int(side) for side in one.label.rsplit(", ", 1)[-1].split(" x "))
+    loads = [choice.load for _, choice in group]
+    label = f"{first.name} to {last.name}, {size_label(len(group), height, width)}"
+    kind = replace(one.kind, planes=lambda: (plane for load in loads for plane in load().pixels))
+    return Choice(label, len(group), partial(_load, loads, first.name, last.name), kind=kind)
 
 
 def _load(loads: Sequence[Callable[[], Volume]], first: str, last: str) -> Volume:

@@ -12,6 +12,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageSequence
 
+from cyclegan.reading import apple_png
 from cyclegan.reading.deadline import check_time
 from cyclegan.reading.volume import ORIENTATION_UNKNOWN, ReadError, Volume, check_claimed_size
 
@@ -30,6 +31,12 @@ _DIRECT_MODES = ("L", "LA", "RGB", "RGBA", "I", "F", "I;16", "I;16B", "I;16L", "
 
 def read(stream: BinaryIO, name: str) -> Volume:
     """Read a picture as one slice in the values that it stores, an animation as a stack."""
+    start = stream.read(16)
+    stream.seek(0)
+    if start.startswith(b"\xff\xd8") and (pixels := _decode_rare_jpeg(stream, name)) is not None:
+        return slices_without_geometry(grey(pixels, name)[None], name)
+    if is_apple := apple_png.is_apple(start):
+        stream = io.BytesIO(apple_png.ordinary(stream.read(), name))
     stream = _without_words(stream)
     with Image.open(stream, formats=_FORMATS) as image:
         check_claimed_size(name, image.height, image.width)
@@ -45,10 +52,19 @@ def read(stream: BinaryIO, name: str) -> Volume:
         deep = image.format == "PNG" and _is_deep_colour_png(stream)
         pixels = _decode_deep_png(stream) if deep else decode(image)
         aspect = _aspect(image)
+    if is_apple and pixels.ndim == 3 and pixels.shape[2] in (2, 4):
+        pixels = pixels[..., :-1]  # multiplied by their opacity: over black already
     pixels = apply_exif_orientation(grey(pixels, name), upright)
     if aspect and upright in (5, 6, 7, 8):
         aspect = aspect[::-1]
     return replace(slices_without_geometry(pixels[None], name), aspect=aspect)
+
+
+def _decode_rare_jpeg(stream: BinaryIO, name: str) -> np.ndarray | None:
+    # Imported here: it brings pydicom, which takes a while and which other pictures do not need.
+    from cyclegan.reading.jpeg import decode_rare
+
+    return decode_rare(stream, name)
 
 
 def _without_words(stream: BinaryIO) -> BinaryIO:

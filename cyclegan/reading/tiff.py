@@ -14,6 +14,7 @@ from typing import BinaryIO
 import numpy as np
 import tifffile
 from PIL import Image
+from PIL.TiffImagePlugin import COMPRESSION_INFO
 
 from cyclegan.reading.deadline import check_time
 from cyclegan.reading.raster import apply_exif_orientation, decode, grey, slices_without_geometry
@@ -35,6 +36,8 @@ _PILLOW_TYPES = {
     ("uint8", True),
     *((dtype, False) for dtype in ("uint8", "uint16", "int16", "int32", "float32")),
 }
+_WHOLE_BITS = (1, 2, 4, 8, 16, 32, 64)
+_CONVERT = "save it uncompressed, for example with tiffcp -c none."
 # Of a big-endian file Pillow (12.3) turns their bytes twice, libtiff having done it before.
 _SWAPPED = ("int16", "int32", "float32")
 
@@ -72,8 +75,12 @@ def read(stream: BinaryIO, name: str, *, index: int | None = None) -> Volume:
         ):
             _refuse_imagej_stack_with_one_page(file, name)
         first = pages[0]
-        plain = first.compression == tifffile.COMPRESSION.NONE and first.bitspersample >= 8
-        planes = (_plain(page) for page in pages) if plain else _through_pillow(stream, pages, name)
+        if first.bitspersample not in _WHOLE_BITS:
+            planes = (_unpacked(page) for page in pages)
+        elif first.compression == tifffile.COMPRESSION.NONE and first.bitspersample >= 8:
+            planes = (_plain(page) for page in pages)
+        else:
+            planes = _through_pillow(stream, pages, name)
         slices = [_upright(pixels, page, name) for pixels, page in zip(planes, pages, strict=True)]
         shape = _pixel_shape(file, first)
     return replace(slices_without_geometry(np.stack(slices), name), **shape)
@@ -119,6 +126,18 @@ def _refuse_unsuitable(pages: list[tifffile.TiffPage], name: str, size: int) -> 
             raise ReadError(
                 f"{name}: the pages differ in size or number type; save slices of one size."
             )
+    bits, compressed = first.bitspersample, first.compression != tifffile.COMPRESSION.NONE
+    packed = bits not in _WHOLE_BITS
+    if packed and (compressed or first.is_tiled or bits > 16 or first.sampleformat != 1):
+        raise ReadError(
+            f"{name}: the TIFF stores {bits} bits per pixel in a way that no decoder here knows; "
+            "save it uncompressed with 16 bits per pixel."
+        )
+    if compressed and int(first.compression) not in COMPRESSION_INFO:
+        raise ReadError(
+            f"{name}: the TIFF is compressed by {first.compression.name}, for which there is no "
+            f"decoder here; {_CONVERT}"
+        )
     if first.axes not in _CHANNELS_LAST or first.samplesperpixel > 4 or first.dtype is None:
         raise ReadError(
             f"{name}: a TIFF page of the shape {first.shape} ({first.axes or 'no pixels'}) is not "
@@ -126,7 +145,6 @@ def _refuse_unsuitable(pages: list[tifffile.TiffPage], name: str, size: int) -> 
         )
     if first.dtype.kind not in "uif":
         raise ReadError(f"{name}: the TIFF holds {first.dtype} values; save real numbers.")
-    compressed = first.compression != tifffile.COMPRESSION.NONE
     many = first.samplesperpixel > 1
     if compressed and first.bitspersample >= 8 and (first.dtype.name, many) not in _PILLOW_TYPES:
         raise ReadError(
@@ -168,6 +186,34 @@ def _plain(page: tifffile.TiffPage) -> np.ndarray:
     return _white_high(pixels, page)
 
 
+def _unpacked(page: tifffile.TiffPage) -> np.ndarray:
+    """Decode an uncompressed page whose pixels share bytes, such as those of 12 bits.
+
+    Each row starts at a byte, the highest bit first unless FillOrder is 2 (TIFF 6.0, p. 32).
+    """
+    bits, samples = page.bitspersample, page.samplesperpixel
+    planes = samples if page.axes == "SYX" else 1
+    per_row = page.imagewidth * samples // planes
+    stride = -(-per_row * bits // 8)
+    handle, rows = page.parent.filehandle, []
+    for at, size in zip(page.dataoffsets, page.databytecounts, strict=True):
+        check_time()
+        handle.seek(at)
+        strip = np.frombuffer(handle.read(size), np.uint8)
+        strip = strip[: strip.size // stride * stride].reshape(-1, stride)
+        order = "little" if page.fillorder == 2 else "big"
+        weights = (1 << np.arange(bits)[::-1]).astype(np.uint16)
+        for row in strip:
+            flags = np.unpackbits(row, count=per_row * bits, bitorder=order)
+            rows.append(flags.reshape(per_row, bits) @ weights)
+    pixels = np.stack(rows)
+    if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+        pixels = np.uint16(2**bits - 1) - pixels
+    if planes > 1:
+        return np.moveaxis(pixels.reshape(planes, page.imagelength, -1), 0, -1)
+    return pixels.reshape(page.imagelength, page.imagewidth, *(() if samples == 1 else (samples,)))
+
+
 def _through_pillow(
     stream: BinaryIO, pages: list[tifffile.TiffPage], name: str
 ) -> Iterator[np.ndarray]:
@@ -178,7 +224,13 @@ def _through_pillow(
             image.seek(page.index)
             if (image.height, image.width) != (page.imagelength, page.imagewidth):
                 raise ReadError(f"{name}: the TIFF's page sizes are contradictory; save again.")
-            pixels = decode(image)
+            try:
+                pixels = decode(image)
+            except (OSError, ValueError, SyntaxError) as error:
+                raise ReadError(
+                    f"{name}: the TIFF (compressed by {page.compression.name}) is damaged or of a "
+                    f"variant that the decoder does not know; {_CONVERT}"
+                ) from error
             if image.tag_v2.prefix == b"MM" and page.dtype.name in _SWAPPED:
                 pixels = pixels.astype(page.dtype).byteswap()
             # Pillow turns white-is-zero around itself, but only up to 8 bits.

@@ -46,27 +46,33 @@ SECTIONS = (
 )
 # What each curve means to someone who sees it for the first time.
 NOTES = {
-    "pairs": "Simulated pairs, where the truth is known: L1 and SSIM against it. Falls fast, then "
-    "slowly. If it stays up, the learning rate is too high.",
+    "pairs": "Registered real pairs, some with implanted lesions: everything supervised, of both "
+    "directions, against the real slice beside them. Falls slowly; if validation gets worse "
+    "meanwhile, the pairs are learnt by heart.",
+    "simulated": "The same on simulated pairs. Falls fast, then slowly. If it stays up, the "
+    "learning rate is too high.",
+    "sharp": "The part of both that is detail of one to eight pixels. A blur keeps it high.",
+    "faded": "The part of both that is spots, dark in T1 and bright in T2, which the source shows "
+    "and the translation lets fade.",
+    "lesions": "The part of both that is the contrast of known lesions: too faint costs four times "
+    "as much as too strong. If it rises, lesions are being erased.",
+    "error": "How badly the predicted error of each pixel fits the true one (negative log "
+    "likelihood). Falls below 0, and goes on falling while translations get better.",
     "loss_G": "How far the generators are from fooling the discriminators, both directions added. "
     "It hovers: 0.5 is a draw; near 2 the discriminators have won and teach nothing more.",
     "loss_D": "The discriminators' error at telling real from made, both directions added. 0.5 is "
     "guessing; near 0 they have won.",
-    "cycle": "The difference between a slice and its way there and back. Falls, but a low value "
-    "proves nothing about the translation in between.",
-    "idt": "The change of a slice that has the wanted contrast already. Falls towards 0.",
+    "cycle": "The difference between a slice and its way there and back, both directions added. "
+    "Falls, but a low value proves nothing about the translation in between.",
+    "cycle_ssim": "The same way there and back by structure: 1 - SSIM, both directions added. It "
+    "sees the blur that `cycle` is content with, and proves as little.",
+    "idt": "The change of a slice that has the target contrast already. Falls towards 0.",
     "structure": "Edges of source and translation that do not lie on each other. Rises when "
     "anatomy moves; a fall to 0 with a poor validation score means copying.",
-    "intensity": "The distance between the tissue brightness of translations and of real slices.",
-    "lesions": "Implanted lesions, whose truth is known. If it rises, lesions are being erased.",
-    "paired": "Real pairs, most with implanted lesions: L1, SSIM, detail and faded spots against "
-    "the truth beside them. Falls slowly; if validation gets worse, the pairs are learnt by heart.",
-    "paired_sharp": "The part of it that is detail of one to eight pixels. A blur keeps it high.",
-    "paired_faded": "The part of it that is spots, dark in T1 and bright in T2, which the source "
-    "shows and the translation lets fade.",
-    "returned": "Real slices, given what the weights of the start make of them in the other "
-    "contrast. Falls slowly.",
-    "refine": "The difference to the changed answers of the weights of the start. Falls slowly.",
+    "intensity": "The distance between the tissue brightness of translations and of real slices of "
+    "the same source.",
+    "implanted": "Lesions implanted in unpaired slices, whose translation is known. If it rises, "
+    "lesions are being erased.",
 }
 
 

@@ -26,7 +26,7 @@ from pydicom.uid import (
 )
 from pydicom.valuerep import format_number_as_ds
 
-from cyclegan.reading import dicom_frames
+from cyclegan.reading.dicom_attributes import attribute
 from cyclegan.reading.notes import names_patient
 from cyclegan.reading.volume import Volume
 from cyclegan.results.deidentify import code_item, copied, patient_and_study, removed
@@ -203,13 +203,13 @@ def _place(dataset: Dataset, common: Dataset, affine: np.ndarray) -> None:
     dataset.PixelSpacing = [_decimal(row_mm), _decimal(column_mm)]
     cosines = (_RAS_TO_LPS @ affine[:3, :2] / (column_mm, row_mm)).T.ravel()
     # The source's own digits where they say the same; reading made the vectors exactly unit length.
-    told = dicom_frames.attribute(common, 0, "PlaneOrientationSequence", "ImageOrientationPatient")
+    told = attribute(common, 0, "PlaneOrientationSequence", "ImageOrientationPatient")
     if told is not None and len(told) == 6 and np.allclose(cosines, told, atol=1e-4):
         cosines = np.array(told, dtype=np.float64)
     dataset.ImageOrientationPatient = [_decimal(value) for value in cosines]
     dataset.SliceThickness = None
     for keyword in ("SliceThickness", "SpacingBetweenSlices"):
-        told = dicom_frames.attribute(common, 0, "PixelMeasuresSequence", keyword)
+        told = attribute(common, 0, "PixelMeasuresSequence", keyword)
         if told is not None:
             setattr(dataset, keyword, _decimal(told))
 

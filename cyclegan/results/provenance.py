@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,18 +29,29 @@ def synthetic_label(to: str) -> str:
 
 def is_result(path: Path) -> bool:
     """Whether a NIfTI, DICOM or PNG file says of itself that it is a result of this program."""
-    words = b"SYNTHETIC T"
+    head = _beginning(path)
+    return b"SYNTHETIC T" in head and b"not for diagnosis" in head
+
+
+def source_of(path: Path) -> str:
+    """`Provenance.source_sha256` of a NIfTI result; "" where a file says none."""
+    found = re.search(rb"Source-SHA256: ([0-9a-f]{64})", _beginning(path))
+    return found[1].decode() if found else ""
+
+
+def _beginning(path: Path) -> bytes:
+    """The first bytes of a file, unpacked where it is gzip; none where it cannot be read."""
     try:
         with path.open("rb") as stream:
             head = stream.read(2**14)
     except OSError:
-        return False
+        return b""
     if head.startswith(b"\x1f\x8b"):
         try:
-            head = zlib.decompressobj(31).decompress(head, 1024)
+            return zlib.decompressobj(31).decompress(head, 2048)
         except zlib.error:
-            return False
-    return words in head and b"not for diagnosis" in head
+            return b""
+    return head
 
 
 @dataclass(frozen=True)
@@ -53,7 +65,7 @@ class Provenance:
         source_sha256: SHA-256 of the source volume's pixels as read: shown order, (Z, H, W),
             little-endian float32. The file's own checksum would change with its header.
         software_version: of this package.
-        look: name of the look that was asked for; empty for the source's own guess.
+        style: name of the style that was asked for; empty for the source's own guess.
     """
 
     model_version: str
@@ -61,7 +73,7 @@ class Provenance:
     direction: str
     source_sha256: str
     software_version: str
-    look: str = ""
+    style: str = ""
 
     @property
     def mark(self) -> str:
@@ -70,12 +82,14 @@ class Provenance:
 
     def lines(self) -> dict[str, str]:
         """Names (Latin-1, at most 79 characters, as PNG text chunks want them) and values."""
-        look = (
-            {"Look": self.look.encode("latin-1", "replace").decode("latin-1")} if self.look else {}
+        style = (
+            {"Style": self.style.encode("latin-1", "replace").decode("latin-1")}
+            if self.style
+            else {}
         )
         return {
             "Direction": self.direction,
-            **look,
+            **style,
             "Model": self.model_version,
             "Weights-SHA256": self.checksum,
             "Source-SHA256": self.source_sha256,
@@ -86,21 +100,25 @@ class Provenance:
         return "; ".join(f"{name}: {value}" for name, value in self.lines().items())
 
 
-def provenance(volume: Volume, version: str, checksum: str, to: str, look: str = "") -> Provenance:
+def pixels_sha256(volume: Volume) -> str:
+    """`Provenance.source_sha256` of a source."""
+    return hashlib.sha256(np.ascontiguousarray(volume.pixels, dtype="<f4")).hexdigest()
+
+
+def provenance(volume: Volume, version: str, checksum: str, to: str, style: str = "") -> Provenance:
     """Provenance of the translation of `volume` into `to`, "T1" or "T2".
 
     Args:
         volume: the source.
         version, checksum: of the weights, as `Translator` names them.
         to: the wanted contrast.
-        look: name of the look that was asked for.
+        style: name of the style that was asked for.
     """
-    pixels = np.ascontiguousarray(volume.pixels, dtype="<f4")
     return Provenance(
         model_version=version,
         checksum=checksum,
         direction=f"{OTHER[to]} to {to}",
-        source_sha256=hashlib.sha256(pixels).hexdigest(),
+        source_sha256=pixels_sha256(volume),
         software_version=__version__,
-        look=look,
+        style=style,
     )

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
 import numpy as np
 
 from cyclegan import CONTRASTS
+from cyclegan.model.style import StyleError
 from cyclegan.model.translator import CycleResult
 from cyclegan.reading.notes import without_quoted
 from cyclegan.results.provenance import CAVEAT, SOURCE_TYPE
 from cyclegan.server import limits, queue
 from cyclegan.server.errors import UserError, within
 from cyclegan.server.findings import measure, true_findings, whole_fit
-from cyclegan.server.models import OWN, StyleError
+from cyclegan.server.models import OWN
 from cyclegan.server.report import NOT_A_DEVICE, report
 from cyclegan.server.saving import refuse_large
 from cyclegan.server.scan import BATCH
@@ -55,7 +56,6 @@ class Answer(TypedDict):
     """What the API answers. Images are base64 of little-endian float32 in [0, 1] of `shape`.
 
     Attributes:
-        name: of the result; it says nothing of the name of the file.
         to: the contrast of `translated`.
         shape: slices, rows, columns.
         spacing: mm between slices, rows and columns, or null.
@@ -74,7 +74,6 @@ class Answer(TypedDict):
         expected_ranges_missing: why there are no usual ranges, or null.
     """
 
-    name: str
     to: str
     shape: list[int]
     spacing: list[float] | None
@@ -172,9 +171,7 @@ def _made(model: Model, series: Series, parts: str) -> dict[str, Any]:
 def _described(model: Model, series: Series) -> dict[str, Any]:
     """What an answer says of its source and of the model."""
     volume, check, warning = series.volume, series.check, series.notice()
-    mark = series.provenance(model, series.view.made).mark
     return {
-        "name": f"synthetic_{series.to}_{mark}",
         "to": series.to,
         "shape": list(volume.pixels.shape),
         "spacing": list(volume.spacing) if volume.spacing else None,

@@ -5,38 +5,21 @@ The page shows the translation first and asks for this when somebody rests on a 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cyclegan.model.translator import CycleResult, Prepared
 from cyclegan.server.notice import Fit
 from cyclegan.server.report import report, true_warnings, true_words
+from cyclegan.server.results import Made, Measured
 from cyclegan.trust import evidence
 from cyclegan.trust.checks import SURE
 from cyclegan.trust.truth import is_elsewhere, true_error
 
 if TYPE_CHECKING:
     from cyclegan.server.models import Model
-    from cyclegan.server.results import Made
     from cyclegan.server.series import Real, Series
-
-
-class Measured(NamedTuple):
-    """Of one slice.
-
-    Attributes:
-        numbers: by the names of `calibration.MEASURES`.
-        map: (H, W) float32 in shares of the grey range: the uncertainty, or where no map is worth
-            it the interval around each value (`Calibration.is_band`), or None.
-        fit: whether the slice by itself is what the direction wants, or None without a check.
-        is_whole: whether numbers that tell little are among them.
-    """
-
-    numbers: dict[str, float]
-    map: np.ndarray | None
-    fit: Fit | None = None
-    is_whole: bool = False
 
 
 def measure(

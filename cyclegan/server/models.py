@@ -8,26 +8,23 @@ from typing import TYPE_CHECKING
 from cyclegan import Translator
 from cyclegan.model.checkpoint import CheckpointError
 from cyclegan.model.hub import weights_folder
-from cyclegan.model.look import KnownLooks as KnownStyles
-from cyclegan.model.look import Look as Style
-from cyclegan.model.look import LookError as StyleError
 from cyclegan.model.preprocess import Frame
+from cyclegan.model.style import KnownStyles
 from cyclegan.model.translator import Prepared
 from cyclegan.server.queue import Queue
 from cyclegan.trust import evidence
 from cyclegan.trust.calibration import Calibration
 from cyclegan.trust.checks import InputCheck
-from cyclegan.trust.reference import look_of_volume as style_of_volume
+from cyclegan.trust.reference import style_of_volume
 
 if TYPE_CHECKING:
     import numpy as np
 
     from cyclegan.model.preprocess import Scale
+    from cyclegan.model.style import Style
     from cyclegan.model.translator import CycleResult
     from cyclegan.reading.volume import Volume
     from cyclegan.trust.checks import Assessment
-
-__all__ = ["OWN", "SOURCE", "KnownStyles", "Model", "Style", "StyleError"]
 
 SOURCE = "What suits the source"  # name of no style
 OWN = "Like a slice of mine"
@@ -83,34 +80,27 @@ class Model:
         projection = scale.apply(pixels.max(axis=0))  # scaling keeps the order of values
         return Prepared(scale, Frame.fit(projection, self.translator.size, spacing))
 
-    # Names of the weights' package before its words change; only here.
-
-    @property
-    def has_styles(self) -> bool:
-        """Whether translations can follow a style."""
-        return self.translator.has_looks
-
     def cycle(
         self, pixels: np.ndarray, to: str, prepared: Prepared, style: Style | None
     ) -> CycleResult:
         """As `Translator.cycle`; call it from the queue."""
-        return self.translator.cycle(pixels, to=to, prepared=prepared, look=style)
+        return self.translator.cycle(pixels, to=to, prepared=prepared, style=style)
 
     def translate(
         self, pixels: np.ndarray, to: str, prepared: Prepared, style: Style | None
     ) -> np.ndarray:
         """As `Translator.translate`; call it from the queue."""
-        return self.translator.translate(pixels, to=to, prepared=prepared, look=style)
+        return self.translator.translate(pixels, to=to, prepared=prepared, style=style)
 
     def translate_with_error(
         self, pixels: np.ndarray, to: str, prepared: Prepared, style: Style | None
     ) -> tuple[np.ndarray, np.ndarray]:
         """As `Translator.translate_with_error`; call it from the queue."""
-        return self.translator.translate_with_error(pixels, to=to, prepared=prepared, look=style)
+        return self.translator.translate_with_error(pixels, to=to, prepared=prepared, style=style)
 
     def reconstruct_disturbed(self, result: CycleResult, to: str, frame: Frame) -> np.ndarray:
         """As `evidence.reconstruct_disturbed`, in the style of the source; from the queue."""
-        own = evidence.own_look(self.translator, result.source, to, frame)
+        own = evidence.own_style(self.translator, result.source, to, frame)
         translate = self.translator.translate
         return evidence.reconstruct_disturbed(translate, result.translated, to, frame, own)
 

@@ -11,8 +11,8 @@ from cyclegan.server.limits import SCAN_FINDINGS_BYTES, SCAN_RESULT_BYTES
 if TYPE_CHECKING:
     import numpy as np
 
-    from cyclegan.server.findings import Measured
-    from cyclegan.server.models import Style
+    from cyclegan.model.style import Style
+    from cyclegan.server.notice import Fit
 
 
 class Made(NamedTuple):
@@ -20,6 +20,23 @@ class Made(NamedTuple):
 
     to: str
     style: Style | None
+
+
+class Measured(NamedTuple):
+    """Of one slice.
+
+    Attributes:
+        numbers: by the names of `calibration.MEASURES`.
+        map: (H, W) float32 in shares of the grey range: the uncertainty, or where no map is worth
+            it the interval around each value (`Calibration.is_band`), or None.
+        fit: whether the slice by itself is what the direction wants, or None without a check.
+        is_whole: whether numbers that tell little are among them.
+    """
+
+    numbers: dict[str, float]
+    map: np.ndarray | None
+    fit: Fit | None = None
+    is_whole: bool = False
 
 
 Images = tuple["np.ndarray", "np.ndarray"]  # there and back, (H, W) float32 in [0, 1]

@@ -8,9 +8,8 @@ import secrets
 import zipfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import asdict, dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,11 +20,13 @@ from cyclegan.results.derived import derived_dicom
 from cyclegan.results.export import labelled_png, nifti
 from cyclegan.results.provenance import CAVEAT, synthetic_label
 from cyclegan.server import limits, queue
+from cyclegan.server.downloads import Download, Save
 from cyclegan.server.errors import UserError, sentence
 from cyclegan.server.findings import Measured, signed_error, telling, true_findings, whole_fit
 from cyclegan.server.measuring import Order, measuring
+from cyclegan.server.phases import Action, refuse
 from cyclegan.server.report import report
-from cyclegan.server.state import NARROWEST, WIDEST, Action, refuse
+from cyclegan.server.state import NARROWEST, WIDEST
 from cyclegan.trust.calibration import MEASURES
 
 if TYPE_CHECKING:
@@ -34,39 +35,6 @@ if TYPE_CHECKING:
 
 KINDS = ("png", "nifti", "dicom", "everything")
 CHANGED = "Stopped: something else is on screen now. Save again."
-
-
-class Download(NamedTuple):
-    """A file: its bytes, its name and its MIME type."""
-
-    data: bytes
-    name: str
-    mime: str
-
-
-@dataclass
-class Save:
-    """How far a file is that was asked for: the `save` of the state.
-
-    Attributes:
-        kind: one of `KINDS`.
-        of: steps in all; done: so many of them.
-        file: token to fetch it with, once it is there; name: of the file.
-        removed: what of the source's DICOM header is not in it, in words.
-        error: why there is no file, in a sentence.
-    """
-
-    kind: str
-    of: int
-    done: int = 0
-    file: str | None = None
-    name: str | None = None
-    removed: Sequence[str] = ()
-    error: str | None = None
-
-    def told(self) -> dict[str, Any]:
-        """As JSON."""
-        return asdict(self) | {"removed": list(self.removed)}
 
 
 def order(scan: Scan, sent: Any) -> tuple[str, Order]:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from cyclegan import CONTRASTS
 from cyclegan.model.preprocess import scale_intensity
+from cyclegan.model.style import StyleError
 from cyclegan.model.translator import CycleResult
 from cyclegan.reading.archive import Member
 from cyclegan.reading.series import Selection, open_files
@@ -22,18 +23,19 @@ from cyclegan.server import limits, queue
 from cyclegan.server.changes import Changes
 from cyclegan.server.errors import GONE, GoneError, NotReadyError, UserError, sentence, within
 from cyclegan.server.measuring import measuring
-from cyclegan.server.models import OWN, SOURCE, StyleError
+from cyclegan.server.models import OWN, SOURCE
+from cyclegan.server.phases import Action, Phase, refuse
 from cyclegan.server.queue import Job
 from cyclegan.server.results import Results
 from cyclegan.server.series import Label, Real, Series, View, companion
-from cyclegan.server.state import Action, Phase, refuse
 from cyclegan.trust.truth import Truth, TruthError, match
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cyclegan.server.downloads import Download, Save
+    from cyclegan.server.measuring import Order
     from cyclegan.server.models import Model
-    from cyclegan.server.saving import Download, Order, Save
 
 # Of slices that nobody looks at yet. On a CPU four are no faster per slice than two (362 and 338 ms
 # on two busy cores), and whoever scrolls waits for at most one batch.

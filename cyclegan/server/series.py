@@ -11,15 +11,16 @@ import numpy as np
 
 from cyclegan.model.preprocess import Scale, head_mask
 from cyclegan.model.translator import CycleResult, Prepared
-from cyclegan.reading.header_contrast import contrast_in_name
+from cyclegan.reading.sequence_names import contrast_in_name
 from cyclegan.results.provenance import Provenance, provenance
 from cyclegan.server.limits import WHOLE_VOXELS
 from cyclegan.server.notice import Notice, drawn_notice, notice, preset
 from cyclegan.server.results import Made, Results
 
 if TYPE_CHECKING:
+    from cyclegan.model.style import Style
     from cyclegan.reading.volume import Volume
-    from cyclegan.server.models import Model, Style
+    from cyclegan.server.models import Model
     from cyclegan.trust.checks import Assessment
     from cyclegan.trust.truth import Truth
 

@@ -1,12 +1,10 @@
-"""What the browser is told of a scan, and what may happen in which state."""
+"""What the browser is told of a scan."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from cyclegan.server.errors import UserError
 from cyclegan.server.models import SOURCE
 from cyclegan.server.series import companion
 
@@ -18,40 +16,6 @@ if TYPE_CHECKING:
 
 # The limits of a window, in shares of the grey range.
 NARROWEST, WIDEST = 0.02, 2.0
-
-
-class Phase(Enum):
-    """How far the series on screen is."""
-
-    CHECKING = "checking"
-    HALTED = "halted"
-    TRANSLATING = "translating"
-    TRANSLATED = "translated"
-
-
-class Action(Enum):
-    """What a user can do with a scan; the slice on screen, and closing it, are always theirs."""
-
-    SERIES = "series"
-    DIRECTION = "direction"
-    STYLE = "style"
-    TRANSLATE = "translate"
-    REAL = "real"
-    SAVE = "save"
-
-
-MAY = {
-    Phase.CHECKING: {Action.SERIES, Action.DIRECTION, Action.STYLE, Action.TRANSLATE, Action.REAL},
-    Phase.HALTED: {Action.SERIES, Action.DIRECTION, Action.STYLE, Action.TRANSLATE, Action.REAL},
-    Phase.TRANSLATING: set(Action),
-    Phase.TRANSLATED: set(Action),
-}
-
-
-def refuse(phase: Phase, action: Action) -> None:
-    """Raise UserError where `action` may not happen in `phase`."""
-    if action not in MAY[phase]:
-        raise UserError("There is no translation to save yet; let it be translated first.")
 
 
 def state(scan: Scan, server: str) -> dict[str, Any]:
@@ -119,7 +83,7 @@ def _styles(scan: Scan, series: Series) -> list[dict[str, str]]:
     named = [each.name for each in scan.model.styles.named if each.contrast == series.to]
     if series.style is not None and series.style.name not in named:
         named.append(series.style.name)
-    if not scan.model.has_styles:
+    if not scan.model.translator.has_styles:
         return []
     return [{"name": name, "label": name} for name in [SOURCE, *named]]
 

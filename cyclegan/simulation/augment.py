@@ -164,28 +164,6 @@ def local_mean(images: torch.Tensor, weights: torch.Tensor, rounds: int) -> torc
     return F.interpolate(mean, size=images.shape[-2:], mode="bilinear", align_corners=False)
 
 
-def denoise_tv(images: torch.Tensor, weight: float, rounds: int = 15) -> torch.Tensor:
-    """Total variation denoising (Chambolle 2004): flat where it is nearly flat, edges stay.
-
-    Args:
-        images: (B, 1, S, S) in [0, 1].
-        weight: about the height of the texture that goes, as scikit-image's
-            `denoise_tv_chambolle` takes it, which stops by an error instead of by rounds.
-        rounds: 15 are within 0.0005 of the limit in the mean for weights up to 0.02.
-    """
-    dual, step = torch.zeros_like(images).repeat(1, 2, 1, 1), 0.25
-    smooth = images
-    for _ in range(rounds):
-        down = F.pad(smooth.diff(dim=2), (0, 0, 0, 1))
-        right = F.pad(smooth.diff(dim=3), (0, 1))
-        gradient = torch.cat([down, right], 1)
-        norm = gradient.square().sum(1, keepdim=True).sqrt()
-        dual = (dual - step * gradient) / (1 + step / weight * norm)
-        y, x = dual.split(1, 1)
-        smooth = images - y - x + F.pad(y[:, :, :-1], (0, 0, 1, 0)) + F.pad(x[..., :-1], (1, 0))
-    return smooth
-
-
 def add_rician_noise(images: torch.Tensor, sigma: torch.Tensor, draw: Draw) -> torch.Tensor:
     """Magnitude of the image plus complex Gaussian noise (Gudbjartsson & Patz 1995)."""
     size, channels = images.shape[-1], images.shape[1]

@@ -16,7 +16,7 @@ import torch
 
 from cyclegan.model.preprocess import FOREGROUND, HIGH_PERCENTILE, MARGIN, SMALLEST_FRAME
 from cyclegan.simulation.augment import Draw, add_rician_noise, blur, sample, sampling_grid, view
-from cyclegan.simulation.lesions import draw_lesions
+from cyclegan.simulation.lesions import sample_lesions
 from cyclegan.simulation.tissues import TISSUES, Tissue, inversion_recovery, spin_echo
 
 # How much the tissues' values vary -> PD, T1 and T2 in ms, (B, 1, H, W) each.
@@ -145,7 +145,8 @@ class Simulator:
         values of the tissues; and the lesions, (B, 1, H, W)."""
         size = index.shape[-1]
         inside = self.inside[index][:, None]
-        lesion, core = draw_lesions(inside, draw, lesions)
+        shapes, core, _ = sample_lesions(inside, draw, lesions)
+        lesion = shapes.amax(1, keepdim=True)
         # Tissue is never flat: water content varies slowly, and moves T1 and T2 together. This is
         # in the targets too, so the network learns to follow the source rather than a mean value.
         water = draw.field(size, 6) * 0.4 + draw.field(size, 24) * 0.4 + draw.field(size, 90) * 0.4

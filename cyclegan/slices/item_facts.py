@@ -9,19 +9,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cyclegan import CONTRASTS
+from cyclegan.reading.image_kind import look_at_values
 from cyclegan.reading.read import read_volume
 from cyclegan.reading.series import open_files
 from cyclegan.reading.volume import ReadError, Volume
 from cyclegan.slices.training_folders import Item
-
-FEW = 64  # different values; FreeSurfer's aseg has about 45 labels, an 8-bit image of a head 200
 
 
 class Facts(NamedTuple):
     """What is kept of an item beside its slices; numpy arrays throughout."""
 
     shape: np.ndarray  # (3,) slices, rows and columns as shown
-    labels: np.ndarray  # () bool: a volume of whole numbers, at most `FEW` different ones
+    labels: np.ndarray  # () bool: a volume of few whole numbers in flat areas
     others: np.ndarray  # () images of a DICOM series that are no part of the volume
 
 
@@ -64,20 +63,14 @@ def describe(volume: Volume, others: int) -> Facts:
 
 
 def _holds_labels(pixels: np.ndarray) -> bool:
-    if len(pixels) == 1:
-        return False
-    values: set[float] = set()
-    for image in pixels[np.argsort(abs(np.arange(len(pixels)) - len(pixels) // 2))]:
-        values.update(np.unique(image).tolist())  # from the middle: most images end it there
-        if len(values) > FEW:
-            return False
-    return all(value.is_integer() for value in values)
+    from_middle = np.argsort(abs(np.arange(len(pixels)) - len(pixels) // 2))
+    return len(pixels) > 1 and look_at_values(pixels[place] for place in from_middle).are_labels
 
 
 def without_masks(
     items: Sequence[Item], results: Sequence[Found | ReadError]
 ) -> tuple[list[tuple[Item, Found]], list[str]]:
-    """Leave out masks and label maps: volumes of few whole numbers beside an image of their matrix.
+    """Leave out masks and label maps: volumes of labels beside an image of their matrix.
 
     Returns:
         What is left, in order, and a sentence for each item that is not.

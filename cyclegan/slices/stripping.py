@@ -27,6 +27,7 @@ LARGEST_BRAIN = 0.8  # of the head: more is a mask that has taken the scalp for 
 CERTAIN = 0.9  # probability; the brain a little too small is better than with scalp
 NEAR = 0.05  # of the side, 13 pixels of 256: an outline this near to the brain runs along it
 ALONG_BRAIN = 0.18  # measured: up to 0.08 of the outline in head-in sources, from 0.22 otherwise
+STEPS = 700  # of training; gave the masks that the shipped weights were trained with
 STRIPPED_HIGH = 99.8  # percentile of the brain that becomes white, as in `preprocess.Scale`
 
 
@@ -36,16 +37,17 @@ def new_masker() -> UNetGenerator:
 
 
 def train_masker(
-    simulator: Simulator, rng: torch.Generator, steps: int, batch: int = 8
+    simulator: Simulator, rng: torch.Generator, steps: int | None = None, batch: int = 8
 ) -> UNetGenerator:
     """Train `new_masker` on simulated heads.
 
     Args:
         simulator: draws heads with their brain masks.
         rng: source of every random choice except the initial weights.
-        steps: 700 gave the masks that the shipped weights were trained with.
+        steps: default: `STEPS`.
         batch: images a step, half of them T1w and half T2w of the same heads.
     """
+    steps = steps or STEPS
     masker = new_masker().to(simulator.device)
     optimizer = torch.optim.Adam(masker.parameters(), lr=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, steps)

@@ -1,252 +1,219 @@
-"""The networks in training and the losses of one batch; the optimisation is `trainer.py`'s.
+"""The networks in training, and the objective: every loss of one batch with its weight.
 
 Zhu et al. 2017 ("Unpaired image-to-image translation using cycle-consistent adversarial networks")
-with a supervised loss on simulated pairs and a structure loss between source and translation.
+with a structure loss between source and translation, and supervised losses on pairs.
+docs/training.md has it as one equation, with these names.
 
-Every loss is a mean over the samples of the step's whole batch. What is computed here for one share
-of it is weighted by the share's size, so gradients and losses of the shares only have to be added.
+Every loss is a mean over the samples of its kind in the step. What is computed here for one share
+of them is weighted by the share's size, so gradients and losses of the shares only have to be
+added.
 """
 
 from __future__ import annotations
 
-import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from torch import nn
 
 from cyclegan import CONTRASTS, OTHER
+from cyclegan.model.guided import guided_grid
 from cyclegan.model.networks import GENERATORS, PatchDiscriminator
-from cyclegan.simulation.augment import Draw, disturb, move_real, view
-from cyclegan.simulation.lesions import implant_lesions
-from cyclegan.simulation.simulate import SimulatedPair, Simulator
-from cyclegan.slices.data import Drawn, SliceDataset
-from cyclegan.slices.paired_slices import DrawnPairs, PairedSlices
+from cyclegan.simulation.augment import Draw, disturb
+from cyclegan.simulation.lesions import LesionBank, implant_lesions
 from cyclegan.training import losses
-from cyclegan.training.config import TrainConfig
+from cyclegan.training.config import PAIRS, TRUTH, UNPAIRED, TrainConfig
 from cyclegan.training.image_pool import ImagePool
-from cyclegan.training.look_lessons import code_of, seen_elsewhere, simulated_look
-from cyclegan.training.paired_lessons import PAIRED_TERMS, PairedLessons
+from cyclegan.training.samples import Batch, Sample
 from cyclegan.training.sharing import Share, stream
 
-
-class Batch(NamedTuple):
-    """What a share of a step trains on, on the device; None: nothing of that kind."""
-
-    share: Share
-    real: dict[str, Drawn] | None
-    pairs: SimulatedPair | None
-    pairs_share: Share
-    paired: DrawnPairs | None
-    paired_share: Share
+POOL = 50  # translations in the history of either discriminator, as published
+# Weights that are no settings, each beside what it belongs to.
+CYCLE_SSIM = 0.5  # of weight_cycle, of 1 - SSIM beside pairs: sharp where L1 is content with a blur
+INTENSITY = 10.0  # of the tissue's brightness, beside pairs: discriminators are slow to notice it
+SHARP = 0.5  # of weight_pairs and weight_simulated: differences of detail at four sizes
+ERROR = 0.02  # of the same: only has to be small, as the layers of the error have no other loss
+IMPLANTED_UNPAIRED = 3.0  # of lesions implanted in unpaired slices, where no real pairs have them
 
 
 class Objective:
-    """Generators, discriminators and history pools, one of each per wanted contrast.
+    """Generators, discriminators and history pools, one of each per target contrast.
 
     Args:
-        config: loss weights and network choice.
-        dataset, simulator: real slices and simulated pairs; either may be None.
+        config: resolved; loss weights and networks.
+        kinds: of samples that there are.
+        sources: number of sources of unpaired slices.
         accelerator: decides device and precision.
-        paired: real pairs, or None.
+        bank: real lesions to implant, or None.
     """
 
     def __init__(
         self,
         config: TrainConfig,
-        dataset: SliceDataset | None,
-        simulator: Simulator | None,
+        kinds: tuple[str, ...],
+        sources: int,
         accelerator: Accelerator,
-        paired: PairedSlices | None = None,
+        bank: LesionBank | None = None,
     ):
-        self.config, self.dataset, self.simulator = config, dataset, simulator
+        self.config, self.kinds, self.bank = config, kinds, bank
         self.accelerator, self.device = accelerator, accelerator.device
-        self.lessons = PairedLessons(config, paired, self.device) if paired else None
-        sources = len(dataset.names) if dataset and config.conditional else 0
+        self.published = kinds == (UNPAIRED,)
         self.generators = {c: self.new_generator() for c in CONTRASTS}
+        # Discriminators that know the data source, where there are several: a translation has to
+        # look like that scanner's other contrast, not like the average of all.
+        conditional = 0 if self.published or sources < 2 else sources
         self.discriminators = {
-            c: self._place(PatchDiscriminator(sources=sources)) for c in CONTRASTS
+            c: self._place(PatchDiscriminator(config.discriminator, conditional))
+            for c in (CONTRASTS if config.weight_gan else ())
         }
-        self.pools = {c: ImagePool(config.pool) for c in CONTRASTS}
-        self.teacher: dict[str, nn.Module] = {}  # see `refinement.py`, `back_translation.py`
-        if config.compile:
-            _require_compiler(self.device)
-            for network in (*self.generators.values(), *self.discriminators.values()):
-                network.compile()  # in place: the names in its state stay as they are
+        self.pools = {c: ImagePool(POOL) for c in CONTRASTS}
 
     def new_generator(self) -> nn.Module:
         """A generator as the config describes it, on the device."""
         return self._place(GENERATORS[self.config.generator](**self.config.network_options()))
 
     def frozen_copies(self) -> dict[str, nn.Module]:
-        """The generators as they are now, not to be trained: by wanted contrast."""
+        """The generators as they are now, not to be trained: by target contrast."""
         copies = {c: self.new_generator().requires_grad_(False).eval() for c in self.generators}
         for c, network in copies.items():
             network.load_state_dict(self.generators[c].state_dict())
         return copies
 
-    # Data
-
-    def read_real(self, share: Share) -> dict[str, Drawn]:
-        """Unpaired slices of a share as they lie in memory; safe in a thread beside the training.
-
-        A sample's source and slices depend on its own random stream only.
-        """
-        drawn = [self.dataset.draw(1, rng) for rng in share.streams("slices")]
-        read = {}
-        for c in CONTRASTS:
-            parts = [torch.cat(part) for part in zip(*(d[c] for d in drawn), strict=True)]
-            if self.device.type == "cuda":  # a copy from pinned memory runs beside the computation
-                with torch.cuda.device(self.device):  # or the thread would wake the first GPU
-                    parts = [part.pin_memory() for part in parts]
-            read[c] = Drawn(*parts)
-        return read
-
-    def draw(self, share: Share, size: int, real: dict[str, Drawn] | None) -> Batch:
-        """The batch of a share, augmented on the device.
+    def weights(self, adversary: float = 1.0) -> dict[str, Any]:
+        """Term of the log -> its weight in the generators' objective: the whole of it, one table.
 
         Args:
-            share: which samples.
-            size: side of the images in pixels.
-            real: from `read_real`; None in the stage of simulated pairs alone.
+            adversary: share of the adversaries' weight, while they fade in.
         """
-        none = share.first(0)
-        paired_share = self.lessons.share(share) if self.lessons else none
-        paired = self.lessons.draw(paired_share, size) if paired_share else None
-        if real is None:  # real pairs and simulated ones share the places
-            rest = share.rest(paired_share.total) if self.simulator else none
-            simulated = self._draw_pairs(rest, size) if rest else None
-            return Batch(share, None, simulated, rest, paired, paired_share)
-        anchors = share.first(self._anchors(share.total))
-        moved = self._moved(share, size, real)
-        simulated = self._draw_pairs(anchors, size) if anchors else None
-        return Batch(share, moved, simulated, anchors, paired, paired_share)
+        config, beside_truth = self.config, 0.0 if self.published else 1.0
+        return {
+            "loss_G": config.weight_gan * adversary,
+            "cycle": config.weight_cycle,
+            "cycle_ssim": config.weight_cycle * CYCLE_SSIM * beside_truth,
+            "idt": config.weight_identity,
+            "structure": config.weight_structure,
+            "intensity": INTENSITY * beside_truth,
+            "implanted": 0.0 if self.published or PAIRS in self.kinds else IMPLANTED_UNPAIRED,
+            "pairs": config.weight_pairs,
+            "simulated": config.weight_simulated,
+        }
 
-    def _moved(self, share: Share, size: int, real: dict[str, Drawn]) -> dict[str, Drawn]:
-        """Real slices of a share on the device, moved and cut to `size`."""
-        moved = {}
-        for c, drawn in real.items():
-            images, masks, sources = (t.to(self.device, non_blocking=True) for t in drawn)
-            draw = Draw(len(share), share.streams(f"move {c}"), self.device)
-            moved[c] = Drawn(*move_real(images, masks, size, draw), sources)
-        return moved
+    def terms(self, unpaired: bool) -> list[str]:
+        """What `generator_loss` and `discriminator_loss` log, where a step has unpaired slices or
+        not; losses without weight are not computed."""
+        kinds = [kind for kind in self.kinds if kind != UNPAIRED]
+        names = kinds + [name for name in self.supervised_weights() if kinds]
+        if unpaired:
+            names += [k for k, weight in self.weights().items() if weight and k not in TRUTH]
+        return [*names, "loss_D"] if "loss_G" in names else names
 
-    def _anchors(self, total: int) -> int:
-        return math.ceil(total * self.config.anchors) if self.simulator else 0
-
-    def _draw_pairs(self, share: Share, size: int) -> SimulatedPair:
-        return self.simulator.draw(
-            len(share),
-            size,
-            share.streams("pairs"),
-            lesions=self.config.lesions,
-            stripped=self.config.stripped,
-        )
-
-    # Losses
-
-    def pairs_loss(self, batch: Batch) -> torch.Tensor:
-        """Supervised loss on simulated pairs, both directions: L1 + half of (1 - SSIM)."""
-        loss = torch.zeros((), device=self.device)
-        if batch.pairs is None:
-            return loss
-        pair, share = batch.pairs, batch.pairs_share
-        for c, given, target in (("T2", pair.t1, pair.t2_target), ("T1", pair.t2, pair.t1_target)):
-            reference = None
-            if self.config.look:
-                draw, looked = self._looks(f"simulated look {c}", share)
-                target, reference = simulated_look(target, draw, looked)
-            answer, log_error = self._answer_lesson(c, given, reference)
-            loss = loss + losses.unlikeness(answer, target)
-            if log_error is not None:
-                head = (target > losses.AIR).float()
-                loss = loss + losses.WEIGHT_BAND * losses.laplace(answer, target, log_error, head)
-        return loss * share.weight
-
-    def _looks(self, purpose: str, share: Share) -> tuple[Draw, torch.Tensor]:
-        """What draws the looks of a share, and which samples get a reference."""
-        draw = Draw(len(share), share.streams(purpose), self.device)
-        return draw, view(draw.chance(self.config.looked))
-
-    def supervised_loss(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """Simulated and real pairs, in the proportion of their weights.
-
-        Returns:
-            (sum, the terms by name).
-        """
-        loss = self.pairs_loss(batch)
-        if self.lessons is None:
-            return loss, {"pairs": loss}
-        terms = self.paired_loss(batch)
-        total = loss * (self.config.weight_pairs / self.config.weight_paired) + terms["paired"]
-        return total, ({"pairs": loss} if self.simulator else {}) | terms
-
-    def paired_loss(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """`PairedLessons.loss` of the batch's real pairs; a share may have none."""
-        if batch.paired is None:
-            return dict.fromkeys(PAIRED_TERMS, torch.zeros((), device=self.device))
-        return self.lessons.loss(batch.paired, batch.paired_share, self._answer_lesson)
+    def supervised_weights(self) -> dict[str, Any]:
+        """The same within `pairs` and `simulated`, beside L1 + half of (1 - SSIM)."""
+        lesions = self.config.weight_lesions
+        weights = {"sharp": SHARP, "faded": lesions, "lesions": lesions}
+        has_error = getattr(self.generators["T2"], "error_head", None) is not None
+        return weights | {"error": ERROR} if has_error else weights
 
     def generator_loss(
-        self, batch: Batch
+        self, batch: Batch, adversary: float = 1.0
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-        """GAN, cycle, identity, structure, intensity and anchor losses.
+        """All losses of a share of a step.
+
+        Args:
+            batch: from `Samples.draw`.
+            adversary: as `weights` takes it.
+
+        Returns:
+            (weighted sum, the terms of the log by name, translations of the unpaired slices by
+            target contrast).
+        """
+        terms: dict[str, torch.Tensor] = {}
+
+        def add(name: str, value: torch.Tensor) -> None:
+            terms[name] = terms[name] + value if name in terms else value
+
+        kinds = len(TRUTH & set(self.kinds))
+        for kind, (share, directions) in batch.supervised.items():
+            for c, sample in directions.items():
+                loss, parts = self.supervised_loss(c, sample)
+                add(kind, loss * share.weight)
+                for name, value in parts.items():
+                    add(name, value.detach() * share.weight / kinds)  # mean of the kinds, to read
+        fakes: dict[str, torch.Tensor] = {}
+        for c in CONTRASTS if batch.unpaired else ():
+            fakes[c] = batch.unpaired[c].images
+            if batch.share:
+                parts, fakes[c] = self.unpaired_losses(c, batch)
+                for name, value in parts.items():
+                    add(name, value * batch.share.weight)
+        weights, total = self.weights(adversary), torch.zeros((), device=self.device)
+        for name, value in terms.items():
+            total = total + weights.get(name, 0.0) * value
+        return total, {name: value.detach() for name, value in terms.items()}, fakes
+
+    def supervised_loss(
+        self, to: str, sample: Sample
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """L1 + half of (1 - SSIM), detail, spots, lesions and predicted error of one direction.
+
+        The output is judged as the product shows it, after the guided filter and cut to the head,
+        against the target moved onto it by a pixel or two.
+
+        Returns:
+            (weighted sum, the terms of `supervised_weights`).
+        """
+        output, log_error = self.generate_with_error(to, sample.source, sample.reference)
+        output = guided_grid(output, sample.source) * sample.mask
+        target = losses.aligned(sample.target, output, sample.tolerance)
+        parts = {
+            "sharp": losses.sharpness(output, target, sample.weight),
+            "faded": losses.faded_spots(output, target, sample.clean, sample.weight),
+            "lesions": losses.lesion_contrast(output, target, sample.lesion, sample.mask),
+        }
+        if log_error is not None:
+            parts["error"] = losses.laplace(output, target, log_error, sample.mask)
+        weights = self.supervised_weights()
+        total = losses.dissimilarity(output, target, sample.weight)
+        return total + sum(weights[name] * value for name, value in parts.items()), parts
+
+    def unpaired_losses(
+        self, to: str, batch: Batch
+    ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """GAN, cycle, identity, structure and intensity losses of one direction.
 
         Translations are cut to the source's head, as `Translator` does: nobody sees the rest.
 
         Returns:
-            (weighted sum, the terms by name, translations by wanted contrast).
+            (the losses that have a weight by name, the translations).
         """
-        config, real, share = self.config, batch.real, batch.share
         for discriminator in self.discriminators.values():
             discriminator.requires_grad_(False)
-        weights = {
-            "loss_G": config.weight_gan,
-            "cycle": config.weight_cycle,
-            "cycle_ssim": config.weight_cycle_ssim,
-            "structure": config.weight_structure,
-            "intensity": config.weight_intensity,
-            "idt": config.weight_identity,
-            "pairs": config.weight_pairs,
-            "lesions": config.weight_lesions,
-        }
-        terms: dict[str, torch.Tensor] = {}
-
-        def add(name: str, value: torch.Tensor) -> None:
-            terms[name] = terms.get(name, 0) + value * share.weight
-
-        fake = {}
-        for c in CONTRASTS:  # c is the wanted contrast, OTHER[c] the given one
-            given, mask, source = real[OTHER[c]]
-            looks = self._looks_of_source(c, real, share)
-            disturbed = self._disturb(given, mask, share, f"given {c}")
-            fake[c] = self._generate(c, disturbed, looks[c]) * mask
+        (source, mask, labels), real = batch.unpaired[OTHER[to]], batch.unpaired[to].images
+        share, references = batch.share, batch.references[to]
+        active = {name for name, weight in self.weights().items() if weight}
+        fake = self.generate(to, self._disturb(source, mask, share, f"to {to}"), references[to])
+        fake = fake * mask
+        parts = {}
+        if "loss_G" in active:
+            parts["loss_G"] = losses.lsgan(self._judge(to, fake, labels), fake, real=True)
+        if "cycle" in active:
             # A network can hide the source in faint detail (Chu et al. 2017) or in the brightness
             # of a tissue; noise and another window drown both.
-            back = self._disturb(fake[c], mask, share, f"back {c}")
-            reconstructed = self._generate(OTHER[c], back, looks[OTHER[c]]) * mask
-            score = self._judge(c, fake[c], source)
-            add("loss_G", losses.lsgan(score, fake[c], real=True))
-            add("cycle", losses.l1(reconstructed, given))
-            if config.weight_cycle_ssim:
-                add("cycle_ssim", losses.ssim_loss(reconstructed, given))
-            add("structure", losses.gradient_field(given, fake[c]))
-            if config.weight_intensity:
-                add("intensity", losses.intensity_distribution(fake[c], real[c].images))
-            if config.weight_identity:
-                add("idt", losses.l1(self._generate(c, real[c].images), real[c].images))
-            if config.weight_lesions:
-                lesions = self._lesions_loss(c, given, fake[c], mask, share)
-                terms["lesions"] = terms.get("lesions", 0) + lesions
-        if self.simulator is not None and config.anchors:
-            terms["pairs"] = self.pairs_loss(batch)
-        if self.lessons is not None:
-            terms |= self.paired_loss(batch)
-            weights |= dict.fromkeys(PAIRED_TERMS, 0.0) | {"paired": config.weight_paired}
-        nothing = torch.zeros((), device=self.device)
-        total = sum((weights[name] * value for name, value in terms.items()), nothing)
-        return total, terms, fake
+            back = self._disturb(fake, mask, share, f"back from {to}")
+            reconstruction = self.generate(OTHER[to], back, references[OTHER[to]]) * mask
+            parts["cycle"] = losses.l1(reconstruction, source * mask)
+            if "cycle_ssim" in active:
+                parts["cycle_ssim"] = losses.ssim_loss(reconstruction, source * mask)
+        if "structure" in active:
+            parts["structure"] = losses.gradient_field(source, fake)
+        if "intensity" in active:
+            parts["intensity"] = losses.intensity_distribution(fake, real)
+        if "idt" in active:
+            parts["idt"] = losses.l1(self.generate(to, real), real)
+        if "implanted" in active:
+            parts["implanted"] = self._implanted_loss(to, source, fake, mask, share)
+        return parts, fake
 
     def recall(
         self, step: int, batches: list[Batch], fakes: list[dict[str, torch.Tensor]]
@@ -258,22 +225,26 @@ class Objective:
 
         Args:
             step: of the run.
-            batches, fakes: of this process, as `generator_loss` took and gave them.
+            batches, fakes: of this process, as `generator_loss` took and returned them.
 
         Returns:
-            For each batch: wanted contrast -> images and their sources, to show to the
+            For each batch: target contrast -> images and their sources, to show to the
             discriminator as generated.
         """
-        count, processes = len(batches), self.accelerator.num_processes
         recalled: list[dict] = [{} for _ in batches]
+        first = batches[0].first
         for c in CONTRASTS:
-            images = self._in_order([f[c].detach() for f in fakes])
-            sources = self._in_order([b.real[OTHER[c]].sources for b in batches])
+            own = [b.unpaired[OTHER[c]].sources.to(self.device) for b in batches]
+            places = torch.tensor([p for b in batches for p in b.share.places], device=self.device)
+            images, sources = (
+                self._in_order(torch.cat(stacks), places, batches[0].share.total)
+                for stacks in ([f[c].detach() for f in fakes], own)
+            )
             rng = stream(self.config.seed, step, f"pool {c}")
-            old = self.pools[c].query(images, sources, rng)
-            images, sources = (t[self.accelerator.process_index :: processes] for t in old)
-            for k, found in enumerate(recalled):
-                found[c] = images[k::count], sources[k::count]
+            images, sources = self.pools[c].query(images, sources, rng)
+            for batch, result in zip(batches, recalled, strict=True):
+                at = [p - first for p in batch.share.places]
+                result[c] = images[at], sources[at]
         return recalled
 
     def discriminator_loss(
@@ -283,104 +254,96 @@ class Objective:
         loss = torch.zeros((), device=self.device)
         for c in CONTRASTS:
             self.discriminators[c].requires_grad_(True)
-            images, _, source = batch.real[c]
-            old, old_source = recalled[c]
-            loss_real = losses.lsgan(self._judge(c, images, source), images, real=True)
-            loss_fake = losses.lsgan(self._judge(c, old, old_source), old, real=False)
+            images, _, labels = batch.unpaired[c]
+            old, old_labels = recalled[c]
+            loss_real = losses.lsgan(self._judge(c, images, labels), images, real=True)
+            loss_fake = losses.lsgan(self._judge(c, old, old_labels), old, real=False)
             loss = loss + 0.5 * (loss_real + loss_fake)  # halved, as in the paper
         return loss * batch.share.weight
 
-    def _in_order(self, parts: list[torch.Tensor]) -> torch.Tensor:
-        """The whole batch of a step in the order of its places, from this process's shares.
+    def _in_order(self, own: torch.Tensor, places: torch.Tensor, total: int) -> torch.Tensor:
+        """All `total` samples of a step in the order of their places, from those of this process.
 
-        `Share.deal` deals first to the processes and then to their passes, like cards; this undoes
-        it, on either level, by taking one sample of each in turn.
+        `Share.deal` gives each process as many as the others, or one more: what is missing is
+        filled up for the exchange.
         """
-        own = torch.stack(parts, 1).flatten(0, 1)
-        if self.accelerator.num_processes == 1:
-            return own
-        gathered = self.accelerator.gather(own.contiguous())  # one process after another
-        return gathered.unflatten(0, (-1, len(own))).transpose(0, 1).flatten(0, 1)
+        processes = self.accelerator.num_processes
+        if processes > 1:
+            missing = -(-total // processes) - len(own)
+            own = torch.cat([own, own.new_zeros(missing, *own.shape[1:])])
+            places = torch.cat([places, places.new_full((missing,), -1)])
+            own, places = (self.accelerator.gather(t.contiguous()) for t in (own, places))
+            own, places = own[places >= 0], places[places >= 0]
+        return own[places.argsort()]
 
     def _disturb(
         self, images: torch.Tensor, mask: torch.Tensor, share: Share, purpose: str
     ) -> torch.Tensor:
-        if not self.config.disturb:
+        if self.published:
             return images
         return disturb(images, mask, Draw(len(images), share.streams(purpose), self.device))
 
-    def _lesions_loss(
-        self, to: str, given: torch.Tensor, fake: torch.Tensor, mask: torch.Tensor, share: Share
+    def _implanted_loss(
+        self, to: str, source: torch.Tensor, fake: torch.Tensor, mask: torch.Tensor, share: Share
     ) -> torch.Tensor:
         """Lesions implanted in the source must show in the translation.
 
-        What lies around them counts for little: there the target is the network's own answer, and
+        What lies around them counts for little: there the target is the network's own output, and
         would hold it to what it makes of the real lesions in the slice.
         """
-        half = share.first((share.total + 1) // 2)  # of the batch, for time
-        if not half:
-            return torch.zeros((), device=self.device)
-        given, fake, mask = (t[: len(half)] for t in (given, fake.detach(), mask))
-        draw = Draw(len(half), half.streams(f"lesions {to}"), self.device)
-        source, target, where = implant_lesions(given, fake, mask, to, draw)
-        disturbed = self._disturb(source, mask, half, f"lesions given {to}")
-        answer = self._generate(to, disturbed) * mask
-        return losses.unlikeness(answer, target, 0.05 + 0.95 * where) * half.weight
+        draw = Draw(len(share), share.streams(f"implanted to {to}"), self.device)
+        implanted = implant_lesions(source, fake.detach(), mask, to, draw, self.bank)
+        output = self.generate(to, implanted.source) * mask
+        weight = 0.05 + 0.95 * implanted.around
+        contrast = losses.lesion_contrast(output, implanted.target, implanted.lesion * mask, mask)
+        return losses.dissimilarity(output, implanted.target, weight) + contrast
 
     def _place(self, network: nn.Module) -> nn.Module:
         return network.to(self.device, memory_format=torch.channels_last)
 
-    def _generate(
-        self,
-        contrast: str,
-        images: torch.Tensor,
-        reference: torch.Tensor | None = None,
-        generators: dict[str, nn.Module] | None = None,
+    def generate(
+        self, to: str, images: torch.Tensor, reference: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Answers to `images`, in the look of `reference` where that is not black."""
-        return self._run((generators or self.generators)[contrast], images, reference).float()
+        """Translations of `images`, in the style of `reference` where that is not black."""
+        return self._run(to, images, reference).float()
 
-    def _answer_lesson(
-        self, contrast: str, images: torch.Tensor, reference: torch.Tensor | None
+    def generate_with_error(
+        self, to: str, images: torch.Tensor, reference: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """As `_generate`, and the logs of the likely errors from generators that tell them."""
-        network = self.generators[contrast]
-        if getattr(network, "doubt", None) is None:
-            return self._generate(contrast, images, reference), None
-        answer, log_error = self._run(network, images, reference, band=True)
-        return answer.float(), log_error.float()
+        """As `generate`, and the logs of the predicted errors, of generators that have them."""
+        if getattr(self.generators[to], "error_head", None) is None:
+            return self.generate(to, images, reference), None
+        output, log_error = self._run(to, images, reference, error=True)
+        return output.float(), log_error.float()
 
     def _run(
-        self, network: nn.Module, images: torch.Tensor, reference: torch.Tensor | None, **more: bool
+        self, to: str, images: torch.Tensor, reference: torch.Tensor | None, **more: bool
     ) -> Any:
+        network = self.generators[to]
         images = images.contiguous(memory_format=torch.channels_last)
-        code = code_of(network, reference)
+        code = style_code(network, reference)
         with self.accelerator.autocast():
             # Generators of other kinds take images alone.
             return network(images, **more) if code is None else network(images, code, **more)
 
-    def _looks_of_source(
-        self, to: str, real: dict[str, Drawn], share: Share
-    ) -> dict[str, torch.Tensor] | dict[str, None]:
-        """References of either contrast, some black: on the way there a slice of the same source
-        and the wanted contrast, on the way back the slice that was given."""
-        if not self.config.look:
-            return dict.fromkeys(CONTRASTS)
-        draw, looked = self._looks(f"looks {to}", share)
-        return {c: seen_elsewhere(real[c].images, draw) * looked for c in CONTRASTS}
-
     def _judge(self, contrast: str, images: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
+        images = images.contiguous(memory_format=torch.channels_last)
         with self.accelerator.autocast():
-            return self.discriminators[contrast](images, source)
+            return self.discriminators[contrast](images, source.to(self.device))
 
 
-def _require_compiler(device: torch.device) -> None:
-    """Compile something small now: the first step of a run is late to learn that nothing can."""
-    try:
-        torch.compile(lambda x: x.sin() + 1)(torch.ones(8, device=device))
-    except Exception as error:  # Dynamo, Inductor, Triton and the linker each have their own
-        reason = str(error).strip().split("\n")[0]
-        raise ValueError(
-            f"--compile: nothing can be compiled here ({reason}); install a C++ compiler (Debian: "
-            "apt install g++) and for a GPU Triton, or leave --compile out"
-        ) from None
+def style_code(network: nn.Module, reference: torch.Tensor | None) -> torch.Tensor | None:
+    """The style code of a reference.
+
+    Args:
+        network: a generator.
+        reference: (B, 1, S, S) in [0, 1], or None.
+
+    Returns:
+        (B, numbers), zeros, which change nothing, where the reference is black; None without
+        references and for generators without styles.
+    """
+    if reference is None or getattr(network, "style_encoder", None) is None:
+        return None
+    present = (reference.amax((1, 2, 3)) > 0).float()[:, None]
+    return network.style_encoder(reference) * present

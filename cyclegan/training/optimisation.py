@@ -1,9 +1,8 @@
-"""Learning rates, gradients of several processes, and the running average of the generators."""
+"""Schedule of a run, gradients of several processes, and averages of the generators."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -12,6 +11,8 @@ from torch import nn
 from cyclegan.training.config import TrainConfig
 
 MAX_GRADIENT_NORM = 1.0  # a rare batch must not undo hundreds of steps
+RISE = 100  # steps until the full learning rate; without, outputs went black within 50
+FADE_IN = 0.1  # share of the run in which adversaries come to full weight
 
 
 def new_optimizer(networks: dict[str, nn.Module]) -> torch.optim.Adam:
@@ -21,28 +22,31 @@ def new_optimizer(networks: dict[str, nn.Module]) -> torch.optim.Adam:
     return torch.optim.Adam(parameters, betas=(0.5, 0.999), fused=True)
 
 
-def learning_rates(
-    config: TrainConfig, warmup: float, progress: float, step: int
-) -> tuple[float, float]:
-    """Cosine over the warm-up, then constant, then linear to zero over the last half.
+def learning_rate(config: TrainConfig, progress: float, step: int) -> float:
+    """Of both optimisers: constant, then linear to zero over the last half (Zhu et al. 2017).
 
     Args:
-        config: the run.
-        warmup, progress: shares of the run: of simulated pairs alone, and done so far.
-        step: optimiser steps done so far.
-
-    Returns:
-        Learning rates of generators and discriminators.
+        config: resolved.
+        progress: share of the run done so far.
+        step: optimiser steps done so far; the first `RISE` go up to the full rate.
     """
-    falling = min(1.0, 2 * (1 - progress) / max(1 - warmup, 1e-9))
-    generators, discriminators = config.lr * falling, config.lr_discriminator * falling
-    if progress < warmup:
-        # With an adaptation stage to come, the cosine ends at its learning rate, else at zero.
-        floor = config.lr if warmup < 1 else 0.0
-        cosine = 0.5 * (1 + math.cos(math.pi * progress / warmup))
-        first_steps = min(1.0, (step + 1) / 100)
-        generators = (floor + (config.lr_warmup - floor) * cosine) * first_steps
-    return max(generators, 0.0), max(discriminators, 0.0)
+    falling = min(max(2 * (1 - progress), 0.0), 1.0)
+    return config.lr * falling * min((step + 1) / RISE, 1.0)
+
+
+def adversary_strength(config: TrainConfig, published: bool, progress: float) -> float:
+    """Share of the adversaries' weight: from nothing to all of it while they learn to judge.
+
+    Zero until `config.supervised` of the run is over, full `FADE_IN` of the run later.
+
+    Args:
+        config: resolved.
+        published: whether there are unpaired slices alone: full from the start, as in the paper.
+        progress: share of the run done so far.
+    """
+    if published:
+        return 1.0
+    return min(max((progress - config.supervised) / FADE_IN, 0.0), 1.0)
 
 
 def optimise(optimizer: torch.optim.Optimizer, accelerator: Accelerator) -> None:
@@ -56,7 +60,10 @@ def optimise(optimizer: torch.optim.Optimizer, accelerator: Accelerator) -> None
             weights are as they were.
     """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    gradients = [p.grad for p in parameters if p.grad is not None]
+    for parameter in parameters:  # a share of a step may hold nothing that reaches it
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+    gradients = [p.grad for p in parameters]
     if accelerator.num_processes > 1:
         flat = accelerator.reduce(torch.cat([g.flatten() for g in gradients]), "sum")
         parts = flat.split([g.numel() for g in gradients])
@@ -75,12 +82,37 @@ def update_average(average: nn.Module, network: nn.Module, decay: float, step: i
     torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), weight)
 
 
-def mean_of(states: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    """The mean of each tensor over the state dicts of networks of one kind.
+class Average:
+    """Mean of networks over several moments of a run (Izmailov et al. 2018).
 
-    Raises:
-        RuntimeError: they are of different kinds or widths.
+    The averaged generators of one run's last quarter, each a moving average itself, take the place
+    of several runs' mean.
     """
-    if any(state.keys() != states[0].keys() for state in states):
-        raise RuntimeError("networks of different kinds have no mean")
-    return {name: torch.stack([s[name] for s in states]).mean(0) for name in states[0]}
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.means: dict[str, dict[str, torch.Tensor]] = {}
+
+    def add(self, networks: dict[str, nn.Module]) -> None:
+        """Add networks of this moment, by name."""
+        self.count += 1
+        for name, network in networks.items():
+            mean = self.means.setdefault(name, {})
+            for key, value in network.state_dict().items():
+                value = value.detach().clone()
+                mean[key] = mean[key].lerp(value, 1 / self.count) if key in mean else value
+
+    def copy_to(self, networks: dict[str, nn.Module]) -> None:
+        """Load the mean into networks; they stay as they are before anything was added."""
+        for name, mean in self.means.items():
+            networks[name].load_state_dict(mean)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"count": self.count, "means": self.means}
+
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+        self.count = state["count"]
+        self.means = {
+            name: {key: value.to(device) for key, value in mean.items()}
+            for name, mean in state["means"].items()
+        }

@@ -41,7 +41,8 @@ class Share:
     def deal(cls, seed: int, step: int, batch: int, parts: int) -> list[Share]:
         """Deal `batch * parts` places like cards, `batch` to each of `parts` shares.
 
-        Like cards, so that every share has as much as the others of the first half of the places.
+        Like cards, so that every share has as many as the others of any kind of samples, or one
+        more.
         """
         total = batch * parts
         return [cls(seed, step, tuple(range(p, total, parts)), total) for p in range(parts)]
@@ -54,15 +55,10 @@ class Share:
         """What a mean over this share counts in the mean over the step's batch."""
         return len(self.places) / max(self.total, 1)
 
-    def first(self, count: int) -> Share:
-        """The part of this share among the first `count` places of the step, maybe nothing."""
-        places = tuple(p for p in self.places if p < count)
-        return Share(self.seed, self.step, places, count)
-
-    def rest(self, count: int) -> Share:
-        """The part of this share that `first(count)` leaves, maybe nothing."""
-        places = tuple(p for p in self.places if p >= count)
-        return Share(self.seed, self.step, places, self.total - count)
+    def part(self, start: int, stop: int) -> Share:
+        """What this share has of the places from `start` to `stop` of the step, maybe nothing."""
+        places = tuple(p for p in self.places if start <= p < stop)
+        return Share(self.seed, self.step, places, max(stop - start, 0))
 
     def streams(self, purpose: str) -> list[torch.Generator]:
         """One generator for each sample."""

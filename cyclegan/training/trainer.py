@@ -1,7 +1,7 @@
-"""The optimisation loop: simulated pairs first, then CycleGAN on unpaired real slices.
+"""The loop: a step, its schedule, logging and checkpoints, until the budget is spent.
 
-Budget, stages, logging and checkpoints. What is optimised is `objective.py`'s, how it is optimised
-`optimisation.py`'s, how a step is shared out `sharing.py`'s, what resuming needs
+What a step trains on is `samples.py`'s, what is optimised `objective.py`'s, how it is optimised and
+on which schedule `optimisation.py`'s, how a step is shared out `sharing.py`'s, what resuming needs
 `training_state.py`'s.
 """
 
@@ -11,7 +11,7 @@ import dataclasses
 import signal
 import sys
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -23,26 +23,25 @@ from tqdm import tqdm
 
 from cyclegan import CONTRASTS, __version__
 from cyclegan.model.checkpoint import CheckpointError, export_weights, save_state
-from cyclegan.model.networks import load_older
 from cyclegan.report.run_output import RunOutput, writing
+from cyclegan.simulation.lesions import LesionBank
 from cyclegan.simulation.simulate import Simulator
 from cyclegan.slices.data import Drawn, SliceDataset
 from cyclegan.slices.paired_slices import PairedSlices
-from cyclegan.training.back_translation import BackTranslation
-from cyclegan.training.config import TrainConfig
+from cyclegan.training.config import UNPAIRED, TrainConfig, resolved
 from cyclegan.training.interruption import Interrupted, StopSignals
-from cyclegan.training.look_lessons import soften_codes
-from cyclegan.training.objective import Batch, Objective
+from cyclegan.training.objective import Objective
 from cyclegan.training.optimisation import (
-    learning_rates,
-    mean_of,
+    Average,
+    adversary_strength,
+    learning_rate,
     new_optimizer,
     optimise,
     update_average,
 )
 from cyclegan.training.pace import Pace
-from cyclegan.training.refinement import Refinement
-from cyclegan.training.sharing import Share
+from cyclegan.training.samples import Batch, Samples, counts, kinds_of
+from cyclegan.training.sharing import Share, stream
 from cyclegan.training.training_state import (
     STATE,
     Stored,
@@ -53,27 +52,30 @@ from cyclegan.training.training_state import (
 )
 
 Validate = Callable[[dict[str, nn.Module], dict[str, Any]], dict[str, float]]
+SMALL = 0.25  # share of the run at `start_size`
+AVERAGED = 0.75  # share of the run after which the exported average takes a snapshot at each save
 
 
 class Trainer:
     """Builds the networks, and trains them until the budget is spent.
 
-    A step sees `samples_per_step` slices of each contrast, drawn alike and shared out among the
-    processes and their accumulated passes; see `sharing.py`.
+    A step sees `samples_per_step` samples, of all kinds of data that there are, shared out among
+    the processes and their accumulated passes; see `sharing.py`.
 
     Args:
         config: the run.
         out: folder for checkpoints, logs and samples; created when missing.
-        dataset: real slices, or None.
-        simulator: simulated pairs, or None.
-        paired: real pairs, or None; one of the three is needed.
+        unpaired: real slices, or None.
+        pairs: registered real pairs, or None.
+        simulator: of simulated pairs, or None; one of the three is needed.
+        bank: real lesions to implant, or None.
         accelerator: device, precision and processes.
         validate: called with the EMA generators and `weights_config()`; returns numbers to log.
-        report: called whenever validation is due, after it.
+        report: called whenever the state was saved, after it.
 
     Raises:
-        ValueError: no data, no budget, an empty batch, or `config.compile` where nothing can be
-            compiled.
+        ValueError: no data, no budget, an empty batch, or a setting that has no effect with what
+            there is.
     """
 
     def __init__(
@@ -81,50 +83,49 @@ class Trainer:
         config: TrainConfig,
         out: str | Path,
         *,
-        dataset: SliceDataset | None = None,
+        unpaired: SliceDataset | None = None,
+        pairs: PairedSlices | None = None,
         simulator: Simulator | None = None,
-        paired: PairedSlices | None = None,
+        bank: LesionBank | None = None,
         accelerator: Accelerator | None = None,
         validate: Validate | None = None,
         report: Callable[[], object] | None = None,
     ):
-        if dataset is None and simulator is None and paired is None:
-            raise ValueError("nothing to train on: give real slices, label maps, pairs, or several")
         if config.steps is None and config.minutes is None:
             raise ValueError("no budget: give steps, minutes, or both")
-        if min(config.batch, config.accumulate) < 1:
-            raise ValueError("--batch and --accumulate count from 1")
-        self.config, self.out = config, Path(out)
+        kinds = kinds_of(unpaired, pairs, simulator)
+        self.config, self.out = resolved(config, kinds), Path(out)
         self.out.mkdir(parents=True, exist_ok=True)
-        self.dataset, self.simulator, self.paired = dataset, simulator, paired
-        self.validate, self.report = validate, report
         self.accelerator = accelerator or Accelerator(cpu=not torch.cuda.is_available())
+        self.validate, self.report = validate, report
+        counts(self.samples_per_step, kinds, self.config.unpaired)  # raises where there are too few
+        self.samples = Samples(
+            self.config, self.accelerator.device, unpaired, pairs, simulator, bank
+        )
         torch.manual_seed(config.seed)  # the same initial weights in every process
         self.step, self.seconds = 0, 0.0
-        self.warmup = 1.0 if dataset is None else config.warmup
-        taught = config.refine or config.back_translation  # by a frozen copy of the start
-        if dataset is not None and (simulator is None or taught):
-            self.warmup = 0.0
-        kind = Refinement if config.refine else BackTranslation if taught else Objective
-        self.objective = kind(config, dataset, simulator, self.accelerator, paired)
+        sources = len(unpaired.names) if unpaired else 0
+        self.objective = Objective(self.config, kinds, sources, self.accelerator, bank)
         self.ema = self.objective.frozen_copies()
+        self.average = Average()
         self.optimizer_G = new_optimizer(self.objective.generators)
-        self.optimizer_D = new_optimizer(self.objective.discriminators)
+        adversaries = self.objective.discriminators
+        self.optimizer_D = new_optimizer(adversaries) if adversaries else None
         self.output = RunOutput(self.out, self.accelerator)
-        self.samples = self._fixed_samples()
+        self.sheet = self._fixed_samples()
         self.saw = {
-            "sources": list(dataset.names) if dataset else [],
-            "paired_sources": list(paired.names) if paired else [],
+            "sources": list(unpaired.names) if unpaired else [],
+            "paired_sources": list(pairs.names) if pairs else [],
             "simulated_from": [simulator.origin] if simulator else [],
         }
         self._reader = ThreadPoolExecutor(1, "slices")
-        self._ahead: dict[int, list[Future]] = {}  # step -> the slices of its shares
+        self._ahead: dict[tuple, list[Future]] = {}  # (step, kinds) -> the slices of its shares
         self.pace = Pace()
 
     # The loop
 
     def fit(self) -> Path:
-        """Train until the budget is spent, then export the EMA generators.
+        """Train until the budget is spent, then export the averaged generators.
 
         Returns:
             The folder of the exported weights, `out/weights`.
@@ -157,12 +158,14 @@ class Trainer:
                     values = self._add_up(terms)
                     bar.set_postfix({k: f"{v:.3f}" for k, v in values.items()})
                     self.output.log_losses(self.step, self.seconds, self.pace.take() | values)
-                if main and self._is_due(self.config.sample_every):
+                due = self._is_due(self.config.save_every)
+                if due and self.progress >= AVERAGED:
+                    self.average.add(self.ema)
+                if due and main:
                     self.write_samples()
-                if main and self._is_due(self.config.validate_every):
                     self._validate()
                 # Last, so that a run which resumes here has all that belongs to this step.
-                if stop or self._is_due(self.config.save_every):
+                if stop or due:
                     self.save()
                 if stop:
                     raise Interrupted(
@@ -187,46 +190,51 @@ class Trainer:
 
     @property
     def samples_per_step(self) -> int:
-        """Slices of each contrast in a step: batch x accumulated passes x processes."""
+        """Samples in a step: batch x accumulated passes x processes."""
         return self.config.batch * self.config.accumulate * self.accelerator.num_processes
 
+    @property
+    def optimizers(self) -> tuple[torch.optim.Optimizer, ...]:
+        """Of the generators and, where there are any, of the discriminators."""
+        return tuple(filter(None, (self.optimizer_G, self.optimizer_D)))
+
     def train_step(self) -> dict[str, torch.Tensor]:
-        """One step of whichever stage it is.
+        """One step: the generators on all samples, the discriminators on the unpaired ones.
 
         Returns:
             The losses of this process's share of the step, detached; over the processes they add up
             to means over the step's samples.
         """
         objective, progress = self.objective, self.progress
-        rates = learning_rates(self.config, self.warmup, progress, self.step)
-        for optimizer, rate in zip((self.optimizer_G, self.optimizer_D), rates, strict=True):
-            optimizer.param_groups[0]["lr"] = rate
+        for optimizer in self.optimizers:
+            optimizer.param_groups[0]["lr"] = learning_rate(self.config, progress, self.step)
         with self.pace.waiting():
             batches = self._draw(progress)
-        terms: dict[str, torch.Tensor] = {}
+        adversary = adversary_strength(self.config, objective.published, progress)
+        nothing = torch.zeros((), device=objective.device)
+        unpaired = batches[0].unpaired is not None
+        terms = dict.fromkeys(objective.terms(unpaired), nothing)  # the same in every process
 
-        def backward(loss: torch.Tensor, found: dict[str, torch.Tensor]) -> None:
-            loss.backward()
-            for name, value in found.items():
-                terms[name] = terms.get(name, 0) + value.detach()
+        def backward(loss: torch.Tensor, parts: dict[str, torch.Tensor]) -> None:
+            if loss.requires_grad:  # a share of a step may be empty
+                loss.backward()
+            for name, value in parts.items():
+                terms[name] = terms[name] + value.detach()
 
         fakes = []
         self.optimizer_G.zero_grad(set_to_none=True)
         for batch in batches:
-            if batch.real is None:
-                backward(*objective.supervised_loss(batch))
-            else:
-                loss, found, fake = objective.generator_loss(batch)
-                backward(loss, found)
-                if fake:
-                    fakes.append({c: images.detach() for c, images in fake.items()})
+            loss, parts, fake = objective.generator_loss(batch, adversary)
+            backward(loss, parts)
+            fakes.append({c: images.detach() for c, images in fake.items()})
         self._optimise(self.optimizer_G)
-        if fakes:
+        if "loss_D" in terms:
             self.optimizer_D.zero_grad(set_to_none=True)
             recalled = objective.recall(self.step, batches, fakes)
             for batch, old in zip(batches, recalled, strict=True):
-                loss = objective.discriminator_loss(batch, old)
-                backward(loss, {"loss_D": loss})
+                if batch.share:
+                    loss = objective.discriminator_loss(batch, old)
+                    backward(loss, {"loss_D": loss})
             self._optimise(self.optimizer_D)
         for c in CONTRASTS:
             update_average(self.ema[c], objective.generators[c], self.config.ema, self.step)
@@ -234,16 +242,15 @@ class Trainer:
 
     def _draw(self, progress: float) -> list[Batch]:
         """This process's batches of the step, one for each accumulated pass."""
-        config = self.config
-        size = config.start_size if progress < config.start_share else config.size
-        shares = self._shares(self.step)
-        if progress < self.warmup:
-            return [self.objective.draw(share, size, None) for share in shares]
-        reads = self._ahead.pop(self.step, None) or self._read(self.step)
+        size = self.config.start_size if progress < SMALL else self.config.size
+        kinds, shares = self.samples.kinds_at(progress), self._shares(self.step)
+        if UNPAIRED not in kinds:
+            return [self.samples.draw(share, size, kinds, {}) for share in shares]
+        reads = self._ahead.pop((self.step, kinds), None) or self._read(self.step, kinds)
         # While this step computes, the next one's slices are fetched from the disk.
-        self._ahead = {self.step + 1: self._read(self.step + 1)}
+        self._ahead = {(self.step + 1, kinds): self._read(self.step + 1, kinds)}
         return [
-            self.objective.draw(share, size, read.result())
+            self.samples.draw(share, size, kinds, read.result())
             for share, read in zip(shares, reads, strict=True)
         ]
 
@@ -253,8 +260,8 @@ class Trainer:
         dealt = Share.deal(config.seed, step, config.batch, config.accumulate * processes)
         return dealt[self.accelerator.process_index :: processes]
 
-    def _read(self, step: int) -> list[Future[dict[str, Drawn]]]:
-        return [self._reader.submit(self.objective.read_real, s) for s in self._shares(step)]
+    def _read(self, step: int, kinds: tuple[str, ...]) -> list[Future[dict[str, Drawn]]]:
+        return [self._reader.submit(self.samples.read, s, kinds) for s in self._shares(step)]
 
     def _optimise(self, optimizer: torch.optim.Optimizer) -> None:
         try:
@@ -275,8 +282,18 @@ class Trainer:
             "size": self.config.size,
         }
 
+    def exported(self) -> dict[str, nn.Module]:
+        """The generators that are exported: the mean of the moving averages at the saves of the
+        last quarter and at the end."""
+        generators = self.objective.frozen_copies()
+        average = Average()
+        average.load_state_dict(self.average.state_dict(), self.accelerator.device)
+        average.add(self.ema)
+        average.copy_to(generators)
+        return generators
+
     def export(self) -> Path:
-        """Write the EMA generators as a weights folder."""
+        """Write the averaged generators as a weights folder."""
         training = {
             "steps": self.step,
             "minutes": round(self.seconds / 60, 1),
@@ -286,7 +303,7 @@ class Trainer:
         with writing(self.out / "weights"):
             return export_weights(
                 self.out / "weights",
-                self.ema,
+                self.exported(),
                 **self.weights_config(),
                 version=__version__,
                 training=training,
@@ -301,27 +318,27 @@ class Trainer:
 
     def stored(self) -> Stored:
         """What of this run goes to the disk and comes back."""
-        objective = self.objective
+        objective, samples = self.objective, self.samples
         return Stored(
             config=self.config,
             samples=self.samples_per_step,
-            data=describe_data(self.dataset, self.paired, self.simulator),
+            data=describe_data(samples.unpaired, samples.pairs, samples.simulator, samples.bank),
             precision=self.accelerator.mixed_precision,
             networks={
-                "teacher": objective.teacher,
                 "generators": objective.generators,
                 "ema": self.ema,
                 "discriminators": objective.discriminators,
             },
-            optimizers=(self.optimizer_G, self.optimizer_D),
+            optimizers=self.optimizers,
             pools=objective.pools,
+            average=self.average,
             step=self.step,
             seconds=self.seconds,
             saw=self.saw,
         )
 
     def resume(self, allow: Collection[str] = ()) -> None:
-        """Continue from `out/state.safetensors`: networks, optimisers, EMA, pools and step.
+        """Continue from `out/state.safetensors`: networks, optimisers, averages, pools and step.
 
         Args:
             allow: settings that may differ though they change the run; also "data", "precision".
@@ -333,29 +350,22 @@ class Trainer:
         self.step, self.seconds = restore_state(self.stored(), self.out / STATE, device, allow)
         self.output.drop_rows_after(self.step)
 
-    def start_from(
-        self, starts: Sequence[dict[str, nn.Module]], records: Iterable[dict[str, Any]] = ()
-    ) -> None:
+    def start_from(self, start: dict[str, nn.Module], record: dict[str, Any]) -> None:
         """Start from trained generators ("T1", "T2" -> network) instead of random weights.
 
         Args:
-            starts: from one, or from the mean of several: what runs from one start have learnt of
-                different lessons adds up better than a longer run (Wortsman et al. 2022).
-            records: `training` of the starts' configs. What they saw, the weights of this run
-                saw, too, and say so.
+            start: the generators.
+            record: `training` of their config. What they saw, the weights of this run saw, too,
+                and say so.
 
         Raises:
             CheckpointError: generators of another kind or width.
         """
-        for record in records:
-            add_sources(self.saw, record)
+        add_sources(self.saw, record)
         try:
-            means = {c: mean_of([start[c].state_dict() for start in starts]) for c in CONTRASTS}
-            for state in means.values():
-                soften_codes(state, self.config.look_gain)
-            for networks in (self.objective.generators, self.ema, self.objective.teacher):
+            for networks in (self.objective.generators, self.ema):
                 for c, network in networks.items():
-                    load_older(network, means[c])
+                    network.load_state_dict(start[c].state_dict())
         except RuntimeError:
             raise CheckpointError(
                 "--init: these weights are of another generator; give the same "
@@ -394,19 +404,19 @@ class Trainer:
     def _fixed_samples(self) -> dict[str, torch.Tensor]:
         """Slices of both contrasts for the sample sheets, the same for the whole run."""
         rng = torch.Generator().manual_seed(1234)
-        if self.dataset is None and self.paired is not None:
-            streams = [torch.Generator().manual_seed(1234 + k) for k in range(6)]
-            images = self.paired.draw(streams).images
-            return {c: image.to(self.accelerator.device) for c, image in images.items()}
-        if self.dataset is None:
-            pair = self.simulator.draw(4, self.config.size, rng)
-            return {"T1": pair.t1, "T2": pair.t2}
-        drawn = self.dataset.draw(6, rng)
-        return {c: d.images.to(self.accelerator.device) for c, d in drawn.items()}
+        samples = self.samples
+        if samples.unpaired is not None:
+            images = {c: drawn.images for c, drawn in samples.unpaired.draw(6, rng).items()}
+        elif samples.pairs is not None:
+            images = samples.pairs.draw([stream(1234, k, "sheet") for k in range(6)]).images
+        else:
+            pair = samples.simulator.draw(4, self.config.size, rng)
+            images = {"T1": pair.t1, "T2": pair.t2}
+        return {c: image.to(self.accelerator.device) for c, image in images.items()}
 
     def write_samples(self) -> None:
         """Write `samples/STEP.png` with the EMA generators."""
-        self.output.write_samples(self.step, self.ema, self.samples)
+        self.output.write_samples(self.step, self.ema, self.sheet)
 
 
 def _spent(done: float, budget: float | None) -> float:

@@ -16,17 +16,19 @@ from torch import nn
 
 from cyclegan import CONTRASTS
 from cyclegan.model.checkpoint import CheckpointError, load_state
+from cyclegan.simulation.lesions import LesionBank
 from cyclegan.simulation.simulate import Simulator
 from cyclegan.slices.data import SliceDataset
 from cyclegan.slices.paired_slices import PairedSlices
-from cyclegan.training.config import TrainConfig
+from cyclegan.training.config import TrainConfig, neutral
 from cyclegan.training.image_pool import ImagePool
+from cyclegan.training.optimisation import Average
 
 STATE = "state.safetensors"
+FORMAT = 2  # raised when older states cannot be continued
 # Settings that a resumed run may change: how long, how fast, when to write, how to compute.
 # `batch` and `accumulate` may change as long as their product with the processes stays.
-FREE = {"steps", "minutes", "lr", "lr_discriminator", "lr_warmup", "batch", "accumulate", "compile"}
-FREE |= {"log_every", "sample_every", "save_every", "validate_every"}
+FREE = {"steps", "minutes", "lr", "batch", "accumulate", "log_every", "save_every"}
 BESIDE_SETTINGS = [DATA := "data", PRECISION := "precision"]  # what `--allow-change` may name, too
 
 
@@ -36,12 +38,13 @@ class Stored:
 
     Attributes:
         config: the settings.
-        samples: slices of each contrast in a step.
-        data: as `describe_data` tells it.
+        samples: samples in a step.
+        data: from `describe_data`.
         precision: Accelerate's name of it.
-        networks: kind -> wanted contrast -> network.
+        networks: kind -> target contrast -> network.
         optimizers: of the generators and of the discriminators.
-        pools: wanted contrast -> history of translations.
+        pools: target contrast -> history of translations.
+        average: of the EMA generators.
         step, seconds: how far the run is.
         saw: kind of data -> names of the sources that the weights saw, here or in their starts.
     """
@@ -53,6 +56,7 @@ class Stored:
     networks: dict[str, dict[str, nn.Module]]
     optimizers: tuple[torch.optim.Optimizer, ...]
     pools: dict[str, ImagePool]
+    average: Average
     step: int
     seconds: float
     saw: dict[str, list[str]]
@@ -61,6 +65,7 @@ class Stored:
 def collect_state(run: Stored) -> dict[str, Any]:
     """Everything that `restore_state` needs, for `checkpoint.save_state`."""
     return {
+        "format": FORMAT,
         "config": dataclasses.asdict(run.config),
         "samples": run.samples,
         "data": run.data,
@@ -74,6 +79,7 @@ def collect_state(run: Stored) -> dict[str, Any]:
         },
         "optimizers": [o.state_dict() for o in run.optimizers],
         "pools": {c: pool.state_dict() for c, pool in run.pools.items()},
+        "average": run.average.state_dict(),
     }
 
 
@@ -97,6 +103,8 @@ def restore_state(
     """
     state = load_state(path)
     try:
+        if state["format"] != FORMAT:
+            raise KeyError("format")
         different = _differences(run, state, allow)
         if different:
             raise CheckpointError(
@@ -110,7 +118,8 @@ def restore_state(
             _restore_optimizer(optimizer, saved)
         for c, pool in run.pools.items():
             pool.load_state_dict({k: v.to(device) for k, v in state["pools"][c].items()})
-        add_sources(run.saw, state.get("saw") or {})
+        run.average.load_state_dict(state["average"], device)
+        add_sources(run.saw, state["saw"])
         return state["step"], state["seconds"]
     except (KeyError, RuntimeError):
         raise CheckpointError(
@@ -132,11 +141,10 @@ def add_sources(saw: dict[str, list[str]], record: dict[str, Any]) -> None:
 
 def _differences(run: Stored, state: dict[str, Any], allow: Collection[str]) -> list[str]:
     """One phrase for each setting that must not differ, and does."""
-    old, new = state["config"], dataclasses.asdict(run.config)
-    kept = [k for k in dict.fromkeys([*old, *new]) if k not in FREE and k not in allow]
-    different = [
-        f"{k}: {old.get(k)} then, {new.get(k)} now" for k in kept if old.get(k) != new.get(k)
-    ]
+    new = dataclasses.asdict(run.config)
+    old = {name: state["config"].get(name, neutral(name)) for name in new}
+    fixed = [name for name in new if name not in FREE and name not in allow]
+    different = [f"{k}: {old[k]} then, {new[k]} now" for k in fixed if old[k] != new[k]]
     samples = state["samples"], run.samples
     if samples[0] != samples[1] and "batch" not in allow:
         different.append(f"batch x accumulate x processes: {samples[0]} then, {samples[1]} now")
@@ -153,17 +161,22 @@ def _differences(run: Stored, state: dict[str, Any], allow: Collection[str]) -> 
 
 
 def describe_data(
-    dataset: SliceDataset | None, paired: PairedSlices | None, simulator: Simulator | None
+    unpaired: SliceDataset | None,
+    pairs: PairedSlices | None,
+    simulator: Simulator | None,
+    bank: LesionBank | None,
 ) -> dict[str, str]:
     """What there is of each data source, in words; the same data gives the same words."""
     described = {}
-    for index, name in enumerate(dataset.names if dataset else []):
-        counts = [f"{int((dataset.sources[c] == index).sum())} {c}" for c in CONTRASTS]
+    for index, name in enumerate(unpaired.names if unpaired else []):
+        counts = [f"{int((unpaired.sources[c] == index).sum())} {c}" for c in CONTRASTS]
         described[f"data source {name}"] = f"{' and '.join(counts)} slices"
-    for index, name in enumerate(paired.names if paired else []):
-        described[f"pairs {name}"] = f"{int((paired.sources == index).sum())} pairs"
-    if paired:
-        described["stripped copies of pairs"] = f"of {len(paired.copies)} pairs"
+    for index, name in enumerate(pairs.names if pairs else []):
+        described[f"pairs {name}"] = f"{int((pairs.sources == index).sum())} pairs"
+    if pairs:
+        described["stripped copies of pairs"] = f"of {len(pairs.copies)} pairs"
+    if bank:
+        described["real lesions"] = f"{len(bank)} to implant"
     if simulator:
         described["simulated pairs"] = f"from {len(simulator)} label maps"
     return described

@@ -21,6 +21,7 @@ from scipy import ndimage
 from torch import nn
 
 from cyclegan import OTHER
+from cyclegan.model.arrays import real_array
 from cyclegan.model.checkpoint import CheckpointError, file_sha256, read_checked
 from cyclegan.model.hub import weights_folder
 from cyclegan.model.preprocess import Frame, head_mask, scale_intensity
@@ -162,11 +163,10 @@ class InputCheck:
             spacing: (row, column) in mm where pixels are not square.
 
         Raises:
-            ValueError: another number of dimensions, or an empty image.
+            ValueError: no slice or volume of real numbers, or a spacing that is not two positive
+                numbers.
         """
-        image = np.asarray(image)
-        if image.ndim not in (2, 3) or image.size == 0:
-            raise ValueError(f"image of shape {image.shape}: expected (H, W) or (Z, H, W)")
+        image = real_array(image)
         volume = image[np.newaxis] if image.ndim == 2 else image
         chosen = inner_slices(volume)
         framed = [frame_slice(volume[i], spacing) for i in chosen]

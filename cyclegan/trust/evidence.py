@@ -13,8 +13,8 @@ from scipy import ndimage
 
 from cyclegan import OTHER
 from cyclegan.judging.metrics import foreground, mae, ssim, structure_agreement
-from cyclegan.model.look import Look
 from cyclegan.model.preprocess import Frame, Scale
+from cyclegan.model.style import Style
 from cyclegan.model.translator import CycleResult, Prepared, Translator
 
 Translate = Callable[..., np.ndarray]  # `Translator.translate`, or one that waits for its turn
@@ -46,22 +46,22 @@ def disturbed(translated: np.ndarray) -> np.ndarray:
 
 
 def reconstruct_disturbed(
-    translate: Translate, translated: np.ndarray, to: str, frame: Frame, look: Look | None = None
+    translate: Translate, translated: np.ndarray, to: str, frame: Frame, style: Style | None = None
 ) -> np.ndarray:
     """Reconstruction, (H, W) in [0, 1], from the `disturbed` translation into `to`.
 
     Args:
-        look: of the source, which the way back keeps, as `Translator.cycle` does.
+        style: of the source, which the way back keeps, as `Translator.cycle` does.
     """
     back = disturbed(translated)
-    return translate(back, OTHER[to], prepared=Prepared(UNIT, frame), look=look)
+    return translate(back, OTHER[to], prepared=Prepared(UNIT, frame), style=style)
 
 
-def own_look(translator: Translator, source: np.ndarray, to: str, frame: Frame) -> Look | None:
-    """The look of a scaled source, (H, W) in [0, 1], where the weights know looks."""
-    if not translator.has_looks:
+def own_style(translator: Translator, source: np.ndarray, to: str, frame: Frame) -> Style | None:
+    """The style of a scaled source, (H, W) in [0, 1], where the weights know styles."""
+    if not translator.has_styles:
         return None
-    return translator.look(source, OTHER[to], prepared=Prepared(UNIT, frame))
+    return translator.style(source, OTHER[to], prepared=Prepared(UNIT, frame))
 
 
 def cycle_numbers(result: CycleResult, again: np.ndarray) -> dict[str, float]:

@@ -219,7 +219,7 @@ def test_the_line_tells_pace_and_what_is_left(monkeypatch):
     monkeypatch.setattr(account.time, "monotonic", lambda: now[0])
     counts = account.Account(None, False, lambda: 100)
     counts._set_about(100)
-    counts.done, counts.failed, counts.kept, now[0] = 30, 2, 8, 120.0
+    counts.done, counts.failed, counts.kept, counts.jobs, now[0] = 30, 2, 8, 40, 120.0
     words = "30 done, 2 failed, 8 there before, about 60 left, 15.0 series/min, 4 min left"
     assert counts.line() == words
 

@@ -32,7 +32,7 @@ def test_median_leaves_out_the_warm_up_and_outliers():
 def test_command_prints_every_network_and_its_ratios(export_tiny, monkeypatch, capsys):
     monkeypatch.setattr(benchmark, "SIDES", (64, 96))  # those of the command take half a minute
     monkeypatch.setattr(benchmark, "BATCHES", (1, 4))
-    weights = export_tiny(size=32, look=2)
+    weights = export_tiny(size=32, style=2)
     benchmark.main(["--weights", str(weights), "--repeats", "1"])
     printed = capsys.readouterr().out
     assert f"{torch.get_num_threads()} threads, grid 32x32, median of 1" in printed
@@ -49,7 +49,7 @@ def test_command_prints_every_network_and_its_ratios(export_tiny, monkeypatch, c
     for rate, limit, times in limits:  # how far from it a busy machine stays is not a test's to say
         assert float(limit) == pytest.approx(1000 * 2 * macs / float(rate), rel=0.1, abs=0.1)
         assert float(times) > 0
-    assert re.search(r"with a look, translate \+ cycle takes [\d.]+ times as long", printed)
+    assert re.search(r"with a style, translate \+ cycle takes [\d.]+ times as long", printed)
     rates = re.search(r"translate \+ cycle, 1/s((?: +[\d.]+)+)", printed)[1].split()
     assert len(rates) == len(benchmark.BATCHES)
     assert re.search(r"import [\d.]+ s, load [\d.]+ s, first result [\d.]+ s", printed)

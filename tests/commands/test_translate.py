@@ -335,7 +335,7 @@ def test_a_look_is_followed_and_named_and_a_wrong_contrast_is_refused(tmp_path, 
     from cyclegan.simulation.simulate import simulate_pair
 
     torch.manual_seed(0)
-    options = {"channels": (8, 16), "look": 4}
+    options = {"channels": (8, 16), "style": 4}
     networks = {c: UNetGenerator(**options) for c in ("T1", "T2")}
     for network in networks.values():
         torch.nn.init.normal_(network.film.weight, std=0.5)
@@ -351,18 +351,18 @@ def test_a_look_is_followed_and_named_and_a_wrong_contrast_is_refused(tmp_path, 
     command = [str(source), "--to", "T2", "--weights", str(weights), "--out"]
 
     assert main([*command, str(tmp_path / "plain")]) == 0
-    assert main([*command, str(tmp_path / "looked"), "--look", str(reference)]) == 0
+    assert main([*command, str(tmp_path / "looked"), "--style", str(reference)]) == 0
     plain, looked = (
         Image.open(tmp_path / out / "MEYER_T1_synthetic-T2.png") for out in ("plain", "looked")
     )
     assert np.abs(np.asarray(plain, int) - np.asarray(looked, int)).max() > 3
-    assert looked.text["Look"] == "of a given scan"  # and not the file's name
-    assert "Look" not in plain.text
+    assert looked.text["Style"] == "of a given scan"  # and not the file's name
+    assert "Style" not in plain.text
 
-    Translator.from_pretrained(weights).look(pair.t2, "T2", name="ours").save(tmp_path / "l.json")
-    assert main([*command, str(tmp_path / "saved"), "--look", str(tmp_path / "l.json")]) == 0
-    assert Image.open(tmp_path / "saved" / "MEYER_T1_synthetic-T2.png").text["Look"] == "ours"
-    assert main([*command, str(tmp_path / "wrong"), "--look", str(source)]) == 2
+    Translator.from_pretrained(weights).style(pair.t2, "T2", name="ours").save(tmp_path / "l.json")
+    assert main([*command, str(tmp_path / "saved"), "--style", str(tmp_path / "l.json")]) == 0
+    assert Image.open(tmp_path / "saved" / "MEYER_T1_synthetic-T2.png").text["Style"] == "ours"
+    assert main([*command, str(tmp_path / "wrong"), "--style", str(source)]) == 2
     assert "looks like T1, not like T2" in capsys.readouterr().err
 
 

@@ -17,8 +17,8 @@ from app import create_app
 from cyclegan import Translator
 from cyclegan.model import hub
 from cyclegan.model.checkpoint import CheckpointError, load_weights
-from cyclegan.model.look import KnownLooks
-from cyclegan.model.weights_files import CARD, CONTENTS, LOOKS, OPTIONAL, REQUIRED
+from cyclegan.model.style import KnownStyles
+from cyclegan.model.weights_files import CARD, CONTENTS, OPTIONAL, REQUIRED, STYLES
 from cyclegan.report import publish
 from cyclegan.report.runlog import write_json
 
@@ -127,14 +127,14 @@ def test_a_file_that_is_there_and_does_not_come_is_said(server, export_tiny, mon
     download = hub.hf_hub_download
 
     def cut_off(repo, name, **options):
-        if name == LOOKS:
+        if name == STYLES:
             raise OSError("connection reset")
         return download(repo, name, **options)
 
     monkeypatch.setattr(hub, "hf_hub_download", cut_off)
     with caplog.at_level(logging.WARNING):
         hub.weights_folder(REPO)
-    assert f"{REPO}: {LOOKS} could not be downloaded (connection reset)" in caplog.text
+    assert f"{REPO}: {STYLES} could not be downloaded (connection reset)" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -143,11 +143,11 @@ def test_a_file_that_is_there_and_does_not_come_is_said(server, export_tiny, mon
 )
 def test_looks_that_are_not_there_are_said_with_what_makes_them(tmp_path, content, words):
     if content is not None:
-        (tmp_path / LOOKS).write_text(content)
-    known = KnownLooks.from_pretrained(tmp_path, "1")
+        (tmp_path / STYLES).write_text(content)
+    known = KnownStyles.from_pretrained(tmp_path, "1")
     assert known.named == ()
     assert words in known.missing
-    assert OPTIONAL[LOOKS] in known.missing
+    assert OPTIONAL[STYLES] in known.missing
 
 
 def test_an_unreachable_hub_is_one_sentence(server, monkeypatch):
@@ -314,7 +314,7 @@ def test_the_page_opens_on_a_repository_and_says_what_it_lacks(server, export_ti
         page = create_app(REPO)
     for name in OPTIONAL.keys() - {"checks.safetensors"}:
         assert f"{name} is missing" in caplog.text
-    assert f"{LOOKS} is missing" in str(page.config)
+    assert f"{STYLES} is missing" in str(page.config)
     assert f"HEAD /{REPO}/resolve/main/config.json" in server.requests
 
 

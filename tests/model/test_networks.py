@@ -19,11 +19,11 @@ def test_generators_keep_the_shape_and_the_range(make, shape):
 
 
 def test_every_weight_of_the_unet_is_used():
-    network = UNetGenerator(SMALL, look=4, band=True)
+    network = UNetGenerator(SMALL, style=4, error=True)
     for parameter in network.parameters():  # residual branches start at zero: move them off it
         torch.nn.init.normal_(parameter, std=0.1)
     images = torch.rand(1, 1, 32, 32)
-    answer, log_error = network(images, network.look_encoder(images), band=True)
+    answer, log_error = network(images, network.style_encoder(images), error=True)
     (answer.square().sum() + log_error.sum()).backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
 
@@ -56,7 +56,7 @@ def test_black_that_should_be_black_is_left_alone():
 
 
 def test_shipped_generators_fit_ten_megabytes_in_half_precision():
-    parameters = sum(p.numel() for p in UNetGenerator(look=12, band=True).parameters())
+    parameters = sum(p.numel() for p in UNetGenerator(style=12, error=True).parameters())
     assert 2 * 2 * parameters < 10_000_000  # two networks, two bytes
 
 

@@ -6,6 +6,11 @@ from pydicom.sequence import Sequence
 
 from cyclegan.reading.header_contrast import contrast_from_header, other_contrast_from_header
 
+LONG = {"EchoTime": 100, "RepetitionTime": 4000, "ScanningSequence": "SE"}
+SHORT = {"EchoTime": 12, "RepetitionTime": 500, "ScanningSequence": "SE"}
+T1_FLAIR = {"EchoTime": 10, "RepetitionTime": 2400, "InversionTime": 860}
+FLAIR = {"EchoTime": 120, "RepetitionTime": 9000, "InversionTime": 2500}
+
 
 @pytest.mark.parametrize(
     ("hint", "header"),
@@ -33,6 +38,20 @@ from cyclegan.reading.header_contrast import contrast_from_header, other_contras
         ("T1", {"SeriesDescription": "t1_fl2d", "ImageType": ["ORIGINAL", "PRIMARY", "M", "ND"]}),
         (None, {"SeriesDescription": "t1_fl2d", "ImageType": ["ORIGINAL", "PRIMARY", "P", "ND"]}),
         (None, {"SeriesDescription": "CT10 head"}),
+        ("T2", {"SeriesDescription": "T2 TSE POST FOSSA 2mm", **LONG}),
+        ("T1", {"SeriesDescription": "T1 SE SANS GADO", **SHORT}),
+        ("T1", {"SeriesDescription": "AX T1 FLAIR", **T1_FLAIR}),
+        ("T1", {"SeriesDescription": "AX FLAIR", **T1_FLAIR}),  # times decide
+        (None, {"SeriesDescription": "AX T1 FLAIR", **FLAIR}),
+        ("T2", {"SeriesDescription": "T2 DIFFUSE AXONAL INJURY", **LONG}),
+        ("T2", {"SeriesDescription": "T2 TSE", "ProtocolName": "SWITZERLAND"}),
+        ("T1", {"SeriesDescription": "AX T1", "ProtocolName": "BRAIN W/WO CONTRAST"}),
+        ("T2", {"SeriesDescription": "AX T2", "ProtocolName": "STROKE DWI TOF"}),
+        ("T1", {"SeriesDescription": "AX T1", "ContrastBolusAgent": "NONE"}),
+        (None, {"SeriesDescription": "AX T1 PRE", "ContrastBolusAgent": "Gadovist"}),  # unsure
+        ("T2", {"SeriesDescription": "AX PD/T2", **LONG}),  # the second echo
+        (None, {"SeriesDescription": "AX PD/T2", **LONG, "EchoTime": 15}),
+        (None, {"SeriesDescription": "T2 FLAIR", **LONG}),
     ],
 )
 def test_hint(hint, header):
@@ -56,6 +75,16 @@ def test_hint(hint, header):
         (None, {"SeriesDescription": "t1_mprage_sag_p2_iso"}),
         (None, {"ProtocolName": "T2W_TSE", "EchoTime": 100, "RepetitionTime": 4500}),
         (None, {}),
+        (None, {"SeriesDescription": "T2 TSE POST FOSSA 2mm", **LONG}),
+        (None, {"SeriesDescription": "T1 SE SANS GADO", **SHORT}),
+        (None, {"SeriesDescription": "AX T1 FLAIR", **T1_FLAIR}),
+        ("FLAIR", {"SeriesDescription": "AX T1 FLAIR", **FLAIR}),
+        ("FLAIR", {"SeriesDescription": "AX T2", **FLAIR}),
+        ("post-contrast", {"SeriesDescription": "AX T1 FLAIR POST", **T1_FLAIR}),
+        ("post-contrast", {"SeriesDescription": "AX T1", "ProtocolName": "BRAIN W CONTRAST"}),
+        ("proton density", {"SeriesDescription": "AX PD/T2", **LONG, "EchoTime": 15}),
+        (None, {"SeriesDescription": "AX T1 PRE", "ContrastBolusAgent": "Gadovist"}),
+        (None, {"SeriesDescription": "T2 DIFFUSE AXONAL INJURY", **LONG}),
     ],
 )
 def test_other_contrasts_are_named(name, header):

@@ -142,8 +142,8 @@ def test_echoes_and_repeats_of_one_series_are_told_apart(tmp_path, stack):
         dataset.AcquisitionNumber = 2
     selection = open_files(shuffled(tmp_path, datasets, seed=1))
     assert selection.choices == (
-        "MR axial, 5 slices, 48 x 40, image 1 of 2 per position",
-        "MR axial, 5 slices, 48 x 40, image 2 of 2 per position",
+        "MR axial, 5 slices, 48 x 40, no acquisition given",
+        "MR axial, 5 slices, 48 x 40, acquisition 2",
     )
     np.testing.assert_array_equal(selection.read(1).pixels, stack // 2)
 

@@ -132,7 +132,7 @@ def test_png_carries_provenance(image):
     picture = Image.open(io.BytesIO(labelled_png(image, label=LABEL, provenance=told)))
     assert picture.text["Description"] == LABEL
     assert {key: picture.text[key] for key in told} == told
-    # For machines: IPTC's term, as a text chunk and where photo software looks for it.
+    # For machines: IPTC's term, as a text chunk and where photo software styles for it.
     assert picture.text["DigitalSourceType"] == SOURCE_TYPE
     (described,) = ElementTree.fromstring(picture.text["XML:com.adobe.xmp"]).iter(
         f"{RDF}Description"

@@ -15,7 +15,7 @@ from cyclegan.server.models import Model
 from cyclegan.server.scan import Scan
 from cyclegan.server.scans import Scans
 
-OPTIONS = {"channels": (8, 16), "look": 4, "band": True}
+OPTIONS = {"channels": (8, 16), "style": 4, "error": True}
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from cyclegan.web import memory
+
+from cyclegan.server import memory
 
 MIB = 2**20
 

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from small_scans import Sees, assessment, busy, done, head, members, nifti, png, until, volume_of
 
-from cyclegan import Look
-from cyclegan.model.look import KnownLooks
+from cyclegan.model.style import KnownStyles, Style
 from cyclegan.reading.volume import ReadError
 from cyclegan.server import limits
 from cyclegan.server.errors import GoneError, NotReadyError, UserError
 from cyclegan.server.models import OWN, SOURCE
+from cyclegan.server.phases import MAY, Action, Phase
 from cyclegan.server.scan import Scan
-from cyclegan.server.state import MAY, Action, Phase, state
+from cyclegan.server.state import state
 
 
 @pytest.fixture
@@ -152,8 +152,8 @@ def test_a_large_scan_is_translated_where_it_is_looked_at(opened, noted, monkeyp
 
 
 def test_a_style_is_followed_at_once_and_back_is_as_before(opened, model):
-    named = Look("T2", (0.9, -0.9, 0.9, 0.9), model.translator.checksum, "fast spin echo, 3 T")
-    model.styles = KnownLooks((named,), {"T2": (0.0,) * 4}, {"T2": (1e-3,) * 4})
+    named = Style("T2", (0.9, -0.9, 0.9, 0.9), model.translator.checksum, "fast spin echo, 3 T")
+    model.styles = KnownStyles((named,), {"T2": (0.0,) * 4}, {"T2": (1e-3,) * 4})
     scan = done(opened(head()[None]))
     plain, key = scan.result(scan.key(), 0).translated, scan.key()
     assert [each["name"] for each in state(scan, "")["styles"]] == [SOURCE, "fast spin echo, 3 T"]
@@ -174,7 +174,7 @@ def test_a_style_is_followed_at_once_and_back_is_as_before(opened, model):
 
 
 def test_a_slice_of_mine_gives_its_style(opened, model):
-    model.styles = KnownLooks((), {"T2": (0.0,) * 4}, {"T2": (1e-3,) * 4})
+    model.styles = KnownStyles((), {"T2": (0.0,) * 4}, {"T2": (1e-3,) * 4})
     scan = done(opened(head()[None]))
     before = scan.key()
     with pytest.raises(UserError, match="looks like T1, not like T2"):

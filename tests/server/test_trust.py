@@ -7,7 +7,7 @@ import pytest
 from small_scans import Sees, assessment, done, head, members, png, volume_of
 
 from cyclegan import Translator
-from cyclegan.model.look import KnownLooks
+from cyclegan.model.style import KnownStyles
 from cyclegan.server.examples import EXAMPLES, example_volume
 from cyclegan.server.findings import findings, measure, short
 from cyclegan.server.measuring import Order
@@ -293,5 +293,5 @@ def test_the_shipped_weights_know_what_the_page_asks_for():
     model = Model.load("weights")
     assert isinstance(model.check, InputCheck)
     assert isinstance(model.translator, Translator)
-    assert isinstance(model.styles, KnownLooks)
+    assert isinstance(model.styles, KnownStyles)
     assert not model.calibration.missing

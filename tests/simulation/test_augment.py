@@ -1,11 +1,9 @@
 """What training does to real slices: moved alike with their head, disturbed inside it only."""
 
-import numpy as np
 import pytest
 import torch
-from skimage.restoration import denoise_tv_chambolle
 
-from cyclegan.simulation.augment import Draw, denoise_tv, disturb, fading_rim, move_real
+from cyclegan.simulation.augment import Draw, disturb, fading_rim, move_real
 from cyclegan.simulation.lesions import implant_lesions
 
 
@@ -61,15 +59,6 @@ def test_a_rim_fades_to_nothing_at_the_outline_and_not_inside(head):
     assert at_outline.std() > 0.02  # outlines are of many kinds
 
 
-def test_total_variation_denoising_is_that_of_the_library(head):
-    images = head[0]
-    own = denoise_tv(images, 0.015, rounds=15)
-    for image, result in zip(images[:, 0].numpy(), own[:, 0].numpy(), strict=True):
-        expected = denoise_tv_chambolle(image, 0.015, eps=0, max_num_iter=16)
-        assert np.abs(image - expected).mean() > 0.001
-        np.testing.assert_allclose(result, expected, atol=1e-5)
-
-
 def test_some_lesions_wash_out_what_lies_under_them(head):
     stripes = head[1] * (0.3 + 0.4 * (torch.arange(128) % 4 < 2))
     source, *_ = implant_lesions(stripes, stripes, head[1], "T2", draw(2))
@@ -77,22 +66,23 @@ def test_some_lesions_wash_out_what_lies_under_them(head):
     contrast = rows.std(dim=2) / rows.mean(dim=2)
     kept = contrast.min(dim=1).values / contrast.max(dim=1).values
     assert kept.min() < 0.6
-    assert kept.max() > 0.9
+    assert kept.max() > 0.85
 
 
 @pytest.mark.parametrize("to", ["T1", "T2"])
 def test_a_lesion_is_dark_in_t1_and_bright_in_t2_at_the_same_place(head, to):
     inner = torch.nn.functional.avg_pool2d(head[1], 11, 1, 5).ge(0.999)
-    flat = torch.where(inner, 0.4, 0.9 * head[1])  # what is bright says how bright a lesion may be
-    source, translated, where = implant_lesions(flat, flat, head[1], to, draw())
-    t1, t2 = (source, translated) if to == "T2" else (translated, source)
-    darker, brighter = flat - t1 > 0.01, t2 - flat > 0.01
-    assert darker.any()
-    assert brighter.any()
-    assert (flat - t1 > 0)[brighter].all()
-    assert (where > 0)[darker | brighter].all()
-    assert (t1 <= flat + 1e-6).all()
-    assert (t2 >= flat - 1e-6).all()
+    waves = 0.4 + 0.1 * torch.sin(torch.arange(128.0) / 2).expand_as(head[1])
+    image = torch.where(inner, waves, 0.9 * head[1])  # its fluid says how bright a lesion may be
+    implanted = implant_lesions(image, image, head[1], to, draw())
+    source, target, lesion, around = implanted
+    t1, t2 = (source, target) if to == "T2" else (target, source)
+    inside = lesion > 0.5
+    assert inside.any()
+    assert (t1 - image)[inside].mean() < -0.02
+    assert (t2 - image)[inside].mean() > 0.04
+    for changed in (t1, t2):
+        assert torch.equal(changed[around == 0], image[around == 0])
+        assert 0 <= changed.min() <= changed.max() <= 1
     outline = head[1] - torch.nn.functional.avg_pool2d(head[1], 5, 1, 2).ge(0.999).float()
-    assert torch.equal(source[outline > 0], flat[outline > 0])
-    assert t2.max() <= 1
+    assert torch.equal(source[outline > 0], image[outline > 0])

@@ -10,9 +10,10 @@ import train
 from cyclegan.simulation.augment import Draw
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import simulate_pair
+from cyclegan.slices import stripping
 from cyclegan.slices.data import DataError
 from cyclegan.slices.paired_slices import PairedSlices
-from cyclegan.training.paired_lessons import move_pairs
+from cyclegan.training.samples import move_pairs
 
 
 def write_pairs(folder, names=("anna_0", "anna_1", "ben_0"), size=64):
@@ -113,16 +114,6 @@ def test_large_sources_count_by_their_square_root(tmp_path):
 
 def test_stripped_copies_are_cut_alike_in_both_contrasts(folder):
     pairs = PairedSlices.load([folder], 64)
-
-    class Middle(torch.nn.Module):  # a masker that takes the middle of every slice for brain
-        def __init__(self):
-            super().__init__()
-            self.weight = torch.nn.Parameter(torch.zeros(1))
-
-        def forward(self, x):
-            axis = torch.linspace(-1, 1, x.shape[-1])
-            return (axis[:, None] ** 2 + axis**2 < 0.3).float().expand(x.shape)
-
     assert pairs.add_stripped(Middle()) == 3
     streams = [torch.Generator().manual_seed(k) for k in range(4)]
     images, masks = pairs.draw(streams, stripped=1.0)
@@ -133,18 +124,59 @@ def test_stripped_copies_are_cut_alike_in_both_contrasts(folder):
         assert images[c][~masks[c]].mean() < 0.02
 
 
-def test_the_command_trains_on_pairs_reports_them_and_resumes(folder, tmp_path, capsys):
-    settings = ["--size", "48", "--start-size", "32", "--batch", "2", "--strip-steps", "1"]
+class Middle(torch.nn.Module):
+    """A masker that takes the middle of every slice for brain."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, x):
+        axis = torch.linspace(-1, 1, x.shape[-1])
+        return (axis[:, None] ** 2 + axis**2 < 0.3).float().expand(x.shape)
+
+
+def test_a_stripped_copy_is_that_of_its_own_pair():
+    # Heads with a stripe in the brain each, in another row for every pair; one has no copy.
+    axis = torch.linspace(-1, 1, 64)
+    head = (axis[:, None] ** 2 + axis**2 < 0.9).float()
+    stacks = {c: 0.5 * head.expand(4, 1, 64, 64).clone() for c in ("T1", "T2")}
+    for k, row in enumerate((22, 28, 34, 40)):
+        stacks["T1"][k, :, row : row + 3], stacks["T2"][k, :, row : row + 3] = 1.0, 0.1
+    for c in stacks:
+        stacks[c] = (stacks[c] * head).half()
+    heads = dict.fromkeys(stacks, (head > 0).expand(4, 1, 64, 64).clone())
+    heads["T1"][1] = False  # nothing but brain: not to be stripped
+    heads["T2"][1] = False
+    pairs = PairedSlices(stacks, heads, np.array([0, 0, 0, 0]), ["a"])
+    assert pairs.add_stripped(Middle()) == 3
+    rows = {}
+    for row, copy in pairs.copies.items():
+        bright = copy.images["T1"][0, 0, :, 32].float().argmax().item()
+        assert copy.images["T2"][0, 0, bright, 32] < 0.5
+        rows[row] = bright
+    assert sorted(rows) == [0, 2, 3]
+    assert rows[0] < rows[2] - 8 < rows[3] - 16
+    for seed in range(12):  # and it takes the place of that pair, half of the time
+        streams = [torch.Generator().manual_seed(seed) for _ in range(2)]
+        whole, half = pairs.draw([streams[0]], 0.0), pairs.draw([streams[1]], 1.0)
+        which = int((whole.images["T1"] == stacks["T1"].float()).flatten(1).all(1).nonzero()[0])
+        expected = pairs.copies.get(which, whole)
+        assert torch.equal(half.images["T1"], expected.images["T1"].float())
+
+
+def test_the_command_trains_on_pairs_reports_them_and_resumes(
+    folder, tmp_path, capsys, monkeypatch
+):
+    settings = ["--size", "48", "--start-size", "32", "--batch", "2"]
     settings += ["--pairs", str(folder), "--labelmaps", "phantom", "--precision", "no"]
     settings += ["--val", str(folder), "--out", str(tmp_path / "run")]
-    train.PHANTOMS, phantoms = 2, train.PHANTOMS
-    try:
-        assert train.main([*settings, "--steps", "1"]) == 0
-        assert train.main([*settings, "--steps", "2", "--resume"]) == 0
-        (folder / "T1" / "ben_0.png").unlink()
-        assert train.main([*settings, "--steps", "3", "--resume"]) == 1
-    finally:
-        train.PHANTOMS = phantoms
+    monkeypatch.setattr(train, "PHANTOMS", 2)
+    monkeypatch.setattr(stripping, "STEPS", 1)
+    assert train.main([*settings, "--steps", "1"]) == 0
+    assert train.main([*settings, "--steps", "2", "--resume"]) == 0
+    (folder / "T1" / "ben_0.png").unlink()
+    assert train.main([*settings, "--steps", "3", "--resume"]) == 1
     said = capsys.readouterr()
     assert "3 pairs of slices from pairs/anna, pairs/ben" in said.out
     assert "pairs pairs/ben: 1 pairs then, absent now" in said.err

@@ -6,8 +6,8 @@ import torch
 
 from cyclegan.model.checkpoint import load_state
 
-STEPS = 4  # two on simulated pairs, two on real slices; the pool, of three, swaps from the first
-# Root mean square over the weights; Adam moves each by up to 5e-4 a step. Another order of sums
+STEPS = 4  # two supervised, two on all kinds; the pool is of three
+# Root mean square over the weights; Adam moves each by up to 4e-4 a step. Another order of sums
 # showed as 5e-9, in longer runs as 1e-6 (it tips a leaky ReLU, or the sign of an L1 term, here and
 # there), a missing sum or another batch as 2e-4.
 TOLERANCE = 5e-6
@@ -22,10 +22,17 @@ def folder(tmp_path_factory):
 def train(folder):
     """A function that runs the command on a few slices: the networks' weights by name."""
     data = tiny_training.write_slices(folder / "data")
+    for name in ("scan0_0", "scan1_1"):  # the same slices once more, as pairs
+        for contrast in ("T1", "T2"):
+            (folder / "pairs" / contrast).mkdir(parents=True, exist_ok=True)
+            file = f"{contrast}/{name}.png"
+            (folder / "pairs" / file).write_bytes((data / file).read_bytes())
 
     def train(name, *arguments, processes=1, sabotage=None, fails=False, run=tiny_training.run):
         before = ["--sabotage", sabotage] if sabotage else []
-        fixed = ["--data", data, "--out", folder / name, "--steps", STEPS, "--save-every", 2]
+        fixed = ["--data", data, "--pairs", folder / "pairs", "--out", folder / name]
+        fixed += ["--steps", STEPS, "--save-every", 2, "--unpaired", 0.5]
+        fixed += ["--lr", 0.01]  # in the first steps it is a hundredth and more of that
         done = run(*before, *fixed, *arguments, processes=processes)
         assert (done.returncode != 0) == fails, done.stderr[-3000:]
         networks = load_state(folder / name / "state.safetensors")["networks"]
@@ -69,14 +76,6 @@ def test_both_at_once(train, one_process):
     assert difference(one_process, both) < TOLERANCE
 
 
-@pytest.mark.parametrize("stage", ["--refine", "--back-translation"])
-def test_two_processes_learn_from_the_start_as_one_does(train, folder, one_process, stage):
-    taught = [stage, "--init", folder / "one" / "weights"]
-    one = train(f"one {stage}", "--batch", 4, *taught)
-    two = train(f"two {stage}", "--batch", 2, *taught, processes=2)
-    assert difference(one, two) < TOLERANCE
-
-
 @pytest.mark.parametrize("sabotage", ["no-sum", "same-data"])
 def test_the_tolerance_tells_a_wrong_gradient_or_batch(train, one_process, sabotage):
     wrong = train(sabotage, "--batch", 2, processes=2, sabotage=sabotage)
@@ -84,7 +83,7 @@ def test_the_tolerance_tells_a_wrong_gradient_or_batch(train, one_process, sabot
 
 
 def test_a_killed_run_continues_with_another_number_of_processes(train, one_process):
-    often = ["--sample-every", 1, "--save-every", 1]
+    often = ["--save-every", 1]
     killed = {
         "sabotage": "kill:cyclegan.report.run_output:write_sample_sheet:2:before",
         "fails": True,

@@ -22,7 +22,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def arguments(data):
-    return ["--data", data, "--steps", STEPS, "--save-every", 3, "--batch", 1]
+    return ["--data", data, "--steps", STEPS, "--save-every", 3, "--batch", 2]
 
 
 @pytest.fixture(scope="module")
@@ -111,18 +111,18 @@ def test_ctrl_c_and_sigterm_finish_the_step_and_save_it(uninterrupted, arguments
 
 
 @pytest.mark.parametrize(
-    ("written", "options"),
+    ("written", "size", "options"),
     [
-        ("state.safetensors", ["--log-every", 99]),
-        ("log.csv", []),
-        ("0000005.png", ["--log-every", 99, "--sample-every", 5]),
+        ("state.safetensors", 100_000, ["--log-every", 99]),
+        ("log.csv", 60, []),
+        ("0000006.png", 60, ["--log-every", 99]),
     ],
 )
 def test_a_full_disk_leaves_the_last_checkpoint(
-    written, options, uninterrupted, arguments, tmp_path
+    written, size, options, uninterrupted, arguments, tmp_path
 ):
     start = [*arguments, "--out", tmp_path]
-    full = tiny_training.run("--sabotage", "disk:4:60", *start, *options)
+    full = tiny_training.run("--sabotage", f"disk:4:{size}", *start, *options)
     assert full.returncode == 1
     assert f"{written}: cannot be written (" in full.stderr
     assert "make room, or mend the disk, and continue with --resume" in full.stderr

@@ -8,7 +8,7 @@ from cyclegan.simulation.augment import Draw, disturb
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import Simulator
 from cyclegan.training import losses
-from cyclegan.training.look_lessons import simulated_look
+from cyclegan.training.samples import seen_elsewhere, toned
 from cyclegan.training.sharing import Share, stream
 
 
@@ -22,10 +22,11 @@ def test_every_place_is_dealt_once(batch, parts):
     assert sorted(p for s in shares for p in s.places) == list(range(batch * parts))
     assert {len(s) for s in shares} == {batch}
     assert sum(s.weight for s in shares) == pytest.approx(1)
-    for count in (0, 1, 3):
-        firsts = [s.first(count) for s in shares]
-        assert sorted(p for s in firsts for p in s.places) == list(range(count))
-        assert sum(s.weight for s in firsts) == pytest.approx(min(count, 1))
+    for start, stop in ((0, 0), (0, 1), (1, 4), (2, batch * parts)):
+        some = [s.part(start, stop) for s in shares]
+        assert sorted(p for s in some for p in s.places) == list(range(start, stop))
+        assert sum(s.weight for s in some) == pytest.approx(1.0 if stop > start else 0.0)
+        assert max(map(len, some)) - min(map(len, some)) <= 1
 
 
 def test_a_stream_is_of_one_seed_step_purpose_and_place():
@@ -46,8 +47,13 @@ def test_a_sample_does_not_depend_on_its_companions():
     together = simulator.draw(4, 48, whole.streams("pairs"))
     images = torch.rand(4, 1, 48, 48, generator=torch.manual_seed(0))
     disturbed = disturb(images, torch.ones_like(images), Draw(4, whole.streams("given")))
-    looked = torch.tensor([1.0, 0, 1, 1])[:, None, None, None]
-    looks = simulated_look(images, Draw(4, whole.streams("look")), looked)
+
+    def styled(images, share):
+        draw = Draw(len(images), share.streams("style"))
+        tone = toned(images, draw)
+        return tone, seen_elsewhere(tone, draw)
+
+    styles = styled(images, whole)
     for part in Share.deal(0, 3, 2, 2):
         at = list(part.places)
         apart = simulator.draw(2, 48, part.streams("pairs"))
@@ -56,8 +62,7 @@ def test_a_sample_does_not_depend_on_its_companions():
             assert difference.abs().max() < 1e-5
         again = disturb(images[at], torch.ones_like(images[at]), Draw(2, part.streams("given")))
         assert torch.allclose(again, disturbed[at], atol=1e-6)
-        look = simulated_look(images[at], Draw(2, part.streams("look")), looked[at])
-        for one, other in zip(look, looks, strict=True):
+        for one, other in zip(styled(images[at], part), styles, strict=True):
             assert torch.allclose(one, other[at], atol=1e-6)
 
 
@@ -69,7 +74,7 @@ def test_losses_are_means_over_images():
     scores = torch.randn(4, 1, 4, 4, generator=rng)
     for loss in (
         lambda at: losses.lsgan(scores[at], made[at], real=True),
-        lambda at: losses.unlikeness(made[at], given[at]),
+        lambda at: losses.dissimilarity(made[at], given[at]),
         lambda at: losses.gradient_field(given[at], made[at]),
         lambda at: losses.intensity_distribution(made[at], given[at]),
     ):

@@ -32,12 +32,12 @@ def test_the_disturbance_is_eight_bits_and_slight_noise():
 def test_a_cycle_that_hides_the_source_in_invisible_detail_is_found():
     source = anatomy()
     frame = Frame.fit(source, 96)
-    hidden = 0.5 * (source > 0) + source / 1000  # looks flat, holds everything
+    hidden = 0.5 * (source > 0) + source / 1000  # styles flat, holds everything
 
-    def read_hidden(image, to, *, prepared, look=None):
+    def read_hidden(image, to, *, prepared, style=None):
         return np.clip((image - 0.5) * 1000, 0, 1)
 
-    def honest(image, to, *, prepared, look=None):
+    def honest(image, to, *, prepared, style=None):
         return np.clip(1 - image, 0, 1) * (source > 0)
 
     robust = {}

@@ -1,4 +1,4 @@
-"""Looks: measured on slices, kept as a few numbers, followed by generators that know them."""
+"""Styles: measured on slices, kept as a few numbers, followed by generators that know them."""
 
 import json
 
@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from cyclegan import Look, Translator
+from cyclegan import Style, Translator
 from cyclegan.model.checkpoint import export_weights
-from cyclegan.model.networks import UNetGenerator, load_older
+from cyclegan.model.networks import UNetGenerator
 from cyclegan.model.preprocess import Scale
 from cyclegan.model.translator import Prepared
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import simulate_pair
 
-OPTIONS = {"channels": [8, 16], "look": 4, "band": True}
+OPTIONS = {"channels": [8, 16], "style": 4, "error": True}
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def networks():
     torch.manual_seed(0)
     made = {c: UNetGenerator(**OPTIONS) for c in ("T1", "T2")}
     for network in made.values():
-        for part in (network.head, network.film, network.doubt[-1]):
+        for part in (network.head, network.film, network.error_head[-1]):
             torch.nn.init.normal_(part.weight, std=0.3)
     return made
 
@@ -43,74 +43,77 @@ def heads():
 
 def test_a_look_changes_the_translation_and_none_is_the_source_s_own_guess(translator, heads):
     plain = translator.translate(heads["T1"][0], to="T2")
-    look = translator.look(heads["T2"][1], contrast="T2")
-    looked = translator.translate(heads["T1"][0], to="T2", look=look)
-    assert np.abs(looked - plain).max() > 0.01
-    nothing = Look("T2", (0.0,) * 4, translator.checksum)
-    assert np.array_equal(translator.translate(heads["T1"][0], to="T2", look=nothing), plain)
+    style = translator.style(heads["T2"][1], contrast="T2")
+    styled = translator.translate(heads["T1"][0], to="T2", style=style)
+    assert np.abs(styled - plain).max() > 0.01
+    nothing = Style("T2", (0.0,) * 4, translator.checksum)
+    assert np.array_equal(translator.translate(heads["T1"][0], to="T2", style=nothing), plain)
 
 
 def test_several_slices_and_people_have_their_mean_look(translator, heads):
-    single = [translator.look(image, contrast="T2") for image in heads["T2"]]
-    both = translator.look(heads["T2"], contrast="T2", name="ours")
+    single = [translator.style(image, contrast="T2") for image in heads["T2"]]
+    both = translator.style(heads["T2"], contrast="T2", name="ours")
     assert both.code == pytest.approx(np.mean([s.code for s in single], 0), abs=1e-6)
     assert both.name == "ours"
     volume = np.stack([heads["T2"][0]] * 20)
-    assert translator.look(volume, contrast="T2").distance(single[0]) < 1e-4
+    assert translator.style(volume, contrast="T2").distance(single[0]) < 1e-4
 
 
 def test_a_look_does_not_know_where_things_lie(translator, heads):
-    look = translator.look(heads["T2"][0], contrast="T2")
-    mirrored = translator.look(heads["T2"][0][:, ::-1], contrast="T2")
-    darker = translator.look(heads["T2"][0] ** 3, contrast="T2")
-    assert look.distance(mirrored) < 0.5 * look.distance(darker)
+    style = translator.style(heads["T2"][0], contrast="T2")
+    mirrored = translator.style(heads["T2"][0][:, ::-1], contrast="T2")
+    darker = translator.style(heads["T2"][0] ** 3, contrast="T2")
+    assert style.distance(mirrored) < 0.5 * style.distance(darker)
 
 
 def test_a_look_is_a_few_hundred_bytes_and_comes_back(translator, heads, tmp_path):
-    look = translator.look(heads["T2"][0], contrast="T2", name="Gerät 1")
-    look.save(tmp_path / "look.json")
-    assert (tmp_path / "look.json").stat().st_size < 500
-    assert Look.load(tmp_path / "look.json") == look
-    assert look.distance(look) == 0
+    style = translator.style(heads["T2"][0], contrast="T2", name="Gerät 1")
+    style.save(tmp_path / "style.json")
+    assert (tmp_path / "style.json").stat().st_size < 500
+    assert Style.load(tmp_path / "style.json") == style
+    assert style.distance(style) == 0
 
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("[]", "not a look"),
-        ("nonsense", "not a look"),
+        ("[]", "not a style"),
+        ("nonsense", "not a style"),
         ('{"format": 9}', "another format"),
-        (json.dumps({"format": 1, "contrast": "T2", "code": [None], "checksum": ""}), "not a look"),
+        (
+            json.dumps({"format": 1, "contrast": "T2", "code": [None], "checksum": ""}),
+            "not a style",
+        ),
     ],
 )
 def test_what_is_no_look_is_said(tmp_path, text, sentence):
-    (tmp_path / "look.json").write_text(text)
+    (tmp_path / "style.json").write_text(text)
     with pytest.raises(ValueError, match=sentence):
-        Look.load(tmp_path / "look.json")
+        Style.load(tmp_path / "style.json")
     with pytest.raises(ValueError, match="no such file"):
-        Look.load(tmp_path / "none.json")
+        Style.load(tmp_path / "none.json")
 
 
 def test_looks_that_do_not_fit_are_refused(translator, heads, export_tiny):
-    look = translator.look(heads["T1"][0], contrast="T1")
-    with pytest.raises(ValueError, match="a look of T1 for a T2"):
-        translator.translate(heads["T1"][0], to="T2", look=look)
-    foreign = Look("T2", look.code, "0" * 64)
+    style = translator.style(heads["T1"][0], contrast="T1")
+    with pytest.raises(ValueError, match="a style of T1 for a T2"):
+        translator.translate(heads["T1"][0], to="T2", style=style)
+    foreign = Style("T2", style.code, "0" * 64)
     with pytest.raises(ValueError, match="other weights"):
-        translator.translate(heads["T1"][0], to="T2", look=foreign)
+        translator.translate(heads["T1"][0], to="T2", style=foreign)
     with pytest.raises(ValueError, match="different weights"):
-        translator.look(heads["T2"][0], contrast="T2").distance(foreign)
-    with pytest.raises(ValueError, match="knows no looks"):
-        Translator.from_pretrained(export_tiny(64)).look(heads["T2"][0], contrast="T2")
+        translator.style(heads["T2"][0], contrast="T2").distance(foreign)
+    with pytest.raises(ValueError, match="knows no styles"):
+        Translator.from_pretrained(export_tiny(64)).style(heads["T2"][0], contrast="T2")
 
 
 def test_the_way_back_keeps_the_source_s_own_look(translator, heads):
     source = heads["T1"][0].astype(np.float32)
     result = translator.cycle(source, to="T2")
-    own = translator.look(source, contrast="T1")
+    own = translator.style(source, contrast="T1")
     kept = Prepared(Scale(0, 1), translator.prepare(source).frame)
-    back = {look: translator.translate(result.translated, "T1", prepared=kept, look=look)
-            for look in (own, None)}  # fmt: skip
+    back = {style: translator.translate(result.translated, "T1", prepared=kept, style=style)
+            for style in (own, None)}  # fmt: skip
     assert np.abs(result.reconstructed - back[own]).max() < 1e-5
     assert np.abs(result.reconstructed - back[None]).max() > 0.01
 
@@ -125,14 +128,3 @@ def test_the_likely_error_lies_on_the_source_and_leaves_the_translation(translat
     inside = error[image > 0.1]
     assert inside.min() > 0
     assert inside.std() > 0
-
-
-def test_weights_without_looks_start_a_run_with_them(networks):
-    older = UNetGenerator(channels=(8, 16))
-    fresh = UNetGenerator(**OPTIONS)
-    load_older(fresh, older.state_dict())
-    image = torch.rand(1, 1, 32, 32)
-    assert torch.equal(fresh(image), older(image))
-    assert torch.equal(fresh(image, torch.ones(1, 4)), older(image))  # FiLM starts at nothing
-    with pytest.raises(RuntimeError):
-        load_older(UNetGenerator(channels=(8, 24)), older.state_dict())

@@ -1,21 +1,21 @@
-"""A look's worth is measured without its answer: never from the slice that is asked for."""
+"""A style's worth is measured without its answer: never from the slice that is asked for."""
 
 import numpy as np
 import pytest
 
-from cyclegan.judging.looks import with_looks
 from cyclegan.judging.pairs import Pair
-from cyclegan.model.look import Look
+from cyclegan.judging.styles import with_styles
+from cyclegan.model.style import Style
 
 
 class Telltale:
-    """A translator whose look is a slice's mean, and whose translation is its look."""
+    """A translator whose style is a slice's mean, and whose translation is its style."""
 
-    def look(self, image, contrast):
-        return Look(contrast, (float(image.mean()),), "weights")
+    def style(self, image, contrast):
+        return Style(contrast, (float(image.mean()),), "weights")
 
-    def translate(self, image, to, *, look=None):
-        return np.full(image.shape, np.nan if look is None else look.code[0])
+    def translate(self, image, to, *, style=None):
+        return np.full(image.shape, np.nan if style is None else style.code[0])
 
 
 def pair(name, value):
@@ -31,7 +31,7 @@ PAIRS = [
 
 
 def answers(kind, to):
-    predict = with_looks(Telltale(), PAIRS, kind)
+    predict = with_styles(Telltale(), PAIRS, kind)
     other = "T1" if to == "T2" else "T2"
     return [predict(p.images[other], to)[0, 0] for p in PAIRS]
 
@@ -47,4 +47,4 @@ def test_wrong_looks_come_from_another_source():
 
 def test_another_kind_is_refused():
     with pytest.raises(ValueError, match="own and wrong"):
-        with_looks(Telltale(), PAIRS, "good")
+        with_styles(Telltale(), PAIRS, "good")

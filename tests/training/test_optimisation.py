@@ -1,0 +1,160 @@
+"""Schedule, averages and steps: numbers worked out by hand."""
+
+import pytest
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from cyclegan.model.checkpoint import load_weights
+from cyclegan.training.config import PAIRS, SIMULATED, UNPAIRED, TrainConfig, resolved
+from cyclegan.training.optimisation import (
+    Average,
+    adversary_strength,
+    learning_rate,
+    new_optimizer,
+    optimise,
+    update_average,
+)
+from cyclegan.training.samples import counts
+
+ALL = ("unpaired", "pairs", "simulated")
+
+
+@pytest.mark.parametrize(
+    ("progress", "step", "rate"),
+    [(0, 0, 0.01), (0.1, 49, 0.5), (0.1, 99, 1), (0.5, 999, 1), (0.75, 999, 0.5), (1, 999, 0)],
+)
+def test_the_learning_rate_rises_holds_and_falls_to_zero(progress, step, rate):
+    assert learning_rate(TrainConfig(lr=0.004), progress, step) == pytest.approx(0.004 * rate)
+
+
+def test_both_optimisers_follow_the_learning_rate(make):
+    run = make("unpaired", steps=1000, lr=0.01)
+    for step, rate in ((0, 1e-4), (750, 0.005), (999, 2e-5)):
+        run.step = step
+        run.train_step()
+        for optimizer in (run.optimizer_G, run.optimizer_D):
+            assert optimizer.param_groups[0]["lr"] == pytest.approx(rate)
+    assert run.optimizer_G.param_groups[0]["betas"] == (0.5, 0.999)
+
+
+def test_adversaries_come_after_the_supervised_part_and_fade_in():
+    config = TrainConfig(supervised=0.4)
+    strengths = [adversary_strength(config, False, p) for p in (0, 0.4, 0.425, 0.45, 0.5, 1)]
+    assert strengths == pytest.approx([0, 0, 0.25, 0.5, 1, 1])
+    from_weights = TrainConfig(supervised=0.0)  # discriminators start from nothing all the same
+    strengths = [adversary_strength(from_weights, False, p) for p in (0, 0.05, 1)]
+    assert strengths == pytest.approx([0, 0.5, 1])
+    assert adversary_strength(from_weights, True, 0) == 1  # as published
+
+
+def test_kinds_and_sizes_follow_the_schedule(make):
+    run = make(*ALL, steps=100, batch=4, supervised=0.4, start_size=16)
+    for step, kinds, size in (
+        (0, {PAIRS, SIMULATED}, 16),
+        (25, {PAIRS, SIMULATED}, 32),
+        (39, {PAIRS, SIMULATED}, 32),
+        (40, {PAIRS, SIMULATED, UNPAIRED}, 32),
+    ):
+        run.step = step
+        (batch,) = run._draw(run.progress)
+        present = set(batch.supervised) | ({UNPAIRED} if batch.unpaired is not None else set())
+        assert present == kinds
+        assert batch.supervised[PAIRS][1]["T2"].source.shape[-1] == size
+    alone = make("unpaired", out="alone", steps=100)
+    assert alone.samples.kinds_at(0) == (UNPAIRED,)
+
+
+@pytest.mark.parametrize(
+    ("total", "kinds", "expected"),
+    [
+        (4, (PAIRS, SIMULATED, UNPAIRED), {PAIRS: 2, SIMULATED: 1, UNPAIRED: 1}),
+        (12, (PAIRS, SIMULATED, UNPAIRED), {PAIRS: 7, SIMULATED: 2, UNPAIRED: 3}),
+        (3, (PAIRS, SIMULATED, UNPAIRED), {PAIRS: 1, SIMULATED: 1, UNPAIRED: 1}),
+        (4, (PAIRS, SIMULATED), {PAIRS: 3, SIMULATED: 1}),
+        (4, (SIMULATED, UNPAIRED), {SIMULATED: 3, UNPAIRED: 1}),
+        (5, (UNPAIRED,), {UNPAIRED: 5}),
+    ],
+)
+def test_places_of_a_step_by_kind(total, kinds, expected):
+    assert counts(total, kinds, 0.25) == expected
+
+
+def test_alone_the_settings_are_the_published_ones_and_unused_ones_are_zero():
+    config = resolved(TrainConfig(), (UNPAIRED,))
+    assert (config.weight_gan, config.weight_cycle, config.weight_identity) == (1, 10, 5)
+    assert (config.batch, config.lr, config.discriminator) == (1, 2e-4, 64)
+    assert (config.weight_structure, config.weight_pairs, config.weight_lesions) == (0, 0, 0)
+    assert resolved(TrainConfig(), (PAIRS, UNPAIRED)).weight_simulated == 0
+    assert resolved(TrainConfig(weight_gan=0.5), (PAIRS, UNPAIRED)).weight_gan == 0.5
+
+
+def constant(value):
+    network = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(network.weight, value)
+    return network
+
+
+def test_the_moving_average_follows_fast_at_first_and_slowly_then():
+    average, network = constant(0.0), constant(1.0)
+    update_average(average, network, 0.9, step=0)  # decay 1 / 10 in the first step
+    assert average.weight.item() == pytest.approx(0.9)
+    update_average(average, network, 0.9, step=1)  # 2 / 11
+    assert average.weight.item() == pytest.approx(1 - 0.1 * 2 / 11)
+    average = constant(0.0)
+    update_average(average, network, 0.9, step=10_000)
+    assert average.weight.item() == pytest.approx(0.1)
+    assert network.weight.item() == 1
+
+
+def test_the_average_is_the_mean_of_its_snapshots():
+    average, target = Average(), {"T2": constant(9.0)}
+    average.copy_to(target)
+    assert target["T2"].weight.item() == 9  # nothing yet
+    for value in (1.0, 2.0, 6.0):
+        average.add({"T2": constant(value)})
+    average.copy_to(target)
+    assert target["T2"].weight.item() == pytest.approx(3)
+
+
+def test_what_is_exported_is_averaged_twice_and_never_live(make):
+    run = make("simulated", steps=8, save_every=1)
+
+    def fill(networks, value):
+        for network in networks.values():
+            for p in network.parameters():
+                nn.init.constant_(p, value)
+
+    def step():
+        fill(run.objective.generators, 77.0)
+        fill(run.ema, float(run.step))
+        return {}
+
+    run.train_step, run._add_up = step, lambda terms: {"simulated": 0.0}
+    weights = load_weights(run.fit())[0]
+    # Snapshots after steps 6, 7 and 8, which were filled with 5, 6 and 7; at the end once more 7.
+    for network in weights.values():
+        assert all((p == 6.25).all() for p in network.parameters())
+
+
+def test_the_moving_average_is_of_the_generators(make):
+    run = make("simulated", steps=9, ema=0.0)
+    run.train_step()
+    for c, network in run.objective.generators.items():
+        for p, q in zip(network.parameters(), run.ema[c].parameters(), strict=True):
+            assert torch.allclose(p, q, atol=1e-6)
+
+
+def test_a_gradient_is_clipped_and_a_missing_one_is_zero():
+    networks = {"T1": constant(1.0), "T2": constant(1.0)}
+    optimizer = new_optimizer(networks)
+    networks["T1"].weight.grad = torch.full((1, 1), 100.0)
+    optimise(optimizer, Accelerator(cpu=True))
+    assert networks["T1"].weight.grad.norm() == pytest.approx(1, rel=1e-4)
+    assert networks["T1"].weight.item() < 1
+    assert networks["T2"].weight.item() == 1
+    networks["T1"].weight.grad.fill_(float("nan"))
+    before = networks["T1"].weight.item()
+    with pytest.raises(FloatingPointError):
+        optimise(optimizer, Accelerator(cpu=True))
+    assert networks["T1"].weight.item() == before

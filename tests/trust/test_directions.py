@@ -1,0 +1,200 @@
+"""What is said of a translation is of its own direction, its own place and its own truth."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from known_translator import known_translator
+from scipy.stats import spearmanr
+from torch import nn
+
+from cyclegan import OTHER
+from cyclegan.calibrate import lesion_contrast, measure_slice
+from cyclegan.judging.metrics import foreground, head_mask, ssim
+from cyclegan.judging.pairs import Pair
+from cyclegan.model.preprocess import Frame
+from cyclegan.model.translator import CycleResult
+from cyclegan.reading.volume import Volume
+from cyclegan.simulation.phantom import draw_slice
+from cyclegan.simulation.simulate import simulate_pair
+from cyclegan.trust import evidence
+from cyclegan.trust.calibration import BASELINE, MEASURES, Calibration
+from cyclegan.trust.checks import KINDS, LABELS, InputCheck, summarise
+from cyclegan.trust.truth import match, true_error
+
+PLACES = {"T1": 1, "T2": 2}  # numbers of T1's direction begin with 0.1 or 1, of T2's with 0.2 or 2
+
+
+def direction(place: int, shown: str | None) -> dict:
+    tenth = place / 10
+    return {
+        "expected": {name: [tenth + 0.01, tenth + 0.05] for name in MEASURES},
+        "ranks": dict.fromkeys(MEASURES, tenth + 0.5),
+        "maps": {evidence.LIKELY: tenth + 0.04, BASELINE: tenth + 0.02},
+        "map": shown,
+        "band": {"multiple": float(place), "coverage": {"a": tenth + 0.6, "b": tenth + 0.65}},
+    }
+
+
+def calibration(shown: str | None) -> Calibration:
+    record = {"structure": "normalised mutual information", "people": ["a", "b"], "slices": 9}
+    directions = {to: direction(place, shown) for to, place in PLACES.items()}
+    lesions = {"count": 4, "T1": 0.1, "T2": 0.2}
+    return Calibration(record | {"directions": directions, "lesions": lesions})
+
+
+@pytest.mark.parametrize("to", ["T1", "T2"])
+def test_every_number_is_of_the_direction_that_is_asked_for(to):
+    place = PLACES[to]
+    tenth, shown = place / 10, calibration(evidence.LIKELY)
+    assert shown.map_rank(to, evidence.LIKELY) == tenth + 0.04
+    assert shown.band(to) == place
+    assert shown.lesion_contrast(to) == tenth
+    for name in MEASURES:
+        assert shown.expected(to, name) == (tenth + 0.01, tenth + 0.05)
+        assert shown.rank(to, name) == tenth + 0.5
+    assert f"({tenth + 0.6:.0%} to {tenth + 0.65:.0%} by person)" in shown.band_words(to)
+    assert f"error {tenth + 0.04:.2f} on 9" in shown.map_words(to)
+    assert f"alone reaches {tenth + 0.02:.2f}" in shown.map_words(to)
+    for reading in shown.readings(to, dict.fromkeys(MEASURES, 0.5)):
+        assert reading["expected"] == [tenth + 0.01, tenth + 0.05]
+        assert reading["rank"] == tenth + 0.5
+        assert reading["text"].startswith(f"typical {tenth + 0.01:.3f} to {tenth + 0.05:.3f}, this")
+    words = calibration(None).map_words(to)
+    assert words.startswith(f"No uncertainty map for {OTHER[to]} → {to}:")
+    assert f"correlation of {tenth + 0.04:.2f} " in words
+
+
+@pytest.mark.parametrize("name", list(MEASURES))
+def test_a_number_is_unusual_on_its_bad_side_only(name):
+    known = calibration(None)
+    unusual = []
+    for value in (0.1, 0.23, 0.9):  # below, within, above 0.21 to 0.25
+        (reading,) = known.readings("T2", {name: value})
+        unusual.append(reading["unusual"])
+        assert (MEASURES[name].warning in reading["text"]) is reading["unusual"]
+    assert unusual == [MEASURES[name].higher_is_better, False, not MEASURES[name].higher_is_better]
+
+
+@pytest.fixture(scope="module")
+def pair() -> Pair:
+    head = simulate_pair(draw_slice(3, 0.5, 64), np.random.default_rng(1), lesion=True)
+    images = {"T1": head.t1, "T2": head.t2}
+    # The known translator is a bad one: the lower half of its truth is made to fit.
+    made = known_translator().translate(images["T1"], "T2")
+    images["T2"] = np.where(np.indices(made.shape)[0] > 40, made, images["T2"])
+    eight = {c: (255 * image).astype(np.uint8) for c, image in images.items()}
+    return Pair("anna_1.png", eight, (255 * head.lesion).astype(np.uint8))
+
+
+def test_a_calibration_compares_with_the_truth(pair):
+    translator = known_translator()
+    measured = measure_slice(translator, pair, "T2")
+    result = translator.cycle(pair.images["T1"], "T2")
+    truth, source = pair.images["T2"] / 255, pair.images["T1"] / 255
+    head = head_mask(source, truth)
+    error = np.abs(result.translated - truth)[head]
+    cycle = np.abs(result.source - result.reconstructed)[head]
+    assert measured["maps"]["cycle error"] == pytest.approx(spearmanr(cycle, error).statistic)
+    bright = result.translated[head]
+    assert measured["maps"][BASELINE] == pytest.approx(spearmanr(bright, error).statistic)
+    assert measured["ssim"] == pytest.approx(ssim(result.translated, truth, head))
+    assert measured["person"] == "anna"
+
+
+def test_lesions_differ_by_what_each_contrast_shows(pair):
+    square = np.zeros((64, 64), np.uint8)
+    square[28:36, 28:36] = 255
+    flat = (foreground(pair.images["T1"] / 255) * 100).astype(np.uint8)
+    images = {"T1": flat - square // 10, "T2": flat + square // 5}
+    known = lesion_contrast([replace(pair, images=images, lesion=square)])
+    assert known == {"count": 1, "T1": pytest.approx(25 / 255, abs=1e-4), "T2": pytest.approx(0.2)}
+
+
+def test_the_disturbed_translation_goes_back_to_the_source_s_contrast():
+    asked = []
+
+    def translate(image, to, *, prepared, look=None):
+        asked.append(to)
+        return image
+
+    image = np.full((64, 64), 0.5, np.float32)
+    for to in ("T1", "T2"):
+        evidence.reconstruct_disturbed(translate, image, to, Frame.fit(image, 64))
+    assert asked == ["T2", "T1"]
+
+
+def test_maps_count_errors_of_either_sign_and_numbers_leave_out_air():
+    source = np.zeros((96, 96))
+    source[20:76, 20:76] = 0.5
+    back = source.copy()
+    back[30:40, 30:40] += 0.2
+    back[50:60, 50:60] -= 0.2
+    maps = evidence.error_maps(CycleResult(source, source, back))
+    assert maps["cycle error"][30:40, 30:40].min() == pytest.approx(0.2)
+    assert maps["cycle error"][50:60, 50:60].min() == pytest.approx(0.2)
+    likely = np.where(source > 0, 0.1, 0)
+    head = foreground(source)
+    found = evidence.likely_numbers(source, likely)["likely_error"]
+    assert found == pytest.approx(likely[head].mean())
+    assert found > 2 * likely.mean()
+
+
+@pytest.mark.parametrize(("odds", "temperature"), [(1.0, 1.0), (0.25, 1.0), (1.0, 4.0)])
+def test_probabilities_follow_temperature_and_the_odds_of_other_contrasts(odds, temperature):
+    logits = torch.tensor([2.0, 1.0, 3.0, 0.0, 0.5, -1.0, -2.0])
+
+    class Fixed(nn.Module):
+        def forward(self, images):
+            return logits.expand(len(images), -1)
+
+    check = InputCheck(Fixed(), {"temperature": temperature, "other_odds": odds})
+    (found,) = check.kind_probabilities(np.zeros((1, 8, 8), np.float32))
+    weights = np.exp(logits.numpy() / temperature)
+    weights *= [odds if answer == "other" else 1.0 for answer in KINDS.values()]
+    np.testing.assert_allclose(found, weights / weights.sum(), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "to"), [("T1", "T2"), ("T2", "T1"), ("FLAIR", None)])
+def test_an_input_is_to_be_translated_into_the_other_contrast(kind, to):
+    probabilities = np.array([0.9 if name == kind else 0.1 / 6 for name in KINDS])
+    seen = summarise(probabilities, (0,))
+    assert seen.label == KINDS[kind]
+    assert seen.to == to
+    assert [seen.contradicts(each) for each in ("T1", "T2")] == [to != "T1", to != "T2"]
+    assert re.match(r"Looks like \S", seen.sentence)
+    assert list(seen.probabilities) == list(LABELS)
+
+
+def test_a_truth_is_read_where_the_source_lies_to_a_part_of_a_voxel():
+    """On a field that is linear in space, trilinear interpolation is exact."""
+
+    def volume(affine, shape):
+        z, y, x = np.indices(shape)
+        world = np.tensordot(affine, np.stack([x, y, z, np.ones(shape)]), 1)[:3]
+        field = 300 + world[0] + 2 * world[1] + 5 * world[2]
+        return Volume(field.astype(np.float32), None, affine, None, None, None, "scan.nii")
+
+    source = volume(np.diag([-1.0, -1.0, 3.0, 1.0]), (4, 40, 40))
+    shifted = np.diag([-0.8, -0.8, 2.0, 1.0])
+    shifted[:3, 3] = 6.3, 7.1, -2.7
+    matched = match(volume(shifted, (12, 70, 70)), source)
+    for index in range(4):
+        values, covered = matched.slice(index, (40, 40))
+        inside = covered & np.roll(covered, 1, 0) & np.roll(covered, 1, 1)
+        inside &= (values > 0.01) & (values < 0.99)
+        assert inside.sum() > 500
+        expected = matched.scale.apply(source.pixels[index])
+        np.testing.assert_allclose(values[inside], expected[inside], atol=1e-3)
+
+
+def test_where_nothing_was_measured_nothing_is_wrong():
+    head = np.zeros((64, 64))
+    head[10:54, 10:54] = 0.6
+    wrong = np.where(np.indices(head.shape)[1] < 32, head, 0.1)
+    covered = np.indices(head.shape)[1] < 30
+    assert true_error(wrong, head, head, covered)["mae"] == pytest.approx(0, abs=1e-6)

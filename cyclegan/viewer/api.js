@@ -57,6 +57,8 @@ export const findings = async ({ scan, key }, index, signal) =>
   (await ask(`scans/${scan}/findings/${key}/${index}`, { signal })).json();
 export const save = ({ scan }, wish) => post(`scans/${scan}/save`, wish);
 export const file = ({ scan }, name) => address(`scans/${scan}/files/${name}`).href;
+// For good, at once; and when the page goes, which may only be reloaded.
+export const forget = (scan) => fetch(address(`scans/${scan}`), { method: "DELETE" }).catch(() => {});
 export const close = (scan) => navigator.sendBeacon(address(`scans/${scan}/close`));
 
 // One image of one slice as uint16, row by row, 65535 standing for 1.

@@ -56,8 +56,8 @@ async function receive(number, bring, uninvited = false) {
     const { scan, text } = await bring();
     const before = held();
     // Files that came later have replaced these.
-    if (!happen({ type: "opened", number, scan, text })) return api.close(scan.scan);
-    if (before && before.scan !== scan.scan) api.close(before.scan);
+    if (!happen({ type: "opened", number, scan, text })) return api.forget(scan.scan);
+    if (before && before.scan !== scan.scan) api.forget(before.scan);
     isUninvited = uninvited;
     begin(scan);
     return true;

@@ -13,6 +13,8 @@ from files import DROP_FIRST, drop, give, open_files, png, write_series, write_v
 from PIL import Image
 from pixels import away, canvas, drawn, press, row, shown, spoken, statistics, told, written
 
+from cyclegan.server import limits
+
 PANELS = ("original", "translated", "reconstructed")
 
 
@@ -248,14 +250,22 @@ def test_results_are_saved_as_they_are_seen(page, series_files, tmp_path):
         assert any(each.endswith("README.txt") for each in archive.namelist())
 
 
-def test_closing_the_tab_forgets_the_scan(opened, server, slice_file):
+def test_leaving_the_page_forgets_the_scan_and_another_file_does_at_once(
+    opened, server, slice_file
+):
     page = opened()
     open_files(page, slice_file)
-    token = page.evaluate("sessionStorage.getItem('scan')")
-    scan = server.page.scans.get(token)
-    page.evaluate("dispatchEvent(new PageTransitionEvent('pagehide'))")
-    page.context.close()
-    scan.last_seen = scan.last_used = 0.0
+    first = server.page.scans.get(page.evaluate("sessionStorage.getItem('scan')"), used=False)
+    give(page, lambda: drop(page, {"second.png": png("T2")}))
+    scan = server.page.scans.get(page.evaluate("sessionStorage.getItem('scan')"), used=False)
+    before = scan.last_seen
+    page.goto("about:blank")
+    for _ in range(100):
+        if scan.last_seen < before:
+            break
+        page.wait_for_timeout(50)
+    assert first.is_closed
+    scan.last_seen -= limits.RELOAD_S  # the page may only have been reloaded
     server.page.scans.sweep()
     assert scan.is_closed
 

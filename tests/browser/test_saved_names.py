@@ -54,9 +54,8 @@ def save(page, kind):
 def test_nothing_that_the_page_saves_names_the_patient(fresh, kind):
     files, real = SAVED[kind]
     give(fresh, lambda: drop(fresh, files))
-    fresh.wait_for_function(
-        "name => document.body.innerText.includes(name)", arg=next(iter(files))[:8]
-    )
+    if kind != "DICOM":  # whose series have descriptions
+        fresh.get_by_text(next(iter(files))[:8]).first.wait_for()
     translate = fresh.get_by_role("button", name="Translate anyway")
     shown = fresh.locator("[data-panel=translated].filled")
     translate.or_(shown).first.wait_for()

@@ -129,7 +129,7 @@ def place_side(scans: Scans) -> dict[str, Any]:
             real = gr.Markdown("", visible=False)
             register = gr.Checkbox(True, label="Moved onto the scan", visible=False)
             drop_real = gr.Button("Remove the real image", size="md", visible=False)
-        with gr.Column(elem_id="style-area", visible=scans.model.has_styles):
+        with gr.Column(elem_id="style-area", visible=scans.model.translator.has_styles):
             style = gr.Dropdown([SOURCE], value=SOURCE, label="Style of the synthetic image")
             choose_style = gr.Button("Take the style of a real slice", size="md")
         gr.Markdown(HOSTING, elem_id="hosting")

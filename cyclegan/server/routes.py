@@ -162,7 +162,8 @@ class Routes:
                 await scan.changes.wait(int(after), limits.POLL_S)
             finally:
                 self.polls -= 1
-            scan = self._scan(request, used=False)
+            if not await request.is_disconnected():  # a tab that has gone gives no sign of life
+                scan = self._scan(request, used=False)
         return self._told(scan)
 
     async def choose(self, request: Request) -> Response:

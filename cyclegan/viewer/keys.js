@@ -87,6 +87,7 @@ function arrow(panel, event) {
 function isTaken({ target, key }) {
   if (target.matches("textarea, select, [contenteditable], input:not([type=range], [type=radio], [type=checkbox])")) return true;
   if (target.closest("[popover], dialog")) return true;
+  if (target.matches("input:not([type=range])")) return key === " "; // Gradio's radio buttons are groups of one
   if (target.matches("input")) return key in ARROWS || ["Home", "End", "PageUp", "PageDown", " "].includes(key);
   return target.matches("button, summary, a, [role=button]") && ["Enter", " "].includes(key);
 }

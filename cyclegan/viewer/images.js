@@ -33,8 +33,11 @@ export function offered() {
 }
 
 // What stands side by side when a scan is opened, or a real image comes or goes.
-export const startingSlots = (scan) =>
-  scan?.real ? ["original", "translated", "real", "trueError"] : ["original", "translated", "reconstructed", "cycleError"];
+export function startingSlots(scan) {
+  if (!scan?.real) return ["original", "translated", "reconstructed", "cycleError"];
+  const pair = ["translated", "real"];
+  return view.count < 3 ? [...pair, "original", "trueError"] : ["original", ...pair, "trueError"];
+}
 
 function contrastOf(name) {
   const { to, check, real } = held();

@@ -32,7 +32,7 @@ export function shownViews() {
 export function arrange() {
   view.slots = startingSlots(held());
   view.enlarged = null;
-  view.active = view.slots[1];
+  view.active = "translated";
 }
 
 // Put an image on screen, in place of `instead`; one that is there already changes places with it.

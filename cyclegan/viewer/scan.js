@@ -57,6 +57,7 @@ async function receive(number, bring, uninvited = false) {
     const before = held();
     // Files that came later have replaced these.
     if (!happen({ type: "opened", number, scan, text })) return api.forget(scan.scan);
+    following?.abort();
     if (before && before.scan !== scan.scan) api.forget(before.scan);
     isUninvited = uninvited;
     begin(scan);

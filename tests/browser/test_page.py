@@ -302,9 +302,9 @@ def test_a_whole_session_by_keyboard_alone(opened, volume_file):
     spoken(page, "^Slice 5 of 6")
     tab_to(page, "#direction input[value=T2]")
     page.keyboard.press("Space")
-    page.get_by_role("button", name="Switch to T2 → T1").wait_for()
-    tab_to(page, ".panel-offers button")
-    page.keyboard.press("Enter")
+    page.wait_for_selector(".viewer:not([data-key='0'])")
+    tab_to(page, "#direction input[value=T1]")
+    page.keyboard.press("Space")
     translated(page, "T1")
     tab_to(page, "[data-panel=original] canvas")
     described = page.evaluate(

@@ -35,6 +35,7 @@ from cyclegan.server.examples import example_thumbnail
 from cyclegan.server.findings import findings
 from cyclegan.server.gate import UPLOAD, Gate, whole_body
 from cyclegan.server.headers import SecurityHeaders
+from cyclegan.server.pictures import levels
 from cyclegan.server.receiving import Receiver, Uploads
 from cyclegan.server.saving import Order, order, save
 from cyclegan.server.scan import Scan
@@ -45,14 +46,6 @@ VIEWER = Path(__file__).resolve().parents[1] / "viewer"
 SWEEP_EVERY_S = 5.0
 
 Handler = Callable[[Request], Awaitable[Response]]
-
-
-def levels(image: np.ndarray) -> bytes:
-    """(H, W) real in [0, 1] as little-endian uint16, row by row, 65535 standing for 1.
-
-    Sixteen bits keep the depth that a narrow window shows; eight would band.
-    """
-    return np.rint(np.clip(image, 0, 1) * 65535).astype("<u2").tobytes()
 
 
 class Routes:
@@ -140,7 +133,7 @@ class Routes:
         async with self.receiver.files(request) as files:
             scan = await self._in_thread(partial(Scan.open, self.scans.model, files))
         self.scans.hold(scan)
-        self._begin(self._in_thread(scan.check))
+        self._begin(self._in_thread(scan.translation.check))
         return self._told(scan, 201)
 
     async def example(self, request: Request) -> Response:

@@ -99,16 +99,8 @@ class Routes:
             try:
                 return await handler(request)
             except Exception as fault:
-                status = 500
-                if isinstance(fault, Refusal):
-                    status = fault.status
-                elif isinstance(fault, GoneError):
-                    status = 404
-                elif isinstance(fault, NotReadyError):
-                    status = 409
-                elif isinstance(fault, (UserError, ReadError)):
-                    status = 422
                 words = sentence(fault, handler.__name__)
+                status = getattr(fault, "status", 422 if isinstance(fault, ReadError) else 500)
                 return JSONResponse({"error": words, "server": self.scans.server}, status)
 
         return answer

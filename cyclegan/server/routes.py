@@ -146,8 +146,7 @@ class Routes:
             try:
                 await scan.changes.wait(int(after), limits.POLL_S)
             finally:
-                self.polls -= 1
-            scan = self._scan(request, used=False)
+                self.polls -= 1  # its end is no sign of life: the tab may be closed by now
         return self._told(scan)
 
     async def choose(self, request: Request) -> Response:

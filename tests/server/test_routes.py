@@ -240,6 +240,21 @@ def test_a_closed_tab_is_forgotten_but_not_one_that_is_loaded_anew(page, scans, 
     }
 
 
+def test_a_request_that_still_waits_does_not_take_the_close_back(page, scans, monkeypatch):
+    page.open("a.png", png(head()))
+    page.translated()
+    scan = scans.get(page.state["scan"])
+    waiting = threading.Thread(target=page.poll)
+    waiting.start()
+    until(lambda: scan.changes._waiting)
+    monkeypatch.setattr(limits, "RELOAD_S", 0.0)
+    page.http.post(page._at("close"))
+    scan.changes.announce()
+    waiting.join(10)
+    scans.sweep()
+    assert scan.is_closed
+
+
 def test_a_scan_can_be_forgotten_at_once(page, scans):
     page.open("a.png", png(head()))
     scan = scans.get(page.state["scan"])

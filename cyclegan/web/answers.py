@@ -368,7 +368,7 @@ def _translated(session: Session, model: SharedModel, to: str) -> str:
     """All slices through the network once, and not back."""
     pixels, prepared, look = session.held().pixels, session.prepared(model), session.look_for(to)
     done = [
-        model.translate(pixels[list(batch)], to, prepared=prepared, look=look, rank=Rank.WHOLE)
+        model.translate(pixels[list(batch)], to, prepared=prepared, style=look, rank=Rank.WHOLE)
         for batch in batches(range(len(pixels)))
     ]
     return encode_float32(np.concatenate(done))

@@ -194,13 +194,13 @@ class SharedModel:
         pixels: np.ndarray,
         to: str,
         prepared: Prepared,
-        look: Style | None = None,
+        style: Style | None = None,
         *,
         rank: Rank = Rank.SHOWN,
     ) -> CycleResult:
         """As `Translator.cycle`, after waiting for a turn. Pass a few slices at a time."""
         return self.turns.run(
-            lambda: self.translator.cycle(pixels, to=to, prepared=prepared, style=look), rank=rank
+            lambda: self.translator.cycle(pixels, to=to, prepared=prepared, style=style), rank=rank
         )
 
     def translate(
@@ -209,12 +209,12 @@ class SharedModel:
         to: str,
         *,
         prepared: Prepared,
-        look: Style | None = None,
+        style: Style | None = None,
         rank: Rank = Rank.SECOND_LOOK,
     ) -> np.ndarray:
         """As `Translator.translate` for one slice, after waiting for a turn."""
         return self.turns.run(
-            lambda: self.translator.translate(image, to, prepared=prepared, style=look), rank=rank
+            lambda: self.translator.translate(image, to, prepared=prepared, style=style), rank=rank
         )
 
     def translate_with_error(
@@ -222,12 +222,12 @@ class SharedModel:
         image: np.ndarray,
         to: str,
         prepared: Prepared,
-        look: Style | None = None,
+        style: Style | None = None,
         *,
         rank: Rank = Rank.SECOND_LOOK,
     ) -> tuple[np.ndarray, np.ndarray]:
         """As `Translator.translate_with_error` for one slice, after waiting for a turn."""
         translate = self.translator.translate_with_error
         return self.turns.run(
-            lambda: translate(image, to, prepared=prepared, style=look), rank=rank
+            lambda: translate(image, to, prepared=prepared, style=style), rank=rank
         )

@@ -16,7 +16,7 @@ from names import BESIDE, NAMES, SOURCE, dicom_files, found_names, nifti_file, p
 
 from cyclegan.reading.notes import names_patient, quoted, without_quoted
 from cyclegan.results.export import labelled_png, nifti
-from cyclegan.web.examples import example_volume
+from cyclegan.server.examples import example_volume
 
 
 def in_dicom(name, character_set="ISO_IR 192"):

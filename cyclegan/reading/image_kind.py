@@ -11,7 +11,7 @@ import numpy as np
 import pydicom
 from pydicom.uid import UID
 
-from cyclegan.reading.volume import ReadError
+from cyclegan.reading.volume import ReadError, damage_refused
 
 MOST_LABELS = 512  # FreeSurfer's wmparc has 180 labels, fine atlases 400
 FEW_LABELS = 64  # beyond them values must lie far apart or be very flat: an image of 8 bits has 256
@@ -71,8 +71,9 @@ class ImageKind:
     def values(self) -> Values:
         """What its values are; looked at once."""
         try:
-            return look_at_values(self.planes()) if self.planes else Values()
-        except ReadError:  # said when it is read
+            with damage_refused("an image", "image"):  # said with its name when it is read
+                return look_at_values(self.planes()) if self.planes else Values()
+        except ReadError:
             return Values()
 
     @property

@@ -17,11 +17,11 @@ from cyclegan.server import limits, queue
 from cyclegan.server.errors import UserError, within
 from cyclegan.server.findings import measure, true_findings, whole_fit
 from cyclegan.server.models import OWN
+from cyclegan.server.real import Real, matched
 from cyclegan.server.report import NOT_A_DEVICE, report
 from cyclegan.server.saving import refuse_large
-from cyclegan.server.scan import BATCH
-from cyclegan.server.series import Real, Series
-from cyclegan.trust.truth import TruthError, match
+from cyclegan.server.series import Series
+from cyclegan.server.translation import BATCH
 
 if TYPE_CHECKING:
     from cyclegan.reading.volume import Volume
@@ -133,10 +133,7 @@ def answer(
         refuse_large(series, limits.API_VOXELS)
         series.check = model.assess(volume.pixels, volume.pixel_spacing)
         if real is not None:
-            try:
-                series.real = Real(match(real, volume), to)
-            except TruthError as error:
-                raise UserError(str(error)) from None
+            series.real = Real(matched(real, volume, register=True), to)
         if style is not None:
             try:
                 series.styles[to] = model.queue.run(lambda: model.style_of(style, to, OWN))

@@ -21,7 +21,13 @@ GONE = "This scan is not held any more; open the file again."
 
 
 class UserError(ValueError):
-    """Something the user can put right, in one sentence."""
+    """Something the user can put right, in one sentence.
+
+    Attributes:
+        status: of HTTP.
+    """
+
+    status = 422
 
 
 class Refusal(UserError):
@@ -33,11 +39,15 @@ class Refusal(UserError):
 
 
 class GoneError(UserError):
-    """The scan is not held (any more)."""
+    """What is asked for is not held (any more)."""
+
+    status = 404
 
 
 class NotReadyError(UserError):
     """The image is not made yet."""
+
+    status = 409
 
 
 def sentence(fault: BaseException, where: str) -> str:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from PIL import Image
 
 from cyclegan.reading.volume import Volume
 from cyclegan.server.errors import GoneError
+from cyclegan.server.pictures import THUMBNAIL, png
 from cyclegan.simulation.phantom import draw_slice, draw_volume
 from cyclegan.simulation.simulate import simulate_pair
 
-THUMBNAIL = 96  # pixels
 SLICES = 24
 SLICE_SPACING_MM = 102 / (SLICES - 1)  # the phantom's levels 0 to 1 are 102 mm apart
 
@@ -86,7 +84,4 @@ def example_thumbnail(index: int) -> bytes:
         raise GoneError("There is no such example.")
     example = EXAMPLES[index]
     labels = draw_slice(example.seed, level=example.level or 0.5, size=THUMBNAIL)
-    pixels = np.clip(_acquired(example, labels), 0, 1)
-    buffer = io.BytesIO()
-    Image.fromarray(np.rint(255 * pixels).astype(np.uint8)).save(buffer, "PNG")
-    return buffer.getvalue()
+    return png(_acquired(example, labels))

@@ -14,12 +14,16 @@ from cyclegan.server.notice import Fit
 from cyclegan.server.report import report, true_warnings, true_words
 from cyclegan.server.results import Made, Measured
 from cyclegan.trust import evidence
-from cyclegan.trust.checks import SURE
 from cyclegan.trust.truth import is_elsewhere, true_error
 
 if TYPE_CHECKING:
     from cyclegan.server.models import Model
     from cyclegan.server.series import Real, Series
+
+
+# Of one slice by itself. In two heads of one study (92 slices) all that show the brain in full were
+# surer than 0.95; at the neck, the base of the skull and the top of the head most were not.
+SURE = 0.9
 
 
 def measure(

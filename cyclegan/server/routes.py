@@ -35,6 +35,7 @@ from cyclegan.server.examples import example_thumbnail
 from cyclegan.server.findings import findings
 from cyclegan.server.gate import UPLOAD, Gate, whole_body
 from cyclegan.server.headers import SecurityHeaders
+from cyclegan.server.pictures import levels
 from cyclegan.server.receiving import Receiver, Uploads
 from cyclegan.server.saving import Order, order, save
 from cyclegan.server.scan import Scan
@@ -45,14 +46,6 @@ VIEWER = Path(__file__).resolve().parents[1] / "viewer"
 SWEEP_EVERY_S = 5.0
 
 Handler = Callable[[Request], Awaitable[Response]]
-
-
-def levels(image: np.ndarray) -> bytes:
-    """(H, W) real in [0, 1] as little-endian uint16, row by row, 65535 standing for 1.
-
-    Sixteen bits keep the depth that a narrow window shows; eight would band.
-    """
-    return np.rint(np.clip(image, 0, 1) * 65535).astype("<u2").tobytes()
 
 
 class Routes:
@@ -106,16 +99,8 @@ class Routes:
             try:
                 return await handler(request)
             except Exception as fault:
-                status = 500
-                if isinstance(fault, Refusal):
-                    status = fault.status
-                elif isinstance(fault, GoneError):
-                    status = 404
-                elif isinstance(fault, NotReadyError):
-                    status = 409
-                elif isinstance(fault, (UserError, ReadError)):
-                    status = 422
                 words = sentence(fault, handler.__name__)
+                status = getattr(fault, "status", 422 if isinstance(fault, ReadError) else 500)
                 return JSONResponse({"error": words, "server": self.scans.server}, status)
 
         return answer
@@ -140,7 +125,7 @@ class Routes:
         async with self.receiver.files(request) as files:
             scan = await self._in_thread(partial(Scan.open, self.scans.model, files))
         self.scans.hold(scan)
-        self._begin(self._in_thread(scan.check))
+        self._begin(self._in_thread(scan.translation.check))
         return self._told(scan, 201)
 
     async def example(self, request: Request) -> Response:
@@ -161,9 +146,7 @@ class Routes:
             try:
                 await scan.changes.wait(int(after), limits.POLL_S)
             finally:
-                self.polls -= 1
-            if not await request.is_disconnected():  # a tab that has gone gives no sign of life
-                scan = self._scan(request, used=False)
+                self.polls -= 1  # its end is no sign of life: the tab may be closed by now
         return self._told(scan)
 
     async def choose(self, request: Request) -> Response:

@@ -131,7 +131,7 @@ async def _translated(scan: Scan, made: Order, slices: set[int], progress: Save)
         with scan.lock:
             if scan.series.view.made != made.view.made or scan.series is not made.series:
                 raise UserError(CHANGED)
-        scan.go_on()
+        scan.translation.go_on()
         await scan.changes.wait(version, limits.POLL_S)
 
 

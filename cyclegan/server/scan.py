@@ -1,19 +1,14 @@
-"""One opened scan: its series, what the user chose, and its translation, which runs by itself."""
+"""One opened scan: its series, and what the user chooses."""
 
 from __future__ import annotations
 
-import io
 import secrets
 import threading
 import time
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
-import numpy as np
-from PIL import Image
-
 from cyclegan import CONTRASTS
-from cyclegan.model.preprocess import scale_intensity
 from cyclegan.model.style import StyleError
 from cyclegan.model.translator import CycleResult
 from cyclegan.reading.archive import Member
@@ -21,14 +16,15 @@ from cyclegan.reading.series import Selection, open_files
 from cyclegan.reading.volume import Volume
 from cyclegan.server import limits, queue
 from cyclegan.server.changes import Changes
-from cyclegan.server.errors import GONE, GoneError, NotReadyError, UserError, sentence, within
+from cyclegan.server.errors import GONE, GoneError, NotReadyError, UserError, within
 from cyclegan.server.measuring import measuring
 from cyclegan.server.models import OWN, SOURCE
 from cyclegan.server.phases import Action, Phase, refuse
-from cyclegan.server.queue import Job
+from cyclegan.server.pictures import thumbnail
+from cyclegan.server.real import compare, matched
 from cyclegan.server.results import Results
 from cyclegan.server.series import Label, Real, Series, View, companion
-from cyclegan.trust.truth import Truth, TruthError, match
+from cyclegan.server.translation import Translation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,12 +32,6 @@ if TYPE_CHECKING:
     from cyclegan.server.downloads import Download, Save
     from cyclegan.server.measuring import Order
     from cyclegan.server.models import Model
-
-# Of slices that nobody looks at yet. On a CPU four are no faster per slice than two (362 and 338 ms
-# on two busy cores), and whoever scrolls waits for at most one batch.
-BATCH = 2
-THUMBNAIL = 96  # pixels: 64 on a screen of higher density
-TOLD_EVERY_S = 1.0  # how often someone who waits hears of the place
 
 
 class Scan:
@@ -95,8 +85,7 @@ class Scan:
         self._thumbnails: dict[int, bytes] = {}
         self._wish: tuple[View, int] | None = None
         self._measuring: Future | None = None
-        self._job = Job(self._translate, self._moved)
-        self._told = 0.0
+        self.translation = Translation(self)
         number = selection.best if selection else 0
         self.chosen = self._take(number, volume, to)
         if results is not None:
@@ -270,7 +259,7 @@ class Scan:
                 refuse(self.phase(), Action.DIRECTION)
                 if to not in CONTRASTS:
                     raise UserError("Choose T1 → T2 or T2 → T1.")
-                current.to = to
+                current.to, current.is_turned = to, True
             if style is not None:
                 refuse(self.phase(), Action.STYLE)
                 self._choose_style(style)
@@ -279,10 +268,12 @@ class Scan:
             if translate is not None:
                 refuse(self.phase(), Action.TRANSLATE)
                 (current.allowed.add if translate else current.allowed.discard)(current.to)
-            if (series, to, style, translate) != (None,) * 4:
+            is_other = (series, to, style, translate) != (None,) * 4
+            if is_other:
                 self.message = ""
-                self.changes.announce()
-        self.go_on()
+        self.translation.go_on()
+        if is_other:  # another slice on screen is no news to the browser
+            self.changes.announce()
 
     def _choose_series(self, number: int) -> None:
         with self.lock:
@@ -299,7 +290,7 @@ class Scan:
             self.series  # noqa: B018 # still held
             self._read.pop(number, None)
             self.chosen = self._take(number, volume, to)
-        self.check()
+        self.translation.check()
 
     def _choose_style(self, name: str) -> None:
         current = self.series
@@ -335,8 +326,8 @@ class Scan:
                 if far
                 else ""
             )
-            self.changes.announce()
-        self.go_on()
+        self.translation.go_on()
+        self.changes.announce()
 
     def take_real(self, files: Sequence[Member]) -> None:
         """Compare with an acquired image of the contrast to translate to.
@@ -366,13 +357,9 @@ class Scan:
 
     def _compare_with(self, volume: Volume) -> None:
         series, to = self.series, self.series.to
-        truth = _matched(volume, series.volume, register=True)
-        seen = self.model.assess(volume.pixels, volume.pixel_spacing)
-        warning, contrast = "", to if seen is None else seen.label
-        if contrast != to:
-            warning = f"It should be a {to}. {seen.sentence}" if seen else ""
+        real = compare(self.model, volume, series.volume, to)
         with self.lock:
-            series.real = Real(truth, to, warning, contrast if contrast in CONTRASTS else None)
+            series.real = real
             self.changes.announce()
         self.grown()
 
@@ -381,7 +368,7 @@ class Scan:
         real = series.real
         if real is None:
             raise UserError("There is no real image to register.")
-        truth = _matched(real.truth.volume, series.volume, register)
+        truth = matched(real.truth.volume, series.volume, register)
         with self.lock:
             if series.real is real:
                 series.real = Real(truth, real.to, real.warning, real.contrast)
@@ -406,7 +393,7 @@ class Scan:
             self.files.clear()
             self.selection = self.save = None
             self.grown = lambda: None
-        self.model.queue.remove(self._job)
+        self.translation.stop()
         self.changes.announce()
 
     def drop_results(self) -> None:
@@ -415,28 +402,8 @@ class Scan:
             for each in self._opened.values():
                 if not each.is_drawn:
                     each.results.clear()
-        self.model.queue.remove(self._job)
+        self.translation.stop()
         self.changes.announce()
-
-    # What happens by itself.
-
-    def check(self) -> None:
-        """Look what the series on screen shows, and translate it unless that speaks against it."""
-        with self.lock:
-            if self.is_closed or self.series.is_checked:
-                return
-            series = self.series
-        volume, seen, unchecked = series.volume, None, self.model.unchecked
-        if not self.is_drawn:
-            try:
-                seen = self.model.assess(volume.pixels, volume.pixel_spacing)
-            except Exception as fault:
-                unchecked = sentence(fault, "check")
-        with self.lock:
-            series.check, series.unchecked, series.is_checked = seen, unchecked, True
-            series.to = series.preset()
-            self.changes.announce()
-        self.go_on()
 
     def phase(self) -> Phase:
         """How far the series on screen is."""
@@ -456,63 +423,6 @@ class Scan:
         warning = series.notice()
         return warning.text if warning.warns else ""
 
-    def go_on(self) -> None:
-        """Translate what is missing, the slice on screen first."""
-        with self.lock:
-            if self.is_closed or self.phase() is not Phase.TRANSLATING:
-                self.model.queue.remove(self._job)
-                return
-            is_shown = self.series.missing(self.series.index)[0] == self.series.index
-        self.model.queue.add(self._job, queue.SHOWN if is_shown else queue.BACKGROUND)
-
-    @property
-    def is_translating(self) -> bool:
-        """Whether there is something to do, and it waits for its turn or has it."""
-        with self.lock:
-            is_left = not self.is_closed and self.phase() is Phase.TRANSLATING
-        return is_left and self.model.queue.holds(self._job)
-
-    @property
-    def place(self) -> int:
-        """How many others come before the next slice."""
-        return self.model.queue.place(self._job)
-
-    def _moved(self) -> None:
-        if time.monotonic() - self._told > max(TOLD_EVERY_S, 0.25 * self.place):
-            self._told = time.monotonic()
-            self.changes.announce()
-
-    def _translate(self) -> float | None:
-        """Translate the next slices; in the queue's thread."""
-        with self.lock:
-            if self.is_closed or self.phase() is not Phase.TRANSLATING:
-                self.changes.announce()  # another one may have done it
-                return None
-            series = self.series
-            view, left = series.view, series.missing(series.index)
-            batch = left[:1] if left[0] == series.index else left[:BATCH]
-        try:
-            prepared = series.prepared(self.model)
-            result = self.model.cycle(series.volume.pixels[batch], view.to, prepared, view.style)
-        except Exception as fault:
-            with self.lock:
-                self.message = sentence(fault, "translation")
-                series.allowed.discard(view.to)
-                self.changes.announce()
-            return None
-        with self.lock:
-            if self.is_closed:
-                return None
-            for index, *images in zip(batch, result.translated, result.reconstructed, strict=True):
-                series.results.keep(view.made, index, tuple(image.copy() for image in images))
-            self.changes.announce()
-            more = self.phase() is Phase.TRANSLATING
-            left = self.series.missing(self.series.index) if more else []
-        self.grown()
-        if not left:
-            return None
-        return queue.SHOWN if left[0] == self.series.index else queue.BACKGROUND
-
     def _take(self, number: int, volume: Volume, to: str) -> int:
         series = Series(number, volume, to, is_drawn=self.is_drawn)
         if self.is_drawn:
@@ -521,26 +431,6 @@ class Scan:
             series.to = series.preset()
         self._opened[number] = series
         return number
-
-
-def _matched(volume: Volume, source: Volume, register: bool) -> Truth:
-    try:
-        return match(volume, source, register)
-    except TruthError as error:
-        raise UserError(str(error)) from None
-
-
-def thumbnail(volume: Volume) -> bytes:
-    """PNG of the middle slice, `THUMBNAIL` pixels on its longer side, in its proportions."""
-    pixels = volume.pixels[len(volume.pixels) // 2]
-    row, column = volume.pixel_spacing or (1.0, 1.0)
-    height, width = pixels.shape[0] * row, pixels.shape[1] * column
-    longest = max(height, width)
-    size = [max(1, round(THUMBNAIL * side / longest)) for side in (width, height)]
-    grey = Image.fromarray(np.rint(255 * scale_intensity(pixels)).astype(np.uint8))
-    buffer = io.BytesIO()
-    grey.resize(size, Image.Resampling.BOX).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def _size(volume: Volume) -> str:

@@ -71,7 +71,7 @@ class Scans:
         """
         first = self.prepare_example(number).series
         scan = Scan(self.model, first.volume, is_drawn=True, to=first.to, results=first.results)
-        scan.go_on()
+        scan.translation.go_on()
         return self.hold(scan)
 
     def prepare_example(self, number: int) -> Scan:
@@ -87,7 +87,7 @@ class Scans:
             if number not in self._examples:
                 to = EXAMPLES[number].to
                 self._examples[number] = Scan(self.model, volume, is_drawn=True, to=to)
-        self._examples[number].go_on()
+        self._examples[number].translation.go_on()
         return self._examples[number]
 
     def close(self, token: str) -> None:

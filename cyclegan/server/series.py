@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,6 +14,7 @@ from cyclegan.reading.sequence_names import contrast_in_name
 from cyclegan.results.provenance import Provenance, provenance
 from cyclegan.server.limits import WHOLE_VOXELS
 from cyclegan.server.notice import Notice, drawn_notice, notice, preset
+from cyclegan.server.real import Real
 from cyclegan.server.results import Made, Results
 
 if TYPE_CHECKING:
@@ -22,11 +22,9 @@ if TYPE_CHECKING:
     from cyclegan.reading.volume import Volume
     from cyclegan.server.models import Model
     from cyclegan.trust.checks import Assessment
-    from cyclegan.trust.truth import Truth
 
 _SIZE = re.compile(r",? ?(\d+) slices?, (\d+) x (\d+)")
 _PLANE = re.compile(r"\b(axial|coronal|sagittal|oblique)\b")
-_numbers = itertools.count(1)
 
 
 class Label(NamedTuple):
@@ -56,24 +54,6 @@ class Label(NamedTuple):
         return cls(text, contrast_in_name(text), plane and plane[1], slices, size)
 
 
-@dataclass(frozen=True, eq=False)
-class Real:
-    """An acquired image of the contrast that is translated to.
-
-    Attributes:
-        truth: as it lies over the series.
-        to: its contrast.
-        warning: what speaks against it, in a sentence, or "".
-        contrast: what its pixels look like, "T1" or "T2", or None.
-    """
-
-    truth: Truth
-    to: str
-    warning: str = ""
-    contrast: str | None = None
-    number: int = field(default_factory=lambda: next(_numbers))
-
-
 class View(NamedTuple):
     """What the images under one key are made of."""
 
@@ -97,6 +77,7 @@ class Series:
         volume: as read.
         to: the contrast to translate to.
         index: of the slice on screen.
+        is_turned: whether the user chose the direction.
         scale: of the whole volume.
         box: of the head in all slices, as `box` returns it.
         is_checked: whether `check` is known; it stays None where there is no input check.
@@ -110,6 +91,7 @@ class Series:
     volume: Volume
     to: str
     index: int = 0
+    is_turned: bool = False
     is_checked: bool = False
     check: Assessment | None = None
     unchecked: str = ""

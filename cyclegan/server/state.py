@@ -34,8 +34,8 @@ def state(scan: Scan, server: str) -> dict[str, Any]:
         depth, height, width = volume.pixels.shape
         row, column = volume.pixel_spacing or (1.0, 1.0)
         made = series.results.indices(series.view.made)
-        is_waiting = scan.is_translating and series.index not in made
-        place = scan.place if is_waiting else None
+        is_waiting = scan.translation.is_running and series.index not in made
+        place = scan.translation.place if is_waiting else None
         other = companion(scan.labels, scan.chosen, series.to) if series.real is None else None
         label = scan.labels[scan.chosen]
         notes = [*volume.notes, *(scan.selection.notes if scan.selection else ())]
@@ -67,7 +67,7 @@ def state(scan: Scan, server: str) -> dict[str, Any]:
             "style": series.style.name if series.style else SOURCE,
             "key": scan.key(),
             "ready": _ranges(sorted(made)),
-            "translating": scan.is_translating,
+            "translating": scan.translation.is_running,
             "place": place,
             "seconds": None if place is None else round(model.queue.seconds(place), 1),
             "halted": scan.halted() or None,

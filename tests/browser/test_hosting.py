@@ -28,7 +28,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-import app
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import simulate_pair
 
@@ -263,46 +262,3 @@ def test_below_a_path_which_the_proxy_takes_away_or_leaves(chromium, certificate
                 assert use(chromium, f"{origin}/brain/", volume) == []
                 answer = httpx.get(f"{origin}/brain", verify=False, trust_env=False)
                 assert answer.headers["location"].endswith("/brain/")
-
-
-def test_a_proxy_in_the_environment_does_not_matter(tmp_path):
-    # A hospital's, and one of a kind that desktops set and Gradio's HTTP library does not know.
-    proxies = {"http_proxy": "http://127.0.0.1:9", "ALL_PROXY": "socks://127.0.0.1:9/"}
-    with started(tmp_path, no_proxy="", NO_PROXY="", **proxies) as port:
-        assert "Traceback" not in (tmp_path / "log").read_text()
-        assert "<script" in httpx.get(f"http://127.0.0.1:{port}/", trust_env=False).text
-
-
-@pytest.fixture
-def refusal(monkeypatch, tmp_path, capsys):
-    """A function that starts `app.py` here and returns the last line that it says."""
-    for name in ("GRADIO_TEMP_DIR", "GRADIO_SERVER_PORT", "GRADIO_SERVER_NAME"):
-        monkeypatch.delenv(name, raising=False)
-    for name in ("GRADIO_ANALYTICS_ENABLED", "GRADIO_ANALYTICS_MAX_EVENTS"):
-        monkeypatch.setenv(name, "0")  # what the command sets is undone
-
-    def refusal(*options):
-        monkeypatch.setattr("sys.argv", ["app.py", *options])
-        with pytest.raises(SystemExit) as end:
-            app.main()
-        assert end.value.code == 2
-        return capsys.readouterr().err.strip().splitlines()[-1]
-
-    return refusal
-
-
-def test_what_keeps_it_from_starting_is_one_sentence(refusal, tmp_path, monkeypatch):
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = str(taken.getsockname()[1])
-        assert f"--port {port}: another program listens there" in refusal("--port", port)
-    assert "--port: 70000: a port is a number" in refusal("--port", "70000")
-    assert "--host 192.0.2.1: this is no address" in refusal("--host", "192.0.2.1")
-    assert "--host no such: this is no address" in refusal("--host", "no such")
-    for path in ("brain", "/a b", "https://elsewhere/brain"):
-        assert f"--root-path: {path}: a path begins with a slash" in refusal("--root-path", path)
-    (tmp_path / "file").touch()
-    below = str(tmp_path / "file" / "folder")
-    monkeypatch.setenv("GRADIO_TEMP_DIR", below)
-    assert f"GRADIO_TEMP_DIR={below}: no folder for temporary files" in refusal()

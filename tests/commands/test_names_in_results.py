@@ -35,7 +35,7 @@ def test_what_the_command_writes_names_nobody(archive, tmp_path, capsys):
         (reference / name).write_bytes(data)
     out, table = tmp_path / "out", tmp_path / "failures.csv"
     options = ["--to", "T2", "--out", str(out), "--failures", str(table), "--hash-paths"]
-    assert main([str(archive), *options, "--look", str(reference)]) == 1
+    assert main([str(archive), *options, "--style", str(reference)]) == 1
     assert SOURCE in capsys.readouterr().err  # who calls the command reads which files failed
     saved = results(out)
     assert {path.suffix for path in saved} == {".gz", ".png", ".dcm"}

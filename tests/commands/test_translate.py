@@ -328,7 +328,7 @@ def test_a_patients_disc_gives_its_images_alone(run, tmp_path, head):
     }
 
 
-def test_a_look_is_followed_and_named_and_a_wrong_contrast_is_refused(tmp_path, head, capsys):
+def test_a_style_is_followed_and_named_and_a_wrong_contrast_is_refused(tmp_path, head, capsys):
     from cyclegan.model.checkpoint import export_weights
     from cyclegan.model.networks import UNetGenerator
     from cyclegan.simulation.phantom import draw_slice

@@ -98,5 +98,7 @@ def test_a_pair_s_truth_is_of_the_contrast_that_is_asked_for():
     images = {"T1": np.full((20, 20), 51, np.uint8), "T2": np.full((20, 20), 204, np.uint8)}
     pair = Pair("a_1.png", images)
     assert (pair.truth("T1").mean(), pair.truth("T2").mean()) == pytest.approx((0.2, 0.8))
-    laid = Pair("a_1.png", images, laid={"T1": np.full((20, 20), 0.1), "T2": np.ones((20, 20))})
-    assert (laid.truth("T1").mean(), laid.truth("T2").mean()) == pytest.approx((0.1, 1.0))
+    moved = Pair(
+        "a_1.png", images, registered={"T1": np.full((20, 20), 0.1), "T2": np.ones((20, 20))}
+    )
+    assert (moved.truth("T1").mean(), moved.truth("T2").mean()) == pytest.approx((0.1, 1.0))

@@ -141,7 +141,7 @@ def test_a_file_that_is_there_and_does_not_come_is_said(server, export_tiny, mon
     ("content", "words"),
     [(None, "is missing"), ("{", "is damaged"), ('{"format": 1, "sha256": "0"}', "another model")],
 )
-def test_looks_that_are_not_there_are_said_with_what_makes_them(tmp_path, content, words):
+def test_styles_that_are_not_there_are_said_with_what_makes_them(tmp_path, content, words):
     if content is not None:
         (tmp_path / STYLES).write_text(content)
     known = KnownStyles.from_pretrained(tmp_path, "1")
@@ -309,7 +309,7 @@ def test_a_failed_upload_says_where_the_weights_are(server, run, monkeypatch):
 
 
 def test_the_page_opens_on_a_repository_and_says_what_it_lacks(server, export_tiny, caplog):
-    serve_folder(server, export_tiny(32, look=2))
+    serve_folder(server, export_tiny(32, style=2))
     with caplog.at_level(logging.WARNING):
         page = create_app(REPO)
     for name in OPTIONAL.keys() - {"checks.safetensors"}:

@@ -57,16 +57,16 @@ def test_everything_of_a_head_stays_and_only_black_goes(head):
     assert not kept[:2].any()
 
 
-def test_the_likely_error_is_in_grey_values(head):
-    class Doubting(nn.Module):
-        doubt = nn.Identity()  # as generators that expect errors have one
+def test_the_predicted_error_is_in_grey_values(head):
+    class WithError(nn.Module):
+        error_head = nn.Identity()  # as generators that predict errors have one
 
-        def forward(self, grid, code=None, band=False):
-            answer = 1 - grid
-            return (answer, torch.full_like(grid, np.log(0.07))) if band else answer
+        def forward(self, grid, code=None, error=False):
+            output = 1 - grid
+            return (output, torch.full_like(grid, np.log(0.07))) if error else output
 
     config = {"size": SIZE, "version": "known", "sha256": ""}
-    generators = {to: Doubting() for to in ("T1", "T2")}
+    generators = {to: WithError() for to in ("T1", "T2")}
     translator = Translator(generators, config, "cpu", torch.float32)
     translated, likely = translator.translate_with_error(head, "T2")
     np.testing.assert_allclose(likely[14:50, 14:34], 0.07, rtol=1e-3)

@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from cyclegan import Style, Translator
-from cyclegan.model.checkpoint import export_weights
+from cyclegan.model.checkpoint import CONFIG, WEIGHTS, export_weights, file_sha256, load_weights
 from cyclegan.model.networks import UNetGenerator
 from cyclegan.model.preprocess import Scale
 from cyclegan.model.translator import Prepared
@@ -41,7 +42,7 @@ def heads():
     return {"T1": [p.t1[::2, ::2] for p in pairs], "T2": [p.t2[::2, ::2] for p in pairs]}
 
 
-def test_a_look_changes_the_translation_and_none_is_the_source_s_own_guess(translator, heads):
+def test_a_style_changes_the_translation_and_none_is_the_source_s_own_guess(translator, heads):
     plain = translator.translate(heads["T1"][0], to="T2")
     style = translator.style(heads["T2"][1], contrast="T2")
     styled = translator.translate(heads["T1"][0], to="T2", style=style)
@@ -59,14 +60,14 @@ def test_several_slices_and_people_have_their_mean_look(translator, heads):
     assert translator.style(volume, contrast="T2").distance(single[0]) < 1e-4
 
 
-def test_a_look_does_not_know_where_things_lie(translator, heads):
+def test_a_style_does_not_know_where_things_lie(translator, heads):
     style = translator.style(heads["T2"][0], contrast="T2")
     mirrored = translator.style(heads["T2"][0][:, ::-1], contrast="T2")
     darker = translator.style(heads["T2"][0] ** 3, contrast="T2")
     assert style.distance(mirrored) < 0.5 * style.distance(darker)
 
 
-def test_a_look_is_a_few_hundred_bytes_and_comes_back(translator, heads, tmp_path):
+def test_a_style_is_a_few_hundred_bytes_and_comes_back(translator, heads, tmp_path):
     style = translator.style(heads["T2"][0], contrast="T2", name="Gerät 1")
     style.save(tmp_path / "style.json")
     assert (tmp_path / "style.json").stat().st_size < 500
@@ -86,7 +87,7 @@ def test_a_look_is_a_few_hundred_bytes_and_comes_back(translator, heads, tmp_pat
         ),
     ],
 )
-def test_what_is_no_look_is_said(tmp_path, text, sentence):
+def test_what_is_no_style_is_said(tmp_path, text, sentence):
     (tmp_path / "style.json").write_text(text)
     with pytest.raises(ValueError, match=sentence):
         Style.load(tmp_path / "style.json")
@@ -128,3 +129,24 @@ def test_the_likely_error_lies_on_the_source_and_leaves_the_translation(translat
     inside = error[image > 0.1]
     assert inside.min() > 0
     assert inside.std() > 0
+
+
+def test_weights_of_0_9_0_load_under_the_names_of_now(networks, tmp_path):
+    folder = export_weights(tmp_path, networks, generator="unet", generator_options=OPTIONS,
+                            size=64, version="0.9.0")  # fmt: skip
+    present = load_weights(folder)[0]
+    tensors = load_file(folder / WEIGHTS)
+    older = {
+        name.replace(".style_encoder.", ".look_encoder.").replace(".error_head.", ".doubt."): tensor
+        for name, tensor in tensors.items()
+    }
+    assert older.keys() != tensors.keys()
+    save_file(older, folder / WEIGHTS)
+    config = json.loads((folder / CONFIG).read_text())
+    config["generator_options"] = {"channels": [8, 16], "look": 4, "band": True}
+    config["sha256"] = file_sha256(folder / WEIGHTS)
+    (folder / CONFIG).write_text(json.dumps(config))
+    loaded = load_weights(folder)[0]
+    for c, network in present.items():
+        state = loaded[c].state_dict()
+        assert all(torch.equal(v, state[k]) for k, v in network.state_dict().items())

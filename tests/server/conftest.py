@@ -58,7 +58,7 @@ def opened(scans):
 
     def open_pixels(pixels, **known):
         scan = scans.hold(Scan(scans.model, volume_of(pixels, **known)))
-        scan.check()
+        scan.translation.check()
         return scan
 
     return open_pixels

@@ -16,6 +16,8 @@ import pytest
 from server_process import ROOT, Program, ServerProcess, Tab, free_port
 from small_scans import head, nifti, png, until
 
+import app
+
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 WHO = "$http_cookie|$upstream_addr"  # each line of the proxy's log
 
@@ -259,3 +261,33 @@ def test_a_proxy_in_the_environment_does_not_matter(tiny, tmp_path):
     with ServerProcess(tmp_path, tiny, no_proxy="", NO_PROXY="", **proxies) as server:
         assert "Traceback" not in server.log()
         assert "<script" in httpx.get(server.url, trust_env=False).text
+
+
+@pytest.fixture
+def refusal(monkeypatch, capsys):
+    """A function that starts `app.py` here and returns the last line that it says."""
+    for name in ("GRADIO_SERVER_PORT", "GRADIO_SERVER_NAME", "GRADIO_ROOT_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("GRADIO_ANALYTICS_ENABLED", "0")  # what the command sets is undone
+
+    def refusal(*options):
+        monkeypatch.setattr("sys.argv", ["app.py", *options])
+        with pytest.raises(SystemExit) as end:
+            app.main()
+        assert end.value.code == 2
+        return capsys.readouterr().err.strip().splitlines()[-1]
+
+    return refusal
+
+
+def test_what_keeps_it_from_starting_is_one_sentence(refusal):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        assert f"--port {port}: another program listens there" in refusal("--port", port)
+    assert "--port: 70000: a port is a number" in refusal("--port", "70000")
+    assert "--host 192.0.2.1: this is no address" in refusal("--host", "192.0.2.1")
+    assert "--host no such: this is no address" in refusal("--host", "no such")
+    for path in ("brain", "/a b", "https://elsewhere/brain"):
+        assert f"--root-path: {path}: a path begins with a slash" in refusal("--root-path", path)

@@ -256,8 +256,8 @@ def test_who_looked_least_recently_loses_translations_first_then_the_scan(model)
     scans = Scans(model, most=10**9)
     first, second, third = (scans.hold(Scan(model, volume_of(head(slices=4)))) for _ in range(3))
     for scan in (first, second, third):
-        scan.check()
-        until(lambda scan=scan: not scan.is_translating)
+        scan.translation.check()
+        until(lambda scan=scan: not scan.translation.is_running)
         scan.seen()
     first.seen()  # the second one is the oldest now
     scans.most = sum(scan.held_bytes for scan in (first, second, third)) - 1
@@ -266,7 +266,7 @@ def test_who_looked_least_recently_loses_translations_first_then_the_scan(model)
     assert results == [True, False, True]
     second.seen()
     second.choose(index=1)  # looked at again, it is translated again
-    until(lambda: not second.is_translating)
+    until(lambda: not second.translation.is_running)
     assert second.result_bytes
     scans.most = 2 * second.held_bytes + 1
     scans.trim()
@@ -381,15 +381,6 @@ class _Opens:
 
     def __reduce__(self):
         return open, (self.path, "w")
-
-
-def test_a_port_in_use_is_one_sentence(served, tiny):
-    port = served.url.rstrip("/").rpartition(":")[2]
-    done = run_to_its_end(tiny, "--port", port)
-    assert done.returncode == 2
-    *_, sentence = done.stderr.strip().splitlines()
-    assert f"--port: nothing can be served at 127.0.0.1:{port}" in sentence
-    assert "Traceback" not in done.stderr
 
 
 def test_the_readme_tells_the_limits():

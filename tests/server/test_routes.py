@@ -18,8 +18,9 @@ from cyclegan.judging.metrics import head_mask, mae
 from cyclegan.model.preprocess import Scale
 from cyclegan.server import limits
 from cyclegan.server.examples import EXAMPLES
+from cyclegan.server.pictures import levels
 from cyclegan.server.receiving import Uploads
-from cyclegan.server.routes import api, levels
+from cyclegan.server.routes import api
 
 
 @pytest.fixture
@@ -239,6 +240,21 @@ def test_a_closed_tab_is_forgotten_but_not_one_that_is_loaded_anew(page, scans, 
     }
 
 
+def test_a_request_that_still_waits_does_not_take_the_close_back(page, scans, monkeypatch):
+    page.open("a.png", png(head()))
+    page.translated()
+    scan = scans.get(page.state["scan"])
+    waiting = threading.Thread(target=page.poll)
+    waiting.start()
+    until(lambda: scan.changes._waiting)
+    monkeypatch.setattr(limits, "RELOAD_S", 0.0)
+    page.http.post(page._at("close"))
+    scan.changes.announce()
+    waiting.join(10)
+    scans.sweep()
+    assert scan.is_closed
+
+
 def test_a_scan_can_be_forgotten_at_once(page, scans):
     page.open("a.png", png(head()))
     scan = scans.get(page.state["scan"])
@@ -304,7 +320,7 @@ def test_examples_are_drawn_and_translated_once_for_all(page, browser, number, m
 
 
 def test_the_first_example_is_translated_before_anybody_comes(browser, scans):
-    until(lambda: 0 in scans._examples and not scans._examples[0].is_translating)
+    until(lambda: 0 in scans._examples and not scans._examples[0].translation.is_running)
     assert scans._examples[0].series.results.nbytes > 0
 
 
@@ -455,7 +471,7 @@ def test_a_wait_that_its_browser_gave_up_holds_nothing(scans, opened):
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
-    until(lambda: not scan.is_translating)
+    until(lambda: not scan.translation.is_running)
     asyncio.run(wait())
     assert not scan.changes._waiting
     scan.changes.announce()

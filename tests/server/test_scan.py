@@ -58,7 +58,7 @@ def test_one_who_looks_goes_before_anothers_slices_that_nobody_looks_at(opened, 
     with busy(model):
         before = len(noted)
         small = opened(head(slices=None, shift=0.0)[None] * 0.85)
-        assert small.is_translating
+        assert small.translation.is_running
     done(small)
     done(large)
     assert numbers(noted, 2)[before] == [1]  # of brightness 0.85
@@ -139,6 +139,46 @@ def test_until_the_pixels_were_looked_at_the_original_is_there(scans):
         scan.result(scan.key(), 0)
 
 
+def test_a_direction_that_is_chosen_before_the_check_is_done_stays(scans):
+    scan = scans.hold(Scan(scans.model, head_volume()))
+    scan.choose(to="T1")
+    scan.translation.check()
+    told = state(scan, "")
+    assert told["to"] == "T1"
+    assert told["check"]["switch_to"] == "T2"
+
+
+def test_once_it_is_checked_everybody_hears_that_it_is_translated(scans, model, monkeypatch):
+    scan = scans.hold(Scan(model, head_volume()))
+    told = []
+    monkeypatch.setattr(scan.changes, "announce", lambda: told.append(scan.translation.is_running))
+    with busy(model):
+        scan.translation.check()
+        assert told[-1]
+
+
+def test_waiting_for_a_file_does_not_keep_everybody_awake(scans, model, opened):
+    import asyncio
+
+    from cyclegan.server.saving import order, save
+
+    scan = done(opened(head(slices=3)))
+    kind, made = order(scan, {"kind": "nifti"})
+
+    async def wait():
+        with busy(model):
+            scan.series.results.clear()
+            task = asyncio.create_task(save(scan, kind, made, None))
+            await asyncio.sleep(0.2)
+            version = scan.changes.version
+            await asyncio.sleep(0.2)
+            assert scan.changes.version == version
+        await task
+
+    asyncio.run(wait())
+    assert scan.save.file
+
+
 def head_volume():
     return volume_of(head()[None])
 
@@ -193,7 +233,7 @@ def test_a_slice_of_mine_gives_its_style(opened, model):
 def test_of_several_series_the_best_is_opened_and_the_others_keep_what_they_have(scans):
     files = members(("T1.nii", nifti(head(slices=3))), ("T2.nii", nifti(head(slices=2))))
     scan = scans.hold(Scan.open(scans.model, files))
-    scan.check()
+    scan.translation.check()
     told = state(done(scan), "")
     first = told["key"]
     assert [(s["label"], s["contrast"], s["slices"], s["size"]) for s in told["series"]] == [
@@ -236,7 +276,7 @@ def test_the_real_image_comes_from_the_same_files(scans, model):
     real = np.sqrt(head(slices=3))
     files = members(("T1.nii", nifti(head(slices=3))), ("T2.nii", nifti(real)))
     scan = scans.hold(Scan.open(model, files))
-    scan.check()
+    scan.translation.check()
     key = done(scan).key()
     scan.take_companion()
     told = state(scan, "")
@@ -313,7 +353,7 @@ def test_a_scan_that_is_closed_while_it_is_translated_keeps_nothing(opened, mode
         scan = opened(head(slices=5))
         series = scan.series
         monkeypatch.setattr(model, "cycle", closing)
-    until(lambda: not scan.is_translating)
+    until(lambda: not scan.translation.is_running)
     assert series.results.nbytes == 0
 
 

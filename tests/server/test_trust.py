@@ -262,7 +262,7 @@ def test_the_report_holds_everything_but_names(calibrated, opened):
 def test_a_real_image_of_another_place_is_named_before_any_number(model, scans):
     seed = EXAMPLES[1].seed
     scan = scans.hold(Scan(model, example_volume(1)))
-    scan.check()
+    scan.translation.check()
     done(scan)
     for level, elsewhere in ((0.5, False), (0.9, True)):
         labels = draw_slice(seed, level=level)
@@ -279,7 +279,7 @@ def test_weights_without_check_and_calibration_still_serve(tiny):
     assert model.check is None
     assert str(tiny) not in model.unchecked  # no path of the server
     scan = Scan(model, volume_of(head()[None]))
-    scan.check()
+    scan.translation.check()
     told = state(scan, "")
     assert "Not checked" in told["halted"]
     assert "checks.json is missing" in told["halted"]

@@ -118,7 +118,7 @@ def test_lesions_differ_by_what_each_contrast_shows(pair):
 def test_the_disturbed_translation_goes_back_to_the_source_s_contrast():
     asked = []
 
-    def translate(image, to, *, prepared, look=None):
+    def translate(image, to, *, prepared, style=None):
         asked.append(to)
         return image
 

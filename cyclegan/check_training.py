@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -175,7 +175,7 @@ def continued(folder: str | Path) -> tuple[CheckNetwork, dict[str, Any]]:
         network.load_state_dict(state)
     except RuntimeError as error:
         raise CheckpointError(f"{folder}: {str(error).splitlines()[0]}") from None
-    return network, {"after": {k: config.get(k) for k in ("sha256", "training")}}
+    return network, {"after": {k: config.get(k) for k in ("sha256", "kinds", "training")}}
 
 
 def fit(
@@ -183,6 +183,7 @@ def fit(
     config: CheckConfig,
     say: Callable[[str], None] = lambda line: None,
     network: CheckNetwork | None = None,
+    known: Sequence[str] = (),
 ) -> CheckNetwork:
     """Train; the same seed gives the same network on the same machine.
 
@@ -190,16 +191,24 @@ def fit(
         pool: what to learn from.
         say: takes a line of progress every 100 steps.
         network: to train on; a new one when omitted.
+        known: kinds that `network` has learnt. With any, only the other kinds' rows of its last
+            layer are trained, so that the known kinds keep their logits to the bit.
     """
     torch.manual_seed(config.seed)
     rng = torch.Generator().manual_seed(config.seed)
     network = (network or CheckNetwork()).to(memory_format=torch.channels_last)
     sampler = Sampler(pool)
-    optimiser = torch.optim.AdamW(network.parameters(), config.lr, weight_decay=config.weight_decay)
+    network.train()
+    parameters = list(network.parameters())
+    if known:
+        network.features.eval().requires_grad_(False)
+        parameters = list(network.head.parameters())
+    learnt = torch.tensor([kind in known for kind in KINDS])
+    decay = 0.0 if known else config.weight_decay
+    optimiser = torch.optim.AdamW(parameters, config.lr, weight_decay=decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, config.lr, config.steps, pct_start=0.1
     )
-    network.train()
     running, start = None, time.monotonic()
     for step in range(1, config.steps + 1):
         size = config.start_size if step <= config.start_share * config.steps else SIZE
@@ -210,12 +219,15 @@ def fit(
         loss = partial_loss(logits, allowed)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        if known:
+            for parameter in parameters:
+                parameter.grad[learnt] = 0
         optimiser.step()
         schedule.step()
         running = loss.item() if running is None else 0.98 * running + 0.02 * loss.item()
         if step % 100 == 0:
             say(f"step {step}  loss {running:.3f}  {time.monotonic() - start:.0f} s")
-    return network.eval()
+    return network.requires_grad_(True).eval()
 
 
 @torch.inference_mode()
@@ -262,6 +274,11 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help=f"how file names begin; default: {' '.join(HELD_OUT_PEOPLE)}",
     )
     parser.add_argument("--init", metavar="WEIGHTS", help="a folder with a check to train on")
+    parser.add_argument(
+        "--extend",
+        action="store_true",
+        help="learn only the kinds that --init lacks; the others' logits stay",
+    )
     parser.add_argument("--out", required=True, metavar="WEIGHTS", help="weights folder")
     defaults = CheckConfig()
     for name, value in asdict(defaults).items():
@@ -272,6 +289,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
+    if options.extend and not options.init:
+        print("check_training: --extend needs --init, the check to extend", file=sys.stderr)
+        return 1
     config = CheckConfig(**{name: getattr(options, name) for name in asdict(CheckConfig())})
     try:
         start, before = continued(options.init) if options.init else (None, {})
@@ -279,7 +299,8 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, CheckpointError) as error:
         print(f"check_training: {error}", file=sys.stderr)
         return 1
-    network = fit(pool, config, print, start)
+    known = before["after"]["kinds"] if options.extend else ()
+    network = fit(pool, config, print, start, known)
     temperature = fit_temperature(network, held)
     counts: dict[str, Any] = {
         name: {f"{kind} {source}": len(v) for (kind, source), v in sorted(part.images.items())}

@@ -252,3 +252,18 @@ def test_training_starts_from_the_network_that_it_gets_and_improves_it():
     assert torch.equal(still.head.weight, before)
     config = CheckConfig(steps=2, batch=4, start_size=32, start_share=1.0)
     assert not torch.equal(fit(pool, config, network=network).head.weight, before)
+
+
+def test_an_extended_check_answers_as_before_where_it_knew_the_kinds():
+    pool = Pool()
+    for place, kind in enumerate(KINDS):
+        pool.add(kind, "a", np.full((2, SIZE, SIZE), place / 20))
+    network = CheckNetwork().eval()
+    images = torch.rand(3, 1, 64, 64)
+    before = network(images)
+    config = CheckConfig(steps=3, batch=4, start_size=32, start_share=1.0)
+    known = [kind for kind in KINDS if kind != "OUTSIDE"]
+    after = fit(pool, config, network=network, known=known)(images)
+    same = torch.tensor([kind in known for kind in KINDS])
+    assert torch.equal(after[:, same], before[:, same])
+    assert not torch.isclose(after[:, ~same], before[:, ~same]).any()

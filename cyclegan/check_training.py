@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,8 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load
 from tqdm import tqdm
 
-from cyclegan.model.checkpoint import CheckpointError, read_checked
 from cyclegan.model.precision import multiplies_bfloat16
 from cyclegan.trust.check_augment import augment
 from cyclegan.trust.check_data import (
@@ -38,15 +36,7 @@ from cyclegan.trust.check_data import (
     add_turned,
 )
 from cyclegan.trust.check_simulated import add_label_maps, add_phantoms
-from cyclegan.trust.checks import (
-    CONFIG,
-    FORMAT,
-    KINDS,
-    SIZE,
-    WEIGHTS,
-    CheckNetwork,
-    export_check,
-)
+from cyclegan.trust.checks import KINDS, SIZE, CheckNetwork, export_check
 
 PHANTOM_SLICES = 5  # of each drawn head
 # Assumed among uploaded brain slices. Chosen with an eye on validation: 0.3 flags 0.93 of FLAIR and
@@ -156,59 +146,19 @@ def partial_loss(logits: torch.Tensor, allowed: torch.Tensor) -> torch.Tensor:
     return -torch.logsumexp(log.masked_fill(~allowed, -1e9), 1).mean()
 
 
-def continued(folder: str | Path) -> tuple[CheckNetwork, dict[str, Any]]:
-    """The network of an earlier check to train on, which may know fewer kinds, and its record.
-
-    Raises:
-        CheckpointError: files that are missing or damaged, or weights of another network.
-    """
-    config, data = read_checked(Path(folder), (CONFIG, WEIGHTS), FORMAT, "leave --init out")
-    network, state = CheckNetwork(), load(data)
-    known = config["kinds"]
-    for name in ("head.weight", "head.bias"):
-        rows = network.state_dict()[name].clone() * 0.1  # what a new kind begins with
-        for index, kind in enumerate(KINDS):
-            if kind in known:
-                rows[index] = state[name][known.index(kind)]
-        state[name] = rows
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        raise CheckpointError(f"{folder}: {str(error).splitlines()[0]}") from None
-    return network, {"after": {k: config.get(k) for k in ("sha256", "kinds", "training")}}
-
-
 def fit(
-    pool: Pool,
-    config: CheckConfig,
-    say: Callable[[str], None] = lambda line: None,
-    network: CheckNetwork | None = None,
-    known: Sequence[str] = (),
+    pool: Pool, config: CheckConfig, say: Callable[[str], None] = lambda line: None
 ) -> CheckNetwork:
-    """Train; the same seed gives the same network on the same machine.
-
-    Args:
-        pool: what to learn from.
-        say: takes a line of progress every 100 steps.
-        network: to train on; a new one when omitted.
-        known: kinds that `network` has learnt. With any, only the other kinds' rows of its last
-            layer are trained, so that the known kinds keep their logits to the bit.
-    """
+    """Train from scratch; the same seed gives the same network on the same machine."""
     torch.manual_seed(config.seed)
     rng = torch.Generator().manual_seed(config.seed)
-    network = (network or CheckNetwork()).to(memory_format=torch.channels_last)
+    network = CheckNetwork().to(memory_format=torch.channels_last)
     sampler = Sampler(pool)
-    network.train()
-    parameters = list(network.parameters())
-    if known:
-        network.features.eval().requires_grad_(False)
-        parameters = list(network.head.parameters())
-    learnt = torch.tensor([kind in known for kind in KINDS])
-    decay = 0.0 if known else config.weight_decay
-    optimiser = torch.optim.AdamW(parameters, config.lr, weight_decay=decay)
+    optimiser = torch.optim.AdamW(network.parameters(), config.lr, weight_decay=config.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, config.lr, config.steps, pct_start=0.1
     )
+    network.train()
     running, start = None, time.monotonic()
     for step in range(1, config.steps + 1):
         size = config.start_size if step <= config.start_share * config.steps else SIZE
@@ -219,15 +169,12 @@ def fit(
         loss = partial_loss(logits, allowed)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        if known:
-            for parameter in parameters:
-                parameter.grad[learnt] = 0
         optimiser.step()
         schedule.step()
         running = loss.item() if running is None else 0.98 * running + 0.02 * loss.item()
         if step % 100 == 0:
             say(f"step {step}  loss {running:.3f}  {time.monotonic() - start:.0f} s")
-    return network.requires_grad_(True).eval()
+    return network.eval()
 
 
 @torch.inference_mode()
@@ -273,12 +220,6 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         metavar="NAME",
         help=f"how file names begin; default: {' '.join(HELD_OUT_PEOPLE)}",
     )
-    parser.add_argument("--init", metavar="WEIGHTS", help="a folder with a check to train on")
-    parser.add_argument(
-        "--extend",
-        action="store_true",
-        help="learn only the kinds that --init lacks; the others' logits stay",
-    )
     parser.add_argument("--out", required=True, metavar="WEIGHTS", help="weights folder")
     defaults = CheckConfig()
     for name, value in asdict(defaults).items():
@@ -289,18 +230,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
-    if options.extend and not options.init:
-        print("check_training: --extend needs --init, the check to extend", file=sys.stderr)
-        return 1
     config = CheckConfig(**{name: getattr(options, name) for name in asdict(CheckConfig())})
     try:
-        start, before = continued(options.init) if options.init else (None, {})
         pool, held = collect(options, config)
-    except (ValueError, CheckpointError) as error:
+    except ValueError as error:
         print(f"check_training: {error}", file=sys.stderr)
         return 1
-    known = before["after"]["kinds"] if options.extend else ()
-    network = fit(pool, config, print, start, known)
+    network = fit(pool, config, print)
     temperature = fit_temperature(network, held)
     counts: dict[str, Any] = {
         name: {f"{kind} {source}": len(v) for (kind, source), v in sorted(part.images.items())}
@@ -311,7 +247,7 @@ def main(arguments: list[str] | None = None) -> int:
         network,
         temperature=temperature,
         other_odds=other_odds(),
-        training={"config": asdict(config), **counts, **before},
+        training={"config": asdict(config), **counts},
     )
     print(f"temperature {temperature:.2f}; input check written to {folder}")
     return 0

@@ -1,6 +1,5 @@
 """What the input check learns from is what it is called, and its report counts it right."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -9,15 +8,14 @@ import torch
 from PIL import Image
 
 from cyclegan.check_report import measure
-from cyclegan.check_training import SHARES, CheckConfig, Sampler, continued, fit
-from cyclegan.model.checkpoint import CheckpointError
+from cyclegan.check_training import SHARES, Sampler
 from cyclegan.simulation.neck import sample_neck, sample_top
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.tissues import TISSUES, spin_echo
 from cyclegan.trust.check_augment import acquire, augment
 from cyclegan.trust.check_data import Pool, add_paired, add_real, fluid_attenuated, group_of
 from cyclegan.trust.check_simulated import add_simulated, brain_share, newborn_tissues
-from cyclegan.trust.checks import CONFIG, KINDS, SIZE, CheckNetwork, export_check
+from cyclegan.trust.checks import KINDS, SIZE
 
 
 @pytest.mark.parametrize(
@@ -212,58 +210,3 @@ def test_report_names_newborns_and_people(data):
     }
     assert report["sources"]["NEWBORN_T2 baby_1"]["other"] == 1
     assert report["flagged"] == {"NEWBORN": 0.5}
-
-
-@pytest.fixture
-def earlier(tmp_path):
-    """A folder with a check that knows two kinds only, in another order."""
-    network = CheckNetwork(2)
-    export_check(tmp_path, network, temperature=1, other_odds=1, training={"config": {"seed": 7}})
-    config = json.loads((tmp_path / CONFIG).read_text()) | {"kinds": ["T2", "T1"]}
-    (tmp_path / CONFIG).write_text(json.dumps(config))
-    return tmp_path, network
-
-
-def test_a_check_goes_on_with_the_kinds_that_it_knew(earlier):
-    folder, network = earlier
-    onward, record = continued(folder)
-    known = network.head.weight.half().float()
-    kinds = list(KINDS)
-    assert torch.equal(onward.head.weight[kinds.index("T2")], known[0])
-    assert torch.equal(onward.head.weight[kinds.index("T1")], known[1])
-    assert onward.head.weight[kinds.index("NEWBORN")].abs().max() < 0.2 * known.abs().max()
-    first = network.features[0].weight.half().float()
-    assert torch.equal(onward.features[0].weight, first)
-    assert record["after"]["training"] == {"config": {"seed": 7}}
-    (folder / CONFIG).unlink()
-    with pytest.raises(CheckpointError, match="missing"):
-        continued(folder)
-
-
-def test_training_starts_from_the_network_that_it_gets_and_improves_it():
-    pool = Pool()
-    for place, kind in enumerate(KINDS):
-        pool.add(kind, "a", np.full((2, SIZE, SIZE), place / 20))
-    config = CheckConfig(steps=2, batch=4, start_size=32, start_share=1.0, lr=0.0)
-    network = CheckNetwork()
-    before = network.head.weight.clone()
-    still = fit(pool, config, network=network)
-    assert still is network
-    assert torch.equal(still.head.weight, before)
-    config = CheckConfig(steps=2, batch=4, start_size=32, start_share=1.0)
-    assert not torch.equal(fit(pool, config, network=network).head.weight, before)
-
-
-def test_an_extended_check_answers_as_before_where_it_knew_the_kinds():
-    pool = Pool()
-    for place, kind in enumerate(KINDS):
-        pool.add(kind, "a", np.full((2, SIZE, SIZE), place / 20))
-    network = CheckNetwork().eval()
-    images = torch.rand(3, 1, 64, 64)
-    before = network(images)
-    config = CheckConfig(steps=3, batch=4, start_size=32, start_share=1.0)
-    known = [kind for kind in KINDS if kind != "OUTSIDE"]
-    after = fit(pool, config, network=network, known=known)(images)
-    same = torch.tensor([kind in known for kind in KINDS])
-    assert torch.equal(after[:, same], before[:, same])
-    assert not torch.isclose(after[:, ~same], before[:, ~same]).any()

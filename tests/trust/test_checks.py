@@ -117,6 +117,28 @@ def test_the_answer_in_a_word_and_in_a_sentence(kind, share, fit, words):
     assert assessment.to == {"T1": "T2", "T2": "T1"}.get(kind)
 
 
+@pytest.mark.parametrize(
+    ("kinds", "label", "slices", "outside"),
+    [
+        (("OUTSIDE", "T1", "T1"), "T1", (1, 2), (0,)),
+        (("OUTSIDE", "OUTSIDE", "OUTSIDE"), "not a brain slice", (0, 1, 2), (0, 1, 2)),
+        (("T2", "T2", "T2"), "T2", (0, 1, 2), ()),
+    ],
+)
+def test_slices_of_neck_and_face_do_not_speak_for_a_volume(
+    check, monkeypatch, kinds, label, slices, outside
+):
+    answers = np.full((3, len(KINDS)), 0.001)
+    for row, kind in zip(answers, kinds, strict=True):
+        row[list(KINDS).index(kind)] = 0.992
+    monkeypatch.setattr(check, "kind_probabilities", lambda framed: answers)
+    volume = np.stack([phantom_pair(4, level).t1 for level in (0.5, 0.55, 0.6)])
+    assessment = check.assess(volume)
+    assert assessment.label == label
+    assert assessment.probabilities[label] > 0.99
+    assert (assessment.slices, assessment.outside) == (slices, outside)
+
+
 def test_inner_slices_of_an_empty_volume():
     assert len(inner_slices(np.zeros((4, 32, 32), np.float32))) >= 1
 

@@ -1,9 +1,10 @@
 """How good the input check is: confusion by source and reliability.
 
-    python -m cyclegan.check_report --val DIR [DIR ...] [--weights W] [--json FILE]
+    python -m cyclegan.check_report --val DIR [DIR ...] [--only NAME ...] [--weights W] [--json F]
 
-DIR holds folders named T1, T2, FLAIR, T1POST, or any other of `checks.KINDS`, with slices that the
-check has never seen.
+DIR holds folders named T1, T2, FLAIR, T1POST, NEWBORN_T1, NEWBORN_T2, OUTSIDE (neck, face, top of
+the head), or any other of `checks.KINDS`, with slices that the check has never seen; --only picks
+people by how their file names begin, from a folder where the others were trained on.
 """
 
 from __future__ import annotations
@@ -21,13 +22,16 @@ from cyclegan.model.checkpoint import CheckpointError
 from cyclegan.model.preprocess import head_mask, scale_intensity
 from cyclegan.reading.read import read_volume
 from cyclegan.reading.volume import ReadError
+from cyclegan.trust.check_data import FOLDERS, group_of
 from cyclegan.trust.checks import INNER, KINDS, LABELS, InputCheck, frame_slice, group
 
 EDGES = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)  # of the confidence bins
 
 
-def measure(check: InputCheck, folders: list[Path]) -> dict[str, Any]:
-    """Assess every slice below the kind folders of `folders`.
+def measure(
+    check: InputCheck, folders: list[Path], only: tuple[str, ...] = ("",)
+) -> dict[str, Any]:
+    """Assess every slice below the kind folders of `folders`, in files named as `only` begins.
 
     Returns:
         "sources": "KIND source" -> {"slices": n, label: share of the slices, ...};
@@ -44,8 +48,10 @@ def measure(check: InputCheck, folders: list[Path]) -> dict[str, Any]:
     """
     truth, sources, found, areas = [], [], [], []
     for folder in folders:
-        for kind in KINDS:
-            for path in sorted((folder / kind).glob("*.*")):
+        for name, kind in FOLDERS.items():
+            for path in sorted((folder / name).glob("*.*")):
+                if not path.name.startswith(only):
+                    continue
                 try:
                     slices = read_volume(path).pixels
                 except ReadError:
@@ -54,11 +60,11 @@ def measure(check: InputCheck, folders: list[Path]) -> dict[str, Any]:
                 found.append(check.kind_probabilities(framed))
                 areas += [head_mask(scale_intensity(image)).sum() for image in slices]
                 truth += [kind] * len(slices)
-                sources += [f"{kind} {path.stem.split('_')[0]}"] * len(slices)
+                sources += [f"{name} {group_of(path)}"] * len(slices)
     if not found:
         raise ValueError(
             f"{', '.join(str(f) for f in folders)}: no readable slice; expected folders named "
-            + ", ".join(KINDS)
+            + ", ".join(FOLDERS)
         )
     probabilities = group(np.concatenate(found))
     labels = np.array(LABELS)[probabilities.argmax(1)]
@@ -130,11 +136,14 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--val", nargs="+", required=True, type=Path, metavar="DIR")
+    parser.add_argument("--only", nargs="+", default=[""], metavar="NAME", help="default: all")
     parser.add_argument("--weights", default="weights", metavar="W", help="default: weights")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here, too")
     options = parser.parse_args(arguments)
     try:
-        report = measure(InputCheck.from_pretrained(options.weights), options.val)
+        report = measure(
+            InputCheck.from_pretrained(options.weights), options.val, tuple(options.only)
+        )
     except (ValueError, CheckpointError) as error:
         print(f"check_report: {error}", file=sys.stderr)
         return 1

@@ -1,11 +1,13 @@
-"""Train the input check: T1, T2, other contrast, no brain slice.
+r"""Train the input check: T1, T2, other contrast, no brain slice.
 
-    python -m cyclegan.check_training --data DIR [DIR ...] --other DIR --labelmaps DIR --out weights
+    python -m cyclegan.check_training --data DIR [DIR ...] --other DIR --pairs DIR --labelmaps DIR \
+        --out weights
     python -m cyclegan.check_training --out RUN --steps 300        # phantoms alone, no data at all
 
-DIR of --data is laid out as for train.py, --other holds FLAIR/ and T1POST/, --labelmaps 16-bit PNG
-files and tissues.csv. Sources named by --hold-out, the last two heads of the label maps and some
-phantom heads are never trained on: the temperature is fitted to them.
+DIR of --data is laid out as for train.py, that of --pairs too, with registered slices of equal
+names; --other holds FLAIR/, T1POST/, NEWBORN_T1/ and NEWBORN_T2/, --labelmaps 16-bit PNG files and
+tissues.csv. People named by --hold-out, the last two heads of the label maps and some phantom heads
+are never trained on: the temperature is fitted to them.
 """
 
 from __future__ import annotations
@@ -13,8 +15,9 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,16 +26,16 @@ import torch.nn.functional as F
 from tqdm import tqdm
 
 from cyclegan.model.precision import multiplies_bfloat16
-from cyclegan.simulation.augment import Draw, add_rician_noise, blur, sample, sampling_grid, view
+from cyclegan.trust.check_augment import augment
 from cyclegan.trust.check_data import (
     Pool,
     add_inverted,
-    add_label_maps,
     add_nothing,
-    add_phantoms,
+    add_paired,
     add_real,
     add_turned,
 )
+from cyclegan.trust.check_simulated import add_label_maps, add_phantoms
 from cyclegan.trust.checks import KINDS, SIZE, CheckNetwork, export_check
 
 PHANTOM_SLICES = 5  # of each drawn head
@@ -40,6 +43,8 @@ PHANTOM_SLICES = 5  # of each drawn head
 # 0.91 of what was taken after contrast agent for 2.8 % false alarms, 0.34 1.00 and 0.92 for 3.8 %,
 # 0.4 1.00 and 0.93 for 4.9 %.
 OTHER_SHARE = 0.34
+# Beginnings of file names of people to fit the temperature to.
+HELD_OUT_PEOPLE = ("openmsmni", "ista", "brats18_p06", "albert_n08", "albert_n09", "albert_n10")
 HELD_OUT = "held out"  # source name of simulated people whom the network never sees
 
 
@@ -59,13 +64,15 @@ class CheckConfig:
 
 # Share of a batch. Kinds that are easy to tell need fewer examples.
 SHARES = {
-    "T1": 0.28,
-    "T2": 0.18,
+    "T1": 0.25,
+    "T2": 0.19,
     "FLAIR": 0.12,
     "T1POST": 0.14,
-    "OTHER": 0.08,
-    "TURNED": 0.1,
-    "NOTHING": 0.1,
+    "OTHER": 0.07,
+    "NEWBORN": 0.05,
+    "TURNED": 0.06,
+    "NOTHING": 0.07,
+    "OUTSIDE": 0.05,
 }
 # Some T1 slices of this source were taken after contrast agent and nobody noted which: they may be
 # called either without penalty, half of the time.
@@ -75,15 +82,11 @@ MIXED_T1 = "openms"
 def collect(options: argparse.Namespace, config: CheckConfig) -> tuple[Pool, Pool]:
     """Everything to learn from, and what is held out: (training, held out)."""
     pool, held = Pool(), Pool()
-    if options.data or options.other:
-        real = Pool()
-        add_real(
-            real,
-            options.data,
-            options.other,
-            lambda files: tqdm(files, desc="reading", disable=None),
-        )
-        pool, held = real.split(options.hold_out)
+    real = Pool()
+    add_real(real, options.data, options.other, reading)
+    if options.pairs:
+        add_paired(real, options.pairs, reading)
+    pool, held = real.split(options.hold_out)
     few = config.simulated // 5
     people = range(1000 + 100 * config.seed, 1100 + 100 * config.seed)
     add_phantoms(pool, people[:24], PHANTOM_SLICES, "phantom", config.simulated // 2)
@@ -98,6 +101,11 @@ def collect(options: argparse.Namespace, config: CheckConfig) -> tuple[Pool, Poo
         add_turned(part, count, rng)
         add_inverted(part, count // 2, rng)
     return pool, held
+
+
+def reading(files: Iterable[Path]) -> Iterable[Path]:
+    """The files, with a progress bar in a terminal."""
+    return tqdm(files, desc="reading", disable=None)
 
 
 class Sampler:
@@ -130,37 +138,6 @@ class Sampler:
         either = self.mixed[keys] & (torch.rand(batch, generator=rng) < 0.5)
         allowed[either, list(KINDS).index("T1POST")] = True
         return torch.stack(images).float() / 255, allowed
-
-
-def augment(images: torch.Tensor, size: int, rng: torch.Generator) -> torch.Tensor:
-    """Change everything that does not make a contrast: place, size, window, gamma, blur, noise.
-
-    A twelfth loses its rim, as if stripped or cropped, so that no scalp is no sign of a contrast.
-
-    Args:
-        images: (B, 1, SIZE, SIZE) in [0, 1].
-        size: side of the result in pixels.
-
-    Returns:
-        (B, 1, size, size) in [0, 1].
-    """
-    batch = len(images)
-    draw = Draw(batch, rng)
-    half = draw.uniform(0.8, 1.2)
-    centre = torch.zeros(batch, 2)
-    grid = sampling_grid(draw, size, centre, half, rotation=14, stretch=0.1, shift=0.05)
-    out = sample(images, grid)
-    axis = torch.linspace(-1, 1, size)
-    radii = draw.uniform(0.55, 0.8, 2)
-    oval = (axis / radii[:, :1]).square()[:, None, :] + (axis / radii[:, 1:]).square()[:, :, None]
-    cut = view(draw.chance(1 / 12)) * (oval > 1).float()[:, None]
-    out = out * (1 - cut)
-    out = out * (view(draw.uniform(0, 0.25)) * draw.field(size, 2)).exp()
-    low = view(draw.chance(0.4) * draw.uniform(0, 0.12))
-    high = view(draw.uniform(0.75, 1.1))
-    out = ((out - low) / (high - low)).clamp(0, 1) ** view(draw.uniform(-0.45, 0.45).exp())
-    out = blur(out, draw.chance(0.5) * draw.uniform(0, 1.1) * size / SIZE)
-    return add_rician_noise(out, draw.chance(0.5) * draw.uniform(0, 0.04), draw).clamp(0, 1)
 
 
 def partial_loss(logits: torch.Tensor, allowed: torch.Tensor) -> torch.Tensor:
@@ -234,9 +211,15 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--data", nargs="+", default=[], metavar="DIR", help="T1 and T2 slices")
     parser.add_argument("--other", nargs="+", default=[], metavar="DIR", help="FLAIR/, T1POST/")
+    parser.add_argument("--pairs", metavar="DIR", help="registered T1 and T2 of equal names")
     parser.add_argument("--labelmaps", metavar="DIR", help="label maps to simulate from")
-    parser.add_argument("--hold-out", nargs="*", default=["openmsmni", "ista"], metavar="SOURCE",
-                        help="file name prefixes; default: openmsmni ista")  # fmt: skip
+    parser.add_argument(
+        "--hold-out",
+        nargs="*",
+        default=list(HELD_OUT_PEOPLE),
+        metavar="NAME",
+        help=f"how file names begin; default: {' '.join(HELD_OUT_PEOPLE)}",
+    )
     parser.add_argument("--out", required=True, metavar="WEIGHTS", help="weights folder")
     defaults = CheckConfig()
     for name, value in asdict(defaults).items():

@@ -1,30 +1,23 @@
-"""What the input check learns from: real slices, simulated ones, and what code makes of both."""
+"""What the input check learns from: real slices, and what code makes of them."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import torch
 from scipy import ndimage
 
+from cyclegan.model.preprocess import scale_intensity
 from cyclegan.reading.read import read_volume
 from cyclegan.reading.volume import ReadError
 from cyclegan.simulation.negatives import draw_negative, mosaic
-from cyclegan.simulation.phantom import draw_slice, draw_volume
-from cyclegan.simulation.simulate import Simulator
-from cyclegan.simulation.tissues import TISSUES, Tissue, read_label_maps
-from cyclegan.slices.data import SliceDataset
+from cyclegan.slices.training_folders import find_files, layout_of
 from cyclegan.trust.checks import KINDS, SIZE, frame_slice
 
-# Labels that only the input check knows.
-VESSEL, SINUS, LESION = 620, 621, 622
-# T1 in ms after contrast agent: chosen so that blood is about one and a half times white matter.
-BLOOD_T1, LESION_T1, MUCOSA_T1 = 350.0, 450.0, 500.0
-FLAIR_TR, FLAIR_TI = 9000.0, 2500.0  # ms; nulls fluid of T1 4 s
+# Folders of slices, and the kind that lies in each.
+FOLDERS = {kind: kind for kind in KINDS} | {"NEWBORN_T1": "NEWBORN", "NEWBORN_T2": "NEWBORN"}
 
 
 @dataclass
@@ -50,12 +43,24 @@ class Pool:
         return np.stack([s[rng.integers(len(s))] for s in picks]).astype(np.float32) / 255
 
     def split(self, held_out: Sequence[str]) -> tuple[Pool, Pool]:
-        """(rest, held out), by the last part of the source's name."""
-        is_held = {key: key[1].split("/")[-1] in held_out for key in self.images}
+        """(rest, held out): the sources whose last part starts with one of `held_out`."""
+        is_out = {key: key[1].split("/")[-1].startswith(tuple(held_out)) for key in self.images}
         return (
-            Pool({k: v for k, v in self.images.items() if not is_held[k]}),
-            Pool({k: v for k, v in self.images.items() if is_held[k]}),
+            Pool({k: v for k, v in self.images.items() if not is_out[k]}),
+            Pool({k: v for k, v in self.images.items() if is_out[k]}),
         )
+
+
+def group_of(path: Path) -> str:
+    """The person or the group of people that a file name stands for.
+
+    "clinic_meningioma-00ac64c3.png" and "clinic-meningioma_1f.png" are "clinic_meningioma",
+    "albert_n01-030.png" is "albert_n01", "openms_000f49c8.png" is "openms"; one without "_" is "".
+    """
+    prefix, line, rest = path.name.split(".")[0].partition("_")
+    if not line:
+        return ""
+    return (f"{prefix}_{rest.rpartition('-')[0]}" if "-" in rest else prefix).replace("-", "_")
 
 
 def add_real(
@@ -64,139 +69,91 @@ def add_real(
     others: Sequence[str | Path],
     progress: Callable[[Iterable], Iterable] = iter,
 ) -> None:
-    """Add T1 and T2 from training folders, FLAIR and T1POST from folders with those names in them.
+    """Add T1 and T2 from training folders, every other kind from folders named as in `FOLDERS`.
 
     Raises:
         DataError: a training folder in no known layout.
-        ValueError: a folder of other contrasts that holds none.
+        ValueError: a folder of other kinds that holds none.
     """
-    if folders:
-        dataset = SliceDataset.load(folders, SIZE, progress)
-        for contrast, slices in dataset.slices.items():
-            for index, name in enumerate(dataset.names):
-                mine = slices[dataset.sources[contrast] == index, 0].float().numpy()
-                if len(mine):
-                    pool.add(contrast, name, mine)
+    files: list[tuple[str, Path, Path]] = []
+    for folder in map(Path, folders):
+        files += [(item.contrast, folder, p) for item in find_files(folder) for p in item.files]
     for folder in map(Path, others):
-        found = [(kind, p) for kind in KINDS for p in sorted((folder / kind).glob("*.*"))]
-        if not found:
-            raise ValueError(f"{folder}: no slices in it; expected folders named FLAIR or T1POST")
-        for kind, path in progress(found):
-            pool.add(kind, f"{folder.name}/{path.name.split('_')[0]}", read_framed(path))
+        other = [
+            (kind, folder, path)
+            for name, kind in FOLDERS.items()
+            for path in sorted((folder / name).glob("*.*"))
+        ]
+        if not other:
+            raise ValueError(
+                f"{folder}: no slices in it; expected folders named FLAIR, T1POST, NEWBORN_T1 or "
+                "NEWBORN_T2"
+            )
+        files += other
+    for kind, folder, path in progress(files):
+        slices = read_framed(path)
+        if len(slices):
+            pool.add(kind, f"{folder.resolve().name}/{group_of(path)}".rstrip("/"), slices)
+
+
+def add_paired(
+    pool: Pool, folder: str | Path, progress: Callable[[Iterable], Iterable] = iter
+) -> None:
+    """Add what pairs of registered T1 and T2 slices hold: people that `pool` lacks, and FLAIR.
+
+    FLAIR-like slices (see `fluid_attenuated`) come from every pair: FLAIR itself is there of few
+    people, pairs are there of many scanners.
+
+    Args:
+        folder: in one of the layouts of training folders; a pair has equal names.
+
+    Raises:
+        DataError: as `layout_of`.
+    """
+    t1_folder, t2_folder = layout_of(Path(folder)).values()
+    known = {source.split("/")[-1] for kind, source in pool.images if kind in ("T1", "T2")}
+    for path in progress(sorted(t1_folder.glob("*.*"))):
+        try:
+            t1, t2 = (read_volume(p).pixels for p in (path, t2_folder / path.name))
+        except ReadError:
+            continue
+        group = group_of(path)
+        pool.add("FLAIR", f"pairs/{group}", reframe(map(fluid_attenuated, t1, t2)))
+        if group not in known:
+            pool.add("T1", f"pairs/{group}", reframe(t1))
+            pool.add("T2", f"pairs/{group}", reframe(t2))
+
+
+def fluid_attenuated(t1: np.ndarray, t2: np.ndarray) -> np.ndarray:
+    """A FLAIR-like slice: the T2 dimmed where the T1 is as dark as fluid.
+
+    Not FLAIR: what is long in T1 is dimmed by the grey value of the T1 slice, not by its time.
+
+    Args:
+        t1, t2: (H, W) of the same slice, registered.
+
+    Returns:
+        (H, W) float32 in [0, 1].
+    """
+    t1, t2 = scale_intensity(t1), scale_intensity(t2)
+    inside = t1 > 0.1
+    if inside.sum() < 100:
+        return t2
+    # Brain is the bulk of a slice. Fluid is at most half as bright as it in T1 and much brighter in
+    # T2; where a pixel holds both, or the two slices lie a pixel apart, either sign counts.
+    t1, t2 = (image / np.median(image[inside]) for image in (t1, t2))
+    wet = t1 - 0.4 * np.clip(t2 - 1.35, 0, 1)
+    weight = np.clip((ndimage.gaussian_filter(wet, 0.5) - 0.4) / 0.4, 0, 1)
+    attenuated = np.minimum(t2, 2.2) ** 0.8 * (0.08 + 0.92 * weight)
+    return (attenuated / attenuated.max()).astype(np.float32)
 
 
 def read_framed(path: Path) -> np.ndarray:
     """The slices of a file, each framed by itself: (N, SIZE, SIZE); none if it cannot be read."""
     try:
-        return np.concatenate([frame_slice(image) for image in read_volume(path).pixels])
+        return reframe(read_volume(path).pixels)
     except ReadError:
         return np.zeros((0, SIZE, SIZE), np.float32)
-
-
-def add_simulated(
-    pool: Pool,
-    labels: np.ndarray,
-    tissues: dict[int, Tissue],
-    source: str,
-    count: int,
-    seed: int,
-) -> None:
-    """Add `count` simulated slices of each contrast from (N, S, S) label maps, half stripped.
-
-    FLAIR is the T2 simulation with proton densities times the inversion factor, proton density
-    that with eightfold T2 (an echo time eight times shorter), contrast agent a shorter T1 where
-    there is blood or no barrier.
-    """
-    rng = np.random.default_rng(seed)
-    enhanced = {
-        label: replace(t, t1=min(t.t1, MUCOSA_T1)) if label in (30, 62, 509) else t
-        for label, t in tissues.items()
-    }
-    enhanced[VESSEL] = Tissue(0.6, BLOOD_T1, 120, True)
-    enhanced[SINUS] = Tissue(0.6, BLOOD_T1, 120, False)  # goes with the skull
-    enhanced[LESION] = Tissue(0.8, LESION_T1, 100, True)
-    flair = {label: replace(t, pd=t.pd * _inversion(t.t1)) for label, t in tissues.items()}
-    density = {label: replace(t, t2=8 * t.t2) for label, t in tissues.items()}
-    plain = Simulator(labels, tissues)
-    marked = Simulator(mark_enhancement(labels, tissues, rng), enhanced)
-    wanted = [
-        (plain, ("t1", "T1"), ("t2", "T2")),
-        (marked, ("t1", "T1POST")),
-        (Simulator(labels, flair), ("t2", "FLAIR")),
-        (Simulator(labels, density), ("t2", "OTHER")),
-    ]
-    torch_rng = torch.Generator().manual_seed(seed)
-    for simulator, *outputs in wanted:
-        for style, stripped in (("head", 0.0), ("stripped", 1.0)):
-            for start in range(0, count // 2, 16):
-                batch = min(16, count // 2 - start)
-                pair = simulator.draw(batch, SIZE, torch_rng, stripped=stripped)
-                for name, kind in outputs:
-                    framed = reframe(getattr(pair, name)[:, 0].numpy())
-                    pool.add(kind, f"{style}/{source}", framed)
-    ct = [
-        computed_tomography(labels[rng.integers(len(labels))], tissues, rng)
-        for _ in range(count // 4)
-    ]
-    pool.add("OTHER", f"ct/{source}", reframe(ct))
-
-
-def mark_enhancement(
-    labels: np.ndarray, tissues: dict[int, Tissue], rng: np.random.Generator
-) -> np.ndarray:
-    """Label what contrast agent brightens: sinuses and vessels in the fluid, now and then a lesion.
-
-    Takes and returns (N, S, S) label maps.
-    """
-    fluid = [label for label, t in tissues.items() if t.inside_brain and t.t1 > 2500]
-    brain = [label for label, t in tissues.items() if t.inside_brain and t.t1 <= 2500]
-    marked = labels.copy()
-    side = labels.shape[-1]
-    y, x = np.mgrid[:side, :side]
-    for image, out in zip(labels, marked, strict=True):
-        inside = np.isin(image, brain + fluid)
-        if not inside.any():
-            continue
-        rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
-        middle = (columns[0] + columns[-1]) / 2
-        wet = np.isin(image, fluid)
-        # Sagittal sinus: on the midline at the back, thinner in front.
-        for row, width in ((rows[-1], 5), (rows[0], 3)):
-            near = np.hypot((x - middle) / width, (y - row) / (2 * width)) < rng.uniform(0.7, 1.3)
-            out[near & (wet | ~inside) & (image != 516) & (np.abs(y - row) < 12)] = SINUS
-        # Cortical veins and the vessels of the base: specks in the fluid outside the ventricles.
-        grain = ndimage.gaussian_filter(rng.standard_normal(image.shape), rng.uniform(0.8, 1.3))
-        cut = np.quantile(grain, rng.uniform(0.86, 0.97))
-        out[wet & (image != 4) & (image != 43) & (grain > cut)] = VESSEL
-        if rng.random() < 0.4:
-            tissue = np.argwhere(np.isin(image, brain))
-            cy, cx = tissue[rng.integers(len(tissue))]
-            radius = rng.uniform(3, 20)
-            lumpy = 1 + 0.6 * ndimage.gaussian_filter(rng.standard_normal(image.shape), 5) * 8
-            distance = np.hypot(y - cy, x - cx) * np.clip(lumpy, 0.5, 1.8)
-            hollow = rng.uniform(0.4, 0.9) if radius > 8 else 0.0
-            ring = (distance < radius) & (distance >= hollow * radius)
-            out[ring & inside] = LESION
-    return marked
-
-
-def computed_tomography(
-    labels: np.ndarray, tissues: dict[int, Tissue], rng: np.random.Generator
-) -> np.ndarray:
-    """A CT-like slice in a brain window, (S, S) in [0, 1]: white skull, grey brain, dark fluid."""
-    shades = np.zeros(int(max(labels.max(), max(tissues))) + 1, np.float32)
-    for label, tissue in tissues.items():
-        water = (tissue.pd - 0.7) / 0.15  # 0 white matter, 1 grey matter
-        shades[label] = 0.48 + 0.06 * water if tissue.inside_brain else 0.5
-        if tissue.t1 > 2500:
-            shades[label] = rng.uniform(0.2, 0.3)
-        elif tissue.pd < 0.2:
-            shades[label] = 1.0
-        elif tissue.t1 < 460:
-            shades[label] = rng.uniform(0, 0.1)  # fat
-    picture = ndimage.gaussian_filter(shades[labels], rng.uniform(0.6, 1.5))
-    noise = ndimage.gaussian_filter(rng.standard_normal(labels.shape), 0.7) * rng.uniform(0, 0.08)
-    return np.clip(picture + noise * (labels > 0), 0, 1)
 
 
 def add_inverted(pool: Pool, count: int, rng: np.random.Generator) -> None:
@@ -223,47 +180,6 @@ def add_turned(pool: Pool, count: int, rng: np.random.Generator) -> None:
         pool.add("TURNED", f"turned/{contrast}", reframe(turned))
 
 
-def add_cuts(
-    pool: Pool,
-    stacks: Sequence[np.ndarray],
-    spacing: float,
-    tissues: dict[int, Tissue],
-    source: str,
-    each: int,
-    seed: int,
-) -> None:
-    """Add sagittal and coronal cuts of stacks of axial label maps, simulated in T1 and T2.
-
-    Args:
-        stacks: (Z, S, S) label maps, lowest slice first.
-        spacing: of the slices, in pixels of the label maps.
-        each: cuts a stack and direction.
-    """
-    rng = np.random.default_rng(seed)
-    cuts = []
-    for stack in stacks:
-        heights = (np.arange(int(len(stack) * spacing)) / spacing).astype(int)
-        side = stack.shape[-1]
-        for axis in (1, 2):
-            for place in rng.uniform(0.25, 0.75, each):
-                cut = stack.take(int(place * side), axis)[heights][::-1]  # top of the head up
-                square = np.zeros((side, side), stack.dtype)
-                rows = min(side, len(cut))
-                square[(side - rows) // 2 :][:rows] = cut[:rows]
-                if square.any():
-                    cuts.append(square)
-    simulator = Simulator(np.stack(cuts), tissues)
-    torch_rng = torch.Generator().manual_seed(seed)
-    for start in range(0, len(cuts), 16):
-        pick = torch.arange(start, min(start + 16, len(cuts)))
-        pair = simulator.draw(
-            len(pick), SIZE, torch_rng, stripped=rng.choice([0.0, 1.0]), pick=pick
-        )
-        for images in (pair.t1, pair.t2):
-            turned = [np.rot90(i, rng.choice([0, 0, 0, 1, 2, 3])) for i in images[:, 0].numpy()]
-            pool.add("TURNED", f"cuts/{source}", reframe(turned))
-
-
 def add_nothing(pool: Pool, count: int, rng: np.random.Generator) -> None:
     """Add pictures that are no brain slice, and lightboxes of slices that are."""
     pool.add("NOTHING", "drawn", reframe([draw_negative(rng) for _ in range(count)]))
@@ -272,38 +188,6 @@ def add_nothing(pool: Pool, count: int, rng: np.random.Generator) -> None:
     pool.add("NOTHING", "mosaic", reframe(boxes))
 
 
-def add_phantoms(pool: Pool, people: Sequence[int], slices: int, source: str, count: int) -> None:
-    """Add simulated slices and cuts of phantom heads; `count` as in `add_simulated`."""
-    levels = np.random.default_rng(people[0]).uniform(0.1, 0.97, (len(people), slices))
-    maps = [draw_slice(p, v) for p, row in zip(people, levels, strict=True) for v in row]
-    add_simulated(pool, np.stack(maps), TISSUES, source, count, people[0])
-    stacks = [draw_volume(p, slices=33, size=84) for p in people[:6]]  # 98 mm at 3.05 mm a pixel
-    add_cuts(pool, stacks, 1.0, TISSUES, source, 3, people[0])
-
-
-def add_label_maps(
-    pool: Pool, folder: str | Path, people: slice, source: str, count: int, seed: int
-) -> None:
-    """Add simulated slices and cuts of some of the heads in a folder of label maps.
-
-    Args:
-        people: which heads, in the order of their names; a head is a file name up to its last "_".
-    """
-    labels, tissues = read_label_maps(folder)
-    names = np.array([p.stem.rsplit("_", 1)[0] for p in sorted(Path(folder).glob("*.png"))])
-    heads = np.unique(names)[people]
-    if not len(heads):
-        return
-    add_simulated(pool, labels[np.isin(names, heads)], tissues, source, count, seed)
-    # Every second slice at 1 mm.
-    add_cuts(pool, [labels[names == h] for h in heads], 2.0, tissues, source, 6, seed)
-
-
 def reframe(images: Iterable[np.ndarray]) -> np.ndarray:
     """Frame each image as an upload would be: (N, SIZE, SIZE)."""
     return np.concatenate([frame_slice(image) for image in images])
-
-
-def _inversion(t1: float) -> float:
-    """Share of the magnetisation left by fluid attenuation (Hajnal et al. 1992)."""
-    return abs(1 - 2 * math.exp(-FLAIR_TI / t1) + math.exp(-FLAIR_TR / t1))

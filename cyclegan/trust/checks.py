@@ -1,6 +1,7 @@
 """Is the input what the model expects? T1, T2, another contrast, or no axial brain slice at all.
 
-A small classifier that warns and never blocks. Its weights lie beside the generators' in
+A small classifier that warns and never blocks: an adult's T1 or T2 fits, an unsure answer is
+doubtful, and the rest is not what the translation learnt. Its weights lie beside the generators' in
 `checks.safetensors` and `checks.json`; `python -m cyclegan.check_training` makes them and
 `python -m cyclegan.check_report` measures them.
 """
@@ -37,8 +38,10 @@ KINDS = {
     "FLAIR": "other",
     "T1POST": "other",
     "OTHER": "other",  # proton density, CT, inverted grey values
+    "NEWBORN": "other",  # T1 or T2, whose grey and white matter are not yet as an adult's
     "TURNED": "not a brain slice",  # turned by more than 30 degrees, upside down, not axial
     "NOTHING": "not a brain slice",  # photographs, text, charts, other objects, many slices in one
+    "OUTSIDE": "not a brain slice",  # neck, face and top of the head: next to no brain in it
 }
 LABELS = ("T1", "T2", "other", "not a brain slice")
 WORDS = {
@@ -47,9 +50,16 @@ WORDS = {
     "FLAIR": "FLAIR",
     "T1POST": "T1 after contrast agent",
     "OTHER": "neither T1 nor T2",
+    "NEWBORN": "a newborn's brain",
     "TURNED": "a head that is turned or not cut axially",
     "NOTHING": "no single brain slice",
+    "OUTSIDE": "the neck, the face or the top of the head",
 }
+BECAUSE = {
+    "NEWBORN": "the translation was learnt from adults",
+    "OUTSIDE": "outside of what training saw",
+}
+FITS, DOUBTFUL, UNLEARNT = "fits", "doubtful", "not what it learnt"
 SURE = 0.8  # below this the sentence names the second possibility, too
 SLICES = 7  # of a volume
 INNER = 0.6  # of a volume's largest cross-section: slices with less than this are passed over
@@ -65,6 +75,8 @@ class Assessment:
         kind: one of `KINDS`, the most probable one within `label`.
         sentence: the answer in plain words.
         slices: indices along axis 0 that the answer comes from; (0,) for a single slice.
+        outside: indices along axis 0 that were looked at and show neck, face or the top of the
+            head; the answer does not come from them unless there are no others.
     """
 
     label: str
@@ -72,6 +84,14 @@ class Assessment:
     kind: str
     sentence: str
     slices: tuple[int, ...]
+    outside: tuple[int, ...] = ()
+
+    @property
+    def fit(self) -> str:
+        """In a word: `FITS`, `DOUBTFUL` or `UNLEARNT`."""
+        if self.probabilities[self.label] < SURE:
+            return DOUBTFUL
+        return FITS if self.label in OTHER else UNLEARNT
 
     @property
     def to(self) -> str | None:
@@ -84,12 +104,12 @@ class Assessment:
 
 
 class CheckNetwork(nn.Module):
-    """(B, 1, S, S) in [0, 1] -> (B, len(KINDS)) logits; about 165,000 weights.
+    """(B, 1, S, S) in [0, 1] -> (B, kinds) logits; about 172,000 weights.
 
     Mean and maximum are both pooled: the mean sees the contrast, the maximum one bright vessel.
     """
 
-    def __init__(self, channels: tuple[int, ...] = (16, 32, 48, 64, 96)):
+    def __init__(self, kinds: int = len(KINDS), channels: tuple[int, ...] = (16, 32, 48, 64, 96)):
         super().__init__()
         layers: list[nn.Module] = []
         before = 1
@@ -99,7 +119,7 @@ class CheckNetwork(nn.Module):
                 layers += _block(width, width, stride=1, kernel=3)
             before = width
         self.features = nn.Sequential(*layers)
-        self.head = nn.Linear(2 * before, len(KINDS))
+        self.head = nn.Linear(2 * before, kinds)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         features = self.features(images)
@@ -112,17 +132,19 @@ class InputCheck:
 
     Args:
         network: trained `CheckNetwork`.
-        config: as `export_check` writes it; `temperature` divides the logits (Guo et al. 2017),
-            `other_odds` is how much rarer other contrasts are among uploads than in training
-            (Saerens et al. 2002).
+        config: as `export_check` writes it; `kinds` are those that the weights know, in the order
+            of the logits, `temperature` divides the logits (Guo et al. 2017), `other_odds` is how
+            much rarer other contrasts are among uploads than in training (Saerens et al. 2002).
     """
 
     def __init__(self, network: nn.Module, config: dict[str, Any]):
         self.network = network.eval()
         self.config = config
         self.temperature = float(config["temperature"])
+        self.kinds: list[str] = config["kinds"]
         odds = float(config["other_odds"])
-        self.odds = torch.tensor([odds if KINDS[k] == "other" else 1.0 for k in KINDS]).double()
+        weight = [odds if KINDS[kind] == "other" else 1.0 for kind in self.kinds]
+        self.odds = torch.tensor(weight).double()
         self.checksum: str = config.get("sha256", "")
 
     @staticmethod
@@ -142,9 +164,9 @@ class InputCheck:
         remedy = "python -m cyclegan.check_training makes it"
         config, data = read_checked(folder, (CHECK, CHECK_WEIGHTS), FORMAT, remedy)
         try:
-            if config["kinds"] != list(KINDS):
+            if not set(config["kinds"]) <= set(KINDS):
                 raise KeyError(f"kinds {config['kinds']}")
-            network = CheckNetwork()
+            network = CheckNetwork(len(config["kinds"]))
             network.load_state_dict(load(data))
             return cls(network, config)
         except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -159,7 +181,7 @@ class InputCheck:
         Args:
             image: (H, W) or (Z, H, W), any real dtype and range, shown as it would be read:
                 anterior up. Of a volume a few slices through its middle are looked at, and
-                their probabilities averaged.
+                their probabilities averaged; those of neck and face are left out.
             spacing: (row, column) in mm where pixels are not square.
 
         Raises:
@@ -170,8 +192,14 @@ class InputCheck:
         volume = image[np.newaxis] if image.ndim == 2 else image
         chosen = inner_slices(volume)
         framed = [frame_slice(volume[i], spacing) for i in chosen]
-        each = self.kind_probabilities(np.concatenate(framed))
-        return summarise(each.mean(0), tuple(int(i) for i in chosen))
+        probabilities = self.kind_probabilities(np.concatenate(framed))
+        outside = probabilities.argmax(1) == list(KINDS).index("OUTSIDE")
+        used = ~outside if not outside.all() else outside
+        return summarise(
+            probabilities[used].mean(0),
+            tuple(chosen[used].tolist()),
+            tuple(chosen[outside].tolist()),
+        )
 
     @torch.inference_mode()
     def kind_probabilities(self, framed: np.ndarray) -> np.ndarray:
@@ -181,12 +209,15 @@ class InputCheck:
             framed: (N, SIZE, SIZE) float32 in [0, 1], as `frame_slice` gives them.
 
         Returns:
-            (N, len(KINDS)) float64, rows sum to 1.
+            (N, len(KINDS)) float64, rows sum to 1; 0 for a kind that the weights do not know.
         """
         images = torch.from_numpy(np.ascontiguousarray(framed, np.float32))[:, None]
         logits = self.network(images.to(memory_format=torch.channels_last))
         logits = logits.double() / self.temperature + self.odds.log()
-        return torch.softmax(logits, 1).numpy()
+        probabilities = np.zeros((len(framed), len(KINDS)))
+        known = [list(KINDS).index(kind) for kind in self.kinds]
+        probabilities[:, known] = torch.softmax(logits, 1).numpy()
+        return probabilities
 
 
 def frame_slice(image: np.ndarray, spacing: tuple[float, float] | None = None) -> np.ndarray:
@@ -221,13 +252,16 @@ def group(kinds: np.ndarray) -> np.ndarray:
     return kinds @ member.astype(float)
 
 
-def summarise(kinds: np.ndarray, slices: tuple[int, ...]) -> Assessment:
+def summarise(
+    kinds: np.ndarray, slices: tuple[int, ...], outside: tuple[int, ...] = ()
+) -> Assessment:
     """Turn (len(KINDS),) probabilities into an `Assessment`."""
     probabilities = dict(zip(LABELS, group(kinds).tolist(), strict=True))
     label = max(probabilities, key=probabilities.get)
     by_kind = dict(zip(KINDS, kinds.tolist(), strict=True))
     kind = max((k for k in KINDS if KINDS[k] == label), key=by_kind.get)
-    return Assessment(label, probabilities, kind, _sentence(probabilities, label, kind), slices)
+    sentence = _sentence(probabilities, label, kind)
+    return Assessment(label, probabilities, kind, sentence, slices, outside)
 
 
 def _sentence(probabilities: dict[str, float], label: str, kind: str) -> str:
@@ -240,6 +274,8 @@ def _sentence(probabilities: dict[str, float], label: str, kind: str) -> str:
             f"Hard to tell: {names.get(label, label)} ({share}) or {names.get(second, second)} "
             f"({other_share}). Look for yourself."
         )
+    if kind in BECAUSE:
+        return f"Looks like {WORDS[kind]}: {BECAUSE[kind]} ({share} sure that it does not fit)."
     if label == "other":
         return f"Looks like {WORDS[kind]} ({share} sure of another contrast than plain T1 or T2)."
     return f"Looks like {WORDS[kind]} ({share} sure)."

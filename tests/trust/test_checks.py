@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import skimage.data
+import torch
 from scipy import ndimage
 
 from cyclegan.check_report import measure, reliability
@@ -16,7 +17,19 @@ from cyclegan.reading.read import read_volume
 from cyclegan.simulation.negatives import DRAWERS, draw_negative, text_page
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import simulate_pair
-from cyclegan.trust.checks import LABELS, InputCheck, inner_slices
+from cyclegan.trust.checks import (
+    DOUBTFUL,
+    FITS,
+    KINDS,
+    LABELS,
+    SIZE,
+    UNLEARNT,
+    CheckNetwork,
+    InputCheck,
+    export_check,
+    inner_slices,
+    summarise,
+)
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared" / "data"
@@ -80,6 +93,49 @@ def test_volume_is_judged_by_its_middle(check):
     assert assessment.label == "T2"
     assert set(assessment.slices) <= set(range(6, 11))
     assert len(assessment.slices) >= 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "share", "fit", "words"),
+    [
+        ("T1", 0.9, FITS, "Looks like T1 (90 % sure)."),
+        ("T2", 0.7, DOUBTFUL, "Hard to tell: T2 (70 %) or T1 (30 %)."),
+        ("FLAIR", 0.9, UNLEARNT, "Looks like FLAIR (90 % sure of another contrast"),
+        ("FLAIR", 0.7, DOUBTFUL, "Hard to tell: another contrast (70 %) or T1 (30 %)."),
+        ("NEWBORN", 0.9, UNLEARNT, "a newborn's brain: the translation was learnt from adults (90"),
+        ("OUTSIDE", 1.0, UNLEARNT, "top of the head: outside of what training saw (99 % sure"),
+    ],
+)
+def test_the_answer_in_a_word_and_in_a_sentence(kind, share, fit, words):
+    kinds = np.zeros(len(KINDS))
+    kinds[list(KINDS).index(kind)] = share
+    kinds[list(KINDS).index("T2" if kind == "T1" else "T1")] = 1 - share
+    assessment = summarise(kinds, (0,))
+    assert (assessment.label, assessment.kind, assessment.fit) == (KINDS[kind], kind, fit)
+    assert words in assessment.sentence
+    assert assessment.to == {"T1": "T2", "T2": "T1"}.get(kind)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "label", "slices", "outside"),
+    [
+        (("OUTSIDE", "T1", "T1"), "T1", (1, 2), (0,)),
+        (("OUTSIDE", "OUTSIDE", "OUTSIDE"), "not a brain slice", (0, 1, 2), (0, 1, 2)),
+        (("T2", "T2", "T2"), "T2", (0, 1, 2), ()),
+    ],
+)
+def test_slices_of_neck_and_face_do_not_speak_for_a_volume(
+    check, monkeypatch, kinds, label, slices, outside
+):
+    answers = np.full((3, len(KINDS)), 0.001)
+    for row, kind in zip(answers, kinds, strict=True):
+        row[list(KINDS).index(kind)] = 0.992
+    monkeypatch.setattr(check, "kind_probabilities", lambda framed: answers)
+    volume = np.stack([phantom_pair(4, level).t1 for level in (0.5, 0.55, 0.6)])
+    assessment = check.assess(volume)
+    assert assessment.label == label
+    assert assessment.probabilities[label] > 0.99
+    assert (assessment.slices, assessment.outside) == (slices, outside)
 
 
 def test_inner_slices_of_an_empty_volume():
@@ -162,6 +218,28 @@ def test_damaged_weights_are_refused(tmp_path):
         InputCheck.from_pretrained(tmp_path)
 
 
+def test_weights_that_know_fewer_kinds_answer_with_those(tmp_path):
+    known = {"T2": 1, "T1": 0}  # in another order
+    network = CheckNetwork(len(known))
+    export_check(tmp_path, network, temperature=1, other_odds=1, training={})
+    config = json.loads((tmp_path / CHECK).read_text()) | {"kinds": list(known)}
+    (tmp_path / CHECK).write_text(json.dumps(config))
+    image = np.random.default_rng(0).random((1, SIZE, SIZE))
+    probabilities = InputCheck.from_pretrained(tmp_path).kind_probabilities(image)
+    assert probabilities.shape == (1, len(KINDS))
+    assert probabilities.sum() == pytest.approx(1)
+    network.half().float().eval()
+    with torch.inference_mode():
+        logits = network(torch.from_numpy(image[None]).float())[0].double()
+    expected = torch.softmax(logits, 0)
+    for place, kind in enumerate(known):
+        at = list(KINDS).index(kind)
+        assert probabilities[0, at] == pytest.approx(float(expected[place]), abs=1e-3)
+    (tmp_path / CHECK).write_text(json.dumps(config | {"kinds": ["T1", "T3"]}))
+    with pytest.raises(CheckpointError, match="T3"):
+        InputCheck.from_pretrained(tmp_path)
+
+
 def test_negatives_fill_their_range():
     rng = np.random.default_rng(1)
     for drawer in dict.fromkeys(DRAWERS):
@@ -189,7 +267,7 @@ def test_measured_on_people_never_seen(check):
     assert report["false_alarms"] <= 0.045  # 0.0383
     assert report["flagged"]["FLAIR"] >= 0.95  # 1.0, 42 slices
     assert report["sources"]["T1POST brats01485"]["other"] >= 0.9  # 0.9444, one stripped person
-    assert report["sources"]["T1POST clinic"]["other"] >= 0.9  # 0.9224, head-in
+    assert report["flagged"]["T1POST"] >= 0.9  # 0.917, nearly all head-in, of clinics
     assert report["sources"]["T1 mni26"]["T1"] >= 0.86  # 0.913, stripped, MS
     assert report["ece"] <= 0.045  # 0.0304
     sure = [row for row in report["reliability"] if row["from"] >= 0.9]

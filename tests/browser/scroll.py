@@ -15,7 +15,7 @@ import time
 import nibabel as nib
 import numpy as np
 from files import open_files
-from serve import opened_page
+from serve import opened_page  # first: it knows where the package lies
 
 from cyclegan.simulation.phantom import draw_volume
 from cyclegan.simulation.simulate import simulate_pair
@@ -26,7 +26,8 @@ ARM = """() => {
     .getImageData(0, canvas.height >> 1, canvas.width, 1).data.join();
   const before = row();
   let pressed = null;
-  addEventListener("keydown", ({ timeStamp }) => (pressed ??= timeStamp), { capture: true, once: true });
+  const note = ({ timeStamp }) => (pressed ??= timeStamp);
+  addEventListener("keydown", note, { capture: true, once: true });
   window.step = new Promise((done) => {
     const look = () => {
       if (pressed === null || row() === before) return requestAnimationFrame(look);

@@ -24,6 +24,7 @@ from fastapi import FastAPI
 
 import cyclegan
 from cyclegan.model.checkpoint import CheckpointError
+from cyclegan.results.provenance import CAVEAT
 from cyclegan.server import limits, memory
 from cyclegan.server.answers import Answer, answer
 from cyclegan.server.errors import GoneError, sentence
@@ -146,7 +147,8 @@ def place_side(scans: Scans) -> dict[str, Any]:
 def place_images() -> dict[str, Any]:
     """The viewer."""
     limit = {"bytes": limits.UPLOAD_BYTES, "files": limits.UPLOAD_FILES}
-    return {"viewer": drawn("viewer", limits=limit, examples=[each.label for each in EXAMPLES])}
+    examples = [each.label for each in EXAMPLES]
+    return {"viewer": drawn("viewer", limits=limit, examples=examples, caveat=CAVEAT)}
 
 
 # Events: the controls change the scan, the browser draws what the scan's state says, and tells when

@@ -9,6 +9,8 @@ import { choose, isFirstSight, openExample, openFiles, save } from "./scan.js";
 import { held, may, page, view } from "./state.js";
 import { say } from "./speech.js";
 import { picture, TOOLS } from "./tools.js";
+import * as measures from "./measures.js";
+import { goTo } from "./scroll.js";
 
 const CHEVRON = "M4 6.5l4 4 4-4";
 const SAVES = {
@@ -45,7 +47,7 @@ function fill(node, key, build) {
 let opener = null; // the button whose menu opens
 
 export function listenToMenus() {
-  document.addEventListener("click", ({ target }) => (opener = target.closest?.("[popovertarget], [data-tool=help]")), true);
+  document.addEventListener("click", ({ target }) => (opener = target.closest?.("[popovertarget]")), true);
   for (const menu of document.querySelectorAll(".menu")) {
     menu.addEventListener("beforetoggle", ({ newState }) => newState === "open" && opener && below(menu, opener));
     menu.addEventListener("click", ({ target }) => target.closest("[data-closes]") && menu.hidePopover());
@@ -60,6 +62,13 @@ export function listenToMenus() {
     say("Report copied");
   });
   by("#menu-trust").addEventListener("beforetoggle", () => (by("[data-do=copyReport]").textContent = "Copy report"));
+  by("[data-do=copyMeasures]").addEventListener("click", async ({ target }) => {
+    await copy(measures.table());
+    target.textContent = "Copied";
+    say("Measurements copied");
+  });
+  by("[data-do=undo]").addEventListener("click", measures.undo);
+  by("[data-do=removeAll]").addEventListener("click", () => measures.remove(true));
   const keys = Object.values(TOOLS).flat().filter(({ key }) => key).map(({ key, title }) => [key, title.split(":")[0].toLowerCase()]);
   by(".help .keys").append(...[...keys, ...Object.entries(OTHER_KEYS)].map(([key, words]) =>
     make("div", {}, make("dt", {}, make("kbd", { textContent: key })), make("dd", { textContent: words }))));
@@ -112,6 +121,17 @@ function showName() {
     entry.setAttribute("aria-pressed", String(each.number === scan.chosen));
     entry.dataset.closes = "";
     entry.addEventListener("click", () => choose({ series: each.number }));
+    return entry;
+  }));
+}
+
+function showMeasures() {
+  const rows = measures.summaries();
+  const [list, key] = [by(".measures"), JSON.stringify(rows)];
+  if (list.dataset.made !== key) by("[data-do=copyMeasures]").textContent = "Copy as a table";
+  fill(list, key, () => rows.map(({ measure, kind, where, size }) => {
+    const entry = make("button", { type: "button", className: "entry" }, make("span", {}, make("strong", { textContent: `${kind} ${size}` }), make("small", { textContent: where })));
+    entry.addEventListener("click", () => measure.plane === "axial" && goTo(measure.at));
     return entry;
   }));
 }
@@ -235,6 +255,7 @@ function showStatus() {
 export function showBar() {
   showName();
   showSave();
+  showMeasures();
   showAtImages();
   showTrust();
   showStatus();

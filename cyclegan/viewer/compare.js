@@ -3,7 +3,8 @@
 import { changed, held, view } from "./state.js";
 import { shownNames } from "./layout.js";
 import { say } from "./speech.js";
-import { titleOf } from "./images.js";
+import { IMAGES, offered, titleOf } from "./images.js";
+import { isMap } from "./windows.js";
 
 // What each is compared with where not two are on screen.
 const PARTNERS = {
@@ -61,6 +62,29 @@ export function moveLine(to) {
   say(`Line at ${Math.round(100 * view.line)} %`);
   changed();
 }
+
+// ---------------------------------------------------------------- maps on the anatomy
+
+export const maps = () => offered().filter((name) => isMap(IMAGES[name].group));
+
+export function chooseMap(name) {
+  view.map = name;
+  say(name ? `${titleOf(name)} over original and synthetic image` : "No map");
+  changed();
+}
+
+export function nextMap() {
+  const all = ["", ...maps()];
+  chooseMap(all[(all.indexOf(view.map) + 1) % all.length]);
+}
+
+export function setMapOpacity(to) {
+  view.mapOpacity = to;
+  say(`Opacity of the map ${Math.round(100 * to)} %`);
+  changed();
+}
+
+// ---------------------------------------------------------------- holding
 
 export function pressBlink() {
   if (pressedAt !== null) return; // keys repeat

@@ -103,12 +103,12 @@ function sliceOf(name, index) {
 
 // What a panel shows: {name, group, frame, pixels, missing}; pixels null while they are not here, missing the rows
 // of a cut whose slice is not.
-export function imageIn(name, plane = "axial") {
+export function imageIn(name, plane = "axial", index = view.index) {
   const scan = held();
   const { group } = IMAGES[name];
   if (!scan) return { name, group, frame: null, pixels: null, missing: [] };
   const frame = frameOf(scan, plane);
-  if (plane === "axial") return { name, group, frame, pixels: sliceOf(name, view.index) || null, missing: [] };
+  if (plane === "axial") return { name, group, frame, pixels: sliceOf(name, index) || null, missing: [] };
   const here = Array.from({ length: scan.slices }, (_, z) => sliceOf(name, z));
   const sources = [Math.floor(view.point[plane === "coronal" ? 1 : 0]), ...here];
   const made = `${name} ${plane}`;

@@ -1,10 +1,12 @@
 // Rulers and regions as the user draws, moves and takes them away. What they are is in measure.js.
 
-import { endAt, moved } from "./measure.js";
+import { frameOf } from "./geometry.js";
+import { imageIn, offered, shareOf, titleOf } from "./images.js";
+import { areaWords, distance, endAt, moved, regionOf, rulerWords } from "./measure.js";
 import { depthOf, frontOf, measuresIn, measureWords, panels } from "./panels.js";
-import { changed, view } from "./state.js";
+import { changed, held, view } from "./state.js";
 import { say } from "./speech.js";
-import { titleOf } from "./images.js";
+import { inUnits } from "./windows.js";
 
 let next = 1;
 const before = []; // lists of measures, for undo
@@ -67,6 +69,36 @@ export function sayMeasure(measure) {
   if (measure.kind === "ruler") return say(`Ruler ${measureWords(measure, seen[0])}`);
   say(seen.filter(({ pixels }) => pixels).map((image) => `${titleOf(image.name)} ${measureWords(measure, image)}`).join(", "));
 }
+
+// ---------------------------------------------------------------- all of them
+
+const DEPTHS = { axial: "slice", coronal: "row", sagittal: "column" };
+
+// One line for each: what it is, where, and how large.
+export function summaries() {
+  return view.measures.map((measure) => {
+    const frame = frameOf(held(), measure.plane);
+    const size = measure.kind === "ruler" ? rulerWords(held(), frame, measure) : areaWords(held(), frame, areaOf(measure, frame));
+    return { measure, kind: measure.kind === "ruler" ? "Ruler" : "Region", where: `${DEPTHS[measure.plane]} ${measure.at + 1}`, size };
+  });
+}
+
+const areaOf = ({ from, to }, { aspect }) => (Math.PI * distance(from, to, aspect) ** 2) / aspect;
+
+// A table for a spreadsheet: sizes, and mean and deviation of regions in the images that are here.
+export function table() {
+  const images = offered().filter((name) => ["original", "translated", "real"].includes(name));
+  const head = ["kind", "where", "size", ...images.flatMap((name) => [`${titleOf(name)} mean`, `${titleOf(name)} deviation`])];
+  const rows = summaries().map(({ measure, kind, where, size }) => [kind, where, size, ...images.flatMap((name) => {
+    const image = measure.kind === "region" && measure.plane === "axial" && imageIn(name, "axial", measure.at);
+    const found = image?.pixels && regionOf(measure, { ...image.frame, pixels: image.pixels, share: shareOf(image.group) });
+    const { units } = held();
+    return found ? [inUnits(image.group, found.mean, units, 4), inUnits(image.group, found.deviation, units, 4, true)] : ["", ""];
+  })]);
+  return [head, ...rows].map((row) => row.join("\t")).join("\n");
+}
+
+// ---------------------------------------------------------------- by key
 
 // By key: begin a measure at the cross-hair, or leave it as it is.
 export function anchor(kind, panel, point) {

@@ -22,7 +22,7 @@ export function makePanels(grid, template) {
     const part = (selector) => figure.querySelector(selector);
     const panel = {
       figure, canvas: part("canvas"), select: part("select"), empty: part(".panel-empty"), name: "original", plane: "axial",
-      rasters: [document.createElement("canvas"), document.createElement("canvas")],
+      rasters: [0, 1, 2].map(() => document.createElement("canvas")),
     };
     panel.select.addEventListener("change", () => showImage(panel.select.value, panel.name));
     panels.push(panel);
@@ -105,17 +105,18 @@ function words(front, behind, plane) {
 
 // ---------------------------------------------------------------- drawing
 
-const tables = new Map(); // group -> [what it was made of, table]
+const tables = new Map(); // group, and whether it is sheer -> [what it was made of, table]
 
-function tableOf(group) {
+function tableOf(group, sheer) {
   const made = JSON.stringify([view.windows[group], view.inverted]);
-  if (tables.get(group)?.[0] !== made) tables.set(group, [made, lookUp(group, view.windows[group], view.inverted)]);
-  return tables.get(group)[1];
+  const name = group + sheer;
+  if (tables.get(name)?.[0] !== made) tables.set(name, [made, lookUp(group, view.windows[group], view.inverted, sheer)]);
+  return tables.get(name)[1];
 }
 
 // The image's values as colours, one canvas pixel for each of its own.
-function paint(raster, image) {
-  const table = tableOf(image.group);
+function paint(raster, image, sheer) {
+  const table = tableOf(image.group, sheer);
   const { pixels, missing, frame: { width, height } } = image;
   const [before, with_] = raster.painted || [];
   if (before === pixels && with_ === table) return;
@@ -125,7 +126,7 @@ function paint(raster, image) {
   const out = context.createImageData(width, height);
   const packed = new Int32Array(out.data.buffer);
   for (let i = 0; i < packed.length; i++) packed[i] = table[pixels[i]];
-  for (const row of missing) packed.fill(NOT_HERE, row * width, (row + 1) * width);
+  for (const row of missing) packed.fill(sheer ? 0 : NOT_HERE, row * width, (row + 1) * width);
   context.putImageData(out, 0, 0);
 }
 
@@ -136,8 +137,17 @@ export function draw() {
     const { canvas } = panel;
     const [width, height] = [canvas.clientWidth, canvas.clientHeight].map((side) => Math.round(side * density));
     if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
-    if (width && height) drawPanel(panel, canvas.getContext("2d"), density);
+    if (width && height) drawPanel(panel, canvas.getContext("2d", { alpha: false }), density);
   }
+}
+
+// What the panel shows, drawn into another canvas of `factor` times the size.
+export function copyOf(panel, factor) {
+  const canvas = document.createElement("canvas");
+  Object.assign(canvas, { width: panel.canvas.width * factor, height: panel.canvas.height * factor });
+  const figure = document.createElement("figure"); // whose style nobody looks at
+  drawPanel({ ...panel, canvas, figure }, canvas.getContext("2d"), (window.devicePixelRatio || 1) * factor);
+  return canvas;
 }
 
 function drawPanel(panel, context, density) {
@@ -150,7 +160,9 @@ function drawPanel(panel, context, density) {
   if (image.pixels) {
     const g = geometry(panel, image);
     put(context, panel.rasters[0], image, g);
-    if (front === "translated" && panel.plane === "axial") hatch(context, g, density);
+    if (front === "translated" && panel.plane === "axial" && hatch(context, g, density)) {
+      text(pen, "Hatched: a lesion could hide", [8, -30], INK.made);
+    }
     const over = behind && imageIn(behind, panel.plane);
     if (over?.pixels) {
       context.save();
@@ -158,6 +170,13 @@ function drawPanel(panel, context, density) {
       else clipBeyondLine(context);
       put(context, panel.rasters[1], over, g);
       context.restore();
+    }
+    const map = view.map && ["original", "translated"].includes(front) ? imageIn(view.map, panel.plane) : null;
+    if (map?.pixels) {
+      context.globalAlpha = view.mapOpacity;
+      put(context, panel.rasters[2], map, g, true);
+      context.globalAlpha = 1;
+      drawColourBar(pen, map);
     }
     if (behind && view.mode === "swipe") {
       context.fillStyle = INK.line;
@@ -171,10 +190,10 @@ function drawPanel(panel, context, density) {
   if (image.pixels) drawEdges(pen, image, label);
 }
 
-function put(context, raster, image, g) {
-  paint(raster, image);
+function put(context, raster, image, g, sheer = false) {
+  paint(raster, image, sheer);
   context.imageSmoothingEnabled = true;
-  context.imageSmoothingQuality = "high";
+  context.imageSmoothingQuality = g.x < 1 ? "high" : "low"; // linear where it is enlarged: four times as fast
   context.drawImage(raster, g.left, g.top, image.frame.width * g.x, image.frame.height * g.y);
 }
 
@@ -236,10 +255,10 @@ function drawCorners(pen, panel, image) {
   text(pen, readout, [8, -8], INK.plain);
   text(pen, value, [-8, -8], INK.value);
   Object.assign(panel.canvas.dataset, { window: readout, value });
-  if (isMap(group)) drawColourBar(pen, group);
+  if (isMap(group)) drawColourBar(pen, image);
 }
 
-function drawColourBar(pen, group) {
+function drawColourBar(pen, { name, group }) {
   const { context, density, canvas } = pen;
   const { center, width } = view.windows[group];
   const height = Math.min(160, canvas.height / density / 3);
@@ -256,7 +275,7 @@ function drawColourBar(pen, group) {
     const value = Number((center + (share - 0.5) * width).toFixed(3));
     text(pen, String(value).replace("-", "−"), [-24, 36 + (1 - share) * height - 9], INK.plain);
   });
-  text(pen, "of the grey range", [-8, 44 + height], INK.plain);
+  text(pen, `${titleOf(name)}, of the grey range`, [-8, 44 + height], INK.plain);
 }
 
 // The value under the cross-hair, "" outside the image.

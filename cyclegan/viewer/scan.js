@@ -79,7 +79,7 @@ function begin(scan) {
 function newSeries(scan) {
   Object.assign(view, {
     index: Math.floor(scan.slices / 2), cursor: null, point: null, steering: false, zoom: 1, planes: false, measures: [],
-    pan: { axial: [0, 0], coronal: [0, 0], sagittal: [0, 0] }, blinked: false, mode: "", hatched: false,
+    pan: { axial: [0, 0], coronal: [0, 0], sagittal: [0, 0] }, blinked: false, mode: "", hatched: false, map: "",
   });
   arrange();
   openWindows(["source", "target"]);

@@ -81,5 +81,11 @@ export function showScrubber(scrubber) {
     const [from, to] = [first, last + 1].map((at) => `${(100 * at) / scan.slices}%`);
     return [`transparent ${from}`, `var(--ready) ${from}`, `var(--ready) ${to}`, `transparent ${to}`];
   });
-  scrubber.style.setProperty("--track", `linear-gradient(to bottom, ${["transparent 0%", ...stops, "transparent 100%"].join()})`);
+  const ready = `linear-gradient(to bottom, ${["transparent 0%", ...stops, "transparent 100%"].join()})`;
+  // A mark where measures are.
+  const marks = [...new Set(view.measures.filter(({ plane }) => plane === "axial").map(({ at }) => at))].map((at) => {
+    const [from, to] = [at + 0.3, at + 0.7].map((where) => `${(100 * where) / scan.slices}%`);
+    return `linear-gradient(to bottom, transparent ${from}, #ffe14d ${from}, #ffe14d ${to}, transparent ${to})`;
+  });
+  scrubber.style.setProperty("--track", [...marks, ready].join());
 }

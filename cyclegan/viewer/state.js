@@ -105,6 +105,8 @@ export const view = {
   line: 0.5, // of the swipe, in shares of the panel
   opacity: 0.5, // of the overlay
   hatched: false,
+  map: "", // the map of errors that lies over original and synthetic image
+  mapOpacity: 0.7,
   inverted: false,
   preset: "brain",
   windows: null, // by group: {center, width} in shares of the grey range

@@ -1,10 +1,11 @@
 // The line of tools: one table of what there is, with its key, picture and use; keys.js reads it, too.
 
-import { chooseMode, pressBlink, releaseBlink, setOpacity } from "./compare.js";
+import { chooseMap, chooseMode, maps, nextMap, pressBlink, releaseBlink, setMapOpacity, setOpacity } from "./compare.js";
 import { canHatch, findingsOf, toggleHatch } from "./findings.js";
-import { imageIn } from "./images.js";
+import { imageIn, titleOf } from "./images.js";
 import { chooseLayout, fullScreen, shownNames, togglePlanes } from "./layout.js";
 import { choosePreset, invert, reset } from "./look.js";
+import { savePicture } from "./picture.js";
 import { zoomBy } from "./pointer.js";
 import { changed, held, view } from "./state.js";
 import { say } from "./speech.js";
@@ -28,7 +29,7 @@ const drag = (tool, title, icon) => ({
   id: tool, title, icon, act: () => chooseTool(tool, title), pressed: () => view.tool === tool,
 });
 
-// Each: {id, title, key, icon, act, pressed?, needs?, held?}. `needs`: without it the tool is not there.
+// Each: {id, title, key, icon, act, pressed?, needs?, release?, menu?}. `needs`: without it the tool is not there.
 export const TOOLS = {
   Layout: [
     layout(1, "One image", "M4 2h8v12H4z"),
@@ -42,6 +43,7 @@ export const TOOLS = {
     drag("pan", "Pan: drag moves all images", "M8 1.5v13M1.5 8h13M6 3.5l2-2 2 2M6 12.5l2 2 2-2M3.5 6l-2 2 2 2M12.5 6l2 2-2 2"),
     drag("ruler", "Ruler: drag measures a distance", "M1.5 11.5l10-10 3 3-10 10zM4.5 8.5L6 10M6.5 6.5L8 8M8.5 4.5L10 6"),
     drag("region", "Region: drag draws a circle, mean and deviation in each image", "M8 2a6 6 0 1 0 0 12A6 6 0 0 0 8 2zM8 7.2v1.6M7.2 8h1.6"),
+    { id: "measures", title: "Measurements", icon: "M2 4h2M6.5 4H14M2 8h2M6.5 8H14M2 12h2M6.5 12H14", menu: "menu-measures", needs: () => view.measures.length > 0 },
   ],
   "Grey values": [
     { id: "auto", title: "Window of the region in view", key: "A", icon: "M4 13L8 3l4 10M5.5 9.5h5", act: () => choosePreset("auto") },
@@ -58,9 +60,13 @@ export const TOOLS = {
     { id: "swipe", title: "Swipe: a line that follows the pointer", key: "S", icon: "M2 3h12v10H2zM8 1v14M5.8 6.2L4 8l1.8 1.8M10.2 6.2L12 8l-1.8 1.8", act: () => chooseMode("swipe"), pressed: () => view.mode === "swipe", needs: isTranslated },
     { id: "overlay", title: "Overlay: one over the other", key: "O", icon: "M2 2h8v8H2zM6 6h8v8H6z", act: () => chooseMode("overlay"), pressed: () => view.mode === "overlay", needs: isTranslated },
   ],
+  Maps: [
+    { id: "map", title: "Map of errors over the images", key: "E", icon: "M2 13V3M2 13h12M4.5 11V8M7.5 11V5.5M10.5 11V7M13 11V4", act: nextMap, pressed: () => Boolean(view.map), needs: isTranslated },
+  ],
   Screen: [
+    { id: "picture", title: "Save a picture of the view", key: "V", icon: "M2 5h3l1-1.8h4L11 5h3v8H2zM8 6.7a2.3 2.3 0 1 0 0 4.6 2.3 2.3 0 0 0 0-4.6z", act: savePicture, needs: isTranslated },
     { id: "fullScreen", title: "Full screen", key: "F", icon: "M2 6V2h4M10 2h4v4M14 10v4h-4M6 14H2v-4", act: fullScreen, pressed: () => Boolean(document.fullscreenElement) },
-    { id: "help", title: "Help", key: "?", icon: "M5.7 5.8a2.3 2.3 0 1 1 3.4 2c-.8.5-1.1.9-1.1 1.8M8 12.2v.4", act: () => document.querySelector("#menu-help").togglePopover(), isAlways: true },
+    { id: "help", title: "Help", key: "?", icon: "M5.7 5.8a2.3 2.3 0 1 1 3.4 2c-.8.5-1.1.9-1.1 1.8M8 12.2v.4", menu: "menu-help", act: () => document.querySelector("#menu-help").togglePopover(), isAlways: true },
   ],
 };
 const ALL = Object.values(TOOLS).flat();
@@ -88,7 +94,8 @@ function buttonOf(tool) {
   button.append(picture(tool.icon));
   button.title = tool.title + (tool.key ? ` (${tool.key})` : "");
   button.setAttribute("aria-label", tool.title.split(":")[0]);
-  if (!tool.release) button.addEventListener("click", () => tool.act());
+  if (tool.menu) button.setAttribute("popovertarget", tool.menu);
+  else if (!tool.release) button.addEventListener("click", () => tool.act());
   else hold(button, tool);
   return button;
 }
@@ -123,7 +130,8 @@ export function makeTools(element) {
     const group = Object.assign(document.createElement("div"), { className: "group", role: "group", ariaLabel: label });
     group.append(...tools.map(buttonOf));
     if (label === "Grey values") group.prepend(presets());
-    if (label === "Compare") group.append(opacity());
+    if (label === "Compare") group.append(slider("opacity", "Opacity of the overlay", setOpacity));
+    if (label === "Maps") group.append(mapChoice(), slider("map-opacity", "Opacity of the map", setMapOpacity));
     bar.append(group);
   }
 }
@@ -135,10 +143,16 @@ function presets() {
   return select;
 }
 
-function opacity() {
-  const slider = Object.assign(document.createElement("input"), { type: "range", className: "opacity", max: 100, ariaLabel: "Opacity of the overlay" });
-  slider.addEventListener("input", () => setOpacity(Number(slider.value) / 100));
-  return slider;
+function mapChoice() {
+  const select = Object.assign(document.createElement("select"), { className: "maps", ariaLabel: "Map over the images" });
+  select.addEventListener("change", () => chooseMap(select.value));
+  return select;
+}
+
+function slider(className, ariaLabel, set) {
+  const input = Object.assign(document.createElement("input"), { type: "range", className, max: 100, ariaLabel });
+  input.addEventListener("input", () => set(Number(input.value) / 100));
+  return input;
 }
 
 export function showTools() {
@@ -152,8 +166,18 @@ export function showTools() {
   select.value = view.preset;
   select.querySelector("[value=file]").disabled = !held()?.window;
   select.querySelector("[value=hand]").disabled = view.preset !== "hand";
-  const slider = bar.querySelector(".opacity");
-  slider.hidden = view.mode !== "overlay";
-  slider.value = Math.round(100 * view.opacity);
+  for (const [name, isShown, value] of [["opacity", view.mode === "overlay", view.opacity], ["map-opacity", view.map, view.mapOpacity]]) {
+    const input = bar.querySelector(`.${name}`);
+    input.hidden = !isShown;
+    input.value = Math.round(100 * value);
+  }
+  const choice = bar.querySelector(".maps");
+  choice.hidden = !view.map;
+  const choices = maps().join();
+  if (choice.dataset.made !== choices) {
+    choice.dataset.made = choices;
+    choice.replaceChildren(new Option("No map", ""), ...maps().map((name) => new Option(titleOf(name), name)));
+  }
+  choice.value = view.map;
   for (const group of bar.children) group.hidden = [...group.children].every((each) => each.hidden);
 }

@@ -156,12 +156,14 @@ export function ramp(group) {
   return [0, 36, 73, 109, 146, 182, 219, 255].map((i) => `rgb(${COLOURS[group][i].map(Math.round).join(" ")})`);
 }
 
-// The canvas colour, 0xAABBGGRR, of each of the 65536 values. In "signed" 0 stands for -1 and 65535 for 1.
-export function lookUp(group, { center, width }, inverted) {
+// The canvas colour, 0xAABBGGRR, of each of the 65536 values. In "signed" 0 stands for -1 and 65535 for 1. A table that
+// is `sheer` lets through what lies below where there is little to show.
+export function lookUp(group, { center, width }, inverted, sheer = false) {
   const signed = group === "signed";
   const low = (signed ? (center - width / 2 + 1) / 2 : center - width / 2) * FULL;
   const scale = (255 / (width * FULL)) * (signed ? 2 : 1);
-  const packed = COLOURS[group].map(([r, g, b]) => (255 << 24) | (b << 16) | (g << 8) | r);
+  const alpha = (i) => (sheer ? Math.min(255, 1.6 * (signed ? 2 * Math.abs(i - 127.5) : i)) : 255);
+  const packed = COLOURS[group].map(([r, g, b], i) => (alpha(i) << 24) | (b << 16) | (g << 8) | r);
   if (inverted && !isMap(group)) packed.reverse();
   const table = new Int32Array(FULL + 1);
   for (let value = 0; value <= FULL; value++) table[value] = packed[clamp(Math.round((value - low) * scale), 0, 255)];

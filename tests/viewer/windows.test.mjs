@@ -50,6 +50,14 @@ test("the true error is black where there is none, blue below, orange above", ()
   assert.ok(rgb(0.5)[0] > 200 && rgb(0.5)[2] < 80);
 });
 
+test("a map that lies over the anatomy lets it through where there is no error", () => {
+  const table = lookUp("cycle", opening().cycle, false, true);
+  const alpha = (value) => table[Math.round(value * FULL)] >>> 24;
+  assert.equal(alpha(0), 0);
+  assert.ok(alpha(0.05) > 40 && alpha(0.05) < 120);
+  assert.equal(alpha(0.25), 255);
+});
+
 test("a drag widens within bounds; a map's bar begins at zero", () => {
   assert.deepEqual(adjusted("source", { center: 0.5, width: 1 }, 5, -5), { center: -0.5, width: 2 });
   assert.equal(adjusted("source", { center: 0.5, width: 0.03 }, -1, 0).width, 0.02);

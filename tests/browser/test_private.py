@@ -27,11 +27,10 @@ from PIL import Image
 from serve import CHROMIUM_ARGUMENTS, find_chromium
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from cyclegan.web.headers import KEPT_BY_BROWSERS
 from dicom_files import mr_image
 from intact_files import dicom_bytes
 from server_process import ServerProcess, Tab
-
-from cyclegan.web.headers import KEPT_BY_BROWSERS
 
 NEVER_JOINS = """() => {
   const send = window.fetch;

@@ -84,7 +84,13 @@ def create_page(scans: Scans) -> gr.Blocks:
                 DIRECTIONS, value="T2", show_label=False, container=False, elem_id="direction"
             )
         with gr.Sidebar(open=False, position="right", width=280, elem_id="side"):
-            style = gr.Dropdown([SOURCE], value=SOURCE, label="Style", elem_id="style")
+            style = gr.Dropdown(
+                [SOURCE],
+                value=SOURCE,
+                label="Style",
+                info=scans.model.styles.missing or None,
+                elem_id="style",
+            )
             examples = [
                 gr.Button(each.label, size="md", elem_classes=f"example example-{number}")
                 for number, each in enumerate(EXAMPLES)

@@ -152,7 +152,9 @@ def test_probabilities_follow_temperature_and_the_odds_of_other_contrasts(odds, 
         def forward(self, images):
             return logits.expand(len(images), -1)
 
-    check = InputCheck(Fixed(), {"temperature": temperature, "other_odds": odds})
+    check = InputCheck(
+        Fixed(), {"kinds": list(KINDS), "temperature": temperature, "other_odds": odds}
+    )
     (found,) = check.kind_probabilities(np.zeros((1, 8, 8), np.float32))
     weights = np.exp(logits.numpy() / temperature)
     weights *= [odds if answer == "other" else 1.0 for answer in KINDS.values()]

@@ -6,7 +6,7 @@ import { copy, findingsOf, trust } from "./findings.js";
 import { panels } from "./panels.js";
 import { comparedIn } from "./compare.js";
 import { choose, isFirstSight, openExample, openFiles, save } from "./scan.js";
-import { held, may, page, view } from "./state.js";
+import { openScan, may, page, view } from "./state.js";
 import { say } from "./speech.js";
 import { picture, TOOLS } from "./tools.js";
 import * as measures from "./measures.js";
@@ -98,7 +98,7 @@ const sizeWords = ({ contrast, plane, slices }) =>
   [contrast, plane, slices && `${slices} slice${slices === 1 ? "" : "s"}`].filter(Boolean).join(" · ");
 
 function showName() {
-  const scan = held();
+  const scan = openScan();
   const several = scan?.series?.length > 1;
   const name = by(".scan-name");
   const button = by(".series");
@@ -137,7 +137,7 @@ function showMeasures() {
 }
 
 function showSave() {
-  const scan = held();
+  const scan = openScan();
   const isReady = may(page.state, "save") && scan.ready.length > 0;
   by(".save [popovertarget]").disabled = !isReady;
   fill(by("#menu-save"), String(Boolean(scan?.dicom)), () =>
@@ -155,23 +155,23 @@ const sentences = (text) => text.replace(/\s+/g, " ").trim();
 
 // The word at the synthetic image, and what can be done where there is none.
 function showAtImages() {
-  const scan = held();
-  const said = trust();
+  const scan = openScan();
+  const verdict = trust();
   const findings = findingsOf(view.index);
   const first = findings?.numbers?.[0];
   let isShown = false;
   for (const { figure, name, plane, empty } of panels) {
     const front = comparedIn(name).front;
     const chip = figure.querySelector(".trust");
-    const isHere = !figure.hidden && said && front === "translated" && !isShown && plane === "axial" && figure.classList.contains("filled");
+    const isHere = !figure.hidden && verdict && front === "translated" && !isShown && plane === "axial" && figure.classList.contains("filled");
     chip.hidden = !isHere;
     if (isHere) {
       isShown = true;
-      chip.dataset.grade = said.grade;
-      chip.title = sentences(`${said.sentence} ${first ? `${first.title} ${first.short}.` : ""}`);
+      chip.dataset.grade = verdict.grade;
+      chip.title = sentences(`${verdict.sentence} ${first ? `${first.title} ${first.short}.` : ""}`);
       const number = first ? ` · ${first.title.toLowerCase()} ${first.value.toFixed(2)}` : "";
-      fill(chip, said.word + number, () => [
-        make("strong", { textContent: said.word[0].toUpperCase() + said.word.slice(1) }), make("span", { textContent: number }),
+      fill(chip, verdict.word + number, () => [
+        make("strong", { textContent: verdict.word[0].toUpperCase() + verdict.word.slice(1) }), make("span", { textContent: number }),
       ]);
     }
     const isHalted = !figure.hidden && scan?.halted && front === "translated" && !figure.classList.contains("filled");
@@ -191,11 +191,11 @@ function offer(words, choices) {
 }
 
 function showTrust() {
-  const scan = held();
+  const scan = openScan();
   const findings = findingsOf(view.index);
-  const said = trust();
+  const verdict = trust();
   by("[data-do=copyReport]").disabled = !findings;
-  fill(by(".trust-sentence"), said?.sentence ?? "", () => [said?.sentence ?? "Being looked at"]);
+  fill(by(".trust-sentence"), verdict?.sentence ?? "", () => [verdict?.sentence ?? "Being looked at"]);
   fill(by(".trust-numbers"), JSON.stringify(findings?.numbers ?? 0), () => (findings?.numbers ?? []).map(({ title, text, worth, unusual }) =>
     make("div", { className: unusual ? "unusual" : "" }, make("dt", { textContent: title }), make("dd", { textContent: text }), ...(worth ? [make("dd", { className: "small", textContent: worth })] : []))));
   const error = findings?.true_error;
@@ -212,7 +212,7 @@ function showTrust() {
 // ---------------------------------------------------------------- the one place that tells of waiting
 
 // {text, share: 0 to 1, null for unknown or undefined for none, isWrong}
-export function statusOf({ phase, transfer, message, isWrong, held: scan }, index) {
+export function statusOf({ phase, transfer, message, isWrong, scan }, index) {
   if (phase === "sending") return { text: `Sending the files: ${Math.floor(100 * transfer.share)} %`, share: transfer.share };
   if (phase === "reading") return { text: "Reading the files", share: null };
   if (phase === "lost" || phase === "gone") return { text: message, isWrong: true };

@@ -1,6 +1,6 @@
 // Two images in one place: blinked, swiped or laid over each other.
 
-import { changed, held, view } from "./state.js";
+import { changed, openScan, view } from "./state.js";
 import { shownNames } from "./layout.js";
 import { say } from "./speech.js";
 import { IMAGES, offered, titleOf } from "./images.js";
@@ -19,7 +19,7 @@ let wasBlinked = false;
 function pair() {
   const two = view.slots.slice(0, 2);
   if (view.count === 2 && (!view.enlarged || two.includes(view.active))) return two;
-  return [view.active, view.active === "translated" && held()?.real ? "real" : PARTNERS[view.active]];
+  return [view.active, view.active === "translated" && openScan()?.real ? "real" : PARTNERS[view.active]];
 }
 
 // What the panel of `name` shows in front, and what, if anything, is laid over it.

@@ -2,31 +2,31 @@
 
 import * as api from "./api.js";
 import { isReady } from "./slices.js";
-import { changed, held, page, view } from "./state.js";
+import { changed, openScan, page, view } from "./state.js";
 import { say } from "./speech.js";
 import { FULL } from "./windows.js";
 
 const REST_MS = 200;
-const MOST = 48; // slices whose findings are kept
+const MOST = 48; // slices whose findings stay
 const HATCH = 7; // CSS pixels from line to line
-const found = new Map(); // scan, key and index -> the server's findings, with the map's pixels
+const cache = new Map(); // scan, key and index -> the server's findings, with the map's pixels
 let asked = null; // {id, abort}
 
 const idOf = (scan, index) => [scan.scan, scan.key, index].join("/");
 
 export function findingsOf(index) {
-  return held() && found.get(idOf(held(), index));
+  return openScan() && cache.get(idOf(openScan(), index));
 }
 
 // Ask for the findings of the slice on screen, once it is translated and rests.
 export function lookCloser() {
-  const scan = held();
+  const scan = openScan();
   const id = scan && isReady(scan, "translated", view.index) && page.state.phase === "open" ? idOf(scan, view.index) : null;
   if (asked?.id === id) return;
   asked?.abort.abort();
   clearTimeout(asked?.timer);
   asked = null;
-  if (!id || found.get(id)?.isWhole) return;
+  if (!id || cache.get(id)?.isWhole) return;
   const abort = new AbortController();
   asked = { id, abort, timer: setTimeout(() => bring(scan, view.index, id, abort.signal), REST_MS) };
 }
@@ -34,8 +34,8 @@ export function lookCloser() {
 async function bring(scan, index, id, signal) {
   try {
     const findings = await api.findings(scan, index, signal);
-    found.set(id, findings);
-    if (found.size > MOST) found.delete(found.keys().next().value);
+    cache.set(id, findings);
+    if (cache.size > MOST) cache.delete(cache.keys().next().value);
     changed();
     if (findings.map || findings.interval_words) findings.pixels = await api.image(scan, "uncertainty", index, signal);
     findings.isWhole = true;
@@ -51,10 +51,10 @@ const GRADES = { fits: "good", doubtful: "warn" };
 
 // The one word at the image: {word, grade, sentence}.
 export function trust() {
-  const scan = held();
-  const said = findingsOf(view.index)?.fits || scan?.check;
-  if (!said?.word) return null;
-  return { word: said.word, sentence: said.sentence, grade: GRADES[said.word] || "bad" };
+  const scan = openScan();
+  const verdict = findingsOf(view.index)?.fits || scan?.check;
+  if (!verdict?.word) return null;
+  return { word: verdict.word, sentence: verdict.sentence, grade: GRADES[verdict.word] || "bad" };
 }
 
 export async function copy(words) {
@@ -99,7 +99,7 @@ function share() {
 export function hatch(context, g, density) {
   if (!view.hatched || !canHatch()) return false;
   const findings = findingsOf(view.index);
-  const { width, height } = held();
+  const { width, height } = openScan();
   mask ??= document.createElement("canvas");
   lines ??= document.createElement("canvas");
   if (maskOf !== findings) {

@@ -16,29 +16,29 @@ export function patientAxis(affine, i) {
 }
 
 function ends(affine, i) {
-  const found = patientAxis(affine, i);
-  if (!found) return ["", ""];
-  const [low, high] = LETTERS[found[0]];
-  return found[1] ? [low, high] : [high, low];
+  const axis = patientAxis(affine, i);
+  if (!axis) return ["", ""];
+  const [low, high] = LETTERS[axis[0]];
+  return axis[1] ? [low, high] : [high, low];
 }
 
 // The matrix and the letters of a plane through the scan. "axial" is the acquired slice, whatever its name.
-export function frameOf(held, plane) {
-  const [thick, row, column] = held.spacing || [1, held.aspect, 1];
+export function frameOf(scan, plane) {
+  const [thick, row, column] = scan.spacing || [1, scan.aspect, 1];
   // Where the file tells that slices run from head to foot, the first is at the top.
-  const top = patientAxis(held.affine, 2)?.[1] === false;
-  const [foot, head] = ends(held.affine, 2);
+  const top = patientAxis(scan.affine, 2)?.[1] === false;
+  const [foot, head] = ends(scan.affine, 2);
   const across = { coronal: 0, sagittal: 1 }[plane];
   if (across === undefined) {
-    const edges = held.directions || ["", "", "", ""];
-    return { plane, width: held.width, height: held.height, aspect: held.aspect, edges, box: held.box || [0, 0, held.width, held.height] };
+    const edges = scan.directions || ["", "", "", ""];
+    return { plane, width: scan.width, height: scan.height, aspect: scan.aspect, edges, box: scan.box || [0, 0, scan.width, scan.height] };
   }
-  const width = [held.width, held.height][across];
-  const sides = held.directions ? held.directions.slice(2 * across, 2 * across + 2) : ["", ""];
-  const box = held.box || [0, 0, held.width, held.height];
+  const width = [scan.width, scan.height][across];
+  const sides = scan.directions ? scan.directions.slice(2 * across, 2 * across + 2) : ["", ""];
+  const box = scan.box || [0, 0, scan.width, scan.height];
   return {
-    plane, width, height: held.slices, aspect: thick / (across ? row : column), flip: !top,
-    edges: [...sides, ...(top ? [foot, head] : [head, foot])], box: [box[across], 0, box[across + 2], held.slices],
+    plane, width, height: scan.slices, aspect: thick / (across ? row : column), flip: !top,
+    edges: [...sides, ...(top ? [foot, head] : [head, foot])], box: [box[across], 0, box[across + 2], scan.slices],
   };
 }
 
@@ -54,12 +54,12 @@ export function toVoxel(frame, [u, v], [x, y, z]) {
 }
 
 // The pixels of a plane: for each slice that is here its line through `point`; `missing` marks the others.
-export function cut(held, frame, point, imageAt, missing) {
+export function cut(scan, frame, point, imageAt, missing) {
   const out = new Uint16Array(frame.width * frame.height);
   const [x, y] = point.map(Math.floor);
-  const [first, stride] = frame.plane === "coronal" ? [y * held.width, 1] : [x, held.width];
-  for (let z = 0; z < held.slices; z++) {
-    const row = frame.flip ? held.slices - 1 - z : z;
+  const [first, stride] = frame.plane === "coronal" ? [y * scan.width, 1] : [x, scan.width];
+  for (let z = 0; z < scan.slices; z++) {
+    const row = frame.flip ? scan.slices - 1 - z : z;
     const pixels = imageAt(z);
     if (!pixels) missing.push(row);
     else for (let i = 0, from = first; i < frame.width; i++, from += stride) out[row * frame.width + i] = pixels[from];
@@ -95,26 +95,26 @@ export function columnsFor(count, width, height, shape) {
 
 // ---------------------------------------------------------------- a pixel in the patient
 
-export function isInside(held, [x, y, z = 0.5]) {
-  return x >= 0 && y >= 0 && z >= 0 && x < held.width && y < held.height && z < held.slices;
+export function isInside(scan, [x, y, z = 0.5]) {
+  return x >= 0 && y >= 0 && z >= 0 && x < scan.width && y < scan.height && z < scan.slices;
 }
 
-export function positionWords(held, voxel) {
-  if (!isInside(held, voxel)) return "";
+export function positionWords(scan, voxel) {
+  if (!isInside(scan, voxel)) return "";
   const [column, row] = voxel.map((at) => Math.floor(at) + 1);
   const pixel = `column ${column}, row ${row}`;
-  if (!held.affine) return pixel;
+  if (!scan.affine) return pixel;
   const index = [voxel[0] - 0.5, voxel[1] - 0.5, voxel[2] - 0.5, 1];
   const axes = LETTERS.map((letters, i) => {
-    const mm = held.affine[i].reduce((sum, each, j) => sum + each * index[j], 0);
+    const mm = scan.affine[i].reduce((sum, each, j) => sum + each * index[j], 0);
     return `${letters[mm < 0 ? 0 : 1]} ${Math.abs(mm).toFixed(1)}`;
   });
   return `${pixel} · ${axes.join("  ")} mm`;
 }
 
 // What the plane is called: by the patient where the file tells, else by the picture.
-export function planeName(held, plane) {
+export function planeName(scan, plane) {
   const normal = { axial: 2, coronal: 1, sagittal: 0 }[plane];
-  const found = patientAxis(held.affine, normal);
-  return found ? ["sagittal", "coronal", "axial"][found[0]] : { axial: "slice", coronal: "front", sagittal: "side" }[plane];
+  const axis = patientAxis(scan.affine, normal);
+  return axis ? ["sagittal", "coronal", "axial"][axis[0]] : { axial: "slice", coronal: "front", sagittal: "side" }[plane];
 }

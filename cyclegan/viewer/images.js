@@ -3,7 +3,7 @@
 import { findingsOf } from "./findings.js";
 import { cut, frameOf } from "./geometry.js";
 import * as api from "./api.js";
-import { changed, held, page, view } from "./state.js";
+import { changed, openScan, page, view } from "./state.js";
 import { Slices } from "./slices.js";
 import { FULL } from "./windows.js";
 
@@ -24,7 +24,7 @@ export const other = (contrast) => (contrast === "T1" ? "T2" : "T1");
 
 // Names of what can be shown of the scan, in the order in which they are offered.
 export function offered() {
-  const scan = held();
+  const scan = openScan();
   if (!scan) return ["original", "translated", "reconstructed"];
   const isKnown = findingsOf(view.index)?.map !== null; // until that is known it keeps its place
   return Object.keys(IMAGES).filter((name) =>
@@ -40,7 +40,7 @@ export function startingSlots(scan) {
 }
 
 function contrastOf(name) {
-  const { to, check, real } = held();
+  const { to, check, real } = openScan();
   if (name === "translated") return to;
   if (name === "real") return real?.warning && real.contrast && real.contrast !== to ? "" : to;
   if (name === "reconstructed") return other(to);
@@ -49,8 +49,8 @@ function contrastOf(name) {
 }
 
 export function titleOf(name) {
-  if (!held()) return IMAGES[name].title;
-  if (name === "real" && !contrastOf(name)) return `Given image, looks like ${held().real.contrast}`;
+  if (!openScan()) return IMAGES[name].title;
+  if (name === "real" && !contrastOf(name)) return `Given image, looks like ${openScan().real.contrast}`;
   return `${IMAGES[name].title} ${contrastOf(name)}`.trim();
 }
 
@@ -62,7 +62,7 @@ export function labelOf(name) {
 
 // What a screen reader is told of a panel's image.
 export function altOf(name) {
-  const scan = held();
+  const scan = openScan();
   const words = {
     original: "Original slice",
     translated: `Synthetic ${scan.to} made from the original`,
@@ -89,7 +89,7 @@ function derive(name, a, b, make) {
 
 // The acquired slice `index` of an image as uint16, undefined while it is not here.
 function sliceOf(name, index) {
-  const scan = held();
+  const scan = openScan();
   if (!scan) return undefined;
   if (name === "uncertainty") return findingsOf(index)?.pixels;
   const needed = NEEDS[name];
@@ -104,7 +104,7 @@ function sliceOf(name, index) {
 // What a panel shows: {name, group, frame, pixels, missing}; pixels null while they are not here, missing the rows
 // of a cut whose slice is not.
 export function imageIn(name, plane = "axial", index = view.index) {
-  const scan = held();
+  const scan = openScan();
   const { group } = IMAGES[name];
   if (!scan) return { name, group, frame: null, pixels: null, missing: [] };
   const frame = frameOf(scan, plane);
@@ -131,7 +131,7 @@ export function valueAt({ pixels, frame, group, missing }, [u, v]) {
 
 // Have what is seen, and what is near to it, fetched.
 export function fetchAhead() {
-  const scan = held();
+  const scan = openScan();
   if (!scan || page.state.below === "gone") return;
   slices.want(scan, view.index, ["original", "translated", "reconstructed", ...(scan.real ? ["real"] : [])]);
 }

@@ -8,7 +8,7 @@ import * as measures from "./measures.js";
 import { activePanel, frontOf, valueWords } from "./panels.js";
 import { panBy, through } from "./pointer.js";
 import { meetAt, moveSlice, playOrStop } from "./scroll.js";
-import { changed, held, view } from "./state.js";
+import { changed, openScan, view } from "./state.js";
 import { say } from "./speech.js";
 import { isThere, toolOfKey } from "./tools.js";
 
@@ -41,7 +41,7 @@ export const KEYS = {
 
 function steer(panel) {
   view.steering = !view.steering;
-  const scan = held();
+  const scan = openScan();
   view.cursor = view.steering && !view.planes
     ? [Math.floor(scan.width / 2) + 0.5, Math.floor(scan.height / 2) + 0.5, view.index + 0.5] : null;
   if (view.steering) sayValue(panel);
@@ -96,7 +96,7 @@ export function listenToKeys() {
   document.addEventListener("keydown", (event) => {
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || isTaken(event)) return;
     const panel = activePanel();
-    if (!held() || !panel) return;
+    if (!openScan() || !panel) return;
     const tool = toolOfKey.get(event.key.toLowerCase());
     const act = event.key in ARROWS ? arrow
       : KEYS[event.key] || (tool && isThere(tool) && (() => tool.act())) || KEYS[event.key.toLowerCase()];

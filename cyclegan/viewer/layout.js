@@ -2,20 +2,20 @@
 
 import { columnsFor, NARROW, PLANES, WIDE } from "./geometry.js";
 import { offered, startingSlots, titleOf } from "./images.js";
-import { changed, held, view } from "./state.js";
+import { changed, openScan, view } from "./state.js";
 import { say } from "./speech.js";
 
 const KEPT = "layout"; // the user's choice of how many, in this browser
 const NUMBERS = ["", "One image", "Two images", "Three images", "Four images"];
 
 export function startCount() {
-  let kept = 0;
+  let stored = 0;
   try {
-    kept = Number(localStorage.getItem(KEPT));
+    stored = Number(localStorage.getItem(KEPT));
   } catch {
     // A browser that keeps nothing.
   }
-  view.count = kept || (innerWidth >= WIDE ? 3 : 2);
+  view.count = stored || (innerWidth >= WIDE ? 3 : 2);
 }
 
 export function shownNames() {
@@ -30,7 +30,7 @@ export function shownViews() {
 
 // A scan, or a real image for it, came or went: begin with what belongs side by side.
 export function arrange() {
-  view.slots = startingSlots(held());
+  view.slots = startingSlots(openScan());
   view.enlarged = null;
   view.active = "translated";
 }
@@ -74,7 +74,7 @@ export function enlarge() {
 }
 
 export function togglePlanes() {
-  const scan = held();
+  const scan = openScan();
   if (!scan || scan.slices < 2) return false;
   view.planes = !view.planes;
   view.point ||= [Math.floor(scan.width / 2) + 0.5, Math.floor(scan.height / 2) + 0.5, view.index + 0.5];
@@ -91,7 +91,7 @@ export async function fullScreen() {
 export function fit(grid) {
   const { width, height } = grid.getBoundingClientRect();
   const count = shownViews().length;
-  const scan = held();
+  const scan = openScan();
   const [left, top, right, bottom] = scan?.box || [0, 0, 1, 1];
   const shape = view.planes ? 1 : (right - left) / ((bottom - top) * (scan?.aspect || 1));
   const columns = width < NARROW && count === 4 ? 2 : columnsFor(count, width, height, shape);

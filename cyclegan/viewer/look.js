@@ -2,7 +2,7 @@
 
 import { activePanel, frontOf, geometry } from "./panels.js";
 import { imageIn } from "./images.js";
-import { changed, held, view } from "./state.js";
+import { changed, openScan, view } from "./state.js";
 import { say } from "./speech.js";
 import { adjusted, byPreset, inUnits, isMap, opening, PRESETS, windowWords } from "./windows.js";
 
@@ -29,13 +29,13 @@ const withSize = (name) => {
 
 // Choose the windows that wait for their images; called before each drawing.
 export function settle() {
-  if (!waiting.length || !held()) return;
+  if (!waiting.length || !openScan()) return;
   const source = withSize("original");
   if (!source) return;
   const images = { source };
   if (waiting.includes("target")) images.target = withSize("translated");
   for (const [preset, isOpening] of [["brain", true], [view.preset, false]]) {
-    const windows = byPreset(preset, images, held().window, null);
+    const windows = byPreset(preset, images, openScan().window, null);
     for (const group of waiting) {
       if (!images[group] || !windows[group]) continue;
       if (isOpening) opened = { ...opened, [group]: windows[group] };
@@ -49,9 +49,9 @@ export function settle() {
 export function choosePreset(name) {
   if (name === "hand" || !imageIn("original").pixels) return;
   const images = { source: withSize("original"), target: withSize(FIRST.target) };
-  Object.assign(view.windows, structuredClone(byPreset(name, images, held().window, rectangleInView())));
+  Object.assign(view.windows, structuredClone(byPreset(name, images, openScan().window, rectangleInView())));
   view.preset = name;
-  say(`${PRESETS[name].title}. ${windowWords("source", view.windows.source, held().units)}`);
+  say(`${PRESETS[name].title}. ${windowWords("source", view.windows.source, openScan().units)}`);
   changed();
 }
 
@@ -72,7 +72,7 @@ export function windowBy(panel, widen, raise) {
   view.windows[group] = adjusted(group, view.windows[group], widen, raise);
   if (!isMap(group)) view.preset = "hand";
   const { center, width } = view.windows[group];
-  const { units } = held();
+  const { units } = openScan();
   say(
     isMap(group) ? `Colours up to ${(center + width / 2).toFixed(2)}`
       : `Window ${inUnits(group, width, units, 2, true)}, level ${inUnits(group, center, units)}`

@@ -12,7 +12,7 @@ import { describe, draw, makePanels } from "./panels.js";
 import { listenAll } from "./pointer.js";
 import { giveReal, giveStyle, openFiles, start } from "./scan.js";
 import { goTo, isPlaying, playOrStop, showScrubber } from "./scroll.js";
-import { changed, held, onChange, page, view } from "./state.js";
+import { changed, openScan, onChange, page, view } from "./state.js";
 import { makeTools, picture, showTools } from "./tools.js";
 
 const PARTS = ["viewer", "bar", "save"];
@@ -77,14 +77,14 @@ function show(cine, isOn) {
 
 function positionOf() {
   const at = view.cursor || (view.planes && view.point);
-  return at && held() ? positionWords(held(), at) : "";
+  return at && openScan() ? positionWords(openScan(), at) : "";
 }
 
 // What style and tests look at.
 function mark(root) {
   const { phase } = page.state;
-  Object.assign(root.dataset, { phase, index: view.index, key: held()?.key ?? "", drag: view.tool, ready: "true" });
-  document.body.classList.toggle("arriving", ["sending", "reading"].includes(phase) && Boolean(held()));
+  Object.assign(root.dataset, { phase, index: view.index, key: openScan()?.key ?? "", drag: view.tool, ready: "true" });
+  document.body.classList.toggle("arriving", ["sending", "reading"].includes(phase) && Boolean(openScan()));
 }
 
 // ---------------------------------------------------------------- drops

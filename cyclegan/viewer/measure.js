@@ -7,14 +7,14 @@ const REACH = 9; // CSS pixels around a handle
 export const distance = ([x, y], [u, v], aspect) => Math.hypot(u - x, (v - y) * aspect);
 
 // Of a plane's frame, in mm for a pixel's width; null where the file does not tell.
-export function millimetres(held, frame) {
-  if (!held.spacing) return null;
-  return held.spacing[frame.plane === "sagittal" ? 1 : 2];
+export function millimetres(scan, frame) {
+  if (!scan.spacing) return null;
+  return scan.spacing[frame.plane === "sagittal" ? 1 : 2];
 }
 
-export function rulerWords(held, frame, { from, to }) {
+export function rulerWords(scan, frame, { from, to }) {
   const length = distance(from, to, frame.aspect);
-  const mm = millimetres(held, frame);
+  const mm = millimetres(scan, frame);
   return mm ? `${(length * mm).toFixed(1)} mm` : `${length.toFixed(1)} pixels`;
 }
 
@@ -38,8 +38,8 @@ export function regionOf({ from, to }, { pixels, width, height, aspect, share })
   return { n, mean, deviation: Math.sqrt(Math.max(squares / n - mean * mean, 0)) };
 }
 
-export function areaWords(held, frame, n) {
-  const mm = millimetres(held, frame);
+export function areaWords(scan, frame, n) {
+  const mm = millimetres(scan, frame);
   return mm ? `${(n * mm * mm * frame.aspect).toFixed(0)} mm²` : `${n} pixels`;
 }
 

@@ -4,7 +4,7 @@ import { frameOf } from "./geometry.js";
 import { imageIn, offered, shareOf, titleOf } from "./images.js";
 import { areaWords, distance, endAt, moved, regionOf, rulerWords } from "./measure.js";
 import { depthOf, frontOf, measuresIn, measureWords, panels } from "./panels.js";
-import { changed, held, view } from "./state.js";
+import { changed, openScan, view } from "./state.js";
 import { say } from "./speech.js";
 import { inUnits } from "./windows.js";
 
@@ -34,8 +34,8 @@ export function move(id, end, point) {
 
 // The measure and its end under a point of the panel, {id, end}; null for none.
 export function grip(panel, point, scale) {
-  const found = endAt(measuresIn(panel.plane), point, frontOf(panel).frame.aspect, scale);
-  return found && { id: found[0].id, end: found[1] };
+  const hit = endAt(measuresIn(panel.plane), point, frontOf(panel).frame.aspect, scale);
+  return hit && { id: hit[0].id, end: hit[1] };
 }
 
 // A press that drew nothing leaves nothing.
@@ -77,8 +77,8 @@ const DEPTHS = { axial: "slice", coronal: "row", sagittal: "column" };
 // One line for each: what it is, where, and how large.
 export function summaries() {
   return view.measures.map((measure) => {
-    const frame = frameOf(held(), measure.plane);
-    const size = measure.kind === "ruler" ? rulerWords(held(), frame, measure) : areaWords(held(), frame, areaOf(measure, frame));
+    const frame = frameOf(openScan(), measure.plane);
+    const size = measure.kind === "ruler" ? rulerWords(openScan(), frame, measure) : areaWords(openScan(), frame, areaOf(measure, frame));
     return { measure, kind: measure.kind === "ruler" ? "Ruler" : "Region", where: `${DEPTHS[measure.plane]} ${measure.at + 1}`, size };
   });
 }
@@ -91,9 +91,9 @@ export function table() {
   const head = ["kind", "where", "size", ...images.flatMap((name) => [`${titleOf(name)} mean`, `${titleOf(name)} deviation`])];
   const rows = summaries().map(({ measure, kind, where, size }) => [kind, where, size, ...images.flatMap((name) => {
     const image = measure.kind === "region" && measure.plane === "axial" && imageIn(name, "axial", measure.at);
-    const found = image?.pixels && regionOf(measure, { ...image.frame, pixels: image.pixels, share: shareOf(image.group) });
-    const { units } = held();
-    return found ? [inUnits(image.group, found.mean, units, 4), inUnits(image.group, found.deviation, units, 4, true)] : ["", ""];
+    const region = image?.pixels && regionOf(measure, { ...image.frame, pixels: image.pixels, share: shareOf(image.group) });
+    const { units } = openScan();
+    return region ? [inUnits(image.group, region.mean, units, 4), inUnits(image.group, region.deviation, units, 4, true)] : ["", ""];
   })]);
   return [head, ...rows].map((row) => row.join("\t")).join("\n");
 }

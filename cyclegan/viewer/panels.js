@@ -6,7 +6,7 @@ import { canHatch, findingsOf, hatch } from "./findings.js";
 import { altOf, IMAGES, imageIn, labelOf, offered, shareOf, titleOf, valueAt } from "./images.js";
 import { shownViews, showImage } from "./layout.js";
 import { regionOf, rulerWords, areaWords } from "./measure.js";
-import { held, page, view } from "./state.js";
+import { openScan, page, view } from "./state.js";
 import { inUnits, isMap, lookUp, ramp, windowWords } from "./windows.js";
 
 const MOST = 6;
@@ -60,7 +60,7 @@ function write(node, property, value) {
 }
 
 function emptyWords(name) {
-  const scan = held();
+  const scan = openScan();
   const { phase, below } = page.state;
   if (!scan) return phase === "empty" ? "Drop a scan here, or click to choose one" : "";
   if (name === "original") return "Loading";
@@ -89,14 +89,14 @@ export function describe() {
       select.replaceChildren(...choices.map((name) => new Option(titleOf(name), name)));
     }
     write(select, "value", panel.name);
-    write(select, "hidden", view.planes || !held());
+    write(select, "hidden", view.planes || !openScan());
     write(select, "ariaLabel", `Image ${i + 1}`);
     write(canvas, "ariaLabel", words(front, behind, panel.plane));
   });
 }
 
 function words(front, behind, plane) {
-  const scan = held();
+  const scan = openScan();
   if (!scan) return `${titleOf(front)}: no image loaded`;
   const title = behind ? `${altOf(front)}; compared with: ${altOf(behind)}` : altOf(front);
   if (plane !== "axial") return `${title}, ${planeName(scan, plane)} plane, ${positionWords(scan, view.point)}`;
@@ -215,7 +215,8 @@ function text({ context, density, canvas }, content, [x, y], ink, weight = "") {
     if (at === null) return (room - size) / 2;
     return Object.is(at, -0) || at < 0 ? room - size + at * density : at * density;
   };
-  const [left, top] = [from(x, canvas.width, width), from(y, canvas.height, height)];
+  const within = (at, room, size) => Math.min(Math.max(from(at, room, size), 0), room - size);
+  const [left, top] = [within(x, canvas.width, width), within(y, canvas.height, height)];
   context.fillStyle = "rgb(0 0 0 / 70%)";
   context.fillRect(left, top, width, height);
   context.fillStyle = ink;
@@ -230,9 +231,9 @@ function drawLabels(pen, panel, front, behind) {
   const isSwiped = behind && view.mode === "swipe";
   both.forEach((name, i) => {
     const ink = IMAGES[name].made ? INK.made : INK.plain;
-    const plane = panel.plane === "axial" || !held() ? "" : `, ${planeName(held(), panel.plane).toUpperCase()}`;
+    const plane = panel.plane === "axial" || !openScan() ? "" : `, ${planeName(openScan(), panel.plane).toUpperCase()}`;
     const share = i && !isSwiped ? ` ${Math.round(100 * view.opacity)} %` : "";
-    const label = (held() ? labelOf(name) : IMAGES[name].label) + plane + share;
+    const label = (openScan() ? labelOf(name) : IMAGES[name].label) + plane + share;
     const width = text(pen, label, [isSwiped && i ? -8 : 8, isSwiped ? 8 : 8 + 20 * i], ink, "600");
     first ||= width;
   });
@@ -248,7 +249,7 @@ function drawEdges(pen, { frame: { edges } }, label) {
 
 function drawCorners(pen, panel, image) {
   const { group } = image;
-  const { units } = held();
+  const { units } = openScan();
   const own = view.preset === "file" && group === "source" ? "  file's own" : "";
   const readout = isMap(group) ? "" : windowWords(group, view.windows[group], units) + own;
   const value = valueWords(panel, image);
@@ -280,12 +281,12 @@ function drawColourBar(pen, { name, group }) {
 
 // The value under the cross-hair, "" outside the image.
 export function valueWords(panel, image = frontOf(panel)) {
-  if (!view.cursor || !held()) return "";
+  if (!view.cursor || !openScan()) return "";
   const at = toPlane(image.frame, view.cursor);
-  const value = isInside(held(), view.cursor) ? valueAt(image, at) : null;
+  const value = isInside(openScan(), view.cursor) ? valueAt(image, at) : null;
   if (value === null) return "";
   const interval = image.name === "translated" && canHatch() && findingsOf(view.index).pixels;
-  if (!interval || panel.plane !== "axial") return inUnits(image.group, value, held().units, 3);
+  if (!interval || panel.plane !== "axial") return inUnits(image.group, value, openScan().units, 3);
   const half = interval[Math.floor(at[1]) * image.frame.width + Math.floor(at[0])];
   return `${value.toFixed(2)} ± ${shareOf("target")(half).toFixed(2)} (9 in 10)`;
 }
@@ -324,11 +325,11 @@ export const measuresIn = (plane) =>
 
 export function measureWords(measure, image) {
   const { frame, group } = image;
-  if (measure.kind === "ruler") return rulerWords(held(), frame, measure);
-  const found = image.pixels && regionOf(measure, { ...frame, pixels: image.pixels, share: shareOf(group) });
-  if (!found) return "";
-  const { units } = held();
-  return `${inUnits(group, found.mean, units, 3)} ± ${inUnits(group, found.deviation, units, 3, true)}, ${areaWords(held(), frame, found.n)}`;
+  if (measure.kind === "ruler") return rulerWords(openScan(), frame, measure);
+  const region = image.pixels && regionOf(measure, { ...frame, pixels: image.pixels, share: shareOf(group) });
+  if (!region) return "";
+  const { units } = openScan();
+  return `${inUnits(group, region.mean, units, 3)} ± ${inUnits(group, region.deviation, units, 3, true)}, ${areaWords(openScan(), frame, region.n)}`;
 }
 
 function drawMeasures(pen, panel, image, g) {
@@ -348,7 +349,6 @@ function drawMeasures(pen, panel, image, g) {
     context.stroke();
     for (const [x, y] of [from, to]) context.fillRect(x - 2 * density, y - 2 * density, 4 * density, 4 * density);
     const words = measureWords(measure, image);
-    const room = canvas.width / density - 8 * words.length;
-    text(pen, words, [Math.max(Math.min(to[0] / density + 8, room), 0.1), Math.max(to[1] / density + 6, 0.1)], INK.measure);
+    text(pen, words, to.map((at) => Math.max(at / density + 7, 0)), INK.measure);
   }
 }

@@ -1,6 +1,6 @@
 // What is seen, as a PNG that says in its pixels and in its text what is synthetic in it.
 
-import { held, view } from "./state.js";
+import { openScan, view } from "./state.js";
 import { withText } from "./png.js";
 import { copyOf, frontOf, geometry, panels } from "./panels.js";
 import { say } from "./speech.js";
@@ -35,7 +35,7 @@ export async function savePicture() {
   context.textBaseline = "middle";
   context.fillText(caveat, 8 * density, picture.height - (FOOT / 2) * density, picture.width - 16 * density);
   const blob = await new Promise((done) => picture.toBlob(done, "image/png"));
-  const { to, slices } = held();
+  const { to, slices } = openScan();
   const marked = withText(await blob.arrayBuffer(), { Caveat: caveat, Title: `Synthetic ${to} beside its source` });
   const link = Object.assign(document.createElement("a"), {
     href: URL.createObjectURL(marked), download: `synthetic_${to}_view${slices > 1 ? `_slice${view.index + 1}` : ""}.png`,

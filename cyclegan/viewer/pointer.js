@@ -9,7 +9,7 @@ import * as measures from "./measures.js";
 import { activePanel, frontOf, geometry, panels, pointAt, voxelAt } from "./panels.js";
 import { isFirstSight, openFiles } from "./scan.js";
 import { meetAt, moveSlice } from "./scroll.js";
-import { changed, held, view } from "./state.js";
+import { changed, openScan, view } from "./state.js";
 import { say } from "./speech.js";
 
 const ZOOM_LIMITS = [0.5, 20];
@@ -91,8 +91,8 @@ export function listen(panel) {
   let wheelTravel = 0;
   let resting = 0;
 
-  const hasImage = () => Boolean(held());
-  const isOpener = () => !held() || isFirstSight();
+  const hasImage = () => Boolean(openScan());
+  const isOpener = () => !openScan() || isFirstSight();
 
   canvas.addEventListener("pointerdown", (event) => {
     view.active = panel.name;

@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { select } from "./files.js";
 import { slices } from "./images.js";
 import { arrange } from "./layout.js";
-import { happen, held, may, page, view } from "./state.js";
+import { happen, openScan, may, page, view } from "./state.js";
 import { say } from "./speech.js";
 import { openWindows } from "./look.js";
 
@@ -24,7 +24,7 @@ let tell = () => {}; // Gradio's controls
 let isUninvited = false; // the example that lies open when the page opens
 let fetched = null; // the last file that was saved
 
-export const isFirstSight = () => isUninvited && Boolean(held());
+export const isFirstSight = () => isUninvited && Boolean(openScan());
 
 // ---------------------------------------------------------------- opening
 
@@ -54,7 +54,7 @@ export async function openExample(example, uninvited = false) {
 async function receive(number, bring, uninvited = false) {
   try {
     const { scan, text } = await bring();
-    const before = held();
+    const before = openScan();
     // Files that came later have replaced these.
     if (!happen({ type: "opened", number, scan, text })) return api.forget(scan.scan);
     following?.abort();
@@ -91,14 +91,14 @@ function newSeries(scan) {
 async function follow(token) {
   following?.abort();
   const { signal } = (following = new AbortController());
-  while (!signal.aborted && held()?.scan === token) {
+  while (!signal.aborted && openScan()?.scan === token) {
     try {
-      const after = page.state.below === "lost" ? -1 : held().version;
+      const after = page.state.below === "lost" ? -1 : openScan().version;
       take(await api.poll(token, after, AbortSignal.any([signal, AbortSignal.timeout(POLL_MS)])));
     } catch (fault) {
       if (signal.aborted) return;
       if (fault instanceof api.Refusal && [404, 410].includes(fault.status)) {
-        const isOther = fault.server && fault.server !== held().server;
+        const isOther = fault.server && fault.server !== openScan().server;
         happen({ type: "forgotten", text: isOther ? RESTARTED : FORGOTTEN });
         remember("");
         return;
@@ -111,7 +111,7 @@ async function follow(token) {
 
 // News of the scan.
 function take(scan) {
-  const before = held();
+  const before = openScan();
   if (!before || before.scan !== scan.scan || !happen({ type: "update", scan })) return;
   if (before.chosen !== scan.chosen) newSeries(scan);
   else if (Boolean(before.real) !== Boolean(scan.real)) arrange();
@@ -130,9 +130,9 @@ const controls = ({ scan, chosen, to, style, styles, real, companion, check }) =
 async function act(request) {
   if (!may(page.state, "choose")) return;
   try {
-    take(await request(held()));
+    take(await request(openScan()));
   } catch (fault) {
-    if (fault instanceof api.Refusal) happen({ type: "update", scan: { ...held(), message: fault.message } });
+    if (fault instanceof api.Refusal) happen({ type: "update", scan: { ...openScan(), message: fault.message } });
     else happen({ type: "cut" });
   }
 }
@@ -147,7 +147,7 @@ let resting = 0;
 export function restAt(index) {
   clearTimeout(resting);
   resting = setTimeout(() => {
-    const scan = held();
+    const scan = openScan();
     const isReady = scan?.ready.some(([first, last]) => first <= index && index <= last);
     if (scan && !isReady && !scan.halted && index === view.index) choose({ index });
   }, REST_MS);
@@ -190,7 +190,7 @@ async function claimed() {
   const channel = new BroadcastChannel("scans");
   let isTaken = false;
   channel.onmessage = ({ data }) => {
-    if (data.ask && data.ask === held()?.scan) channel.postMessage({ has: data.ask });
+    if (data.ask && data.ask === openScan()?.scan) channel.postMessage({ has: data.ask });
     else if (data.has === token) isTaken = true;
   };
   if (!token) return "";
@@ -203,10 +203,10 @@ async function claimed() {
 export async function start(teller) {
   tell = teller;
   addEventListener("offline", () => happen({ type: "cut" }));
-  addEventListener("online", () => held() && page.state.below === "lost" && follow(held().scan));
-  addEventListener("pagehide", () => held() && api.close(held().scan));
+  addEventListener("online", () => openScan() && page.state.below === "lost" && follow(openScan().scan));
+  addEventListener("pagehide", () => openScan() && api.close(openScan().scan));
   const token = await claimed();
-  if (transfers) return held() && tell(held()); // a file was quicker
+  if (transfers) return openScan() && tell(openScan()); // a file was quicker
   if (token) {
     try {
       const scan = await api.poll(token, -1);
@@ -218,7 +218,7 @@ export async function start(teller) {
       remember("");
     }
   }
-  while (!transfers || (!held() && page.state.phase === "empty")) {
+  while (!transfers || (!openScan() && page.state.phase === "empty")) {
     if (await openExample(0, true)) return;
     await pause(RETRY_MS);
   }

@@ -3,7 +3,7 @@
 import { imageIn } from "./images.js";
 import { isReady } from "./slices.js";
 import { restAt } from "./scan.js";
-import { changed, held, view } from "./state.js";
+import { changed, openScan, view } from "./state.js";
 import { say } from "./speech.js";
 
 const CINE_MS = 100;
@@ -13,7 +13,7 @@ let forth = 1; // its direction
 export const isPlaying = () => Boolean(playing);
 
 export function goTo(index) {
-  const scan = held();
+  const scan = openScan();
   if (!scan || scan.slices < 2) return false;
   const to = Math.min(Math.max(index, 0), scan.slices - 1);
   if (to === view.index) return;
@@ -32,7 +32,7 @@ export const moveSlice = (steps) => goTo(view.index + steps);
 
 // Let the planes meet at a voxel; the slice follows.
 export function meetAt(voxel) {
-  const { width, height, slices } = held();
+  const { width, height, slices } = openScan();
   const most = [width, height, slices];
   view.point = voxel.map((at, i) => Math.min(Math.max(at, 0.5), most[i] - 0.5));
   const index = Math.floor(view.point[2]);
@@ -49,7 +49,7 @@ export function playOrStop() {
     clearInterval(playing);
     playing = 0;
     restAt(view.index);
-  } else if (held()?.slices > 1) {
+  } else if (openScan()?.slices > 1) {
     playing = setInterval(playNext, CINE_MS);
   } else {
     return false;
@@ -61,7 +61,7 @@ export function playOrStop() {
 function playNext() {
   for (const way of [forth, -forth]) {
     const next = view.index + way;
-    if (next < 0 || next >= held().slices) continue;
+    if (next < 0 || next >= openScan().slices) continue;
     forth = way;
     goTo(next);
     if (imageIn("original").pixels) return;
@@ -70,7 +70,7 @@ function playNext() {
 
 // The scrubber beside the panels, its track marked where slices are translated.
 export function showScrubber(scrubber) {
-  const scan = held();
+  const scan = openScan();
   scrubber.hidden = !scan || scan.slices < 2;
   if (scrubber.hidden) return;
   const [slider, number] = [scrubber.querySelector("input"), scrubber.querySelector("output")];

@@ -8,50 +8,50 @@ export const BUDGET = 256 * 2 ** 20; // bytes
 const LATER = { original: 0, translated: 4, reconstructed: 6, real: 6 };
 
 // The images of a scan that can be fetched, those needed first at the front: [name, index].
-export function fetchOrder(held, index, names, room) {
+export function fetchOrder(scan, index, names, room) {
   const order = [];
   for (const name of names) {
-    for (let at = 0; at < held.slices; at++) {
+    for (let at = 0; at < scan.slices; at++) {
       const distance = Math.abs(at - index);
-      if (distance > room || !isReady(held, name, at)) continue;
+      if (distance > room || !isReady(scan, name, at)) continue;
       order.push([name, at, distance === 0 ? -1 : distance + LATER[name]]);
     }
   }
   return order.sort((a, b) => a[2] - b[2]).map(([name, at]) => [name, at]);
 }
 
-export function isReady(held, name, index) {
+export function isReady(scan, name, index) {
   if (name === "original") return true;
-  if (name === "real") return Boolean(held.real);
-  return held.ready.some(([first, last]) => first <= index && index <= last);
+  if (name === "real") return Boolean(scan.real);
+  return scan.ready.some(([first, last]) => first <= index && index <= last);
 }
 
 export class Slices {
-  // fetch(held, name, index, signal) gives a Uint16Array; `arrived` is called after each.
+  // fetch(scan, name, index, signal) gives a Uint16Array; `arrived` is called after each.
   constructor(fetch, arrived, budget = BUDGET) {
     Object.assign(this, { fetch, arrived, budget, bytes: 0 });
-    this.images = new Map(); // id -> {data, index}; the ones seen last are at the end
-    this.underway = new Map(); // id -> AbortController
+    this.images = new Map(); // id -> {name, index, data}
+    this.underway = new Map(); // id -> {abort, token, key}
     this.paused = 0; // the timer after a failure
   }
 
-  id(held, name, index) {
-    const scope = name === "original" ? `${held.chosen}` : held.key;
-    return [held.scan, scope, name, index].join("/");
+  id(scan, name, index) {
+    const scope = name === "original" ? `${scan.chosen}` : scan.key;
+    return [scan.scan, scope, name, index].join("/");
   }
 
-  get(held, name, index) {
-    return this.images.get(this.id(held, name, index))?.data;
+  get(scan, name, index) {
+    return this.images.get(this.id(scan, name, index))?.data;
   }
 
   // Have the images around `index`; called whenever something has changed.
-  want(held, index, names) {
-    Object.assign(this, { held, index });
-    const each = 2 * held.width * held.height;
+  want(scan, index, names) {
+    Object.assign(this, { scan, index });
+    const each = 2 * scan.width * scan.height;
     const room = Math.max(0, Math.floor((this.budget / (each * names.length) - 1) / 2));
-    this.order = fetchOrder(held, index, names, room);
-    for (const [id, { abort, scan, key }] of this.underway) {
-      if (scan !== held.scan || key !== held.key) {
+    this.order = fetchOrder(scan, index, names, room);
+    for (const [id, { abort, token, key }] of this.underway) {
+      if (token !== scan.scan || key !== scan.key) {
         abort.abort();
         this.underway.delete(id);
       }
@@ -63,7 +63,7 @@ export class Slices {
     if (this.paused) return;
     while (this.underway.size < AT_ONCE) {
       const next = this.order.find(([name, index]) => {
-        const id = this.id(this.held, name, index);
+        const id = this.id(this.scan, name, index);
         return !this.images.has(id) && !this.underway.has(id);
       });
       if (!next) return;
@@ -72,12 +72,12 @@ export class Slices {
   }
 
   async bring(name, index) {
-    const { held } = this;
-    const id = this.id(held, name, index);
-    const entry = { abort: new AbortController(), scan: held.scan, key: held.key };
+    const { scan } = this;
+    const id = this.id(scan, name, index);
+    const entry = { abort: new AbortController(), token: scan.scan, key: scan.key };
     this.underway.set(id, entry);
     try {
-      this.keep(id, index, await this.fetch(held, name, index, entry.abort.signal));
+      this.keep(id, name, index, await this.fetch(scan, name, index, entry.abort.signal));
       this.arrived(name, index);
     } catch {
       // Not ready yet, not held any more, or no connection: what the server says next decides.
@@ -93,12 +93,12 @@ export class Slices {
     }
   }
 
-  keep(id, index, data) {
-    this.images.set(id, { data, index });
+  keep(id, name, index, data) {
+    this.images.set(id, { name, index, data });
     this.bytes += data.byteLength;
-    const scope = `${this.held.scan}/`;
-    // What belongs to another scan goes first, then what is farthest.
-    const worth = ([other, image]) => (other.startsWith(scope) ? Math.abs(image.index - this.index) : Infinity);
+    // What belongs to another scan, or direction, goes first, then what is farthest.
+    const worth = ([other, image]) =>
+      other === this.id(this.scan, image.name, image.index) ? Math.abs(image.index - this.index) : Infinity;
     while (this.bytes > this.budget && this.images.size > 1) {
       const [far, image] = [...this.images].reduce((a, b) => (worth(b) > worth(a) ? b : a));
       if (far === id) break;

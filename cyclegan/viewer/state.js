@@ -29,7 +29,7 @@ export function initial() {
   return {
     phase: "empty",
     below: "empty", // the phase but for files on their way
-    held: null, // the server's state of the scan; the last one, once it is gone
+    scan: null, // the server's state of it; the last one, once it is gone
     transfer: null, // {number, share} of the files on their way
     message: "", // one sentence about the last files, or about the connection
     isWrong: false, // whether that sentence speaks of something that failed
@@ -49,7 +49,7 @@ function next(state, event) {
   const { type, number, scan, text = "", share = 0 } = event;
   if (isInTransit(state) && LINK.includes(type)) {
     const below = TABLE[state.below][type];
-    return below ? { ...state, below, held: type === "update" ? newer(state.held, scan) : state.held } : state;
+    return below ? { ...state, below, scan: type === "update" ? newer(state.scan, scan) : state.scan } : state;
   }
   const to = TABLE[state.phase][type];
   if (!to) return state;
@@ -66,9 +66,9 @@ function next(state, event) {
     case "refused":
       return { ...state, phase, transfer: null, message: text, isWrong: true };
     case "opened":
-      return { ...state, phase, held: scan, transfer: null, message: text, isWrong: false };
+      return { ...state, phase, scan, transfer: null, message: text, isWrong: false };
     case "update":
-      return { ...state, phase, held: newer(state.held, scan), ...(state.phase === "lost" ? { message: "", isWrong: false } : {}) };
+      return { ...state, phase, scan: newer(state.scan, scan), ...(state.phase === "lost" ? { message: "", isWrong: false } : {}) };
     case "cut":
       return { ...state, phase, message: "The connection is lost; trying again. The images stay.", isWrong: true };
     default: // forgotten
@@ -77,12 +77,12 @@ function next(state, event) {
 }
 
 // Answers may overtake each other.
-function newer(held, scan) {
-  return held && held.scan === scan.scan && held.version > scan.version ? held : scan;
+function newer(before, scan) {
+  return before && before.scan === scan.scan && before.version > scan.version ? before : scan;
 }
 
 export function may(state, action) {
-  return MAY[state.phase].includes(action) && (action === "open" || state.held !== null);
+  return MAY[state.phase].includes(action) && (action === "open" || state.scan !== null);
 }
 
 // ---------------------------------------------------------------- what is seen
@@ -139,4 +139,5 @@ export function happen(event) {
   return page.state !== before;
 }
 
-export const held = () => page.state.held;
+// What the server says of the scan that is open, null without one.
+export const openScan = () => page.state.scan;

@@ -7,11 +7,11 @@ import { chooseLayout, fullScreen, shownNames, togglePlanes } from "./layout.js"
 import { choosePreset, invert, reset } from "./look.js";
 import { savePicture } from "./picture.js";
 import { zoomBy } from "./pointer.js";
-import { changed, held, view } from "./state.js";
+import { changed, openScan, view } from "./state.js";
 import { say } from "./speech.js";
 import { PRESETS } from "./windows.js";
 
-const isVolume = () => held()?.slices > 1;
+const isVolume = () => openScan()?.slices > 1;
 const isTranslated = () => Boolean(imageIn("translated").pixels);
 const has = () => Boolean(imageIn("original").pixels);
 
@@ -164,7 +164,7 @@ export function showTools() {
   const select = bar.querySelector(".presets");
   select.hidden = !has();
   select.value = view.preset;
-  select.querySelector("[value=file]").disabled = !held()?.window;
+  select.querySelector("[value=file]").disabled = !openScan()?.window;
   select.querySelector("[value=hand]").disabled = view.preset !== "hand";
   for (const [name, isShown, value] of [["opacity", view.mode === "overlay", view.opacity], ["map-opacity", view.map, view.mapOpacity]]) {
     const input = bar.querySelector(`.${name}`);

@@ -34,11 +34,11 @@ const clamp = (v, low, high) => Math.min(Math.max(v, low), high);
 // over a rectangle.
 function sampled({ width, height }, [left, top, right, bottom] = [0, 0, width, height]) {
   const every = Math.max(1, Math.ceil(Math.sqrt(((right - left) * (bottom - top)) / SAMPLED)));
-  const found = [];
+  const indices = [];
   for (let y = top; y < bottom; y += every) {
-    for (let x = left; x < right; x += every) found.push(y * width + x);
+    for (let x = left; x < right; x += every) indices.push(y * width + x);
   }
-  return found;
+  return indices;
 }
 
 // Half of the threshold that parts dark from bright best (Otsu 1979): what is below is air.
@@ -111,15 +111,15 @@ export function byPreset(name, images, own, rectangle) {
   const preset = PRESETS[name];
   const { source } = images;
   const inside = preset.from === undefined ? null : name === "auto" ? inRectangle(source, rectangle) : insideHead(source);
-  const found = {};
+  const windows = {};
   for (const [group, image] of Object.entries(images)) {
     if (!image) continue;
     const ranged = inside && robust(image.pixels, inside, preset);
-    if (ranged) found[group] = ranged;
-    else if (name === "file" && group === "source" && own) found[group] = { ...own };
-    else if (name === "full" || name === "brain") found[group] = { ...GREY };
+    if (ranged) windows[group] = ranged;
+    else if (name === "file" && group === "source" && own) windows[group] = { ...own };
+    else if (name === "full" || name === "brain") windows[group] = { ...GREY };
   }
-  return found;
+  return windows;
 }
 
 // The window after a drag or a key: wider by `widen`, brighter or darker by `raise`, shares of the grey range.

@@ -72,6 +72,12 @@ def reds(page: Page, name: str, share: float = 0.62) -> list[int]:
     return [red for red, _, _ in row(page, name, share)]
 
 
+def amber(page: Page) -> int:
+    """How many pixels of the label of the panel of the original say that a model made it."""
+    drawn(page)
+    return page.evaluate(AMBER, "original")
+
+
 def shown(page: Page) -> list[str]:
     """Names of the images on screen, in their order."""
     drawn(page)
@@ -126,8 +132,8 @@ def spoken(page: Page, words: str) -> None:
     )
 
 
-def told(page: Page, words: str) -> None:
-    """Wait until the status line says something that matches `words`, a regular expression."""
+def says(page: Page, words: str) -> None:
+    """Wait until the status line has words that match `words`, a regular expression."""
     page.wait_for_function(
         "(words) => new RegExp(words).test(document.querySelector('.line .status').textContent)",
         arg=words,

@@ -36,8 +36,8 @@ ARM = """() => {
     requestAnimationFrame(look);
   });
 }"""
-READY = """() => import(new URL("viewer/state.js", document.baseURI)).then(({ held }) =>
-  held().ready.reduce((sum, [first, last]) => sum + last - first + 1, 0))"""
+READY = """() => import(new URL("viewer/state.js", document.baseURI)).then(({ openScan }) =>
+  openScan().ready.reduce((sum, [first, last]) => sum + last - first + 1, 0))"""
 
 
 def write_volume(path, slices: int, size: int) -> None:

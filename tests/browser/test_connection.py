@@ -3,7 +3,7 @@
 import pytest
 from cuttable import Cuttable
 from files import drop, give, open_files, png, write_volume
-from pixels import drawn, shown, statistics, told
+from pixels import drawn, says, shown, statistics
 from serve import READY
 
 COUNT = "document.querySelector('.scrubber output')?.innerText"
@@ -22,9 +22,9 @@ def cuttable(url):
 
 def all_translated(page):
     page.wait_for_function(
-        """() => import(new URL("viewer/state.js", document.baseURI)).then(({ page }) => {
-          const { held } = page.state;
-          return JSON.stringify(held.ready) === JSON.stringify([[0, held.slices - 1]]);
+        """() => import(new URL("viewer/state.js", document.baseURI)).then(({ openScan }) => {
+          const { ready, slices } = openScan();
+          return JSON.stringify(ready) === JSON.stringify([[0, slices - 1]]);
         })"""
     )
 
@@ -34,7 +34,7 @@ def test_a_cut_connection_keeps_the_page_and_its_work_goes_on(opened, cuttable, 
     open_files(page, volume_file)
     page.wait_for_selector("[data-panel=translated].filled")
     cuttable.cut()
-    told(page, "^The connection is lost")
+    says(page, "^The connection is lost")
     page.evaluate("window.mark = true")
     before = statistics(page, "original")
     page.keyboard.press("ArrowDown")  # its original is here
@@ -53,7 +53,7 @@ def test_a_browser_that_is_offline_says_so_at_once_and_returns(opened, volume_fi
     page = opened()
     open_files(page, volume_file)
     page.context.set_offline(True)
-    told(page, "^The connection is lost")
+    says(page, "^The connection is lost")
     page.context.set_offline(False)
     page.wait_for_function("!document.querySelector('.line .status.wrong')")
     all_translated(page)
@@ -89,9 +89,9 @@ def test_after_a_restart_in_the_middle_of_a_volume_the_page_says_so_once(
     page.wait_for_selector("[data-panel=translated].filled")
     index = page.get_attribute(".viewer", "data-index")
     server.stop()
-    told(page, "^The connection is lost")
+    says(page, "^The connection is lost")
     server.start()
-    told(page, "^The server was restarted; open the file again")
+    says(page, "^The server was restarted; open the file again")
     drawn(page)
     assert shown(page) == ["original", "translated", "reconstructed"]
     assert page.locator(".panel.filled:visible").count() == 3  # what is here can be read

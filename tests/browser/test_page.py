@@ -11,7 +11,7 @@ import pydicom
 import pytest
 from files import DROP_FIRST, drop, give, open_files, png, write_series, write_volume, write_zip
 from PIL import Image
-from pixels import away, canvas, drawn, press, row, shown, spoken, statistics, told, written
+from pixels import away, canvas, drawn, press, row, says, shown, spoken, statistics, written
 
 from cyclegan.server import limits
 
@@ -121,7 +121,7 @@ def test_a_wrong_file_is_one_sentence_and_the_result_stays(page, slice_file):
     away(page)
     before = [statistics(page, name) for name in PANELS]
     drop(page, {"report.txt": b"Findings: none."})
-    told(page, "report.txt")
+    says(page, "report.txt")
     assert "Traceback" not in page.inner_text("body")
     assert [statistics(page, name) for name in PANELS] == before
     # Three at once, of which the last is good.
@@ -203,7 +203,7 @@ def test_a_real_image_and_a_style_of_ones_own(page, slice_file, folder):
     with page.expect_file_chooser() as chooser:
         button.click()
     chooser.value.set_files(str(wrong))
-    told(page, "wrong.png")
+    says(page, "wrong.png")
     real = folder / "real.png"
     real.write_bytes(png("T2"))
     with page.expect_file_chooser() as chooser:
@@ -244,7 +244,7 @@ def test_results_are_saved_as_they_are_seen(page, series_files, tmp_path):
         source = sources[ds.SourceImageSequence[0].ReferencedSOPInstanceUID]
         assert ds.ImagePositionPatient == source.ImagePositionPatient
         assert not re.search("Doe|MRN-4711", str(ds))
-    told(page, "Removed: .*Patient")
+    says(page, "Removed: .*Patient")
     data, name = save(page, "everything")
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         assert any(each.endswith("README.txt") for each in archive.namelist())

@@ -5,8 +5,8 @@ import pytest
 from made import Made
 from PIL import Image
 from pixels import (
-    AMBER,
     SHARE,
+    amber,
     away,
     canvas,
     centre,
@@ -15,10 +15,10 @@ from pixels import (
     press,
     reds,
     row,
+    says,
     shown,
     spoken,
     statistics,
-    told,
     tool,
     written,
 )
@@ -176,21 +176,21 @@ def test_two_images_blink_in_one_place_and_the_label_says_which(viewer):
     show(viewer, 0, "Original T1")
     away(viewer)
     own, other = row(viewer, "original"), None
-    assert viewer.evaluate(AMBER, "original") == 0
+    assert amber(viewer) == 0
     viewer.keyboard.down("b")
     viewer.wait_for_timeout(400)  # longer than a tap
     other = row(viewer, "original")
     assert other != own
-    assert viewer.evaluate(AMBER, "original") > 50
+    assert amber(viewer) > 50
     assert "Synthetic T2" in canvas(viewer, "original").get_attribute("aria-label")
     viewer.keyboard.up("b")
     assert row(viewer, "original") == own
     viewer.keyboard.press("b")  # a tap stays
     assert row(viewer, "original") == other
     press(viewer, "+", "+")
-    assert viewer.evaluate(AMBER, "original") > 50  # at every zoom
+    assert amber(viewer) > 50  # at every zoom
     viewer.evaluate("document.querySelector('[data-tool=blink]').click()")  # a screen reader's
-    assert viewer.evaluate(AMBER, "original") == 0
+    assert amber(viewer) == 0
     press(viewer, "2")
     button = viewer.locator("[data-tool=blink]")
     for hold, release in (
@@ -269,7 +269,7 @@ def test_every_slice_is_here_before_it_is_asked_for_and_each_looks_different(ope
 def test_no_older_image_stands_under_a_new_number(opened):
     made = Made(slices=8, size=64, ready=[[4, 4]], translating=True)
     page = opened(made)
-    told(page, "^Translating: 1 of 8 slices")
+    says(page, "^Translating: 1 of 8 slices")
     assert page.locator(".line progress").get_attribute("value") == "0.125"
     press(page, "ArrowDown")
     page.wait_for_selector("[data-panel=original].filled")
@@ -396,8 +396,8 @@ def test_the_view_is_saved_as_it_is_seen_and_says_what_it_is(viewer):
     left, at = round(second["x"] - box["x"]), round(second["height"] * 0.62)
     saved = pixels[at, left : left + len(seen)]
     assert np.abs(saved.astype(int) - seen).mean() < 3
-    amber = (pixels[..., 0] > 180) & (pixels[..., 2] < 0.6 * pixels[..., 0])
-    assert amber[:40, left : left + 300].sum() > 50  # its label
+    label = pixels[:40, left : left + 300].astype(int)
+    assert ((label[..., 0] > 180) & (label[..., 2] < 0.6 * label[..., 0])).sum() > 50  # amber
     viewer.keyboard.press("0")
     for _ in range(4):
         viewer.keyboard.press("-")  # smaller than its own pixels
@@ -406,7 +406,7 @@ def test_the_view_is_saved_as_it_is_seen_and_says_what_it_is(viewer):
     with viewer.expect_download() as download:
         viewer.keyboard.press("v")
     with Image.open(download.value.path()) as image:
-        assert image.size[0] == 2 * round(viewer.locator(".grid").bounding_box()["width"])
+        assert abs(image.size[0] - 2 * viewer.locator(".grid").bounding_box()["width"]) < 2
 
 
 def test_measures_are_drawn_by_key(viewer):

@@ -3,14 +3,14 @@ import { test } from "node:test";
 import { frameOf } from "../../cyclegan/viewer/geometry.js";
 import { areaWords, endAt, moved, regionOf, rulerWords } from "../../cyclegan/viewer/measure.js";
 
-const HELD = { width: 40, height: 60, slices: 10, aspect: 2, spacing: [5, 2, 1], directions: null, affine: null, box: null };
-const axial = frameOf(HELD, "axial");
+const SCAN = { width: 40, height: 60, slices: 10, aspect: 2, spacing: [5, 2, 1], directions: null, affine: null, box: null };
+const axial = frameOf(SCAN, "axial");
 
 test("a ruler is in mm along rows, columns and slices, and in pixels where the file tells no size", () => {
-  assert.equal(rulerWords(HELD, axial, { from: [0, 0], to: [30, 20] }), "50.0 mm");
-  assert.equal(rulerWords(HELD, frameOf(HELD, "coronal"), { from: [0, 0], to: [12, 1] }), "13.0 mm");
-  assert.equal(rulerWords(HELD, frameOf(HELD, "sagittal"), { from: [0, 0], to: [6, 1] }), "13.0 mm");
-  const bare = { ...HELD, spacing: null, aspect: 1 };
+  assert.equal(rulerWords(SCAN, axial, { from: [0, 0], to: [30, 20] }), "50.0 mm");
+  assert.equal(rulerWords(SCAN, frameOf(SCAN, "coronal"), { from: [0, 0], to: [12, 1] }), "13.0 mm");
+  assert.equal(rulerWords(SCAN, frameOf(SCAN, "sagittal"), { from: [0, 0], to: [6, 1] }), "13.0 mm");
+  const bare = { ...SCAN, spacing: null, aspect: 1 };
   assert.equal(rulerWords(bare, frameOf(bare, "axial"), { from: [0, 0], to: [3, 4] }), "5.0 pixels");
 });
 
@@ -20,8 +20,8 @@ test("a region counts the pixels whose centres lie in it, with mean, deviation a
   assert.equal(found.mean, 200);
   assert.equal(found.deviation, 100);
   assert.ok(Math.abs(found.n * 2 - Math.PI * 100) < 15); // pixels are two high
-  assert.equal(areaWords(HELD, axial, 10), "20 mm²");
-  assert.equal(areaWords({ ...HELD, spacing: null }, axial, 10), "10 pixels");
+  assert.equal(areaWords(SCAN, axial, 10), "20 mm²");
+  assert.equal(areaWords({ ...SCAN, spacing: null }, axial, 10), "10 pixels");
   assert.equal(regionOf({ from: [-50, 0], to: [-49, 0] }, { ...axial, pixels, share: (v) => v }), null);
 });
 

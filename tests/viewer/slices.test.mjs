@@ -19,7 +19,7 @@ test("the shown slice comes first, then originals outward, then what is translat
 test("everything is fetched once, at most three at a time, and kept", async () => {
   const asked = [];
   let [running, most] = [0, 0];
-  const fetch = async (held, name, index) => {
+  const fetch = async (scan, name, index) => {
     asked.push(name + index);
     most = Math.max(most, ++running);
     await Promise.resolve();
@@ -39,7 +39,7 @@ test("everything is fetched once, at most three at a time, and kept", async () =
 });
 
 test("another direction keeps the original and forgets no slice of it; another scan has none", async () => {
-  const slices = new Slices(async (held) => new Uint16Array(16).fill(Number(held.key)), () => {});
+  const slices = new Slices(async (scan) => new Uint16Array(16).fill(Number(scan.key)), () => {});
   slices.want(scan(), 4, NAMES);
   await rested();
   const turned = scan({ key: "1", ready: [] });
@@ -62,6 +62,17 @@ test("memory is bounded: what is farthest from the shown slice goes", async () =
   assert.equal(slices.get(long, "original", 0), undefined);
 });
 
+test("what another direction left goes before what is needed, and fetching comes to an end", async () => {
+  let asked = 0;
+  const slices = new Slices(async () => (asked++, new Uint16Array(16)), () => {}, 30 * 32);
+  for (const key of ["0", "1", "2"]) {
+    slices.want(scan({ key, ready: [[0, 8]] }), 4, NAMES);
+    await rested(400);
+  }
+  assert.equal(asked, 9 + 3 * 18);
+  assert.ok(slices.get(scan({ key: "2" }), "translated", 0));
+});
+
 test("a slice that cannot be fetched now is asked for again, without haste", async () => {
   let asked = 0;
   const slices = new Slices(async () => {
@@ -76,7 +87,7 @@ test("a slice that cannot be fetched now is asked for again, without haste", asy
 
 test("what another direction asked for is not fetched to its end", async () => {
   const signals = [];
-  const slices = new Slices((held, name, index, signal) => {
+  const slices = new Slices((scan, name, index, signal) => {
     signals.push(signal);
     return new Promise(() => {});
   }, () => {});

@@ -6,7 +6,7 @@ const scan = (name, version = 1) => ({ scan: name, version });
 const EVENTS = ["send", "share", "sent", "refused", "opened", "update", "cut", "forgotten"];
 // An event as the page would send it in a state.
 const event = (type, state, name = "a") => ({
-  type, scan: scan(type === "update" ? state.held?.scan ?? name : name), text: `${type}.`, share: 0.5,
+  type, scan: scan(type === "update" ? state.scan?.scan ?? name : name), text: `${type}.`, share: 0.5,
   number: type === "send" ? (state.transfer?.number ?? 0) + 1 : state.transfer?.number,
 });
 
@@ -33,11 +33,11 @@ test("whatever happens, in any order, the page is in a phase of the table and ke
         if (!(type in row)) assert.equal(after, state, words);
         else if (!isLink) assert.equal(after.phase, row[type] === "below" ? state.below : row[type], words);
         // What was on screen stays, unless another scan takes its place.
-        if (type !== "opened" && type !== "update") assert.equal(after.held, state.held, words);
-        if (state.held) assert.ok(after.held, words);
+        if (type !== "opened" && type !== "update") assert.equal(after.scan, state.scan, words);
+        if (state.scan) assert.ok(after.scan, words);
         assert.equal(["sending", "reading"].includes(after.phase), after.transfer !== null, words);
         if (["choose", "save"].some((action) => may(after, action))) assert.equal(after.phase, "open", words);
-        if (may(after, "look")) assert.ok(after.held, words);
+        if (may(after, "look")) assert.ok(after.scan, words);
         seen.add(after.phase);
         next.set(JSON.stringify(after), after);
       }
@@ -55,14 +55,14 @@ test("of files sent quickly one after the other the last count, however late the
   assert.equal(state.message, "");
   state = step(state, { type: "opened", number: 3, scan: scan("good") });
   const late = step(state, { type: "opened", number: 2, scan: scan("large") });
-  assert.equal(late.held.scan, "good");
+  assert.equal(late.scan.scan, "good");
   assert.deepEqual(step(state, { type: "refused", number: 2, text: "no" }), state);
 });
 
 test("files that are refused leave what was there, and say why", () => {
   let state = step(initial(), { type: "opened", scan: scan("a") });
   state = step(step(state, { type: "send", number: 1 }), { type: "refused", number: 1, text: "report.txt: no image." });
-  assert.deepEqual([state.phase, state.held.scan, state.message, state.isWrong], ["open", "a", "report.txt: no image.", true]);
+  assert.deepEqual([state.phase, state.scan.scan, state.message, state.isWrong], ["open", "a", "report.txt: no image.", true]);
 });
 
 test("a scan that is lost, or gone, while files are on their way is known to be so when they are refused", () => {
@@ -78,5 +78,5 @@ test("a scan that is lost, or gone, while files are on their way is known to be 
 test("an answer that was overtaken does not turn the state back", () => {
   let state = step(initial(), { type: "opened", scan: scan("a", 5) });
   state = step(state, { type: "update", scan: scan("a", 7) });
-  assert.equal(step(state, { type: "update", scan: scan("a", 6) }).held.version, 7);
+  assert.equal(step(state, { type: "update", scan: scan("a", 6) }).scan.version, 7);
 });

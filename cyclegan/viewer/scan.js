@@ -58,9 +58,10 @@ async function receive(number, bring, uninvited = false) {
     // Files that came later have replaced these.
     if (!happen({ type: "opened", number, scan, text })) return api.forget(scan.scan);
     following?.abort();
-    if (before && before.scan !== scan.scan) api.forget(before.scan);
     isUninvited = uninvited;
     begin(scan);
+    // Last: what is still being fetched of it would be answered by an error.
+    if (before && before.scan !== scan.scan) api.forget(before.scan);
     return true;
   } catch (fault) {
     happen({ type: "refused", number, text: fault.message });

@@ -107,8 +107,14 @@ export class Slices {
     }
   }
 
-  // Every image of other scans.
+  // Every image of other scans, those on their way, too.
   forgetOthers(scan) {
+    if (this.scan?.scan !== scan) this.order = []; // or what is given up would be begun anew
+    for (const [id, { abort, token }] of this.underway) {
+      if (token === scan) continue;
+      abort.abort();
+      this.underway.delete(id);
+    }
     for (const [id, { data }] of this.images) {
       if (id.startsWith(`${scan}/`)) continue;
       this.images.delete(id);

@@ -146,7 +146,7 @@ def test_maps_count_errors_of_either_sign_and_numbers_leave_out_air():
 
 @pytest.mark.parametrize(("odds", "temperature"), [(1.0, 1.0), (0.25, 1.0), (1.0, 4.0)])
 def test_probabilities_follow_temperature_and_the_odds_of_other_contrasts(odds, temperature):
-    logits = torch.tensor([2.0, 1.0, 3.0, 0.0, 0.5, -1.0, -2.0])
+    logits = torch.tensor([2.0, 1.0, 3.0, 0.0, 0.5, -0.5, -1.0, -2.0, 0.2])
 
     class Fixed(nn.Module):
         def forward(self, images):

@@ -95,3 +95,20 @@ test("what another direction asked for is not fetched to its end", async () => {
   slices.want(scan({ key: "1" }), 4, NAMES);
   assert.deepEqual(signals.map(({ aborted }) => aborted), [true, true, true, false, false, false]);
 });
+
+test("what is on its way of a scan that another replaces is given up, and not asked for again", async () => {
+  const asked = [];
+  const fetch = (scan, name, index, signal) =>
+    new Promise((_, fail) => {
+      asked.push(`${scan.scan} ${name}${index}`);
+      signal.addEventListener("abort", () => fail(new Error("given up")));
+    });
+  const slices = new Slices(fetch, () => {});
+  slices.want(scan(), 4, NAMES);
+  await rested();
+  assert.equal(asked.length, 3);
+  slices.forgetOthers("other");
+  await rested();
+  assert.equal(asked.length, 3);
+  assert.equal(slices.underway.size, 0);
+});

@@ -131,7 +131,12 @@ def place_side(scans: Scans) -> dict[str, Any]:
             register = gr.Checkbox(True, label="Moved onto the scan", visible=False)
             drop_real = gr.Button("Remove the real image", size="md", visible=False)
         with gr.Column(elem_id="style-area", visible=scans.model.translator.has_styles):
-            style = gr.Dropdown([SOURCE], value=SOURCE, label="Style of the synthetic image")
+            style = gr.Dropdown(
+                [SOURCE],
+                value=SOURCE,
+                label="Style of the synthetic image",
+                info=scans.model.styles.missing or None,
+            )
             choose_style = gr.Button("Take the style of a real slice", size="md")
         gr.Markdown(HOSTING, elem_id="hosting")
     return {

@@ -159,15 +159,15 @@ def _made(model: Model, series: Series, parts: str) -> dict[str, Any]:
         name: np.concatenate([getattr(result, name) for result in results])
         for name in ("source", "translated", "reconstructed")
     }
-    encoded = {name: encode_float32(each) for name, each in images.items()}
+    encoded = {name: encode_float32(image) for name, image in images.items()}
     return encoded | _trust(
-        model, series, [CycleResult(*each) for each in zip(*images.values(), strict=True)]
+        model, series, [CycleResult(*image) for image in zip(*images.values(), strict=True)]
     )
 
 
 def _described(model: Model, series: Series) -> dict[str, Any]:
     """What an answer says of its source and of the model."""
-    volume, check, warning = series.volume, series.check, series.notice()
+    volume, check, warning = series.volume, series.check, series.input_warning()
     return {
         "to": series.to,
         "shape": list(volume.pixels.shape),

@@ -35,6 +35,6 @@ class Save:
     removed: Sequence[str] = ()
     error: str | None = None
 
-    def told(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """As JSON."""
         return asdict(self) | {"removed": list(self.removed)}

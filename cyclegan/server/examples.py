@@ -55,7 +55,7 @@ def example_volume(index: int) -> Volume:
     else:
         labels = draw_slice(example.seed, level=example.level)[np.newaxis]
     # The same draws for every slice, so that a volume is one acquisition.
-    pixels = np.stack([_acquired(example, each) for each in labels])
+    pixels = np.stack([_acquired(example, slice_labels) for slice_labels in labels])
     height, width = pixels.shape[1:]
     affine = np.diag([-1.0, -1.0, SLICE_SPACING_MM, 1.0])  # columns run left, rows posterior
     affine[:2, 3] = (width - 1) / 2, (height - 1) / 2

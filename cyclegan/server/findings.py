@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cyclegan.model.translator import CycleResult, Prepared
-from cyclegan.server.notice import Fit
+from cyclegan.server.input_warning import Fit
 from cyclegan.server.report import report, true_warnings, true_words
 from cyclegan.server.results import Made, Measured
 from cyclegan.trust import evidence
@@ -41,7 +41,7 @@ def measure(
     calibration, to = model.calibration, made.to
     frame = series.prepared(model).frame
     unit = Prepared(evidence.UNIT, frame)
-    fit = None if series.is_drawn else _fit(model, series, result.source, to)
+    fit = None if series.is_simulated else _fit(model, series, result.source, to)
     numbers = evidence.structure(calibration.structure, result)
     if not numbers:  # no head
         return Measured(numbers, None, fit, whole)
@@ -83,7 +83,7 @@ def findings(
 ) -> dict[str, Any]:
     """As JSON, what the page says of a slice."""
     calibration, to = model.calibration, made.to
-    readings = telling(calibration.readings(to, measured.numbers, drawn=series.is_drawn))
+    readings = telling(calibration.readings(to, measured.numbers, drawn=series.is_simulated))
     readings.sort(key=lambda reading: -(reading["rank"] or 0))
     fit = whole_fit(series, measured, readings)
     real = series.real if series.real is not None and series.real.to == to else None
@@ -120,8 +120,10 @@ def short(reading: dict[str, Any]) -> str:
 
 def whole_fit(series: Series, measured: Measured, readings: list[dict[str, Any]]) -> Fit:
     """The word for a slice: the worst of what the series, the slice and its numbers say."""
-    fits = [series.notice().fit, *([measured.fit] if measured.fit else [])]
-    unusual = [f"{each['title']}: {each['text']}." for each in readings if each["unusual"]]
+    fits = [series.input_warning().fit, *([measured.fit] if measured.fit else [])]
+    unusual = [
+        f"{reading['title']}: {reading['text']}." for reading in readings if reading["unusual"]
+    ]
     if unusual:
         fits.append(Fit("doubtful", " ".join(unusual)))
     return max(fits, key=lambda fit: fit.rank)

@@ -127,14 +127,14 @@ def _names_file(sent: Any, uploads: Container[str]) -> bool:
     """Whether there is file data of anything but an upload: Gradio would fetch or copy it."""
     left = [sent]
     while left:
-        each = left.pop()
-        if isinstance(each, dict):
-            path = each.get("path")
+        value = left.pop()
+        if isinstance(value, dict):
+            path = value.get("path")
             if path and not (isinstance(path, str) and path in uploads):
                 return True
-            left += each.values()
-        elif isinstance(each, list):
-            left += each
+            left += value.values()
+        elif isinstance(value, list):
+            left += value
     return False
 
 
@@ -156,21 +156,21 @@ def _is_call(address: str, sent: Any) -> bool:
 def _is_open(address: str) -> bool:
     return any(
         # "call/translate" has the addresses of its results below it.
-        address == each or address.startswith(each if each.endswith("/") else f"{each}/")
-        for each in OPEN
-        if address == each or each.endswith("/") or each.startswith("call/")
+        address == known or address.startswith(known if known.endswith("/") else f"{known}/")
+        for known in OPEN
+        if address == known or known.endswith("/") or known.startswith("call/")
     )
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:
     """Give a body that was read already to who asks next."""
-    given = False
+    was_sent = False
 
     async def replay() -> Message:
-        nonlocal given
-        if given:
+        nonlocal was_sent
+        if was_sent:
             return await receive()
-        given = True
+        was_sent = True
         return {"type": "http.request", "body": body, "more_body": False}
 
     return replay

@@ -40,7 +40,7 @@ def at_once(each_core: int, most: int, memory: int) -> int:
     return max(2 * each_core, min(each_core * _CORES, most, _MEMORY // memory))
 
 
-def held(least: int, share: float) -> int:
+def share_of_memory(least: int, share: float) -> int:
     """Bytes that may be held: a share of the memory, and never less than on 16 GiB."""
     return max(least, int(_MEMORY * share))
 
@@ -48,9 +48,9 @@ def held(least: int, share: float) -> int:
 # What comes in.
 UPLOAD_BYTES = 256 * MIB  # of all files sent together: 512 slices of 512x512 in 16 bit
 UPLOAD_FILES = 4000  # sent together: a patient's disc; a zip may hold more
-UPLOADING_BYTES = held(1024 * MIB, 1 / 16)  # of everybody, until they are read
+UPLOADING_BYTES = share_of_memory(1024 * MIB, 1 / 16)  # of everybody, until they are read
 UPLOAD_PAUSE_S = 30.0  # without a byte, after which an upload is given up
-WAITING_UPLOAD_BYTES = held(512 * MIB, 1 / 32)  # of programs, until their next request
+WAITING_UPLOAD_BYTES = share_of_memory(512 * MIB, 1 / 32)  # of programs, until their next request
 WAITING_UPLOAD_S = 120.0
 BODY_BYTES = 2 * MIB  # of any other request
 UNPACKED_BYTES = MAX_FILE_BYTES  # of an archive, or of files held together
@@ -76,7 +76,7 @@ POLLS = 4096  # of everybody
 # Memory.
 # Of all scans, their translations and the files made of them. Who looked least recently has the
 # translations computed again, then has to open the scan again.
-HELD_BYTES = held(5120 * MIB, 5 / 16)
+HELD_BYTES = share_of_memory(5120 * MIB, 5 / 16)
 SCANS = 512
 READ_AHEAD_BYTES = 256 * MIB  # of one scan: series that were read for their small picture
 SCAN_RESULT_BYTES = 2 * 4 * WHOLE_VOXELS  # translations of one series, there and back, in float32

@@ -58,15 +58,15 @@ class Order:
 def measuring(made: Order, index: int, *, whole: bool, handicap: float) -> Future:
     """Numbers and map of slice `index`, once they are known."""
     results, key = made.series.results, made.view.made
-    held = results.measured(key, index)
-    if held is not None and (held.is_whole or not whole):
+    known = results.measured(key, index)
+    if known is not None and (known.is_whole or not whole):
         done: Future = Future()
-        done.set_result(held)
+        done.set_result(known)
         return done
 
     def work() -> Measured:
-        found = measure(made.model, made.series, made.result(index), key, whole=whole)
-        results.keep_measured(key, index, found)
-        return found
+        measured = measure(made.model, made.series, made.result(index), key, whole=whole)
+        results.keep_measured(key, index, measured)
+        return measured
 
     return made.model.queue.submit(work, handicap)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from cyclegan.model.translator import CycleResult
     from cyclegan.reading.volume import Volume
     from cyclegan.trust.checks import Assessment
+
+log = logging.getLogger("cyclegan.server")
 
 SOURCE = "What suits the source"  # name of no style
 OWN = "Like a slice of mine"
@@ -67,6 +70,8 @@ class Model:
             unchecked = str(error).replace(str(folder), folder.name)  # no path of the server
         calibration = Calibration.from_pretrained(folder, translator.checksum)
         styles = KnownStyles.from_pretrained(folder, translator.checksum)
+        for missing in filter(None, (unchecked, calibration.missing, styles.missing)):
+            log.warning("%s", missing)
         return cls(translator, check, unchecked, calibration, styles)
 
     def assess(self, pixels: np.ndarray, spacing: tuple[float, float] | None) -> Assessment | None:

@@ -119,7 +119,7 @@ class Queue:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting)
-                job = min(self._waiting, key=lambda each: each.due)
+                job = min(self._waiting, key=lambda waiting: waiting.due)
                 self._waiting.remove(job)
                 self._running = job
             began = time.monotonic()

@@ -115,7 +115,7 @@ async def _parsed(request: Request, chunks: AsyncGenerator[bytes, None]) -> list
         if "Too many files" in str(fault):
             raise Refusal(limits.TOO_MANY_FILES, 413) from None
         raise Refusal(NO_UPLOAD, 400) from None
-    uploads = [each for each in form.getlist("files") if isinstance(each, UploadFile)]
+    uploads = [upload for upload in form.getlist("files") if isinstance(upload, UploadFile)]
     if not uploads:
         raise Refusal(NO_UPLOAD, 400)
     return [_member(upload) for upload in uploads]
@@ -140,7 +140,7 @@ class Uploads:
 
     def __init__(self, folder: str | Path):
         self.folder = Path(folder).resolve()
-        self._held: dict[str, tuple[Member, float]] = {}
+        self._files: dict[str, tuple[Member, float]] = {}
 
     def hold(self, files: Sequence[Member]) -> list[str]:
         """Keep files for their next request, a few minutes at most.
@@ -152,18 +152,18 @@ class Uploads:
             Refusal: too many bytes wait already.
         """
         now = time.monotonic()
-        for path, (_, since) in list(self._held.items()):
+        for path, (_, since) in list(self._files.items()):
             if now - since > limits.WAITING_UPLOAD_S:
-                self._held.pop(path, None)
-        held = sum(len(member.data) for member, _ in list(self._held.values()))
-        if held + sum(len(member.data) for member in files) > limits.WAITING_UPLOAD_BYTES:
+                self._files.pop(path, None)
+        total = sum(len(member.data) for member, _ in list(self._files.values()))
+        if total + sum(len(member.data) for member in files) > limits.WAITING_UPLOAD_BYTES:
             raise Refusal(limits.BUSY, 503)
         paths = [str(self.folder / secrets.token_urlsafe(32)) for _ in files]
-        self._held |= {path: (file, now) for path, file in zip(paths, files, strict=True)}
+        self._files |= {path: (file, now) for path, file in zip(paths, files, strict=True)}
         return paths
 
     def __contains__(self, path: Any) -> bool:
-        return path in self._held
+        return path in self._files
 
     def read(self, file: Any) -> Volume:
         """Read a file that was sent, and forget it.
@@ -176,7 +176,7 @@ class Uploads:
             ReadError: it is no slice or volume, or holds several.
         """
         path = file.get("path") if isinstance(file, dict) else None
-        member, _ = self._held.pop(path, (None, 0)) if isinstance(path, str) else (None, 0)
+        member, _ = self._files.pop(path, (None, 0)) if isinstance(path, str) else (None, 0)
         if member is None:
             raise UserError(f"Upload a file: {SUPPORTED}, or a zip of them.")
         selection = open_files([member])

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from cyclegan.model.style import Style
-    from cyclegan.server.notice import Fit
+    from cyclegan.server.input_warning import Fit
 
 
 class Made(NamedTuple):
@@ -87,7 +87,11 @@ class Results:
         """Remember numbers and map of a slice."""
         with self._lock:
             self._measured[made, index] = measured
-            maps = [each.map.nbytes for each in self._measured.values() if each.map is not None]
+            maps = [
+                measurement.map.nbytes
+                for measurement in self._measured.values()
+                if measurement.map is not None
+            ]
             while sum(maps) > SCAN_FINDINGS_BYTES and len(self._measured) > 1:
                 maps.pop(0)
                 self._measured.popitem(last=False)

@@ -108,7 +108,7 @@ class Routes:
     def _scan(self, request: Request, *, used: bool = True) -> Scan:
         return self.scans.get(request.path_params["scan"], used=used)
 
-    def _told(self, scan: Scan, status: int = 200) -> JSONResponse:
+    def _state_of(self, scan: Scan, status: int = 200) -> JSONResponse:
         return JSONResponse(state(scan, self.scans.server), status)
 
     async def _in_thread(self, work: Callable[[], Any]) -> Any:
@@ -126,11 +126,11 @@ class Routes:
             scan = await self._in_thread(partial(Scan.open, self.scans.model, files))
         self.scans.hold(scan)
         self._begin(self._in_thread(scan.translation.check))
-        return self._told(scan, 201)
+        return self._state_of(scan, 201)
 
     async def example(self, request: Request) -> Response:
         scan = await self._in_thread(partial(self.scans.example, request.path_params["number"]))
-        return self._told(scan, 201)
+        return self._state_of(scan, 201)
 
     async def example_thumbnail(self, request: Request) -> Response:
         number = request.path_params["number"]
@@ -147,7 +147,7 @@ class Routes:
                 await scan.changes.wait(int(after), limits.POLL_S)
             finally:
                 self.polls -= 1  # its end is no sign of life: the tab may be closed by now
-        return self._told(scan)
+        return self._state_of(scan)
 
     async def choose(self, request: Request) -> Response:
         scan = self._scan(request)
@@ -156,29 +156,29 @@ class Routes:
             await self._in_thread(partial(scan.choose, **choices))
         else:
             scan.choose(**choices)
-        return self._told(scan)
+        return self._state_of(scan)
 
     async def take_real(self, request: Request) -> Response:
         scan = self._scan(request)
         async with self.receiver.files(request) as files:
             await self._in_thread(partial(scan.take_real, files))
-        return self._told(scan)
+        return self._state_of(scan)
 
     async def remove_real(self, request: Request) -> Response:
         scan = self._scan(request)
         scan.remove_real()
-        return self._told(scan)
+        return self._state_of(scan)
 
     async def take_companion(self, request: Request) -> Response:
         scan = self._scan(request)
         await self._in_thread(scan.take_companion)
-        return self._told(scan)
+        return self._state_of(scan)
 
     async def take_style(self, request: Request) -> Response:
         scan = self._scan(request)
         async with self.receiver.files(request) as files:
             await self._in_thread(partial(scan.take_style, files))
-        return self._told(scan)
+        return self._state_of(scan)
 
     async def image(self, request: Request) -> Response:
         scan = self._scan(request)
@@ -199,8 +199,8 @@ class Routes:
             if not future.cancelled():
                 raise
             raise NotReadyError("Another slice is measured.") from None
-        told = partial(findings, scan.model, series, index, result, view.made, measured)
-        return JSONResponse(await run_in_threadpool(told))
+        make = partial(findings, scan.model, series, index, result, view.made, measured)
+        return JSONResponse(await run_in_threadpool(make))
 
     async def thumbnail(self, request: Request) -> Response:
         scan, number = self._scan(request, used=False), request.path_params["series"]
@@ -213,7 +213,7 @@ class Routes:
         kind, made = order(scan, await _json(request))
         self._begin(save(scan, kind, made, self.saving))
         await asyncio.sleep(0)  # it has begun, and the state says so
-        return self._told(scan)
+        return self._state_of(scan)
 
     async def file(self, request: Request) -> Response:
         scan = self._scan(request)

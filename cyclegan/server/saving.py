@@ -237,9 +237,11 @@ def _companions(
             np.abs(original - back),
         ),
     }
-    if calibration.map_name(to) and any(each.map is not None for each in measured):
+    if calibration.map_name(to) and any(measurement.map is not None for measurement in measured):
         empty = np.zeros_like(original[0])
-        uncertain = [empty if each.map is None else each.map for each in measured]
+        uncertain = [
+            empty if measurement.map is None else measurement.map for measurement in measured
+        ]
         maps["desc-uncertainty_map"] = (calibration.map_words(to), np.stack(uncertain))
     real, acquired = series.real if made.view.real is not None else None, None
     if real is not None:
@@ -252,9 +254,9 @@ def _companions(
             np.stack(errors),
         )
     reports, table = [], []
-    for index, (result, each) in enumerate(zip(results, measured, strict=True)):
-        readings = calibration.readings(to, each.numbers, drawn=series.is_drawn)
-        fit = whole_fit(series, each, telling(readings))
+    for index, (result, measurement) in enumerate(zip(results, measured, strict=True)):
+        readings = calibration.readings(to, measurement.numbers, drawn=series.is_simulated)
+        fit = whole_fit(series, measurement, telling(readings))
         true, elsewhere = true_findings(real, series, index, result)
         key = made.view.made
         reports.append(

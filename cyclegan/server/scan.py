@@ -61,13 +61,13 @@ class Scan:
         volume: Volume,
         selection: Selection | None = None,
         *,
-        is_drawn: bool = False,
+        is_simulated: bool = False,
         to: str = "T2",
         results: Results | None = None,
     ):
         self.model = model
         self.selection = selection
-        self.is_drawn = is_drawn
+        self.is_simulated = is_simulated
         self.token = secrets.token_urlsafe(32)
         self.changes = Changes()
         self.lock = threading.RLock()
@@ -129,13 +129,15 @@ class Scan:
             files = self.selection.size if self.selection else 0
             saved = sum(len(download.data) for download in self.files.values())
             files += sum(volume.pixels.nbytes for volume in self._read.values())
-            return files + saved + sum(each.pixel_bytes for each in self._opened.values())
+            return files + saved + sum(series.pixel_bytes for series in self._opened.values())
 
     @property
     def result_bytes(self) -> int:
         """What can."""
         with self.lock:
-            return sum(each.results.nbytes for each in self._opened.values() if not each.is_drawn)
+            return sum(
+                series.results.nbytes for series in self._opened.values() if not series.is_simulated
+            )
 
     def key(self) -> str:
         """The name of the images on screen."""
@@ -205,9 +207,9 @@ class Scan:
         """Of a series, which is not read twice as long as there is room."""
         with self.lock:
             selection, opened = self.selection, self._opened.get(number)
-            held = opened.volume if opened else self._read.get(number)
-        if held is not None:
-            return held
+            known = opened.volume if opened else self._read.get(number)
+        if known is not None:
+            return known
         if selection is None:
             raise GoneError(GONE)
         volume = selection.read(number)
@@ -294,7 +296,9 @@ class Scan:
 
     def _choose_style(self, name: str) -> None:
         current = self.series
-        named = {each.name: each for each in self.model.styles.named if each.contrast == current.to}
+        named = {
+            style.name: style for style in self.model.styles.named if style.contrast == current.to
+        }
         if name == SOURCE:
             current.styles.pop(current.to, None)
         elif name in named:
@@ -399,9 +403,9 @@ class Scan:
     def drop_results(self) -> None:
         """Forget what can be computed again; it is when somebody looks."""
         with self.lock:
-            for each in self._opened.values():
-                if not each.is_drawn:
-                    each.results.clear()
+            for series in self._opened.values():
+                if not series.is_simulated:
+                    series.results.clear()
         self.translation.stop()
         self.changes.announce()
 
@@ -420,12 +424,12 @@ class Scan:
         series = self.series
         if series.to in series.allowed or not series.is_checked:
             return ""
-        warning = series.notice()
+        warning = series.input_warning()
         return warning.text if warning.warns else ""
 
     def _take(self, number: int, volume: Volume, to: str) -> int:
-        series = Series(number, volume, to, is_drawn=self.is_drawn)
-        if self.is_drawn:
+        series = Series(number, volume, to, is_simulated=self.is_simulated)
+        if self.is_simulated:
             series.is_checked = True
         else:
             series.to = series.preset()

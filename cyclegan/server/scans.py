@@ -70,7 +70,7 @@ class Scans:
             GoneError: there is no such example.
         """
         first = self.prepare_example(number).series
-        scan = Scan(self.model, first.volume, is_drawn=True, to=first.to, results=first.results)
+        scan = Scan(self.model, first.volume, is_simulated=True, to=first.to, results=first.results)
         scan.translation.go_on()
         return self.hold(scan)
 
@@ -86,7 +86,7 @@ class Scans:
         with self._lock:
             if number not in self._examples:
                 to = EXAMPLES[number].to
-                self._examples[number] = Scan(self.model, volume, is_drawn=True, to=to)
+                self._examples[number] = Scan(self.model, volume, is_simulated=True, to=to)
         self._examples[number].translation.go_on()
         return self._examples[number]
 
@@ -108,14 +108,14 @@ class Scans:
         """Forget what is too much; never the scan that was used last."""
         with self._lock:
             by_use = sorted(self._scans.values(), key=lambda scan: scan.last_used)
-        held = sum(scan.held_bytes for scan in by_use)
+        total = sum(scan.held_bytes for scan in by_use)
         for scan in by_use[:-1]:
-            if held > self.most:
-                held -= scan.result_bytes
+            if total > self.most:
+                total -= scan.result_bytes
                 scan.drop_results()
         for position, scan in enumerate(by_use[:-1]):
-            if held > self.most or len(by_use) - position > limits.SCANS:
-                held -= scan.held_bytes
+            if total > self.most or len(by_use) - position > limits.SCANS:
+                total -= scan.held_bytes
                 self.close(scan.token)
 
     def sweep(self) -> None:

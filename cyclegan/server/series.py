@@ -12,8 +12,8 @@ from cyclegan.model.preprocess import Scale, head_mask
 from cyclegan.model.translator import CycleResult, Prepared
 from cyclegan.reading.sequence_names import contrast_in_name
 from cyclegan.results.provenance import Provenance, provenance
+from cyclegan.server.input_warning import InputWarning, input_warning, preset, simulated_warning
 from cyclegan.server.limits import WHOLE_VOXELS
-from cyclegan.server.notice import Notice, drawn_notice, notice, preset
 from cyclegan.server.real import Real
 from cyclegan.server.results import Made, Results
 
@@ -98,7 +98,7 @@ class Series:
     allowed: set[str] = field(default_factory=set)
     styles: dict[str, Style] = field(default_factory=dict)
     real: Real | None = None
-    is_drawn: bool = False
+    is_simulated: bool = False
     results: Results = field(default_factory=Results)
     _provenances: dict[Made, Provenance] = field(default_factory=dict)
     _prepared: Prepared | None = None
@@ -132,17 +132,17 @@ class Series:
     @property
     def pixel_bytes(self) -> int:
         """Of what was read; an example is held once for all."""
-        if self.is_drawn:
+        if self.is_simulated:
             return 0
         real = 0 if self.real is None else self.real.truth.volume.pixels.nbytes
         return self.volume.pixels.nbytes + real
 
-    def notice(self) -> Notice:
+    def input_warning(self) -> InputWarning:
         """What the input looks like beside the direction."""
-        if self.is_drawn:
-            return drawn_notice(self.volume.contrast_hint, self.to)
+        if self.is_simulated:
+            return simulated_warning(self.volume.contrast_hint, self.to)
         hint, other = self.volume.contrast_hint, self.volume.other_contrast
-        return notice(self.check, hint, self.to, self.unchecked, other=other)
+        return input_warning(self.check, hint, self.to, self.unchecked, other=other)
 
     def preset(self) -> str:
         """The direction that the pixels, or else the header, ask for."""
@@ -175,8 +175,8 @@ class Series:
 
     def missing(self, near: int, view: View | None = None) -> list[int]:
         """Slices that are to be translated, the nearest to `near` first."""
-        wanted = {near} if self.is_large else set(range(self.slices))
-        left = wanted - self.results.indices((view or self.view).made)
+        slices = {near} if self.is_large else set(range(self.slices))
+        left = slices - self.results.indices((view or self.view).made)
         return sorted(left, key=lambda index: abs(index - near))
 
 

@@ -44,10 +44,10 @@ def state(scan: Scan, server: str) -> dict[str, Any]:
             "scan": scan.token,
             "version": scan.changes.version,
             "name": label.text or volume.name,
-            "drawn": scan.is_drawn,
+            "drawn": scan.is_simulated,
             "series": [
-                {"number": number, **each._asdict(), "label": each.text}
-                for number, each in enumerate(scan.labels)
+                {"number": number, **label._asdict(), "label": label.text}
+                for number, label in enumerate(scan.labels)
             ],
             "chosen": scan.chosen,
             "slices": depth,
@@ -74,13 +74,13 @@ def state(scan: Scan, server: str) -> dict[str, Any]:
             "check": _check(series) if series.is_checked else None,
             "companion": None if other is None else {"label": scan.labels[other].text},
             "real": _real(series),
-            "save": scan.save and scan.save.told(),
+            "save": scan.save and scan.save.as_json(),
             "message": scan.message or None,
         }
 
 
 def _styles(scan: Scan, series: Series) -> list[dict[str, str]]:
-    named = [each.name for each in scan.model.styles.named if each.contrast == series.to]
+    named = [style.name for style in scan.model.styles.named if style.contrast == series.to]
     if series.style is not None and series.style.name not in named:
         named.append(series.style.name)
     if not scan.model.translator.has_styles:
@@ -89,7 +89,7 @@ def _styles(scan: Scan, series: Series) -> list[dict[str, str]]:
 
 
 def _check(series: Series) -> dict[str, Any]:
-    warning = series.notice()
+    warning = series.input_warning()
     return {
         "label": series.check and series.check.label,
         **warning.fit._asdict(),

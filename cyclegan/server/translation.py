@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # Of slices that nobody looks at yet. On a CPU four are no faster per slice than two (362 and 338 ms
 # on two busy cores), and whoever scrolls waits for at most one batch.
 BATCH = 2
-TOLD_EVERY_S = 1.0  # how often someone who waits hears of the place
+UPDATE_EVERY_S = 1.0  # how often someone who waits hears of the place
 
 
 class Scan(Protocol):
@@ -53,7 +53,7 @@ class Translation:
         self.scan = scan
         self._queue = scan.model.queue
         self._job = Job(self._translate, self._moved)
-        self._told = 0.0
+        self._updated_s = 0.0
 
     def check(self) -> None:
         """Look what the series on screen shows, and translate it unless that speaks against it."""
@@ -106,8 +106,8 @@ class Translation:
         return queue.SHOWN if is_shown else queue.BACKGROUND
 
     def _moved(self) -> None:
-        if time.monotonic() - self._told > max(TOLD_EVERY_S, 0.25 * self.place):
-            self._told = time.monotonic()
+        if time.monotonic() - self._updated_s > max(UPDATE_EVERY_S, 0.25 * self.place):
+            self._updated_s = time.monotonic()
             self.scan.changes.announce()
 
     def _translate(self) -> float | None:

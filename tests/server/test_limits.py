@@ -45,7 +45,7 @@ def test_limits_fit_the_machine(machine, openings, held, monkeypatch):
     monkeypatch.setattr(limits, "_CORES", machine[0])
     monkeypatch.setattr(limits, "_MEMORY", machine[1])
     assert limits.at_once(1, 32, 8192 * MIB) == openings
-    assert limits.held(5120 * MIB, 5 / 16) == held
+    assert limits.share_of_memory(5120 * MIB, 5 / 16) == held
 
 
 def test_a_container_counts_what_it_is_given(tmp_path):

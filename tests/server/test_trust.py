@@ -10,9 +10,9 @@ from cyclegan import Translator
 from cyclegan.model.style import KnownStyles
 from cyclegan.server.examples import EXAMPLES, example_volume
 from cyclegan.server.findings import findings, measure, short
+from cyclegan.server.input_warning import input_warning, preset
 from cyclegan.server.measuring import Order
 from cyclegan.server.models import Model
-from cyclegan.server.notice import notice, preset
 from cyclegan.server.scan import Scan
 from cyclegan.server.series import Label, companion
 from cyclegan.server.state import state
@@ -37,13 +37,13 @@ from cyclegan.trust.checks import InputCheck
     ],
 )
 def test_what_speaks_against_the_direction(label, hint, to, word, switch_to, words):
-    warning = notice(label and assessment(label), hint, to)
+    warning = input_warning(label and assessment(label), hint, to)
     assert (warning.fit.word, warning.switch_to) == (word, switch_to)
     assert warning.warns is (word != "fits")
     assert words in warning.text
     assert label is None or assessment(label).sentence in warning.text
     # What the header calls by another name is warned of whatever the pixels look like.
-    named = notice(label and assessment(label), None, to, other="FLAIR")
+    named = input_warning(label and assessment(label), None, to, other="FLAIR")
     assert named.warns
     assert "The header says FLAIR" in named.text
 
@@ -51,12 +51,15 @@ def test_what_speaks_against_the_direction(label, hint, to, word, switch_to, wor
 def test_what_contrast_agent_brightens_is_said_to_mislead():
     seen = dataclasses.replace(assessment("other"), kind="T1POST")
     words = "may come out dark in a synthetic T2"
-    for warning in (notice(seen, None, "T2"), notice(seen, None, "T2", other="post-contrast")):
+    for warning in (
+        input_warning(seen, None, "T2"),
+        input_warning(seen, None, "T2", other="post-contrast"),
+    ):
         assert warning.text.count(words) == 1
         assert warning.warns
     # The header knows what pixels far from any enhancement do not show.
-    assert words in notice(assessment("T1"), "T1", "T2", other="post-contrast").text
-    assert words not in notice(assessment("other"), None, "T2").text
+    assert words in input_warning(assessment("T1"), "T1", "T2", other="post-contrast").text
+    assert words not in input_warning(assessment("other"), None, "T2").text
 
 
 def test_the_direction_is_preset_by_the_pixels_before_the_header(opened):

@@ -37,7 +37,7 @@ class Fit(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Notice:
+class InputWarning:
     """A line above the panels; it warns and never blocks.
 
     Attributes:
@@ -59,14 +59,14 @@ class Notice:
         return Fit(word, self.text)
 
 
-def notice(
+def input_warning(
     check: Assessment | None,
     hint: str | None,
     to: str,
     missing: str = "",
     *,
     other: str | None = None,
-) -> Notice:
+) -> InputWarning:
     """Put the input check, the header and the chosen direction side by side.
 
     Args:
@@ -86,25 +86,25 @@ def notice(
     if check is None:
         words = f"Not checked: {missing or 'these weights have no input check'}."
         if hint == to:
-            return Notice(_joined(words, header, chosen), True, OTHER[hint])
-        return Notice(_joined(words, header), True)
+            return InputWarning(_joined(words, header, chosen), True, OTHER[hint])
+        return InputWarning(_joined(words, header), True)
     if check.to is None:
         words = ENHANCED if check.kind == "T1POST" else UNKNOWN
-        return Notice(_joined(check.sentence, words, header), True, learnt=False)
+        return InputWarning(_joined(check.sentence, words, header), True, learnt=False)
     differs = hint is not None and hint != check.label
     if not other:
         header = f"{header[:-1]}: look for yourself." if differs else ""
     if check.contradicts(to):
-        return Notice(_joined(check.sentence, header, chosen), True, check.to, learnt=False)
-    return Notice(_joined(check.sentence, header), differs or other is not None)
+        return InputWarning(_joined(check.sentence, header, chosen), True, check.to, learnt=False)
+    return InputWarning(_joined(check.sentence, header), differs or other is not None)
 
 
-def drawn_notice(contrast: str | None, to: str) -> Notice:
+def simulated_warning(contrast: str | None, to: str) -> InputWarning:
     """Of an example, whose contrast is known."""
     if contrast == to:
         words = f"This head is a drawn {contrast}; the chosen direction is {OTHER[to]} → {to}."
-        return Notice(words, True, OTHER[to], learnt=False)
-    return Notice(f"A drawn head, shown as {contrast}.", False)
+        return InputWarning(words, True, OTHER[to], learnt=False)
+    return InputWarning(f"A drawn head, shown as {contrast}.", False)
 
 
 def preset(check: Assessment | None, hint: str | None, to: str) -> str:

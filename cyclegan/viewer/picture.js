@@ -2,7 +2,8 @@
 
 import { openScan, view } from "./state.js";
 import { withText } from "./png.js";
-import { copyOf, frontOf, geometry, panels } from "./panels.js";
+import { copyOf } from "./draw.js";
+import { frontOf, geometry, panels } from "./panels.js";
 import { say } from "./speech.js";
 
 const FOOT = 24; // CSS pixels of the line below the images

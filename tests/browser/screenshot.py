@@ -1,4 +1,4 @@
-"""Take the README's pictures of the real page: as a volume opens, swiped, and its planes.
+"""Take the README's pictures of the real page: as it opens, and the planes of a volume.
 
 python tests/browser/screenshot.py [--out FOLDER] [--dark] [--example NAME]
 """
@@ -24,25 +24,22 @@ def save(page, path: Path) -> None:
 def main() -> None:
     """Open an example, wait until all of it is translated, and save what is seen."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parents[2] / "docs")
     parser.add_argument("--dark", action="store_true")
     parser.add_argument("--example", default="T1 volume", help="the example to open")
     arguments = parser.parse_args()
     scheme = "dark" if arguments.dark else "light"
     size = {"width": 1440, "height": 900}
     with opened_page(parser.error, viewport=size, color_scheme=scheme) as (page, _):
+        page.wait_for_selector(".trust:visible span:not(:empty)")
+        save(page, arguments.out / "page.png")
         page.locator(".split .more").click()
         page.locator(".examples button", has_text=arguments.example).click()
         page.wait_for_function("document.querySelector('.scan-name').textContent !== ''")
         page.wait_for_timeout(2000)
         page.wait_for_selector(".viewer[data-phase=open] progress[hidden]", state="attached")
-        page.wait_for_selector(".trust:visible span:not(:empty)")
-        save(page, arguments.out / "page.png")
         page.keyboard.press("p")
         save(page, arguments.out / "planes.png")
-        page.keyboard.press("2")
-        page.keyboard.press("s")
-        save(page, arguments.out / "compare.png")
 
 
 if __name__ == "__main__":

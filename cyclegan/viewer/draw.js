@@ -140,7 +140,7 @@ function drawLabels(pen, panel, front, behind) {
     const plane = panel.plane === "axial" || !openScan() ? "" : `, ${planeName(openScan(), panel.plane).toUpperCase()}`;
     const share = i && !isSwiped ? ` ${Math.round(100 * view.opacity)} %` : "";
     const label = (openScan() ? labelOf(name) : IMAGES[name].label) + plane + share;
-    const width = text(pen, label, [isSwiped && i ? -8 : 8, isSwiped ? 8 : 8 + 20 * i], ink, "600");
+    const width = text(pen, label, [isSwiped && i ? -8 : 8, i ? (isSwiped ? 36 : 28) : 8], ink, "600");
     first ||= width;
   });
   panel.figure.style.setProperty("--label", `${Math.round(first)}px`);

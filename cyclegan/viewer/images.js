@@ -18,7 +18,8 @@ export const IMAGES = {
 };
 const NEEDS = { cycleError: ["original", "reconstructed"], trueError: ["translated", "real"] };
 
-export const slices = new Slices(api.image, changed);
+// Most of what arrives is for later.
+export const slices = new Slices(api.image, (_, index) => (index === view.index || view.planes) && changed());
 
 export const other = (contrast) => (contrast === "T1" ? "T2" : "T1");
 

@@ -16,7 +16,7 @@ const SAMPLED = 200_000; // pixels looked at
 // Shares of the pixels that turn black and white, and how far the window reaches beyond, in widths; `below` where it
 // reaches less far down, so that noise in the air stays black.
 export const PRESETS = {
-  brain: { title: "Brain", from: 0.005, to: 0.995, beyond: 0.06, below: 0 },
+  brain: { title: "Brain", from: 0.01, to: 0.995, beyond: 0.06, below: 0 },
   contrast: { title: "High contrast", from: 0.1, to: 0.9, beyond: 0.15 },
   full: { title: "Full range" },
   file: { title: "File's own" },

@@ -3,8 +3,8 @@
     python tests/browser/scroll.py [--slices N] [--size N]
 
 Opens a simulated volume in the real page and goes through it with the arrow keys at once, while it
-is being translated. A step counts from the key's own time stamp until the frame after the one in
-which the original's canvas holds other pixels.
+is being translated. A step counts from the key's own time stamp until the frame that follows the
+one in which the original was drawn.
 """
 
 from __future__ import annotations
@@ -20,22 +20,25 @@ from serve import opened_page  # first: it knows where the package lies
 from cyclegan.simulation.phantom import draw_volume
 from cyclegan.simulation.simulate import simulate_pair
 
-ARM = """() => {
+# `window.step` is, after each `window.watch()`, the time from a key's own time stamp until the
+# frame that follows the drawing.
+PREPARE = """() => import(new URL("viewer/state.js", document.baseURI)).then(({ onChange }) => {
   const canvas = document.querySelector("[data-panel=original] canvas");
   const row = () => canvas.getContext("2d")
     .getImageData(0, canvas.height >> 1, canvas.width, 1).data.join();
-  const before = row();
-  let pressed = null;
-  const note = ({ timeStamp }) => (pressed ??= timeStamp);
-  addEventListener("keydown", note, { capture: true, once: true });
-  window.step = new Promise((done) => {
-    const look = () => {
-      if (pressed === null || row() === before) return requestAnimationFrame(look);
-      requestAnimationFrame((now) => done(now - pressed));
-    };
-    requestAnimationFrame(look);
+  let [pressed, before, done] = [null, "", null];
+  addEventListener("keydown", ({ timeStamp }) => (pressed ??= timeStamp), true);
+  onChange(() => {
+    if (!done || pressed === null || row() === before) return;
+    const [finish, from] = [done, pressed];
+    done = null;
+    requestAnimationFrame((now) => finish(now - from));
   });
-}"""
+  window.watch = () => {
+    [pressed, before] = [null, row()];
+    window.step = new Promise((finish) => (done = finish));
+  };
+})"""
 READY = """() => import(new URL("viewer/state.js", document.baseURI)).then(({ openScan }) =>
   openScan().ready.reduce((sum, [first, last]) => sum + last - first + 1, 0))"""
 
@@ -65,9 +68,10 @@ def main() -> None:
         chosen = time.perf_counter()
         open_files(page, path)
         opened = time.perf_counter() - chosen
+        page.evaluate(PREPARE)
         steps, ready = [], None
         for _ in range(slices - slices // 2 - 1):
-            page.evaluate(ARM)
+            page.evaluate("window.watch()")
             page.keyboard.press("ArrowDown")
             steps.append(page.evaluate("window.step"))
             if ready is None and time.perf_counter() - chosen > 5:

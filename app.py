@@ -188,7 +188,10 @@ def follow(parts: dict[str, Any], scans: Scans) -> None:
             parts["style"]: gr.Dropdown(styles, value=held["style"] if styles else None),
         }
 
-    parts["viewer"].shown(guarded(shown), None, [*parts.values()], **PAGE)
+    # Each counts: what a scan is, is known a moment after it is opened. ("always_last" would resend
+    # the first one's data.)
+    options = PAGE | {"trigger_mode": "multiple"}
+    parts["viewer"].shown(guarded(shown), None, [*parts.values()], **options)
 
 
 def change(parts: dict[str, Any], scans: Scans) -> None:
@@ -200,7 +203,8 @@ def change(parts: dict[str, Any], scans: Scans) -> None:
                 act(scans.get(token), *values)
 
         handler.__name__ = name  # Gradio tells events apart by it
-        listen(guarded(handler), [parts["token"], *inputs], None, **PAGE)
+        options = PAGE | {"trigger_mode": "always_last"}
+        listen(guarded(handler), [parts["token"], *inputs], None, **options)
 
     direction, style, register = parts["direction"], parts["style"], parts["register"]
     on(direction.input, "direction", lambda scan, to: scan.choose(to=to), direction)

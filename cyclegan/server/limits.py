@@ -84,6 +84,7 @@ SCAN_FINDINGS_BYTES = 32 * MIB  # uncertainty maps of one series: 128 of 256x256
 SCAN_S = 3600.0  # after its last use a scan is forgotten
 TAB_S = 600.0  # and after the last sign of its tab, which said nothing of being closed
 RELOAD_S = 20.0  # and after its tab said so, which one that is loaded anew does, too
+END_S = 10.0  # that a server which is stopped waits for the batch it has begun
 
 TOO_LARGE = (
     f"These files have more than {UPLOAD_BYTES // MIB} MB together; send one series at a time, or "

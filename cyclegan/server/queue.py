@@ -45,11 +45,22 @@ class Queue:
         self._running: Job | None = None
         self._mean_s = 0.5  # of a piece of work; measured from the first one on
         self._thread: threading.Thread | None = None
+        self._is_ending = False
+
+    def end(self, seconds: float) -> None:
+        """Begin nothing more, and wait at most so long for what has begun: a process that ends in
+        the middle of a network's run aborts."""
+        with self._changed:
+            self._is_ending = True
+            self._waiting.clear()
+            self._changed.wait_for(lambda: self._running is None, seconds)
 
     def add(self, job: Job, handicap: float = SHOWN) -> None:
         """Let `job` wait for its turn; one that waits keeps its place, or gets a better one."""
         due = time.monotonic() + handicap
         with self._changed:
+            if self._is_ending:
+                return
             if job in self._waiting:
                 job.due = min(job.due, due)
             else:
@@ -128,6 +139,7 @@ class Queue:
             with self._changed:
                 self._running = None
                 others = list(self._waiting)
+                self._changed.notify_all()
             if left is not None:
                 self.add(job, left)
             del job

@@ -318,6 +318,7 @@ def api(scans: Scans, uploads: Uploads, root_path: str = "") -> FastAPI:
             await asyncio.gather(first, return_exceptions=True)
             for executor in (routes.opening, routes.saving, routes.drawing):
                 executor.shutdown(wait=False, cancel_futures=True)
+            await asyncio.to_thread(scans.model.queue.end, limits.END_S)
 
     middleware = [
         Middleware(Below, path=root_path),

@@ -113,11 +113,12 @@ async function follow(token) {
 // News of the scan.
 function take(scan) {
   const before = openScan();
+  const wasLost = page.state.below === "lost"; // and with it, perhaps, what the controls were told
   if (!before || before.scan !== scan.scan || !happen({ type: "update", scan })) return;
   if (before.chosen !== scan.chosen) newSeries(scan);
   else if (Boolean(before.real) !== Boolean(scan.real)) arrange();
   if (before.key !== scan.key) openWindows(["target"]);
-  if (controls(before) !== controls(scan)) tell(scan);
+  if (wasLost || controls(before) !== controls(scan)) tell(scan);
   if (scan.message && scan.message !== before.message) say(scan.message);
   saveFile(scan);
 }

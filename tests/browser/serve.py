@@ -95,8 +95,8 @@ class Server:
 
     def stop(self) -> None:
         """Cut every connection, and forget all scans."""
-        self._server.should_exit = self._server.force_exit = True
-        self._thread.join(10)
+        self._server.should_exit = True
+        self._thread.join(20)
 
 
 @contextmanager

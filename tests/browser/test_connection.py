@@ -45,8 +45,11 @@ def test_a_cut_connection_keeps_the_page_and_its_work_goes_on(opened, cuttable, 
     page.wait_for_function("!document.querySelector('.line .status.wrong')")
     all_translated(page)
     assert page.evaluate("window.mark")
-    page.locator("#direction label", has_text="→ T2").click()  # Gradio's part works again, too
-    page.wait_for_selector(".viewer:not([data-key='0'])")
+    # Gradio's part follows, and works again, too.
+    page.wait_for_function("document.querySelector('#direction input:checked').value === 'T1'")
+    key = page.get_attribute(".viewer", "data-key")
+    page.locator("#direction label", has_text="→ T2").click()
+    page.wait_for_selector(f".viewer:not([data-key='{key}'])")
 
 
 def test_a_browser_that_is_offline_says_so_at_once_and_returns(opened, volume_file):

@@ -300,9 +300,11 @@ def test_a_whole_session_by_keyboard_alone(opened, volume_file):
     page.keyboard.press("ArrowDown")  # wherever the focus is
     page.wait_for_selector(".viewer[data-index='4']")
     spoken(page, "^Slice 5 of 6")
+    page.wait_for_function("document.querySelector('#direction input:checked').value === 'T1'")
+    key = page.get_attribute(".viewer", "data-key")
     tab_to(page, "#direction input[value=T2]")
     page.keyboard.press("Space")
-    page.wait_for_selector(".viewer:not([data-key='0'])")
+    page.wait_for_selector(f".viewer:not([data-key='{key}'])")
     tab_to(page, "#direction input[value=T1]")
     page.keyboard.press("Space")
     translated(page, "T1")

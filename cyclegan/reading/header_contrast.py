@@ -47,28 +47,14 @@ class HeaderContrast(NamedTuple):
     rank: int
 
 
-def contrast_from_header(dataset: pydicom.Dataset, frame: int = 0) -> str | None:
-    """Suggest "T1" or "T2" for a frame from sequence names and times, or None when unsure.
+def header_contrast(dataset: pydicom.Dataset, frame: int = 0) -> HeaderContrast:
+    """Weigh what the header says of a frame's contrast.
 
     Names are SeriesDescription, else ProtocolName, and SequenceName, PulseSequenceName and the
     image's type (ImageType or FrameType); times are EchoTime, RepetitionTime and InversionTime in
     ms. Contrasts the models do not translate (FLAIR, post-contrast T1, T2*, diffusion, phase, ...)
-    give None, as do names that contradict times.
+    give no `hint`, as do names that contradict times.
     """
-    return header_contrast(dataset, frame).hint
-
-
-def other_contrast_from_header(dataset: pydicom.Dataset, frame: int = 0) -> str | None:
-    """The name of a contrast other than plain T1 and T2 that the header gives, or None.
-
-    Read where `contrast_from_header` reads; "FLAIR", "diffusion-weighted", "angiography",
-    "post-contrast", "proton density", "susceptibility-weighted", "perfusion", ...
-    """
-    return header_contrast(dataset, frame).other
-
-
-def header_contrast(dataset: pydicom.Dataset, frame: int = 0) -> HeaderContrast:
-    """Weigh names, times and declarations of one frame; see `contrast_from_header`."""
     kind = attribute(dataset, frame, "MRImageFrameTypeSequence", "FrameType")
     kind = list(map(str, values_of(kind if kind is not None else dataset.get("ImageType"))))
     technique = {str(part) for part in values_of(dataset.get("ScanningSequence"))}

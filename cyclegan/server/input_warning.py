@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from cyclegan import OTHER
+from cyclegan.trust.checks import DOUBTFUL, FITS, UNLEARNT
 
 if TYPE_CHECKING:
     from cyclegan.trust.checks import Assessment
@@ -21,7 +22,7 @@ ENHANCED = (
 )
 
 
-WORDS = ("fits", "doubtful", "not what it learnt")  # from good to bad
+WORDS = (FITS, DOUBTFUL, UNLEARNT)  # from good to bad
 
 
 class Fit(NamedTuple):

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import base64
 import datetime
-import getpass
 import ipaddress
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -27,12 +25,12 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from nginx import running
 
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import simulate_pair
 
 ROOT = Path(__file__).parents[2]
-NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 START_S = 180.0  # two busy cores
 DROP = """([name, data]) => {
   const transfer = new DataTransfer();
@@ -142,9 +140,6 @@ def documented():
 @contextmanager
 def nginx(folder, certificate, lines, port):
     """nginx with the lines of a server in front of `port`: the origin and its error log."""
-    if NGINX is None:
-        reason = "no nginx (Debian: apt install nginx-light)"
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
     folder.mkdir()
     here = f"127.0.0.1:{free_port()}"
     for said, instead in (
@@ -154,21 +149,9 @@ def nginx(folder, certificate, lines, port):
     ):
         assert said in lines
         lines = lines.replace(said, instead)
-    temporary = "".join(
-        f"{kind}_temp_path {folder}/{kind}; "
-        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    (folder / "nginx.conf").write_text(
-        f"user {getpass.getuser()}; daemon off; events {{}}\n"
-        f"pid {folder}/pid; error_log {folder}/error warn;\n"
-        f"http {{ access_log off; {temporary}\n{lines}}}\n"
-    )
-    with subprocess.Popen([NGINX, "-p", folder, "-c", folder / "nginx.conf"]) as process:
-        try:
-            until_it_answers(f"https://{here}/", process, folder / "error")
-            yield f"https://{here}", folder / "error"
-        finally:
-            process.terminate()
+    with running(folder, f"access_log off;\n{lines}") as process:
+        until_it_answers(f"https://{here}/", process, folder / "error")
+        yield f"https://{here}", folder / "error"
 
 
 @pytest.fixture(scope="module")

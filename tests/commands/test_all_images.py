@@ -12,7 +12,6 @@ from dicom_files import axial_series, mr_image, saved
 
 from cyclegan.archives.jobs import Job, find_jobs
 from cyclegan.results.provenance import source_of
-from cyclegan.translate import main
 
 DISC = np.hypot(*np.mgrid[-32:32, -32:32]) < 26
 SR = "1.2.840.10008.5.1.4.1.1.88.11"
@@ -55,17 +54,6 @@ def save_series(folder: Path, *volumes: np.ndarray, **attributes) -> Path:
     for number, dataset in enumerate(datasets, start):
         saved(folder, dataset, f"IM{number:03}")
     return folder
-
-
-@pytest.fixture
-def run(export_tiny, tmp_path):
-    weights = export_tiny(64)
-
-    def call(*inputs: Path, options: tuple[str, ...] = ()) -> int:
-        fixed = ("--to", "T2", "--out", str(tmp_path / "out"), "--weights", str(weights))
-        return main([*map(str, inputs), *fixed, *options])
-
-    return call
 
 
 def made(tmp_path: Path) -> dict[str, str]:

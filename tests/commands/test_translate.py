@@ -65,18 +65,6 @@ def save_series(folder: Path, volume: np.ndarray, description: str = "t1", names
     return paths
 
 
-@pytest.fixture
-def run(export_tiny, tmp_path):
-    """A function that runs the command on inputs, into tmp_path/out."""
-    weights = export_tiny(64)
-
-    def call(*inputs: Path, options: tuple[str, ...] = ()) -> int:
-        fixed = ("--to", "T2", "--out", str(tmp_path / "out"), "--weights", str(weights))
-        return main([*map(str, inputs), *fixed, *options])
-
-    return call
-
-
 def results(tmp_path: Path) -> set[str]:
     out = tmp_path / "out"
     return {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}

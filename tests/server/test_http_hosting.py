@@ -1,49 +1,30 @@
 """docs/hosting.md's nginx, proxies that hold answers back, cut connections and restarts."""
 
 import contextlib
-import getpass
-import os
 import re
-import shutil
 import socket
-import subprocess
 import threading
 import time
 
 import httpx
 import numpy as np
 import pytest
+from nginx import running
 from server_process import ROOT, Program, ServerProcess, Tab, free_port
 from small_scans import head, nifti, png, until
 
 import app
 
-NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 WHO = "$http_cookie|$upstream_addr"  # each line of the proxy's log
 
 
 @contextlib.contextmanager
 def nginx(folder, lines, log=""):
     """nginx with the lines of a `http` block, in which {here} is where it listens: its address."""
-    if NGINX is None:
-        reason = "no nginx (Debian: apt install nginx-light)"
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
     here = f"127.0.0.1:{free_port()}"
-    temporary = "".join(
-        f"{kind}_temp_path {folder}/{kind}; "
-        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    (folder / "nginx.conf").write_text(
-        f"user {getpass.getuser()}; daemon off; events {{}}\n"
-        f"pid {folder}/pid; error_log {folder}/error warn;\n"
-        f"http {{ {log}\n{temporary}\n{lines.replace('{here}', here)}}}\n"
-    )
-    with subprocess.Popen([NGINX, "-p", folder, "-c", folder / "nginx.conf"]) as process:
-        try:
-            until(lambda: process.poll() is not None or answers(here), 30)
-            yield f"http://{here}"
-        finally:
-            process.terminate()
+    with running(folder, f"{log}\n{lines.replace('{here}', here)}") as process:
+        until(lambda: process.poll() is not None or answers(here), 30)
+        yield f"http://{here}"
 
 
 def answers(here):

@@ -23,8 +23,8 @@ import uvicorn
 from fastapi import FastAPI
 
 import cyclegan
+from cyclegan.export.provenance import CAVEAT
 from cyclegan.model.checkpoint import CheckpointError
-from cyclegan.results.provenance import CAVEAT
 from cyclegan.server import limits, memory
 from cyclegan.server.answers import Answer, answer
 from cyclegan.server.errors import GoneError, sentence

@@ -40,6 +40,10 @@ from accelerate.utils import broadcast
 from safetensors.torch import load_model, save_model
 from tqdm import tqdm
 
+from cyclegan.data.dataset import SliceDataset
+from cyclegan.data.inventory import take_inventory
+from cyclegan.data.paired_slices import PairedSlices
+from cyclegan.data.stripping import new_masker, train_masker
 from cyclegan.model.checkpoint import load_weights, replace_file
 from cyclegan.model.hub import weights_folder
 from cyclegan.model.networks import GENERATORS, UNetGenerator
@@ -52,10 +56,6 @@ from cyclegan.simulation.lesions import LesionBank
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import Simulator
 from cyclegan.simulation.tissues import TISSUES, read_label_maps
-from cyclegan.slices.data import SliceDataset
-from cyclegan.slices.inventory import take_inventory
-from cyclegan.slices.paired_slices import PairedSlices
-from cyclegan.slices.stripping import new_masker, train_masker
 from cyclegan.training.config import DEFAULTS, TrainConfig, option, resolved
 from cyclegan.training.interruption import Interrupted
 from cyclegan.training.samples import kinds_of

@@ -15,9 +15,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cyclegan.judging.evaluation import BASELINES, draw_figure, evaluate, format_table
-from cyclegan.judging.pairs import load_pairs, with_registered_truth
-from cyclegan.judging.styles import KINDS, with_styles
+from cyclegan.evaluation.pairs import load_pairs, with_registered_truth
+from cyclegan.evaluation.scores import BASELINES, draw_figure, evaluate, format_table
+from cyclegan.evaluation.styles import KINDS, with_styles
 from cyclegan.model.translator import Translator
 
 

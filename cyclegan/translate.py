@@ -14,10 +14,10 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from cyclegan.archives.account import Account, duration
-from cyclegan.archives.jobs import Job, Refused, count_jobs, find_jobs
-from cyclegan.archives.machine import translate_here
-from cyclegan.archives.translation import Network, Outcome, Wanted
+from cyclegan.batch.account import Account, duration
+from cyclegan.batch.jobs import Job, Refused, count_jobs, find_jobs
+from cyclegan.batch.machine import translate_here
+from cyclegan.batch.translation import Network, Outcome, Wanted
 from cyclegan.model.checkpoint import CheckpointError
 from cyclegan.model.hub import DEFAULT, weights_folder
 from cyclegan.model.style import StyleError
@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     table = options.failures
     if many:
         try:
-            from cyclegan.archives import cluster  # noqa: F401
+            from cyclegan.batch import cluster  # noqa: F401
         except ImportError:
             return _refuse(INSTALL_DASK)
         # Other machines have another current folder.
@@ -190,7 +190,7 @@ def _on_cluster(
     jobs: Iterator[Job],
 ) -> str | None:
     """Have a cluster translate the jobs; why it could not begin, or None."""
-    from cyclegan.archives import cluster
+    from cyclegan.batch import cluster
 
     begun = False
     try:

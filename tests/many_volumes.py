@@ -24,12 +24,12 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
+from peak_memory import peak_bytes
 from tqdm import tqdm
 
-from cyclegan.judging.peak_memory import peak_bytes
+from cyclegan.data.dataset import SliceDataset
+from cyclegan.data.framed_slices import recipe
 from cyclegan.simulation.phantom import draw_volume
-from cyclegan.slices.data import SliceDataset
-from cyclegan.slices.framed_slices import recipe
 
 PEOPLE = 4  # heads that the volumes are variations of; drawing one for each would take hours
 BATCH, BATCHES = 4, 500

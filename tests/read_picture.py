@@ -13,7 +13,7 @@ LINE = 96  # grey of the line between the slice and the strip of words
 
 
 class SavedPicture:
-    """A PNG of `cyclegan.results.export.labelled_png`.
+    """A PNG of `cyclegan.export.files.labelled_png`.
 
     Args:
         data: the file.

@@ -22,7 +22,7 @@ import httpx
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from cyclegan.judging.peak_memory import peak_bytes
+from peak_memory import peak_bytes
 
 ROOT = Path(__file__).resolve().parents[1]
 START_S = 180.0  # two busy cores

@@ -14,8 +14,8 @@ from dicom_files import mr_image
 from intact_files import dicom_bytes
 from names import BESIDE, NAMES, SOURCE, dicom_files, found_names, nifti_file, png_files
 
+from cyclegan.export.files import labelled_png, nifti
 from cyclegan.reading.notes import names_patient, quoted, without_quoted
-from cyclegan.results.export import labelled_png, nifti
 from cyclegan.server.examples import example_volume
 
 

@@ -210,7 +210,7 @@ def _sabotage(what: str) -> None:
 def main(arguments: list[str]) -> None:
     """Run the command and exit."""
     import train
-    from cyclegan.slices import stripping
+    from cyclegan.data import stripping
     from cyclegan.training import objective
 
     if arguments[0] == "--sabotage":

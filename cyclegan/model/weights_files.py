@@ -14,9 +14,9 @@ CARD = "README.md"  # the model card
 REQUIRED = (CONFIG, WEIGHTS)
 # Each with the command that makes it; without one, a part of the page is missing, and it says so.
 OPTIONAL = {
-    CHECK: "python -m cyclegan.check_training",
-    CHECK_WEIGHTS: "python -m cyclegan.check_training",
-    TRUST: "python -m cyclegan.calibrate",
-    STYLES: "python -m cyclegan.name_styles",
+    CHECK: "python -m cyclegan.release.check_training",
+    CHECK_WEIGHTS: "python -m cyclegan.release.check_training",
+    TRUST: "python -m cyclegan.release.calibrate",
+    STYLES: "python -m cyclegan.release.name_styles",
 }
 CONTENTS = (*REQUIRED, *OPTIONAL, CARD)

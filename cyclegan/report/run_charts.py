@@ -11,7 +11,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from cyclegan.slices.inventory import BINS
+from cyclegan.data.inventory import BINS
 
 # Names of files and folders are not formulas, whatever dollar signs they hold.
 _plain_text = matplotlib.rc_context({"text.parse_math": False})

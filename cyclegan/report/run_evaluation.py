@@ -12,9 +12,9 @@ from PIL import Image
 from torch import nn
 
 from cyclegan import OTHER
-from cyclegan.judging.evaluation import BASELINES, Predictor, evaluate
-from cyclegan.judging.metrics import slice_scores
-from cyclegan.judging.pairs import load_pairs, to_unit
+from cyclegan.evaluation.metrics import slice_scores
+from cyclegan.evaluation.pairs import load_pairs, to_unit
+from cyclegan.evaluation.scores import BASELINES, Predictor, evaluate
 from cyclegan.model.translator import Translator
 from cyclegan.report.runlog import EVALUATION, MODEL, write_json
 

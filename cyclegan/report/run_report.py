@@ -16,6 +16,7 @@ from jinja2 import Environment, StrictUndefined
 from PIL import Image
 
 from cyclegan import OTHER
+from cyclegan.data.inventory import LOOKED_AT
 from cyclegan.report.run_charts import curves, histograms
 from cyclegan.report.run_page import SCRIPT, STYLE, TEMPLATE
 from cyclegan.report.runlog import (
@@ -32,7 +33,6 @@ from cyclegan.report.runlog import (
     read_csv,
     read_json,
 )
-from cyclegan.slices.inventory import LOOKED_AT
 
 SHEETS = 24  # sample sheets in the slider, evenly spaced: the file stays below some 5 MB
 SHEET_WIDTH = 960  # pixels

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
 import numpy as np
 
 from cyclegan import CONTRASTS
+from cyclegan.export.provenance import CAVEAT, SOURCE_TYPE
 from cyclegan.model.style import StyleError
 from cyclegan.model.translator import CycleResult
 from cyclegan.reading.notes import without_quoted
-from cyclegan.results.provenance import CAVEAT, SOURCE_TYPE
 from cyclegan.server import limits, queue
 from cyclegan.server.errors import UserError, within
 from cyclegan.server.findings import measure, true_findings, whole_fit

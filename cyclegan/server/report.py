@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cyclegan import OTHER
+from cyclegan.export.provenance import CAVEAT
 from cyclegan.reading.notes import without_quoted
-from cyclegan.results.provenance import CAVEAT
 
 if TYPE_CHECKING:
     from cyclegan.server.models import Model

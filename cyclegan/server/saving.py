@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cyclegan import OTHER
+from cyclegan.export.bundle import Companions, result_zip
+from cyclegan.export.derived import derived_dicom
+from cyclegan.export.files import labelled_png, nifti
+from cyclegan.export.provenance import CAVEAT, synthetic_label
 from cyclegan.model.translator import CycleResult
-from cyclegan.results.bundle import Companions, result_zip
-from cyclegan.results.derived import derived_dicom
-from cyclegan.results.export import labelled_png, nifti
-from cyclegan.results.provenance import CAVEAT, synthetic_label
 from cyclegan.server import limits, queue
 from cyclegan.server.downloads import Download, Save
 from cyclegan.server.errors import UserError, sentence

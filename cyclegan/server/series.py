@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from cyclegan.export.provenance import Provenance, provenance
 from cyclegan.model.preprocess import Scale, head_mask
 from cyclegan.model.translator import CycleResult, Prepared
 from cyclegan.reading.sequence_names import contrast_in_name
-from cyclegan.results.provenance import Provenance, provenance
 from cyclegan.server.input_warning import InputWarning, input_warning, preset, simulated_warning
 from cyclegan.server.limits import WHOLE_VOXELS
 from cyclegan.server.real import Real

@@ -21,6 +21,8 @@ import torch
 import torch.nn.functional as F
 
 from cyclegan import CONTRASTS, OTHER
+from cyclegan.data.dataset import Drawn, SliceDataset
+from cyclegan.data.paired_slices import DrawnPairs, PairedSlices
 from cyclegan.simulation.augment import (
     Draw,
     blur,
@@ -33,8 +35,6 @@ from cyclegan.simulation.augment import (
 )
 from cyclegan.simulation.lesions import LesionBank, implant_lesions
 from cyclegan.simulation.simulate import SimulatedPair, Simulator
-from cyclegan.slices.data import Drawn, SliceDataset
-from cyclegan.slices.paired_slices import DrawnPairs, PairedSlices
 from cyclegan.training.config import PAIRS, SIMULATED, UNPAIRED, TrainConfig
 from cyclegan.training.losses import AIR
 from cyclegan.training.sharing import Share

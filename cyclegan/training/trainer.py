@@ -22,12 +22,12 @@ from torch import nn
 from tqdm import tqdm
 
 from cyclegan import CONTRASTS, __version__
+from cyclegan.data.dataset import Drawn, SliceDataset
+from cyclegan.data.paired_slices import PairedSlices
 from cyclegan.model.checkpoint import CheckpointError, export_weights, save_state
 from cyclegan.report.run_output import RunOutput, writing
 from cyclegan.simulation.lesions import LesionBank
 from cyclegan.simulation.simulate import Simulator
-from cyclegan.slices.data import Drawn, SliceDataset
-from cyclegan.slices.paired_slices import PairedSlices
 from cyclegan.training.config import UNPAIRED, TrainConfig, resolved
 from cyclegan.training.interruption import Interrupted, StopSignals
 from cyclegan.training.objective import Objective

@@ -15,11 +15,11 @@ import torch
 from torch import nn
 
 from cyclegan import CONTRASTS
+from cyclegan.data.dataset import SliceDataset
+from cyclegan.data.paired_slices import PairedSlices
 from cyclegan.model.checkpoint import CheckpointError, load_state
 from cyclegan.simulation.lesions import LesionBank
 from cyclegan.simulation.simulate import Simulator
-from cyclegan.slices.data import SliceDataset
-from cyclegan.slices.paired_slices import PairedSlices
 from cyclegan.training.config import TrainConfig, neutral
 from cyclegan.training.image_pool import ImagePool
 from cyclegan.training.optimisation import Average

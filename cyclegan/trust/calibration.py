@@ -1,7 +1,7 @@
 """What validation says of the loaded model: the expected ranges and the worth of its maps.
 
-`python -m cyclegan.calibrate` writes it into trust.json of the weights folder. No measured number
-is in the code, so that new weights bring their own.
+`python -m cyclegan.release.calibrate` writes it into trust.json of the weights folder. No
+measured number is in the code, so that new weights bring their own.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Calibration:
             folder: of the weights.
             checksum: SHA-256 of the model that is loaded.
         """
-        command = f"python -m cyclegan.calibrate --pairs DIR --weights {Path(folder).name}"
+        command = f"python -m cyclegan.release.calibrate --pairs DIR --weights {Path(folder).name}"
         try:
             record = json.loads((Path(folder) / TRUST).read_text("utf-8"))
             fits = record["sha256"] == checksum and record["format"] == FORMAT

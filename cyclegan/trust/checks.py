@@ -2,8 +2,8 @@
 
 A small classifier that warns and never blocks: an adult's T1 or T2 fits, an unsure answer is
 doubtful, and the rest is not what the translation learnt. Its weights lie beside the generators' in
-`checks.safetensors` and `checks.json`; `python -m cyclegan.check_training` makes them and
-`python -m cyclegan.check_report` measures them.
+`checks.safetensors` and `checks.json`; `python -m cyclegan.release.check_training` makes them and
+`python -m cyclegan.release.check_report` measures them.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ class InputCheck:
                 that does not fit the weights.
         """
         folder = weights_folder(folder)
-        remedy = "python -m cyclegan.check_training makes it"
+        remedy = "python -m cyclegan.release.check_training makes it"
         config, data = read_checked(folder, (CHECK, CHECK_WEIGHTS), FORMAT, remedy)
         try:
             if not set(config["kinds"]) <= set(KINDS):

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import ndimage
 
 from cyclegan import OTHER
-from cyclegan.judging.metrics import foreground, mae, ssim, structure_agreement
+from cyclegan.evaluation.metrics import foreground, mae, ssim, structure_agreement
 from cyclegan.model.preprocess import Frame, Scale
 from cyclegan.model.style import Style
 from cyclegan.model.translator import CycleResult, Prepared, Translator

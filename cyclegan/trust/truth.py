@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from cyclegan.judging.metrics import head_mask, mae, psnr, ssim
-from cyclegan.judging.registration import RigidMotion, register_rigid
+from cyclegan.evaluation.metrics import head_mask, mae, psnr, ssim
+from cyclegan.evaluation.registration import RigidMotion, register_rigid
 from cyclegan.model.preprocess import Scale
 from cyclegan.trust.evidence import mutual_information
 

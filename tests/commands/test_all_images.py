@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from dicom_files import axial_series, mr_image, saved
 
-from cyclegan.archives.jobs import Job, find_jobs
-from cyclegan.results.provenance import source_of
+from cyclegan.batch.jobs import Job, find_jobs
+from cyclegan.export.provenance import source_of
 
 DISC = np.hypot(*np.mgrid[-32:32, -32:32]) < 26
 SR = "1.2.840.10008.5.1.4.1.1.88.11"

@@ -3,9 +3,8 @@ import time
 
 import pytest
 import torch
+from benchmarks import model as benchmark
 from torch import nn
-
-from cyclegan import benchmark
 
 
 def test_counts_of_one_convolution():

@@ -1,9 +1,8 @@
 """The training benchmark: each recipe runs, and the table compares samples."""
 
 import pytest
-
-from cyclegan import training_benchmark
-from cyclegan.training_benchmark import PUBLISHED, Speed, as_table, draw_data
+from benchmarks import training as training_benchmark
+from benchmarks.training import PUBLISHED, Speed, as_table, draw_data
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from cyclegan import open_files
-from cyclegan.archives import translation
-from cyclegan.archives.jobs import Job, Refused, find_jobs
-from cyclegan.archives.translation import Network
+from cyclegan.batch import translation
+from cyclegan.batch.jobs import Job, Refused, find_jobs
+from cyclegan.batch.translation import Network
 from cyclegan.model.translator import Translator
 from cyclegan.simulation.phantom import draw_volume
 from cyclegan.translate import main

@@ -9,8 +9,8 @@ from known_translator import SIZE, known_translator
 from torch import nn
 
 from cyclegan.model.preprocess import Frame, head_without_rim
-from cyclegan.model.registration import laid_over, transforms_of
 from cyclegan.model.translator import Translator
+from cyclegan.release.affine import laid_over, transforms_of
 
 LINES = ((-0.7, 0.9), (0.3, 0.5))  # slope and level of T2, and of T1
 

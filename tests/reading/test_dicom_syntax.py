@@ -18,11 +18,11 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from cyclegan.export.derived import derived_dicom
+from cyclegan.export.provenance import Provenance
 from cyclegan.reading.read import read_volume
 from cyclegan.reading.series import open_files
 from cyclegan.reading.volume import ReadError
-from cyclegan.results.derived import derived_dicom
-from cyclegan.results.provenance import Provenance
 
 GE = UID("1.2.840.113619.5.2")  # little endian with big-endian pixels
 PAPYRUS = UID("1.2.840.10008.1.20")  # retired; plain

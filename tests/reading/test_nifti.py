@@ -340,7 +340,7 @@ def test_memory_stays_at_the_result_and_little_more(tmp_path, name):
     nib.save(nib.Nifti1Image(slices, np.eye(4)), tmp_path / name)
     code = """
 import sys
-from cyclegan.judging.peak_memory import peak_bytes
+from peak_memory import peak_bytes
 from cyclegan.reading.read import read_volume
 read_volume(sys.argv[1])
 before = peak_bytes()

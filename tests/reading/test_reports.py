@@ -21,13 +21,13 @@ from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 from pydicom.uid import generate_uid
 
+from cyclegan.export.derived import derived_dicom
+from cyclegan.export.files import labelled_png
+from cyclegan.export.provenance import Provenance
 from cyclegan.reading.dicom_mend import mend
 from cyclegan.reading.read import read_volume
 from cyclegan.reading.series import open_files
 from cyclegan.reading.volume import ReadError
-from cyclegan.results.derived import derived_dicom
-from cyclegan.results.export import labelled_png
-from cyclegan.results.provenance import Provenance
 
 
 @pytest.fixture

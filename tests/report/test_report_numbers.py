@@ -14,9 +14,10 @@ import torch
 from known_translator import known_translator
 from PIL import Image
 
-from cyclegan.judging.evaluation import evaluate
-from cyclegan.judging.metrics import slice_scores
-from cyclegan.judging.pairs import load_pairs, to_unit
+from cyclegan.data.inventory import BINS, take_inventory
+from cyclegan.evaluation.metrics import slice_scores
+from cyclegan.evaluation.pairs import load_pairs, to_unit
+from cyclegan.evaluation.scores import evaluate
 from cyclegan.report import run_evaluation
 from cyclegan.report.publish import model_card
 from cyclegan.report.run_charts import curves
@@ -24,7 +25,6 @@ from cyclegan.report.run_report import write_report
 from cyclegan.report.runlog import CsvLog, write_sample_sheet
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import simulate_pair
-from cyclegan.slices.inventory import BINS, take_inventory
 
 MODEL = {"T2": 0.71, "T1": 0.42}
 COPY = {"T2": 0.30, "T1": 0.55}

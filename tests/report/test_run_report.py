@@ -9,13 +9,13 @@ import pytest
 from PIL import Image
 
 import train
-from cyclegan import run_report
+from cyclegan.data.inventory import take_inventory
+from cyclegan.report import __main__ as report_command
 from cyclegan.report.run_charts import curves
 from cyclegan.report.run_report import ReportError, write_report
 from cyclegan.report.runlog import CsvLog, _without_folders
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import simulate_pair
-from cyclegan.slices.inventory import take_inventory
 
 TINY = ["--size", "32", "--start-size", "32", "--batch", "1", "--steps", "2", "--precision", "no"]
 TINY += ["--log-every", "1", "--save-every", "1"]
@@ -188,7 +188,7 @@ def test_a_picture_in_both_contrast_folders_is_said(heads, tmp_path):
 def test_rebuilding_from_disk_gives_the_same_page(run, capsys):
     before = (run / "report.html").read_bytes()
     (run / "report.html").unlink()
-    assert run_report.main([str(run)]) == 0
+    assert report_command.main([str(run)]) == 0
     assert (run / "report.html").read_bytes() == before
     assert str(run / "report.html") in capsys.readouterr().out
 
@@ -200,7 +200,7 @@ def test_a_young_run_and_no_run_are_said(tmp_path, capsys):
     assert "No sample sheet yet" in text
     with pytest.raises(ReportError, match="not the folder of a run"):
         write_report(tmp_path / "none")
-    assert run_report.main([str(tmp_path / "none")]) == 1
+    assert report_command.main([str(tmp_path / "none")]) == 1
     assert "Traceback" not in capsys.readouterr().err
 
 
@@ -289,5 +289,5 @@ def test_a_log_that_a_spreadsheet_has_saved_goes_on(tmp_path):
 
 def test_a_damaged_record_is_named(tmp_path, capsys):
     (tmp_path / "run.json").write_text('{"config": ')
-    assert run_report.main([str(tmp_path)]) == 1
+    assert report_command.main([str(tmp_path)]) == 1
     assert "run.json: this file is damaged; delete it" in capsys.readouterr().err

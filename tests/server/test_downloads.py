@@ -22,7 +22,7 @@ from server_process import Tab
 from starlette.testclient import TestClient
 
 from cyclegan import read_volume
-from cyclegan.judging.metrics import head_mask, mae
+from cyclegan.evaluation.metrics import head_mask, mae
 from cyclegan.model.translator import CycleResult
 from cyclegan.reading.archive import Member
 from cyclegan.server.answers import answer

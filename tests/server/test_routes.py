@@ -14,7 +14,7 @@ from server_process import Tab
 from small_scans import Sees, busy, head, nifti, png, until
 from starlette.testclient import TestClient
 
-from cyclegan.judging.metrics import head_mask, mae
+from cyclegan.evaluation.metrics import head_mask, mae
 from cyclegan.model.preprocess import Scale
 from cyclegan.server import limits
 from cyclegan.server.examples import EXAMPLES

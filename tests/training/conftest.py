@@ -5,10 +5,10 @@ import pytest
 import torch
 from accelerate import Accelerator
 
+from cyclegan.data.dataset import SliceDataset
+from cyclegan.data.paired_slices import PairedSlices
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import Simulator, simulate_pair
-from cyclegan.slices.data import SliceDataset
-from cyclegan.slices.paired_slices import PairedSlices
 from cyclegan.training.config import TrainConfig
 from cyclegan.training.trainer import Trainer
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from cyclegan.data.dataset import Drawn
 from cyclegan.model.guided import guided_grid
-from cyclegan.slices.data import Drawn
 from cyclegan.training import losses, objective
 from cyclegan.training.sharing import Share
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from cyclegan.data.paired_slices import PairedSlices
 from cyclegan.model.guided import guided, guided_grid
 from cyclegan.model.preprocess import Frame
 from cyclegan.simulation.augment import Draw
-from cyclegan.slices.paired_slices import PairedSlices
 from cyclegan.training import samples
 from cyclegan.training.samples import seen_elsewhere
 from cyclegan.training.sharing import Share

@@ -9,10 +9,10 @@ import torch
 from PIL import Image
 
 import train
+from cyclegan.data.dataset import SliceDataset
 from cyclegan.model.checkpoint import CheckpointError, load_weights, save_state
 from cyclegan.model.translator import Translator
 from cyclegan.report.run_report import NO_CURVES, NOTES
-from cyclegan.slices.data import SliceDataset
 from cyclegan.training import objective, samples, training_state
 from cyclegan.training.config import TrainConfig
 

@@ -10,11 +10,11 @@ import skimage.data
 import torch
 from scipy import ndimage
 
-from cyclegan.check_report import measure, reliability
 from cyclegan.model.checkpoint import CheckpointError
 from cyclegan.model.weights_files import CHECK, CHECK_WEIGHTS
 from cyclegan.reading.read import read_volume
-from cyclegan.simulation.negatives import DRAWERS, draw_negative, text_page
+from cyclegan.release.check_report import measure, reliability
+from cyclegan.release.negatives import DRAWERS, draw_negative, text_page
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import simulate_pair
 from cyclegan.trust.checks import (

@@ -13,12 +13,12 @@ from scipy.stats import spearmanr
 from torch import nn
 
 from cyclegan import OTHER
-from cyclegan.calibrate import lesion_contrast, measure_slice
-from cyclegan.judging.metrics import foreground, head_mask, ssim
-from cyclegan.judging.pairs import Pair
+from cyclegan.evaluation.metrics import foreground, head_mask, ssim
+from cyclegan.evaluation.pairs import Pair
 from cyclegan.model.preprocess import Frame
 from cyclegan.model.translator import CycleResult
 from cyclegan.reading.volume import Volume
+from cyclegan.release.calibrate import lesion_contrast, measure_slice
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import simulate_pair
 from cyclegan.trust import evidence

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from cyclegan.judging.metrics import slice_scores
+from cyclegan.evaluation.metrics import slice_scores
 from cyclegan.reading.read import read_volume
 from cyclegan.reading.volume import Volume
 from cyclegan.simulation.phantom import draw_slice

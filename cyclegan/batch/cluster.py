@@ -1,0 +1,189 @@
+"""Jobs on many processes or machines, by Dask (https://docs.dask.org), which is optional.
+
+A task is one job. As many are with the scheduler as keep its workers busy, so a million need no
+more memory than a hundred. The weights go to each worker once, also to those that come later. A
+task whose worker dies goes to another; `translation.py` sees to it that nothing is half made.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import queue
+import tempfile
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
+from pathlib import Path
+
+import dask
+import torch
+from distributed import Client, Future, KilledWorker, LocalCluster, Worker, WorkerPlugin, get_worker
+
+from cyclegan import __version__
+from cyclegan.batch.jobs import Job
+from cyclegan.batch.translation import Network, Outcome, Wanted, translate_job
+from cyclegan.model.translator import Translator
+from cyclegan.model.weights_files import REQUIRED
+
+TASKS_A_THREAD = 3  # with the scheduler: one at work, the others on their way
+_LOOK_S = 5.0  # between looks at how many workers there are
+_TICK_S = 1.0  # the longest silence of `translate_on`
+
+
+class ClusterError(RuntimeError):
+    """There is no working with this cluster; the message is a sentence."""
+
+
+class Weights(WorkerPlugin):
+    """The weights, on each worker; the networks are built there with the first task."""
+
+    def __init__(self, folder: Path, checksum: str):
+        self.name = f"cyclegan-{checksum[:16]}"
+        self.files = {name: (folder / name).read_bytes() for name in REQUIRED}
+        self.version = __version__
+
+    def setup(self, worker: Worker) -> None:
+        self._lock = threading.Lock()
+        self._network: Network | None = None
+        self._threads = max(worker.state.nthreads, torch.get_num_threads())
+
+    def network(self) -> Network:
+        """The networks, from the weights that came with this plugin."""
+        with self._lock:
+            if self._network is None:
+                torch.set_num_threads(1)
+                with tempfile.TemporaryDirectory() as folder:
+                    for name, data in self.files.items():
+                        (Path(folder) / name).write_bytes(data)
+                    self._network = Network(Translator.from_pretrained(folder), self._threads)
+            return self._network
+
+
+def _task(job: Job, wanted: Wanted, weights: str) -> Outcome:
+    return translate_job(job, wanted, _plugin(weights).network())
+
+
+def _plugin(name: str) -> Weights:
+    return get_worker().plugins[name]  # type: ignore[return-value]
+
+
+@contextmanager
+def connected(
+    workers: int | None, scheduler: str | None, threads: int | None = None
+) -> Iterator[Client]:
+    """A client of `workers` processes started here, or of the cluster at an address.
+
+    Workers started here take orders, encrypted, from this command alone, and end with it, however
+    it ends.
+
+    Args:
+        threads: of each worker started here. Default: they share the cores out among them.
+
+    Raises:
+        ClusterError: no answer from the address.
+    """
+    if scheduler is not None:
+        try:
+            client = Client(scheduler)
+        except Exception as error:  # whatever it is that answers there
+            raise ClusterError(f"{scheduler}: no Dask scheduler answers ({error})") from error
+        with client:
+            yield client
+        return
+    threads = threads or max(1, (os.cpu_count() or 1) // workers)
+    # Dask's own default for these variables is 1.
+    with (
+        dask.config.set({"distributed.nanny.pre-spawn-environ.OMP_NUM_THREADS": threads}),
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            security=True,
+            dashboard_address=":0" if importlib.util.find_spec("bokeh") else None,
+            silence_logs="CRITICAL",
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+def dashboard(client: Client) -> str | None:
+    """The address of Dask's page on this cluster, where it is installed."""
+    return client.dashboard_link if importlib.util.find_spec("bokeh") else None
+
+
+def send_weights(client: Client, folder: Path, checksum: str, out: Path) -> str:
+    """Give every worker the weights, now or when it comes; the name to find them by.
+
+    Raises:
+        ClusterError: the workers lack this package, or see another `out`.
+    """
+    plugin = Weights(folder, checksum)
+    try:
+        client.register_plugin(plugin)
+        found = client.run(_what_it_sees, str(out))
+    except ImportError as error:
+        raise ClusterError(
+            f"the workers cannot import what they need ({error}); install cyclegan-t1t2 "
+            f"{__version__} there"
+        ) from error
+    for address, (version, sees) in found.items():
+        if version != __version__:
+            raise ClusterError(f"{address}: version {version} there, {__version__} here")
+        if not sees:
+            raise ClusterError(f"{address}: cannot write to {out}; use a folder that all share")
+    return plugin.name
+
+
+def _what_it_sees(out: str) -> tuple[str, bool]:
+    return __version__, os.access(out, os.W_OK)
+
+
+def translate_on(
+    client: Client, jobs: Iterable[Job], wanted: Wanted, weights: str
+) -> Iterator[tuple[Job, Outcome] | None]:
+    """Translate jobs as they are found; what becomes of them comes as it is known.
+
+    None comes at least every second in which nothing else does.
+
+    Raises:
+        ClusterError: the scheduler is gone.
+    """
+    done: queue.SimpleQueue[Future] = queue.SimpleQueue()
+    running: dict[str, Job] = {}
+    left, more = iter(jobs), True
+    room, looked = 0, -_LOOK_S
+    while more or running:
+        if time.monotonic() - looked > _LOOK_S:
+            room, looked = (
+                TASKS_A_THREAD * max(1, sum(client.nthreads().values())),
+                time.monotonic(),
+            )
+        while more and len(running) < room and done.empty():
+            job = next(left, None)
+            more = job is not None
+            if job is not None:
+                future = client.submit(_task, job, wanted, weights, pure=False)
+                running[future.key] = job
+                future.add_done_callback(done.put)
+        try:
+            future = done.get(timeout=_TICK_S)
+        except queue.Empty:
+            yield None
+            continue
+        job = running.pop(future.key)
+        yield job, _outcome(job, future)
+
+
+def _outcome(job: Job, future: Future) -> Outcome:
+    try:
+        return future.result()
+    except CancelledError as error:
+        raise ClusterError("the scheduler is gone") from error
+    except KilledWorker:
+        reason = "each worker that tried it ended; is there enough memory?"
+    except Exception as error:  # of one series among many thousands, and said of that series
+        reason = f"{type(error).__name__}: {error}"
+    return Outcome(failures=[f"{job.files[0].name}: its result could not be made ({reason})"])

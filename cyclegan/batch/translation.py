@@ -1,0 +1,335 @@
+"""One job from its files to its results, which are whole or not there.
+
+Who works at a result holds its claim, a lock on a hidden file beside it. The system frees the
+claim of whoever dies, also by kill -9; network drives that know locks (NFS) do so for all machines.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock, Timeout
+from tqdm import tqdm
+
+from cyclegan.batch.jobs import MARK, Job
+from cyclegan.export.derived import derived_dicom
+from cyclegan.export.files import labelled_png, nifti
+from cyclegan.export.provenance import (
+    CAVEAT,
+    pixels_sha256,
+    provenance,
+    source_of,
+    synthetic_label,
+)
+from cyclegan.model.checkpoint import replace_file
+from cyclegan.model.style import Style
+from cyclegan.model.translator import Translator
+from cyclegan.reading.image_kind import NoMRImage
+from cyclegan.reading.series import Selection, open_files
+from cyclegan.reading.volume import ReadError, Volume
+
+_LONGEST = 200  # bytes of a name; file systems take 255, and endings and partial files want room
+_ONE_VOLUME = (".nii.gz", ".nii", ".mgz", ".mgh")
+_BESIDE = 50  # volumes in the folder of what may be a label map that are looked into
+_ASKS_S = 0.2  # between two tries at a claim that another process holds
+_WAITS_S = 2.0  # for it, before looking whether the command still wants it
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked for: the contrast `to`, the results' folder, how to file them, and in which
+    style; None for what suits each source."""
+
+    to: str
+    out: Path
+    force: bool = False
+    keep_identity: bool = False
+    style: Style | None = None
+
+    def target(self, base: Path) -> Path:
+        """The NIfTI of a result; it is written last, so where it is, all of the result is.
+
+        Of a name that leaves no room for its endings the beginning is kept, and a hash of it all.
+        """
+        name = base.name
+        if len(name.encode("utf-8", "surrogateescape")) > _LONGEST:
+            data = name.encode("utf-8", "surrogateescape")
+            kept = data[: _LONGEST - 9].decode("utf-8", "ignore")
+            name = f"{kept}_{hashlib.sha256(data).hexdigest()[:8]}"
+        return self.out / base.parent / f"{name}{MARK}{self.to}.nii.gz"
+
+    def finished(self, job: Job) -> bool:
+        """Whether a job's result is there, certainly its own, and unclaimed; a claim may be of a
+        process that was killed at its very end, and `translate_job` clears it away."""
+        target = self.target(job.base)
+        is_there = not self.force and not job.shared and target.exists()
+        return is_there and not _claim(target).exists()
+
+
+@dataclass
+class Outcome:
+    """What became of a job: results, and sentences about what failed, what is no MR image and was
+    left out, and what to know."""
+
+    written: list[Path] = field(default_factory=list)
+    kept: list[Path] = field(default_factory=list)
+    slices: int = 0
+    failures: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+class Stopped(Exception):
+    """The command ends; what is half done is left."""
+
+
+class Network:
+    """Translates volumes of several threads, `translator.batch` slices on each core at a time.
+
+    Slices are shared out to cores and not cores to a slice: then no core waits for another, and the
+    work between the layers, which has one thread, runs on all of them.
+
+    Args:
+        threads: of the network. On a CPU torch itself should have one (`torch.set_num_threads`).
+        bars: show a bar for each volume where somebody watches.
+    """
+
+    def __init__(self, translator: Translator, threads: int, bars: bool = False):
+        self.translator, self.bars = translator, bars
+        self._pool = ThreadPoolExecutor(threads, "network")
+        self._stop = threading.Event()
+
+    def translate(self, volume: Volume, to: str, style: Style | None = None) -> np.ndarray:
+        """Translate all slices: (Z, H, W) float32 in [0, 1].
+
+        Raises:
+            Stopped: `stop` was called.
+        """
+        translator = self.translator
+        prepared = translator.prepare(volume.pixels, volume.pixel_spacing)
+        translated = np.empty(volume.pixels.shape, np.float32)
+
+        def run(start: int) -> int:
+            self.go_on()
+            part = slice(start, start + translator.batch)
+            translated[part] = translator.translate(
+                volume.pixels[part], to, prepared=prepared, style=style
+            )
+            return len(translated[part])
+
+        hidden = None if self.bars else True  # None: where nobody watches
+        with tqdm(
+            total=len(translated), desc=volume.name, unit="slice", leave=False, disable=hidden
+        ) as bar:
+            for count in self._pool.map(run, range(0, len(translated), translator.batch)):
+                bar.update(count)
+        return translated
+
+    def go_on(self) -> None:
+        """Raises Stopped after `stop`, in whatever waits or works for these networks."""
+        if self._stop.is_set():
+            raise Stopped
+
+    def stop(self) -> None:
+        """End what runs at its next slices."""
+        self._stop.set()
+        self._pool.shutdown(cancel_futures=True)
+
+
+def translate_job(job: Job, wanted: Wanted, network: Network) -> Outcome:
+    """Translate every MR image in the files of a job that has no result yet."""
+    outcome = Outcome()
+    try:
+        with claimed(wanted.target(job.base), network.go_on):
+            if not job.shared and _kept(wanted.target(job.base), wanted, outcome):
+                return outcome
+            selection = open_files(job.files, most=None)
+            said = {*selection.failures, *selection.foreign}
+            outcome.notes += [f"note: {note}" for note in selection.notes if note not in said]
+            outcome.failures += selection.failures
+            outcome.left_out += selection.foreign
+            images = []
+            for index, label in enumerate(selection.choices):
+                if reason := _why_left_out(job, selection, index):
+                    where = "" if label.startswith(job.files[0].name) else f"{job.base}: "
+                    outcome.left_out.append(f"{where}{label}: no MR image, {reason}")
+                else:
+                    images.append(index)
+            for number, index in enumerate(images, 1):
+                base = job.base
+                # The name of the job alone says that all of it is there.
+                if len(images) + len(selection.failures) > 1:
+                    base = base.with_name(f"{base.name}_{number}")
+                try:
+                    _translate_image(job, base, selection.read(index), wanted, network, outcome)
+                except (ReadError, OSError, MemoryError) as error:
+                    outcome.failures.append(_sentence(job, error))
+    except NoMRImage as error:
+        outcome.left_out.append(str(error))
+    except (ReadError, OSError, MemoryError) as error:
+        outcome.failures.append(_sentence(job, error))
+    return outcome
+
+
+def _translate_image(
+    job: Job, base: Path, volume: Volume, wanted: Wanted, network: Network, outcome: Outcome
+) -> None:
+    """Translate one image of a job to the name `base`, or one beside it where that is another's."""
+    with ExitStack() as claims:
+        target = wanted.target(base)
+        if base != job.base:  # which is claimed
+            claims.enter_context(claimed(target, network.go_on))
+        if _is_anothers(base, job, volume, wanted):
+            mark = pixels_sha256(volume)[:6]
+            target = wanted.target(base.with_name(f"{base.name}_{mark}"))
+            claims.enter_context(claimed(target, network.go_on))
+        if _kept(target, wanted, outcome):
+            return
+        translated = network.translate(volume, wanted.to, wanted.style)
+        outcome.notes += write_results(target, translated, volume, network.translator, wanted)
+        outcome.written.append(target)
+        outcome.slices += len(translated)
+
+
+def _is_anothers(base: Path, job: Job, volume: Volume, wanted: Wanted) -> bool:
+    """Whether the name `base` belongs to another image: that of a job with one image goes first."""
+    is_only, target = base == job.base, wanted.target(base)
+    if is_only and base.name not in job.shared:
+        return False
+    if not wanted.force and target.exists():
+        return source_of(target) != pixels_sha256(volume)
+    return not is_only and base.name in job.shared
+
+
+def _why_left_out(job: Job, selection: Selection, index: int) -> str:
+    """Why a choice of a job's files is no MR image, or ""."""
+    if reason := selection.not_mr(index):
+        return reason
+    beside = selection.looks_like_labels(index) and _lies_beside_image(
+        job.files[0], selection.size_of(index)
+    )
+    return selection.not_mr(index, beside)
+
+
+def _lies_beside_image(path: Path, size: str) -> bool:
+    """Whether a file's folder holds a volume of a size that is no label map."""
+    names = (other for other in sorted(path.parent.iterdir()) if other != path)
+    volumes = [other for other in names if other.name.lower().endswith(_ONE_VOLUME)]
+    for other in volumes[:_BESIDE]:
+        with suppress(ReadError, OSError):
+            selection = open_files([other])
+            if any(
+                selection.size_of(index) == size and not selection.looks_like_labels(index)
+                for index in range(len(selection.choices))
+            ):
+                return True
+    return False
+
+
+def _kept(target: Path, wanted: Wanted, outcome: Outcome) -> bool:
+    if wanted.force or not target.exists():
+        return False
+    outcome.kept.append(target)
+    return True
+
+
+def _claim(target: Path) -> Path:
+    return target.with_name(f".{target.name}.claim")
+
+
+@contextmanager
+def claimed(target: Path, waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """Hold the claim on a result; waits for a process that holds it.
+
+    Args:
+        waiting: called every `_WAITS_S` meanwhile; what it raises ends the wait.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    path = _claim(target)
+    lock = FileLock(path)
+    while not lock.is_locked:
+        try:
+            lock.acquire(timeout=_WAITS_S, poll_interval=_ASKS_S)
+        except Timeout:
+            waiting()
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)  # whoever waits on it notices, and makes a new one
+        lock.release()
+
+
+def write_results(
+    target: Path, translated: np.ndarray, volume: Volume, translator: Translator, wanted: Wanted
+) -> list[str]:
+    """Write `target`, a .nii.gz, and beside it a PNG of a lone slice and derived DICOM.
+
+    Each appears under its name only when it is complete, the NIfTI last: where it is, all is.
+
+    Returns:
+        Sentences on what of the source's header is not in the results.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
+    target.unlink(missing_ok=True)
+    to, name, notes = wanted.to, target.name.removesuffix(".nii.gz"), []
+    style = (wanted.style.name or "unnamed") if wanted.style else ""
+    origin = provenance(volume, translator.version, translator.checksum, to, style)
+    label = synthetic_label(to)
+    if volume.dicom is not None:
+        files, removed = derived_dicom(
+            translated, volume, to=to, provenance=origin, keep_identity=wanted.keep_identity
+        )
+        if len(files) == 1:
+            _write(target.with_name(f"{name}.dcm"), files[0])
+        else:
+            _write_folder(target.with_name(f"{name}_dicom"), files)
+        notes.append(f"{volume.name}: not in the DICOM results: {'; '.join(removed)}")
+    if len(translated) == 1:
+        picture = labelled_png(
+            translated[0],
+            label=label,
+            spacing=volume.spacing,
+            sides=volume.directions,
+            aspect=volume.aspect,
+            provenance={**origin.lines(), "Caveat": CAVEAT},
+        )
+        _write(target.with_name(f"{name}.png"), picture)
+    _write(target, nifti(translated, volume, description=f"{label}. {CAVEAT} {origin}"))
+    return notes
+
+
+def _write(path: Path, data: bytes) -> None:
+    replace_file(path, lambda partial: Path(partial).write_bytes(data))
+
+
+def _write_folder(folder: Path, files: list[bytes]) -> None:
+    partial = folder.with_name(f".{folder.name}.partial")
+    for stale in (partial, folder):  # of a run that was stopped, or the result to replace
+        shutil.rmtree(stale, ignore_errors=True)
+    partial.mkdir()
+    for number, data in enumerate(files, 1):
+        with (partial / f"{number:04}.dcm").open("wb") as file:
+            file.write(data)
+            os.fsync(file.fileno())  # before the NIfTI, which says that all is there
+    partial.replace(folder)
+
+
+def _sentence(job: Job, error: Exception) -> str:
+    if isinstance(error, ReadError):
+        return str(error)
+    reason = getattr(error, "strerror", None) or "there is not enough memory"
+    return f"{job.files[0].name}: its result could not be made ({reason})"

@@ -1,0 +1,178 @@
+"""Lesions in a synthetic T2: how much of their contrast is kept, and spots that nobody has.
+
+Pure functions on two-dimensional arrays in [0, 1].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import ndimage
+from skimage.feature import peak_local_max
+
+from cyclegan.evaluation.metrics import OUTLINE, foreground
+
+MIN_LESION_PIXELS = 20  # fewer, and the contrast is one of noise
+SHOWN_BY_SOURCE = -0.2  # contrast in the source: from here on down it shows the lesion as dark
+VISIBLE_CONTRAST = 0.3  # head standard deviations by which the true lesion stands out
+SIZES = (50, 100, 200)  # pixels, where the bins of `lesion_report` end
+FAINTNESS = (1.0, 1.5, 2.0)  # head standard deviations of true contrast, likewise
+
+SPOT_SCALES = (1.6, 2.4, 3.6)  # pixels: sigmas of the narrower Gaussian, for spots of 5 to 12
+SPOT = 0.06  # of white: a difference of Gaussians of at least this is a spot
+NO_SPOT = 0.02  # of white: one below this is none
+SPOT_DISTANCE = 3  # pixels within which two spots are the same
+
+
+class Lesion(NamedTuple):
+    """One lesion of a slice.
+
+    Attributes:
+        size: in pixels.
+        source_contrast: in the source, in standard deviations of the head; negative where dark.
+        true_contrast: in the true T2, likewise.
+        ratio: predicted over true contrast: 1 as in the truth, 0 vanished, below 0 dark where it
+            should be bright.
+    """
+
+    size: int
+    source_contrast: float
+    true_contrast: float
+    ratio: float
+
+
+def lesion_parts(lesion: np.ndarray, head: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Each lesion with what lies around it.
+
+    `lesion`, `head`: (H, W), non-zero inside. A lesion is a 4-connected component of at least
+    `MIN_LESION_PIXELS`. Yields (inside, tissue of the head 3 to 6 pixels away), (H, W) bools;
+    lesions with less tissue around them than that are left out.
+    """
+    lesion = np.asarray(lesion) > 0
+    near_a_lesion = ndimage.binary_dilation(lesion, iterations=2)
+    components, count = ndimage.label(lesion)
+    for index in range(1, count + 1):
+        inside = components == index
+        ring = ndimage.binary_dilation(inside, iterations=6) & ~near_a_lesion & head
+        if min(inside.sum(), ring.sum()) >= MIN_LESION_PIXELS:
+            yield inside, ring
+
+
+def measure_lesions(
+    predicted: np.ndarray, truth: np.ndarray, source: np.ndarray, lesion: np.ndarray
+) -> list[Lesion]:
+    """How much of its true contrast each visible lesion keeps.
+
+    `predicted`, `truth`, `source`: (H, W) in [0, 1]; `lesion`: (H, W), non-zero inside lesions.
+    The contrast of one of `lesion_parts` is its mean minus that of the tissue around it, in
+    standard deviations of the head, so that a paler or brighter prediction is not punished for its
+    style. Lesions that do not stand out bright in the truth by `VISIBLE_CONTRAST` are left out.
+    """
+    head = foreground(source)
+    if not head.any():
+        return []
+    lesions = []
+    for inside, ring in lesion_parts(lesion, head):
+        of_source, of_truth, of_predicted = (
+            float((x[inside].mean() - x[ring].mean()) / max(x[head].std(), 1e-6))
+            for x in (np.asarray(image, np.float64) for image in (source, truth, predicted))
+        )
+        if of_truth >= VISIBLE_CONTRAST:
+            ratio = of_predicted / of_truth
+            lesions.append(Lesion(int(inside.sum()), of_source, of_truth, ratio))
+    return lesions
+
+
+def lesion_fidelity(ratios: Iterable[float]) -> dict[str, float | int | None]:
+    """Sum up `Lesion.ratio` of many slices.
+
+    Returns `lesions` (how many) and the shares of them that are `kept` (at least half of the true
+    contrast), `lost` (less than a fifth) and `inverted` (dark where bright is true), each in
+    [0, 1], and the `median_ratio`. Shares and median are None without a single lesion.
+    """
+    ratios = np.asarray(list(ratios), dtype=np.float64)
+    if ratios.size == 0:
+        return dict.fromkeys(("kept", "lost", "inverted", "median_ratio")) | {"lesions": 0}
+    return {
+        "lesions": int(ratios.size),
+        "kept": float((ratios >= 0.5).mean()),
+        "lost": float(((ratios >= 0) & (ratios < 0.2)).mean()),
+        "inverted": float((ratios < 0).mean()),
+        "median_ratio": float(np.median(ratios)),
+    }
+
+
+def lesion_report(lesions: Iterable[Lesion]) -> dict:
+    """`lesion_fidelity` of the lesions of many slices, and of those that the source shows.
+
+    Only a guess can bring back a lesion that the source does not show, so `in_source` (contrast of
+    `SHOWN_BY_SOURCE` or below) is what a translator can be held to. Of those, `by_size` and
+    `by_faintness` hold a `lesion_fidelity` each, by the bins of `SIZES` and `FAINTNESS`.
+    """
+    lesions = list(lesions)
+    shown = [each for each in lesions if each.source_contrast <= SHOWN_BY_SOURCE]
+    return lesion_fidelity(each.ratio for each in lesions) | {
+        "in_source": lesion_fidelity(each.ratio for each in shown),
+        "by_size": _binned(shown, [each.size for each in shown], SIZES),
+        "by_faintness": _binned(shown, [each.true_contrast for each in shown], FAINTNESS),
+    }
+
+
+def _binned(
+    lesions: Sequence[Lesion], values: Sequence[float], ends: Sequence[float]
+) -> dict[str, dict]:
+    """`lesion_fidelity` of the lesions below each of `ends`, and of the rest."""
+    places = np.searchsorted(ends, values, side="right")
+    names = [f"below {end}" for end in ends] + [f"{ends[-1]} and more"]
+    return {
+        name: lesion_fidelity(
+            each.ratio for each, at in zip(lesions, places, strict=True) if at == place
+        )
+        for place, name in enumerate(names)
+    }
+
+
+def bright_spots(predicted: np.ndarray, truth: np.ndarray, head: np.ndarray) -> dict[str, int]:
+    """Count bright spots of a lesion's size that only one of two images has.
+
+    A spot is a maximum of a difference of Gaussians (Lowe 2004, section 3) over place and scale of
+    at least `SPOT`, `OUTLINE` pixels or more inside the head.
+
+    Args:
+        predicted, truth: (H, W) in [0, 1].
+        head: (H, W) bool.
+
+    Returns:
+        `shown`: spots of the prediction; `invented`: those of them with nothing in the truth
+        (below `NO_SPOT` within `SPOT_DISTANCE` pixels); `true` and `missing`: the same of the
+        truth.
+    """
+    depth = ndimage.distance_transform_edt(np.pad(head, 1))[1:-1, 1:-1]
+    inner = depth >= OUTLINE
+    found = {}
+    scales = {name: _differences(x) for name, x in (("predicted", predicted), ("truth", truth))}
+    for name, other, counted, alone in (
+        ("predicted", "truth", "shown", "invented"),
+        ("truth", "predicted", "true", "missing"),
+    ):
+        peaks = peak_local_max(
+            scales[name].max(0) * inner, SPOT_DISTANCE, threshold_abs=SPOT, exclude_border=False
+        )
+        window = 2 * SPOT_DISTANCE + 1
+        nearby = ndimage.maximum_filter(scales[other].max(0), window)
+        found[counted] = len(peaks)
+        found[alone] = int(sum(nearby[y, x] < NO_SPOT for y, x in peaks))
+    return found
+
+
+def _differences(image: np.ndarray) -> np.ndarray:
+    """(len(SPOT_SCALES), H, W): differences of Gaussians, the wider 1.6 times the narrower."""
+    image = np.asarray(image, np.float64)
+    return np.stack(
+        [
+            ndimage.gaussian_filter(image, sigma) - ndimage.gaussian_filter(image, 1.6 * sigma)
+            for sigma in SPOT_SCALES
+        ]
+    )

@@ -1,0 +1,226 @@
+"""Results to take away: a labelled PNG, and a NIfTI that overlays its source.
+
+Writers return bytes; nothing is written to disk here. Derived DICOM is in `derived`, a zip of
+everything in `bundle`.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import math
+from collections.abc import Mapping, Sequence
+
+import nibabel as nib
+import numpy as np
+from nibabel.nifti1 import Nifti1Extension
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
+
+from cyclegan.export.placement import in_source_grid
+from cyclegan.export.provenance import SOURCE_TYPE
+from cyclegan.reading.volume import Volume
+
+MIN_PNG_SIDE = 512  # shorter pictures are enlarged, or the label would be wider than the slice
+_FONT_SIZE = 16
+_MARGIN = 8
+_NIFTI_COMPRESSION = 1  # float noise packs to 0.91 of its size at this level and at level 6
+_MAX_PROPORTION = 10  # pixels longer than that are a broken header, not an MR slice
+_SCALE_BARS_MM = (100, 50, 20, 10, 5, 2, 1)
+# XMP part 3, 1.1.5, with the IPTC extension schema: what photo software and search engines read.
+_XMP = f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
+<x:xmpmeta xmlns:x="adobe:ns:meta/">
+<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
+ Iptc4xmpExt:DigitalSourceType="{SOURCE_TYPE}"/>
+</rdf:RDF></x:xmpmeta>
+<?xpacket end="w"?>"""
+
+
+def labelled_png(
+    image: np.ndarray,
+    *,
+    label: str,
+    window: tuple[float, float] | None = None,
+    spacing: Sequence[float] | None = None,
+    sides: Sequence[str] | None = None,
+    slice_of: tuple[int, int] | None = None,
+    aspect: tuple[float, float] | None = None,
+    provenance: Mapping[str, str] | None = None,
+) -> bytes:
+    """Draw a slice as an 8-bit grey PNG with its label burnt into a strip below it.
+
+    The strip extends the canvas, so nothing covers anatomy but the two letters of `sides` at the
+    rim: a picture that was turned or cut out must still say which side is which. Slices shorter
+    than `MIN_PNG_SIDE` are enlarged by a whole factor, repeating pixels; only where pixels are not
+    square is one axis interpolated to give the picture its true proportions.
+
+    Args:
+        image: (H, W) real numbers, shown black at 0 and white at 1 unless `window` says otherwise.
+        label: what the picture is, for example `synthetic_label("T2")`.
+        window: (center, width) in the values of `image`; PS3.3 C.11.2.1.3.2, LINEAR_EXACT.
+        spacing: mm between pixel centres, (row, column) or a `Volume`'s (slice, row, column);
+            with it a scale bar is drawn.
+        sides: letters of the patient's sides at the left and the right edge, "R" and "L" for
+            example, as `Volume.directions` begins with; None where the file does not say them.
+        slice_of: number of the slice, from 1, and how many there are; None says none.
+        aspect: (row, column) sides of a pixel in proportion, where `spacing` is None.
+        provenance: names (1 to 79 Latin-1 characters) and values for the PNG's text chunks.
+
+    Raises:
+        ValueError: `image` is not a finite 2-D array, the label is empty, or the window's width
+            is not positive.
+    """
+    image = np.asarray(image, dtype=np.float64)
+    if image.ndim != 2 or 0 in image.shape or not np.isfinite(image).all():
+        raise ValueError(f"expected one finite (H, W) slice, got an array of shape {image.shape}")
+    if not label.strip():
+        raise ValueError("a picture that leaves the page needs a label")
+    center, width = window or (0.5, 1.0)
+    if not width > 0:
+        raise ValueError(f"the window width must be positive, got {width}")
+    grey = np.clip((image - center) / width + 0.5, 0.0, 1.0)
+    picture = Image.fromarray(np.rint(grey * 255).astype(np.uint8))
+    picture, mm_per_pixel = _enlarged(picture, spacing or aspect)
+    if not spacing:  # proportions have no millimetres
+        mm_per_pixel = None
+    if sides:
+        _draw_sides(picture, *sides[:2])
+    place = "Slice {} of {}".format(*slice_of) if slice_of else ""
+
+    metadata = PngImagePlugin.PngInfo()
+    metadata.add_itxt("Description", label)
+    metadata.add_itxt("DigitalSourceType", SOURCE_TYPE)
+    metadata.add_itxt("XML:com.adobe.xmp", _XMP)
+    for key, value in (provenance or {}).items():
+        metadata.add_itxt(key, str(value))
+    buffer = io.BytesIO()
+    _with_strip(picture, label, place, mm_per_pixel).save(buffer, "PNG", pnginfo=metadata)
+    return buffer.getvalue()
+
+
+def nifti(
+    pixels: np.ndarray,
+    volume: Volume,
+    *,
+    description: str,
+    slice_index: int | None = None,
+) -> bytes:
+    """Write a result as .nii.gz (float32) in the grid and affine of the file it came from.
+
+    Voxels lie at the same millimetre positions as the source's. For a NIfTI source the array also
+    has the source's own axis order, so that it matches index by index, not only in space.
+
+    Args:
+        pixels: (Z, H, W) of the shape of `volume.pixels`, or one slice (H, W) of it.
+        volume: the source as `read_volume` returned it. Without an affine only its spacing is
+            kept, and the file says that its place is unknown (form codes 0).
+        description: stored in full as a comment extension, its first 79 bytes in `descrip`.
+        slice_index: which slice of the volume an (H, W) result is; may be omitted if it has one.
+
+    Raises:
+        ValueError: shape and volume do not belong together.
+    """
+    placed, affine = in_source_grid(np.asarray(pixels, dtype=np.float32), volume, slice_index)
+    image = nib.Nifti1Image(placed, affine)
+    if volume.directions is None or volume.affine is None:  # form codes 0: spacing only
+        zooms = image.header.get_zooms()
+        image = nib.Nifti1Image(image.dataobj, None)
+        image.header.set_zooms(zooms)
+    else:
+        image.set_sform(image.affine, "scanner")
+        image.set_qform(image.affine, "scanner", strip_shears=True)
+        if not np.allclose(image.get_qform(), image.affine, atol=1e-3):
+            image.set_qform(None, "unknown")  # no quaternion says this affine; the sform does
+    header = image.header
+    header.set_xyzt_units("mm")
+    encoded = description.encode("utf-8")
+    header["descrip"] = encoded[:79].decode("utf-8", "ignore").encode("utf-8")
+    header.extensions.append(Nifti1Extension("comment", encoded))
+    return gzip.compress(image.to_bytes(), _NIFTI_COMPRESSION, mtime=0)
+
+
+def _enlarged(
+    picture: Image.Image, spacing: Sequence[float] | None
+) -> tuple[Image.Image, float | None]:
+    """Square pixels, at least `MIN_PNG_SIDE` on the longer side; and mm per pixel, if known."""
+    width, height = picture.size
+    fine = None
+    if spacing is not None:
+        row_mm, column_mm = (float(mm) for mm in tuple(spacing)[-2:])
+        fine = min(row_mm, column_mm)
+        proportion = max(row_mm, column_mm) / fine
+        if not proportion <= _MAX_PROPORTION:
+            return _enlarged(picture, None)
+        if proportion > 1.01:
+            width = round(width * column_mm / fine)
+            height = round(height * row_mm / fine)
+            picture = picture.resize((width, height), Image.Resampling.BICUBIC)
+    factor = max(1, math.ceil(MIN_PNG_SIDE / max(width, height)))
+    picture = picture.resize((width * factor, height * factor), Image.Resampling.NEAREST)
+    return picture, None if fine is None else fine / factor
+
+
+def _draw_sides(picture: Image.Image, left: str, right: str) -> None:
+    """Write the letters of the sides half-way up both edges, white with a black rim."""
+    font = ImageFont.load_default(_FONT_SIZE)
+    draw = ImageDraw.Draw(picture)
+    for letter, x, anchor in ((left, _MARGIN, "lm"), (right, picture.width - _MARGIN, "rm")):
+        draw.text(
+            (x, picture.height // 2),
+            letter,
+            anchor=anchor,
+            fill=255,
+            stroke_width=2,
+            stroke_fill=0,
+            font=font,
+        )
+
+
+def _with_strip(
+    picture: Image.Image, label: str, place: str, mm_per_pixel: float | None
+) -> Image.Image:
+    """The picture on a canvas with a strip below for the label, `place` and the scale bar."""
+    font = ImageFont.load_default(_FONT_SIZE)
+    label = label.replace("→", "to")  # the built-in font has no arrow
+    width = max(picture.width, 2 * _MARGIN + math.ceil(max(map(font.getlength, label.split()))))
+    lines = [*_wrapped(label, font, width - 2 * _MARGIN), *filter(None, [place])]
+    line_height = sum(font.getmetrics()) + 2
+    bar = _scale_bar(mm_per_pixel, picture.width)
+    height = 2 * _MARGIN + line_height * (len(lines) + (bar is not None))
+    canvas = Image.new("L", (width, picture.height + height))
+    canvas.paste(picture, ((width - picture.width) // 2, 0))
+    draw = ImageDraw.Draw(canvas)
+    draw.line([(0, picture.height), (width, picture.height)], fill=96)
+    y = picture.height + _MARGIN
+    for line in lines:
+        draw.text((_MARGIN, y), line, fill=255, font=font)
+        y += line_height
+    if bar is not None:
+        pixels, millimetres = bar
+        middle = y + line_height // 2
+        draw.rectangle([_MARGIN, middle - 1, _MARGIN + pixels - 1, middle + 1], fill=255)
+        draw.text((_MARGIN + pixels + _MARGIN, y), f"{millimetres} mm", fill=255, font=font)
+    return canvas
+
+
+def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: float) -> list[str]:
+    """Break text between words so that each line fits into `width` pixels."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if font.getlength(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return [line for line in lines if line]
+
+
+def _scale_bar(mm_per_pixel: float | None, width: int) -> tuple[int, int] | None:
+    """(pixels, mm) of the longest round bar that takes up to a third of the width."""
+    if mm_per_pixel is None:
+        return None
+    for millimetres in _SCALE_BARS_MM:
+        pixels = round(millimetres / mm_per_pixel)
+        if pixels <= width / 3:
+            return pixels, millimetres
+    return None

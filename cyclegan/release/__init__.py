@@ -1,0 +1,1 @@
+"""What makers of a release need once: the input check, calibration, style names, pairs found."""

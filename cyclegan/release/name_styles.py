@@ -1,0 +1,105 @@
+"""Keep the styles of training sources beside the weights, under names that readers understand.
+
+    python -m cyclegan.release.name_styles --data DIR [...] --name SOURCE=NAME [...] --weights W
+
+DIR is laid out as for train.py. Writes styles.json into the weights folder: the mean code of each
+named source and contrast, and how the codes of all slices are spread. It holds the checksum of the
+weights, as a code is worth nothing for others. No image is in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from cyclegan import CONTRASTS
+from cyclegan.data.dataset import SliceDataset
+from cyclegan.model.hub import weights_folder
+from cyclegan.model.style import KnownStyles, Style
+from cyclegan.model.translator import Translator
+
+BATCH = 16
+
+
+def known_styles(
+    translator: Translator, dataset: SliceDataset, names: dict[str, str]
+) -> KnownStyles:
+    """Measure every slice of a data set.
+
+    Args:
+        translator: of weights that know styles.
+        dataset: framed slices.
+        names: data source, or the last part of its name -> what readers see. The styles of sources
+            with the same name are averaged slice by slice.
+
+    Raises:
+        ValueError: a source that is not in the data, or weights without styles.
+    """
+    if not translator.has_styles:
+        raise ValueError(f"version {translator.version} of the weights knows no styles")
+    keys = [names.get(n, names.get(n.split("/")[-1])) for n in dataset.names]
+    missing = [n for n in names if not any(n in (d, d.split("/")[-1]) for d in dataset.names)]
+    if missing:
+        raise ValueError(f"no data source {missing[0]}; there are {', '.join(dataset.names)}")
+    named, centre, deviation = [], {}, {}
+    for contrast in CONTRASTS:
+        codes = _codes(translator, dataset, contrast)
+        shown = np.array([keys[source] or "" for source in dataset.sources[contrast]])
+        for name in dict.fromkeys(names.values()):
+            mine = codes[shown == name]
+            if len(mine):
+                code = tuple(_round(mine.mean(0)))
+                named.append(Style(contrast, code, translator.checksum, name))
+        centre[contrast], deviation[contrast] = _round(codes.mean(0)), _round(codes.std(0))
+    return KnownStyles(tuple(named), centre, deviation)
+
+
+@torch.inference_mode()
+def _codes(translator: Translator, dataset: SliceDataset, contrast: str) -> np.ndarray:
+    """(N, numbers), of every slice of a contrast."""
+    encoder, slices = translator.generators[contrast].style_encoder, dataset.slices[contrast]
+    starts = tqdm(range(0, len(slices), BATCH), desc=contrast, leave=False, disable=None)
+    parts = [
+        encoder(slices[np.arange(s, min(s + BATCH, len(slices)))].float().to(translator.device))
+        for s in starts
+    ]
+    return torch.cat(parts).cpu().numpy()
+
+
+def _round(values: np.ndarray) -> list[float]:
+    return [round(float(v), 4) for v in values]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m cyclegan.release.name_styles", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--data", nargs="+", required=True, metavar="DIR")
+    parser.add_argument("--name", nargs="*", default=[], metavar="SOURCE=NAME")
+    parser.add_argument(
+        "--weights", default="weights", metavar="W", help="folder; gets styles.json"
+    )
+    options = parser.parse_args(arguments)
+    names = dict(text.split("=", 1) for text in options.name if "=" in text)
+    if len(names) != len(options.name):
+        parser.error("--name takes SOURCE=NAME")
+    try:
+        translator = Translator.from_pretrained(options.weights)
+        dataset = SliceDataset.load(
+            options.data, translator.size, lambda f: tqdm(f, leave=False, disable=None)
+        )
+        styles = known_styles(translator, dataset, names)
+        styles.save(weights_folder(options.weights), translator.checksum)
+    except (OSError, ValueError) as error:
+        sys.exit(str(error))
+    for style in styles.named:
+        print(f"{style.contrast} {style.name}")
+
+
+if __name__ == "__main__":
+    main()

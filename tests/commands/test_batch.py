@@ -1,0 +1,230 @@
+"""Archives: many workers, any of them killed, and every result there once, as by one process."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import tracemalloc
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import psutil  # comes with dask[distributed]
+from dicom_files import axial_series
+
+from cyclegan import batch
+from cyclegan.batch import account, translation
+from cyclegan.batch.jobs import Job, count_jobs, find_jobs
+from cyclegan.batch.translation import Network, Wanted, claimed, translate_job
+from cyclegan.model.translator import Translator
+from cyclegan.simulation.phantom import draw_volume
+from cyclegan.translate import main
+
+ROOT = Path(__file__).parents[2]
+SERIES = 30
+
+
+def write_archive(folder: Path, series: int) -> Path:
+    """Write `series` small different DICOM series, ten to a patient."""
+    head = draw_volume(2, slices=3, size=64) % 251
+    rng = np.random.default_rng(0)
+    for number in range(series):
+        stack = (head * rng.uniform(2, 5) + rng.integers(0, 9, head.shape)).astype(np.uint16)
+        place = folder / f"Mustermann_{number // 10}" / f"series{number:03}"
+        place.mkdir(parents=True)
+        for slice_number, dataset in enumerate(axial_series(stack, StudyInstanceUID="1.2.3")):
+            dataset.save_as(place / f"IM{slice_number}", enforce_file_format=True)
+    return folder
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    files = (path for path in out.rglob("*") if path.is_file())
+    return {str(path.relative_to(out)): path.read_bytes() for path in files}
+
+
+def wait_for(what, process: subprocess.Popen, seconds: float = 600) -> None:
+    end = time.monotonic() + seconds
+    while not what():
+        assert process.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_killed_workers_and_commands_lose_and_repeat_nothing(export_tiny, tmp_path, capfd):
+    archive, weights = write_archive(tmp_path / "in", SERIES), str(export_tiny(64))
+    (archive / "Mustermann_1/broken.nii.gz").write_bytes(b"nothing")
+    arguments = [str(archive), "--to", "T2", "--weights", weights]
+    assert main([*arguments, "--out", str(tmp_path / "single")]) == 1
+    single = contents(tmp_path / "single")
+    out = tmp_path / "out"
+    shared = [sys.executable, "-m", "cyclegan.translate", *arguments, "--workers", "2"]
+
+    def results() -> list[Path]:
+        return list(out.glob("*/*.nii.gz"))  # not into folders on their way
+
+    process = subprocess.Popen([*shared, "--out", str(out)], cwd=ROOT)
+    try:
+        wait_for(lambda: len(results()) >= 6, process)
+        family = psutil.Process(process.pid).children(recursive=True)
+        workers = [child for child in family if "spawn_main" in " ".join(child.cmdline())]
+        workers[0].send_signal(signal.SIGKILL)
+        wait_for(lambda: len(results()) >= 16, process)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    _, alive = psutil.wait_procs(family, timeout=300)
+    assert not alive  # no worker outlives its command
+    made = {path: path.stat().st_mtime_ns for path in results()}
+    assert len(made) < SERIES
+    assert main([*arguments, "--out", str(out), "--workers", "2"]) == 1
+    assert all(path.stat().st_mtime_ns == when for path, when in made.items())
+    (table,) = set(contents(out)) - set(single)
+    assert table == "failures.csv"
+    assert {name: data for name, data in contents(out).items() if name != table} == single
+    assert len(results()) == SERIES
+    said = capfd.readouterr().err
+    assert "broken.nii.gz: this is not an image" in said
+    assert f"{SERIES - len(made)} done, 1 failed, {len(made)} there before" in said
+
+
+def test_a_result_that_somebody_makes_is_waited_for_and_kept(export_tiny, tmp_path):
+    wanted = Wanted("T2", tmp_path / "out")
+    job = Job(tuple(sorted(write_archive(tmp_path / "in", 1).rglob("IM*"))), Path("a"))
+    target = wanted.target(job.base)
+    claim = target.with_name(f".{target.name}.claim")
+    claim.parent.mkdir()
+    holder = (
+        "import sys, time; from filelock import FileLock\n"
+        "with FileLock(sys.argv[1]): print('held', flush=True); time.sleep(600)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", holder, str(claim)], stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout.readline() == b"held\n"
+        network, outcomes = Network(Translator.from_pretrained(export_tiny(64)), 1), []
+        threads = [
+            threading.Thread(target=lambda: outcomes.append(translate_job(job, wanted, network)))
+            for _ in range(2)
+        ]
+        for thread in threads:
+            thread.start()
+        threads[0].join(1)
+        assert outcomes == []
+        process.kill()
+        for thread in threads:
+            thread.join()
+    assert sorted(len(outcome.written) for outcome in outcomes) == [0, 1]
+    assert sorted(len(outcome.kept) for outcome in outcomes) == [0, 1]
+    assert not [name for name in os.listdir(target.parent) if name.startswith(".")]
+
+
+def test_a_claim_of_a_process_killed_at_its_very_end_is_cleared_away(export_tiny, tmp_path):
+    archive, out = write_archive(tmp_path / "in", 2), tmp_path / "out"
+    options = [str(archive), "--to", "T2", "--out", str(out), "--weights", str(export_tiny(64))]
+    assert main(options) == 0
+    made = contents(out)
+    times = {path: path.stat().st_mtime_ns for path in out.rglob("*.nii.gz")}
+    for path in times:
+        path.with_name(f".{path.name}.claim").touch()
+    assert main(options) == 0
+    assert contents(out) == made
+    assert {path: path.stat().st_mtime_ns for path in times} == times
+
+
+def test_a_result_that_cannot_be_written_whole_is_not_there(export_tiny, tmp_path, monkeypatch):
+    archive, out = write_archive(tmp_path / "in", 1), tmp_path / "out"
+    real = translation.replace_file
+
+    def full(path: Path, write) -> None:
+        def half(partial: str) -> None:
+            write(partial)
+            os.truncate(partial, 100)
+            raise OSError(28, "No space left on device")
+
+        real(path, half)
+
+    monkeypatch.setattr(translation, "replace_file", full)
+    options = [str(archive), "--to", "T2", "--out", str(out), "--weights", str(export_tiny(64))]
+    assert main(options) == 1
+    assert not [name for name in contents(out) if name.endswith((".nii.gz", ".part", ".claim"))]
+
+
+def test_the_table_of_failures_names_no_patient(export_tiny, tmp_path, capsys):
+    folder, table = tmp_path / "Mustermann^Erika", tmp_path / "table.csv"
+    folder.mkdir()
+    (folder / "Mustermann 1950-01-01.nii").write_bytes(b"nothing")
+    with zipfile.ZipFile(folder / "MRN-4711.zip", "w") as archive:
+        for name in ("Mustermann/T1: Erika.dcm", "Mustermann/Erika.2.dcm"):
+            archive.writestr(name, b"nothing")
+    options = ["--to", "T2", "--out", str(tmp_path / "out"), "--weights", str(export_tiny(64))]
+    assert main([str(folder), *options, "--failures", str(table)]) == 1
+    assert "MRN-4711" in capsys.readouterr().err
+    rows = list(csv.DictReader(table.open(newline="")))
+    assert len(rows) == 2
+    assert set(rows[0]) == {"failure", "files", "reason"}
+    assert any("not an image" in row["reason"] for row in rows)
+    assert not [word for word in ("Muster", "Erika", "4711", "1950") if word in table.read_text()]
+    assert main([str(folder), *options, "--failures", str(table), "--hash-paths"]) == 1
+    hashes = {row["path_sha256"] for row in csv.DictReader(table.open(newline=""))}
+    paths = (folder / "MRN-4711.zip", folder / "Mustermann 1950-01-01.nii")
+    assert hashes == {hashlib.sha256(str(path).encode()).hexdigest() for path in paths}
+
+
+def test_the_search_holds_one_folder_at_a_time(tmp_path):
+    def peak(folders: int) -> int:
+        top = tmp_path / str(folders)  # of folders of ten files
+        for number in range(folders):
+            place = top / f"{number:04}"
+            place.mkdir(parents=True)
+            for name in range(10):
+                (place / f"scan{name}.nii").touch()
+        tracemalloc.start()
+        found = sum(1 for _ in find_jobs([top], tmp_path / "out"))
+        held = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert found == count_jobs([top], tmp_path / "out") == 10 * folders
+        return held
+
+    few, many = peak(20), peak(120)
+    assert many - few < 100_000  # less than 100 bytes for each of the 1000 more files
+
+
+def test_a_dry_run_says_how_much_and_how_long_and_writes_nothing(export_tiny, tmp_path, capsys):
+    archive, out = write_archive(tmp_path / "in", 12), tmp_path / "out"
+    options = ["--to", "T2", "--out", str(out), "--weights", str(export_tiny(64))]
+    assert main([str(archive), *options, "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "12 series or volumes in 36 files to translate, 0 there before" in said
+    assert "5 of them took" in said
+    assert not out.exists()
+
+
+def test_without_dask_it_says_what_to_install(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    monkeypatch.delattr(batch, "cluster", raising=False)
+    monkeypatch.delitem(sys.modules, "cyclegan.batch.cluster", raising=False)
+    options = ["--to", "T2", "--out", str(tmp_path / "out"), "--workers", "2"]
+    assert main([str(tmp_path), *options]) == 2
+    assert "pip install 'dask[distributed]' cryptography" in capsys.readouterr().err
+
+
+def test_the_line_tells_pace_and_what_is_left(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(account.time, "monotonic", lambda: now[0])
+    counts = account.Account(None, False, lambda: 100)
+    counts._set_about(100)
+    counts.done, counts.failed, counts.kept, counts.jobs, now[0] = 30, 2, 8, 40, 120.0
+    words = "30 done, 2 failed, 8 there before, about 60 left, 15.0 series/min, 4 min left"
+    assert counts.line() == words
+
+
+def test_a_claim_leaves_nothing_behind(tmp_path):
+    with claimed(tmp_path / "new/a.nii.gz"):
+        assert os.listdir(tmp_path / "new") == [".a.nii.gz.claim"]
+    assert os.listdir(tmp_path / "new") == []

@@ -36,13 +36,14 @@ export function settle() {
   const source = waiting.length && scan ? withSize("original") : null;
   if (!scan || !source || !view.windows) return;
   const images = { source, target: waiting.includes("target") ? withSize("translated") : null };
+  const arrived = waiting.filter((group) => images[group]);
+  if (!arrived.length) return; // what follows takes long
   const first = byPreset("brain", images, scan.window, null);
   const windows = view.preset === "brain" ? first : byPreset(view.preset, images, scan.window, null);
-  for (const group of waiting) {
-    const own = first[group];
-    if (own) opened[group] = { ...own };
-    const chosen = windows[group] ?? own;
-    if (images[group] && chosen) view.windows[group] = { ...chosen };
+  for (const group of arrived) {
+    opened[group] = first[group];
+    const chosen = windows[group] ?? first[group];
+    if (chosen) view.windows[group] = { ...chosen };
   }
   waiting = waiting.filter((group) => !images[group]);
 }

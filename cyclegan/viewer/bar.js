@@ -2,6 +2,7 @@
 
 import * as api from "./api.js";
 import { pick } from "./files.js";
+import { NARROW } from "./geometry.js";
 import { comparedIn } from "./layout.js";
 import * as measures from "./measures.js";
 import { goTo } from "./navigation.js";
@@ -97,12 +98,13 @@ export function listenToMenus() {
 /** @param {HTMLElement} menu @param {HTMLElement} button */
 function place(menu, button) {
   const box = button.getBoundingClientRect();
-  const isRight = box.left > innerWidth / 2;
+  const isNarrow = innerWidth < NARROW; // as wide as the menu
+  const isRight = box.left > innerWidth / 2 && !isNarrow;
   const isLow = box.top > innerHeight / 2;
   Object.assign(menu.style, {
     top: isLow ? "auto" : `${box.bottom + 4}px`,
     bottom: isLow ? `${innerHeight - box.top + 4}px` : "auto",
-    left: isRight ? "auto" : `${Math.max(8, box.left)}px`,
+    left: isRight ? "auto" : `${isNarrow ? 8 : Math.max(8, box.left)}px`,
     right: isRight ? `${Math.max(8, innerWidth - box.right)}px` : "auto",
   });
 }

@@ -40,7 +40,7 @@ MEASURES = {
     "cycle_robustness": Measure(
         "Cycle robustness", True, "the way back lives on detail that nobody can see"
     ),
-    "structure": Measure("Structure agreement", True, "anatomy may have moved"),
+    "structure": Measure("Shared structure", True, "anatomy may have moved"),
     "likely_error": Measure("Mean likely error", False, "the model expects more error than usual"),
 }
 

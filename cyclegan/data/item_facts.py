@@ -10,9 +10,9 @@ import numpy as np
 
 from cyclegan import CONTRASTS
 from cyclegan.data.training_folders import Item
-from cyclegan.reading.image_kind import look_at_values
+from cyclegan.reading.label_maps import value_statistics
 from cyclegan.reading.read import read_volume
-from cyclegan.reading.series import open_files
+from cyclegan.reading.selection import open_files
 from cyclegan.reading.volume import ReadError, Volume
 
 
@@ -64,7 +64,7 @@ def describe(volume: Volume, others: int) -> Facts:
 
 def _holds_labels(pixels: np.ndarray) -> bool:
     from_middle = np.argsort(abs(np.arange(len(pixels)) - len(pixels) // 2))
-    return len(pixels) > 1 and look_at_values(pixels[place] for place in from_middle).are_labels
+    return len(pixels) > 1 and value_statistics(pixels[place] for place in from_middle).are_labels
 
 
 def without_masks(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cyclegan import CONTRASTS
-from cyclegan.reading.dicom_series import series_of
+from cyclegan.reading.dicom.choices import series_of
 from cyclegan.reading.volume import split_name
 
 # Folder names of the two contrasts, in the layouts that people already have.

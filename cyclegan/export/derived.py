@@ -29,7 +29,7 @@ from pydicom.valuerep import format_number_as_ds
 from cyclegan.export.deidentify import code_item, copied, patient_and_study, removed
 from cyclegan.export.placement import in_source_grid
 from cyclegan.export.provenance import SOFTWARE, Provenance, synthetic_label
-from cyclegan.reading.dicom_attributes import attribute
+from cyclegan.reading.dicom.header import FrameHeader
 from cyclegan.reading.notes import names_patient
 from cyclegan.reading.volume import Volume
 
@@ -192,6 +192,7 @@ def _say_what_it_is(dataset: Dataset, common: Dataset, to: str, provenance: Prov
 
 def _place(dataset: Dataset, common: Dataset, affine: np.ndarray) -> None:
     """Frame of reference and image plane, without the position (PS3.3 C.7.4.1, C.7.6.2)."""
+    source = FrameHeader(common)
     frame = copied(common, "FrameOfReferenceUID")
     dataset.FrameOfReferenceUID = (
         frame.value
@@ -203,13 +204,13 @@ def _place(dataset: Dataset, common: Dataset, affine: np.ndarray) -> None:
     dataset.PixelSpacing = [_decimal(row_mm), _decimal(column_mm)]
     cosines = (_RAS_TO_LPS @ affine[:3, :2] / (column_mm, row_mm)).T.ravel()
     # The source's own digits where they say the same; reading made the vectors exactly unit length.
-    told = attribute(common, 0, "PlaneOrientationSequence", "ImageOrientationPatient")
+    told = source.first(("PlaneOrientationSequence", "ImageOrientationPatient"))
     if told is not None and len(told) == 6 and np.allclose(cosines, told, atol=1e-4):
         cosines = np.array(told, dtype=np.float64)
     dataset.ImageOrientationPatient = [_decimal(value) for value in cosines]
     dataset.SliceThickness = None
     for keyword in ("SliceThickness", "SpacingBetweenSlices"):
-        told = attribute(common, 0, "PixelMeasuresSequence", keyword)
+        told = source.first(("PixelMeasuresSequence", keyword))
         if told is not None:
             setattr(dataset, keyword, _decimal(told))
 

@@ -10,7 +10,7 @@ import pytest
 from dicom_files import mr_image, saved
 from pydicom.uid import RLELossless
 
-from cyclegan.reading import dicom_decode
+from cyclegan.reading.dicom import decoder
 from cyclegan.reading.read import read_volume
 
 SECRETS = {
@@ -32,8 +32,8 @@ def compressed(tmp_path):
 @pytest.fixture
 def helper(monkeypatch):
     """A helper of this test alone, which starts with the environment that the test sets."""
-    helper = dicom_decode._Helper()
-    monkeypatch.setattr(dicom_decode, "_helper", helper)
+    helper = decoder._Helper()
+    monkeypatch.setattr(decoder, "_helper", helper)
     yield helper
     if helper._process is not None:
         helper._process.kill()
@@ -52,7 +52,7 @@ def test_the_decoder_gets_its_environment_by_name(compressed, helper, monkeypatc
         pytest.skip("no /proc: only Linux tells the environment of a process")
     environment = Path(f"/proc/{helper._process.pid}/environ").read_bytes()
     handed = dict(os.fsdecode(line).split("=", 1) for line in environment.split(b"\0") if line)
-    assert set(handed) <= {*dicom_decode._INHERITED, "PYTHONPATH"}
+    assert set(handed) <= {*decoder._INHERITED, "PYTHONPATH"}
     assert b"secret" not in environment
     assert handed["LC_ALL"] == "C.UTF-8"
     assert handed["PYTHONPATH"].endswith(f"{os.pathsep}/somewhere/else")

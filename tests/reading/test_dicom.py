@@ -20,10 +20,10 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from cyclegan.reading import dicom_decode
-from cyclegan.reading.dicom_syntax import codestream_size
+from cyclegan.reading.dicom import decoder
+from cyclegan.reading.dicom.transfer_syntax import codestream_size
 from cyclegan.reading.read import read_volume
-from cyclegan.reading.series import open_files
+from cyclegan.reading.selection import open_files
 from cyclegan.reading.volume import ORIENTATION_UNKNOWN, ReadError
 
 READERS = Path(__file__).parents[2] / "../shared/data/readers"
@@ -189,7 +189,7 @@ def test_magnitude_is_picked_and_time_series_is_refused(tmp_path, stored):
     volume = read_volume(saved(tmp_path, enhanced(frames, places, kinds="PMMP")))
     np.testing.assert_array_equal(volume.pixels, [stored // 4, stored // 2])
     assert any("2 images per slice" in note for note in volume.notes)
-    with pytest.raises(ReadError, match="4 frames at 2 positions"):
+    with pytest.raises(ReadError, match="the file holds 2 images or series"):
         read_volume(saved(tmp_path, enhanced(frames, places)))
 
 
@@ -259,7 +259,7 @@ def test_deflated_data_set_is_read_and_a_bomb_is_not(tmp_path, stored, monkeypat
     dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
     path = saved(tmp_path, dataset)
     np.testing.assert_array_equal(read_volume(path).pixels[0], stored)
-    monkeypatch.setattr("cyclegan.reading.dicom_parse.MAX_INFLATED_BYTES", 2**16)
+    monkeypatch.setattr("cyclegan.reading.dicom.parse.MAX_INFLATED_BYTES", 2**16)
     head = path.read_bytes()
     meta_end = 132 + 12 + int.from_bytes(head[140:144], "little")  # PS3.10 table 7.1-1
     packer = zlib.compressobj(9, wbits=-15)
@@ -390,8 +390,8 @@ def test_the_decoder_is_replaced_when_it_dies(tmp_path, stored):
     dataset.compress(RLELossless)
     path = saved(tmp_path, dataset)
     read_volume(path)
-    dicom_decode._helper._process.kill()
-    dicom_decode._helper._process.wait()
+    decoder._helper._process.kill()
+    decoder._helper._process.wait()
     np.testing.assert_array_equal(read_volume(path).pixels[0], stored)
 
 
@@ -400,8 +400,8 @@ def test_a_decoder_that_never_answers_is_given_up(tmp_path, stored, monkeypatch)
     dataset.compress(RLELossless)
     path = saved(tmp_path, dataset)
     read_volume(path)
-    monkeypatch.setattr(dicom_decode, "FRAME_LIMIT_S", 0.3)
-    dicom_decode._helper._process.send_signal(signal.SIGSTOP)
+    monkeypatch.setattr(decoder, "FRAME_LIMIT_S", 0.3)
+    decoder._helper._process.send_signal(signal.SIGSTOP)
     with pytest.raises(ReadError, match="damaged"):
         read_volume(path)
     monkeypatch.undo()

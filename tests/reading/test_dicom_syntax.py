@@ -21,7 +21,7 @@ from pydicom.uid import (
 from cyclegan.export.derived import derived_dicom
 from cyclegan.export.provenance import Provenance
 from cyclegan.reading.read import read_volume
-from cyclegan.reading.series import open_files
+from cyclegan.reading.selection import open_files
 from cyclegan.reading.volume import ReadError
 
 GE = UID("1.2.840.113619.5.2")  # little endian with big-endian pixels

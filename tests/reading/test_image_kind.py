@@ -13,9 +13,9 @@ from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
-from cyclegan.reading.image_kind import NoMRImage, look_at_values
-from cyclegan.reading.series import open_files
-from cyclegan.reading.volume import ReadError
+from cyclegan.reading.label_maps import value_statistics
+from cyclegan.reading.selection import open_files
+from cyclegan.reading.volume import NoMRImage, ReadError
 from cyclegan.simulation.phantom import draw_volume
 
 SEG, SC, US = ("1.2.840.10008.5.1.4.1.1." + end for end in ("66.4", "7", "6.1"))
@@ -135,23 +135,23 @@ def test_a_real_image_of_few_grey_values_is_no_label_map(levels):
     shading = np.linspace(0.5, 1, 96)
     image = (LABELS > 0) * (LABELS % 7 + 3) * shading + RNG.normal(0, 0.3, LABELS.shape)
     grey = np.round((levels - 1) * np.clip(image / 10, 0, 1))
-    assert not look_at_values(grey).are_labels
+    assert not value_statistics(grey).are_labels
 
 
 def test_label_maps_are_told_by_their_values():
     whole = draw_volume(1, slices=6, size=160) % 251
     for labels in (whole, whole.astype(np.float32), whole * 37, whole % 3):
-        values = look_at_values(labels)
+        values = value_statistics(labels)
         assert values.count == len(np.unique(labels))
         assert values.are_labels
-    coarse = look_at_values(LABELS)
+    coarse = value_statistics(LABELS)
     assert coarse.may_be_labels
     assert not coarse.are_labels
-    assert look_at_values(HEAD > 0).are_labels
+    assert value_statistics(HEAD > 0).are_labels
     ids = RNG.permutation(14_000)[:144].reshape(1, 12, 12)  # as an atlas numbers its regions
-    assert look_at_values(np.kron(ids, np.ones((8, 8)))).are_labels
+    assert value_statistics(np.kron(ids, np.ones((8, 8)))).are_labels
     for image in (LABELS + 0.5, NOISE, np.full((2, 40, 40), np.nan), np.ones((2, 40, 40))):
-        assert look_at_values(image) == (0, 0, 0, False)
+        assert value_statistics(image) == (0, 0, 0, False)
 
 
 @pytest.mark.parametrize("storage", [SR, PR, RTSTRUCT])

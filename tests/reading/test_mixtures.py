@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
 from cyclegan.reading.read import read_volume
-from cyclegan.reading.series import open_files
+from cyclegan.reading.selection import open_files
 from cyclegan.reading.volume import ReadError
 
 DEPTH = 8
@@ -625,7 +625,7 @@ def test_an_object_without_magnitude_is_refused_in_words_or_a_choice(tmp_path):
     ]
     path = saved(tmp_path, enhanced_of(frames))
     assert whole(choices([path]), 2)
-    with pytest.raises(ReadError, match=r"8 positions \(real part, imaginary part\); export one"):
+    with pytest.raises(ReadError, match=r"the file holds 2 images .*real part.*choose one"):
         read_volume(path)
 
 

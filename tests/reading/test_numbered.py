@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cyclegan.reading.number_slots import stacks_of
-from cyclegan.reading.series import open_files
+from cyclegan.reading.numbered import stacks_of
+from cyclegan.reading.selection import open_files
 
 
 def found(names):

@@ -21,7 +21,7 @@ from pydicom.uid import (
 )
 
 from cyclegan.reading.read import read_volume
-from cyclegan.reading.series import open_files
+from cyclegan.reading.selection import open_files
 from cyclegan.reading.volume import ReadError
 
 RNG = np.random.default_rng(7)

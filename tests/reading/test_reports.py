@@ -24,9 +24,9 @@ from pydicom.uid import generate_uid
 from cyclegan.export.derived import derived_dicom
 from cyclegan.export.files import labelled_png
 from cyclegan.export.provenance import Provenance
-from cyclegan.reading.dicom_mend import mend
+from cyclegan.reading.dicom.repair import repair_header
 from cyclegan.reading.read import read_volume
-from cyclegan.reading.series import open_files
+from cyclegan.reading.selection import open_files
 from cyclegan.reading.volume import ReadError
 
 
@@ -401,7 +401,7 @@ def test_channels_and_times_of_imagej_are_a_choice(tmp_path):
     assert len(selection.choices) == 6
     assert selection.choices[4] == "a.tif, time 2 of 2, channel 2 of 3, 5 slices, 40 x 48"
     assert np.array_equal(selection.read(4).pixels, pixels[1, :, 1])
-    with pytest.raises(ReadError, match="6 images per slice"):
+    with pytest.raises(ReadError, match="holds 6 images or series"):
         read_volume(tmp_path / "a.tif")
 
 
@@ -532,16 +532,16 @@ def test_binary_numbers_of_another_length_are_read(tmp_path, stack):
     ):
         tag = Tag(tag_for_keyword(keyword))
         dataset[tag] = RawDataElement(tag, vr, len(data), data, 0, False, True)
-    mend(dataset)
+    repair_header(dataset)
     assert (dataset.Rows, dataset.Columns, dataset.DiffusionBValue) == (48, 40, 5.0)
 
 
-def test_numbers_in_nested_items_are_mended(tmp_path, stack):
+def test_numbers_in_nested_items_are_repaired(tmp_path, stack):
     dataset = mr_image(stack[0])
     item = pydicom.Dataset()
     item[0x00281053] = RawDataElement(Tag(0x00281053), "DS", 4, b"0,5 ", 0, False, True)
     group = pydicom.Dataset()
     group.PixelValueTransformationSequence = [item]
     dataset.SharedFunctionalGroupsSequence = [group]
-    assert mend(dataset) == ()
+    assert repair_header(dataset) == ()
     assert item.RescaleSlope == 0.5

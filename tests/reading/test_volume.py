@@ -74,7 +74,7 @@ def test_missing_file_folder_and_oversized_file(tmp_path, monkeypatch):
         read_volume(tmp_path)
     path = tmp_path / "large.png"
     path.write_bytes(FILES["png"])
-    monkeypatch.setattr("cyclegan.reading.volume.MAX_FILE_BYTES", 100)
+    monkeypatch.setattr("cyclegan.reading.formats.MAX_FILE_BYTES", 100)
     with pytest.raises(ReadError, match=r"^large\.png: "):
         read_volume(str(path))
 

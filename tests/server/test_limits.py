@@ -18,10 +18,10 @@ from server_process import Program, Tab, run_to_its_end
 from small_scans import WAIT_S, busy, head, members, nifti, png, until, volume_of
 
 from cyclegan.model.checkpoint import file_sha256
-from cyclegan.reading import dicom_decode
+from cyclegan.reading.dicom import decoder
 from cyclegan.reading.deadline import TimeLimitExceeded, time_limit
 from cyclegan.reading.read import read_volume
-from cyclegan.reading.series import open_files
+from cyclegan.reading.selection import open_files
 from cyclegan.server import limits
 from cyclegan.server.errors import Refusal
 from cyclegan.server.receiving import Uploads
@@ -175,10 +175,10 @@ def test_a_decoder_that_hangs_is_no_damage_when_the_time_is_up(tmp_path):
     dataset.compress(RLELossless)
     path = saved(tmp_path, dataset)
     read_volume(path)
-    others = dicom_decode._helper._lock  # somebody else's image is being decoded
+    others = decoder._helper._lock  # somebody else's image is being decoded
     with others, pytest.raises(TimeLimitExceeded), time_limit(0.2):
         open_files([path]).read(0)
-    hanging = dicom_decode._helper._process
+    hanging = decoder._helper._process
     hanging.send_signal(19)  # SIGSTOP
     with pytest.raises(TimeLimitExceeded), time_limit(0.2):
         open_files([path]).read(0)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pydicom
-from pydicom.multival import MultiValue
 from pydicom.pixels import apply_color_lut, apply_modality_lut
 
-from cyclegan.reading.dicom_attributes import attribute, items
-from cyclegan.reading.image_kind import NoMRImage
-from cyclegan.reading.raster import grey
-from cyclegan.reading.volume import ReadError
+from cyclegan.reading.dicom.header import FrameHeader, as_list, first_number
+from cyclegan.reading.grey import grey
+from cyclegan.reading.volume import NoMRImage, ReadError
 
 _IGNORED_MAP = "The file's real-world value map is not one linear function; it is not applied."
 
@@ -40,46 +38,45 @@ def shades(dataset: pydicom.Dataset, stored: np.ndarray, name: str) -> np.ndarra
         ) from error
 
 
-def physical(dataset: pydicom.Dataset, index: int, stored: np.ndarray) -> np.ndarray:
+def physical(header: FrameHeader, stored: np.ndarray) -> np.ndarray:
     """Values of a frame after its real-world value map, else after its modality transformation.
 
     Args:
-        dataset: the object.
-        index: frame, from 0.
+        header: of the frame.
         stored: (H, W) as stored.
 
     Returns:
         (H, W) of a real dtype; NaN where pixels are padding (PS3.3 C.7.5.1.1.2).
     """
-    linear = _linear(dataset, index)
+    linear = _world_map(header)[0] or _rescale(header)
     if linear is None:
-        values = apply_modality_lut(stored, dataset)
+        values = apply_modality_lut(stored, header.dataset)
     elif linear == (1.0, 0.0):
         values = stored
     else:
         values = stored.astype(np.float64) * linear[0] + linear[1]
-    padding = _padding(dataset, stored)
+    padding = _padding(header.dataset, stored)
     if padding is not None and padding.any():
         values = values.astype(np.float64)
         values[padding] = np.nan
     return values
 
 
-def window(dataset: pydicom.Dataset, index: int) -> tuple[float, float] | None:
+def window(header: FrameHeader) -> tuple[float, float] | None:
     """(center, width) of a frame's first VOI window, in the values of `physical`; PS3.3 C.11.2.
 
     LINEAR_EXACT and SIGMOID windows are taken like LINEAR ones: their shapes differ, their place
     on the scale does not.
     """
     center, width = (
-        _first_number(attribute(dataset, index, "FrameVOILUTSequence", keyword))
+        _first(header.first(("FrameVOILUTSequence", keyword)))
         for keyword in ("WindowCenter", "WindowWidth")
     )
     if center is None or width is None or not width > 0:
         return None
-    if (world := _world_map(dataset, index)[0]) is not None:
+    if (world := _world_map(header)[0]) is not None:
         # The window counts in rescaled values (C.11.2.1.2.1), the picture in real-world ones.
-        rescale = _rescale(dataset, index)
+        rescale = _rescale(header)
         if rescale is None or rescale[0] == 0:
             return None
         factor = world[0] / rescale[0]
@@ -87,39 +84,32 @@ def window(dataset: pydicom.Dataset, index: int) -> tuple[float, float] | None:
     return center, width
 
 
-def notes(dataset: pydicom.Dataset, index: int) -> tuple[str, ...]:
-    """What a reader should know of how a frame's values came about."""
-    return (_IGNORED_MAP,) if _world_map(dataset, index)[1] else ()
+def notes(header: FrameHeader) -> tuple[str, ...]:
+    """What to know of how a frame's values came about."""
+    return (_IGNORED_MAP,) if _world_map(header)[1] else ()
 
 
-def _linear(dataset: pydicom.Dataset, index: int) -> tuple[float, float] | None:
-    """Slope and intercept for stored values, or None where a lookup table takes their place."""
-    return _world_map(dataset, index)[0] or _rescale(dataset, index)
-
-
-def _rescale(dataset: pydicom.Dataset, index: int) -> tuple[float, float] | None:
+def _rescale(header: FrameHeader) -> tuple[float, float] | None:
     """Slope and intercept of the modality transformation; None for a table (PS3.3 C.11.1)."""
-    if dataset.get("ModalityLUTSequence"):
+    if header.dataset.get("ModalityLUTSequence"):
         return None
     macro = "PixelValueTransformationSequence"
-    slope = attribute(dataset, index, macro, "RescaleSlope")
-    intercept = attribute(dataset, index, macro, "RescaleIntercept")
+    slope, intercept = (header.first((macro, f"Rescale{part}")) for part in ("Slope", "Intercept"))
     return (float(slope or 1.0), float(intercept or 0.0))  # a slope of 0 is one never set
 
 
-def _world_map(dataset: pydicom.Dataset, index: int) -> tuple[tuple[float, float] | None, bool]:
+def _world_map(header: FrameHeader) -> tuple[tuple[float, float] | None, bool]:
     """Slope and intercept of a single linear real-world value map, and whether others are left.
 
     PS3.3 C.7.6.16.2.11; tables and several maps (of several quantities) are not applied.
     """
-    macro = "RealWorldValueMappingSequence"
-    maps = items(dataset, index, macro) or list(dataset.get(macro) or ())
+    maps = header.items("RealWorldValueMappingSequence")
     if len(maps) != 1:
         return None, bool(maps)
     slope, intercept = (
-        _first_number(maps[0].get(f"RealWorldValue{part}")) for part in ("Slope", "Intercept")
+        _first(maps[0].get(f"RealWorldValue{part}")) for part in ("Slope", "Intercept")
     )
-    if slope is None or intercept is None or slope == 0 or "RealWorldValueLUTData" in maps[0]:
+    if not slope or intercept is None or "RealWorldValueLUTData" in maps[0]:
         return None, True
     return (slope, intercept), False
 
@@ -152,8 +142,6 @@ def _undeclared_padding(stored: np.ndarray) -> np.ndarray | None:
     return padding if rest.size and rest.min() > lowest // 2 else None
 
 
-def _first_number(value) -> float | None:
-    """The first of one or several finite numbers."""
-    if isinstance(value, list | MultiValue):
-        value = value[0] if value else None
-    return None if value is None or not np.isfinite(float(value)) else float(value)
+def _first(values) -> float | None:
+    """The first of one or several numbers, None where it is not finite."""
+    return first_number(as_list(values)[:1])

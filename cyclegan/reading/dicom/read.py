@@ -1,0 +1,212 @@
+"""Decode the images of a DICOM stack into a `Volume`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pydicom
+
+from cyclegan.reading.deadline import check_time
+from cyclegan.reading.dicom import decoder, values
+from cyclegan.reading.dicom.contrast import foreign_modality, header_contrast, modality_of
+from cyclegan.reading.dicom.frames import Frame
+from cyclegan.reading.dicom.header import MAGNITUDE, FrameHeader
+from cyclegan.reading.dicom.parse import quiet
+from cyclegan.reading.dicom.stacks import Stack
+from cyclegan.reading.geometry import Reorientation, plane_of, spacing_of
+from cyclegan.reading.volume import (
+    ORIENTATION_UNKNOWN,
+    DicomSource,
+    ReadError,
+    Volume,
+    check_claimed_size,
+    damage_refused,
+)
+
+MAX_REPAIR_NOTES = 8  # on numbers that could not be read; a broken writer breaks them all
+
+
+class DamagedObjects(ReadError):
+    """Some objects of a stack cannot be decoded.
+
+    Attributes:
+        sources: `Frame.source` of each.
+    """
+
+    def __init__(self, damaged: dict[int, str]):
+        super().__init__(next(iter(damaged.values())))
+        self.sources = frozenset(damaged)
+
+
+def read_stack(stack: Stack, load: Callable[[int], pydicom.Dataset], name: str) -> Volume:
+    """Decode the images of a stack, in order.
+
+    Args:
+        stack: what to read, from `stacks.stacks`.
+        load: gives the parsed data set of a `Frame.source`; called once for each of a run.
+        name: file name for messages and for the volume.
+
+    Raises:
+        DamagedObjects: some of several objects could not be read; the others may be.
+        ReadError: pixels are missing, damaged or compressed in a way that has no decoder here.
+    """
+    depth, rows, columns = stack.shape
+    check_claimed_size(name, rows, columns, depth)
+    reorientation = stack.reorientation
+    pixels = np.empty(reorientation.shape if reorientation else stack.shape, dtype=np.float32)
+    stored = reorientation.stored_view(pixels) if reorientation else pixels
+    with quiet():
+        facts = _decode(stack.frames, load, stored, name)
+    window = facts.window
+    if stack.frames[0].traits.photometric == "MONOCHROME1":  # darkest value is the highest one
+        np.subtract(np.float32(facts.low + facts.high), pixels, out=pixels)
+        window = (facts.low + facts.high - window[0], window[1]) if window else None
+    if facts.low < facts.high:  # padding is outside the scanned field: as dark as air
+        for plane in pixels:  # PS3.3 C.7.5.1.1.2
+            plane[np.isnan(plane)] = facts.low
+    spacing, aspect, notes = _sizes(stack, reorientation)
+    instances = tuple(frame.instance for frame in stack.frames)
+    if reorientation and reorientation.reverses_slices:
+        instances = instances[::-1]
+    return Volume(
+        pixels=pixels,
+        spacing=spacing,
+        affine=reorientation.affine if reorientation and stack.even else None,
+        directions=reorientation.directions if reorientation else None,
+        window=window,
+        contrast_hint=facts.hint,
+        other_contrast=facts.other,
+        name=name,
+        notes=(*stack.notes, *facts.notes, *notes),
+        stored_affine=stack.affine if stack.even else None,
+        dicom=DicomSource(facts.common, instances),
+        aspect=aspect,
+    )
+
+
+@dataclass
+class _Facts:
+    """What the objects of a stack say beside their pixels; see `Volume`."""
+
+    common: pydicom.Dataset | None = None
+    window: tuple[float, float] | None = None
+    hint: str | None = None
+    other: str | None = None
+    notes: tuple[str, ...] = ()
+    low: float = np.inf  # of all values but padding
+    high: float = -np.inf
+
+
+def _decode(
+    frames: list[Frame], load: Callable[[int], pydicom.Dataset], stored: np.ndarray, name: str
+) -> _Facts:
+    """Write the physical values of each frame into `stored`, (Z, H, W), NaN for padding.
+
+    Raises:
+        DamagedObjects, ReadError: as `read_stack`.
+    """
+    places: dict[int, dict[int, int]] = {}  # by source: the slice that each of its frames becomes
+    for place, frame in enumerate(frames):
+        places.setdefault(frame.source, {})[frame.index] = place
+    middle, facts = frames[len(frames) // 2], _Facts()
+    repairs: list[str] = []
+    damaged: dict[int, str] = {}
+    for source, slices in places.items():
+        try:
+            with damage_refused(name, "DICOM"):
+                dataset = load(source)
+                repairs += dataset.repair_notes
+                for index, physical in _images(dataset, slices, name):
+                    check_time()
+                    stored[slices[index]] = physical
+                    if not np.isnan(physical).all():
+                        facts.low = min(facts.low, float(np.nanmin(physical)))
+                        facts.high = max(facts.high, float(np.nanmax(physical)))
+        except ReadError as error:
+            if len(places) == 1:
+                raise
+            damaged[source] = str(error)
+            continue
+        if source == frames[0].source:
+            facts.common = _without_pixels(dataset)
+            if foreign_modality(dataset)[0]:
+                facts.notes += (
+                    f"The file's modality is {modality_of(dataset)}; the models learned MR images "
+                    "only.",
+                )
+        if source == middle.source:
+            header = FrameHeader(dataset, middle.index)
+            facts.window = values.window(header)
+            facts.hint, facts.other, _ = header_contrast(header)
+            facts.notes += values.notes(header)
+    if damaged:
+        raise DamagedObjects(damaged)
+    component = middle.traits.component
+    if component not in ("", MAGNITUDE):
+        facts.notes += (
+            f"This is the {component} of the signal; the models learned magnitude images only.",
+        )
+    facts.notes += tuple(dict.fromkeys(repairs))[:MAX_REPAIR_NOTES]
+    return facts
+
+
+def _sizes(
+    stack: Stack, reorientation: Reorientation | None
+) -> tuple[tuple[float, float, float] | None, tuple[float, float] | None, tuple[str, ...]]:
+    """Spacing and aspect of the slices as they are shown, and notes on how they lie."""
+    spacing, aspect = stack.spacing, stack.frames[0].aspect
+    if reorientation is None:
+        return spacing, None if spacing else aspect, (ORIENTATION_UNKNOWN,)
+    between, row, column = spacing_of(reorientation.affine)  # the axes may have been exchanged
+    if spacing is None:
+        return None, (row, column) if aspect else None, reorientation.notes
+    if not stack.is_cut:
+        return (spacing[0], row, column), None, reorientation.notes
+    note = (
+        f"A {plane_of(stack.affine)} scan, shown and translated in axial cuts "
+        f"({row:.1f} x {column:.1f} mm); exports lie on its own slices."
+    )
+    return (between, row, column), None, (*reorientation.notes, note)
+
+
+def _without_pixels(dataset: pydicom.Dataset) -> pydicom.Dataset:
+    """A copy without pixel data, icons, overlays, curves, private and per-frame attributes."""
+    copy = pydicom.Dataset()
+    for tag in dataset.keys():  # raw elements are copied unparsed # noqa: SIM118
+        repeating = tag.group in range(0x5000, 0x5100) or tag.group in range(0x6000, 0x6100)
+        if not (tag.is_private or repeating or tag.group in (0x7FE0, 0xFFFC)):
+            copy[tag] = dataset.get_item(tag)
+    for keyword in ("PerFrameFunctionalGroupsSequence", "IconImageSequence"):
+        copy.pop(keyword, None)
+    copy.remove_private_tags()  # inside sequences
+    return copy
+
+
+def _images(
+    dataset: pydicom.Dataset, indices: Iterable[int], name: str
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield frame numbers, from 0 and rising, with their physical values, (H, W).
+
+    Raises:
+        ReadError: a frame is missing or cannot be decompressed; the compression is named.
+    """
+    syntax, needed, done = dataset.file_meta.TransferSyntaxUID, set(indices), 0
+    try:
+        for index, stored in enumerate(decoder.frames(dataset)):
+            if index in needed:
+                single = values.shades(dataset, stored, name)
+                yield index, values.physical(FrameHeader(dataset, index), single)
+                done += 1
+    except Exception as error:
+        if not syntax.is_encapsulated or isinstance(error, ReadError):
+            raise
+        raise ReadError(
+            f"{name}: the compressed image ({syntax.name}) is damaged or of a variant that the "
+            "decoder does not know; store it uncompressed, for example with gdcmconv --raw."
+        ) from error
+    if done != len(needed):
+        raise ReadError(
+            f"{name}: the file ends after {done} of {len(needed)} frames; copy it again."
+        )

@@ -18,8 +18,8 @@ from server_process import Program, Tab, run_to_its_end
 from small_scans import WAIT_S, busy, head, members, nifti, png, until, volume_of
 
 from cyclegan.model.checkpoint import file_sha256
-from cyclegan.reading.dicom import decoder
 from cyclegan.reading.deadline import TimeLimitExceeded, time_limit
+from cyclegan.reading.dicom import decoder
 from cyclegan.reading.read import read_volume
 from cyclegan.reading.selection import open_files
 from cyclegan.server import limits

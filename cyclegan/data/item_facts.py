@@ -10,7 +10,7 @@ import numpy as np
 
 from cyclegan import CONTRASTS
 from cyclegan.data.training_folders import Item
-from cyclegan.reading.label_maps import value_statistics
+from cyclegan.reading.choice import value_statistics
 from cyclegan.reading.read import read_volume
 from cyclegan.reading.selection import open_files
 from cyclegan.reading.volume import ReadError, Volume

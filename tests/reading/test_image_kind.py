@@ -13,7 +13,7 @@ from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
-from cyclegan.reading.label_maps import value_statistics
+from cyclegan.reading.choice import value_statistics
 from cyclegan.reading.selection import open_files
 from cyclegan.reading.volume import NoMRImage, ReadError
 from cyclegan.simulation.phantom import draw_volume

@@ -15,12 +15,12 @@ import pydicom
 from cyclegan.reading.archive import Member
 from cyclegan.reading.choice import Choice, ImageKind
 from cyclegan.reading.deadline import check_time
-from cyclegan.reading.dicom import decoder, values
+from cyclegan.reading.dicom import decoder
 from cyclegan.reading.dicom.contrast import foreign_modality, header_contrast
 from cyclegan.reading.dicom.frames import Frame, frames_of
 from cyclegan.reading.dicom.header import MAGNITUDE, FrameHeader
 from cyclegan.reading.dicom.parse import ends_early, parse, quiet
-from cyclegan.reading.dicom.read import DamagedObjects, read_stack
+from cyclegan.reading.dicom.read import DamagedObjects, read_stack, shades
 from cyclegan.reading.dicom.stacks import Stack, stacks, without
 from cyclegan.reading.formats import DICOM, file_head, format_of
 from cyclegan.reading.geometry import plane_of
@@ -79,7 +79,7 @@ def header_of(member: Member) -> _Object:
             for stored in decoder.frames(dataset):  # to the end, or the decoder is started anew
                 first = stored if first is None else first
             if first is not None:
-                values.shades(dataset, first, member.name)
+                shades(dataset, first, member.name)
     is_short = ends_early(header, len(pixels))
     return _Object(member, header, is_short, hashlib.sha256(pixels).digest())
 

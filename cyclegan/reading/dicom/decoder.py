@@ -68,7 +68,7 @@ def frames(dataset: pydicom.Dataset) -> Iterator[np.ndarray]:
     small.file_meta.TransferSyntaxUID = dataset.file_meta.TransferSyntaxUID
     buffer = io.BytesIO()
     small.save_as(buffer)
-    yield from _helper.frames(buffer.getvalue())
+    yield from helper.frames(buffer.getvalue())
 
 
 def _is_grey(dataset: pydicom.Dataset) -> bool:
@@ -76,13 +76,24 @@ def _is_grey(dataset: pydicom.Dataset) -> bool:
     return dataset.SamplesPerPixel == 1
 
 
-class _Helper:
-    """The helper process; one object at a time."""
+class DecoderProcess:
+    """The helper process, started when it is first needed; one object at a time."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
         self._process: subprocess.Popen | None = None
         self._owner = 0
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process that runs, if one does."""
+        return self._process.pid if self._process else None
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
 
     def frames(self, data: bytes) -> Iterator[np.ndarray]:
         with self._locked():
@@ -112,12 +123,12 @@ class _Helper:
     def _locked(self) -> Iterator[None]:
         """Wait for the lock, but not beyond the time limit of the work that needs it."""
         left = time_left()
-        if not self._lock.acquire(timeout=-1 if left is None else left):
+        if not self.lock.acquire(timeout=-1 if left is None else left):
             raise TimeLimitExceeded
         try:
             yield
         finally:
-            self._lock.release()
+            self.lock.release()
 
     def _running(self) -> subprocess.Popen:
         # After a fork the pipes are the parent's, so the child needs a helper of its own.
@@ -155,7 +166,7 @@ def _time_limit(process: subprocess.Popen) -> Iterator[None]:
         timer.cancel()
 
 
-_helper = _Helper()
+helper = DecoderProcess()
 
 
 def _serve(requests: BinaryIO, answers: BinaryIO) -> None:

@@ -322,7 +322,7 @@ def test_the_decoder_is_replaced_when_it_dies_or_never_answers(
     compressed, process, stored, monkeypatch
 ):
     read_volume(compressed)
-    os.kill(process.pid, signal.SIGKILL)
+    process.close()
     np.testing.assert_array_equal(read_volume(compressed).pixels[0], stored)
     monkeypatch.setattr(decoder, "FRAME_LIMIT_S", 0.3)
     os.kill(process.pid, signal.SIGSTOP)

@@ -16,7 +16,7 @@ from jinja2 import Environment, StrictUndefined
 from PIL import Image
 
 from cyclegan import OTHER
-from cyclegan.data.inventory import LOOKED_AT
+from cyclegan.data.inventory import DECODED
 from cyclegan.report.run_charts import curves, histograms
 from cyclegan.report.run_page import SCRIPT, STYLE, TEMPLATE
 from cyclegan.report.runlog import (
@@ -114,7 +114,7 @@ def write_report(run: str | Path) -> Path:
         facts=_facts(log, evaluation),
         warnings=_warnings(data, log, evaluation),
         data=data,
-        looked_at=LOOKED_AT,
+        looked_at=DECODED,
         judged=any(s["judged"] for s in data["sources"]),
         histograms=_histograms(data["sources"]),
         losses=_loss_charts(log),

@@ -25,7 +25,7 @@ from cyclegan import CONTRASTS, __version__
 from cyclegan.data.dataset import Drawn, SliceDataset
 from cyclegan.data.paired_slices import PairedSlices
 from cyclegan.model.checkpoint import CheckpointError, export_weights, save_state
-from cyclegan.report.run_output import RunOutput, writing
+from cyclegan.report.runlog import RunOutput, writing
 from cyclegan.simulation.lesions import LesionBank
 from cyclegan.simulation.simulate import Simulator
 from cyclegan.training.config import UNPAIRED, TrainConfig, resolved

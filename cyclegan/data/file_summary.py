@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from cyclegan.model.preprocess import Frame, head_mask
+from cyclegan.model.head import head_mask
+from cyclegan.model.preprocess import Frame
 from cyclegan.reading.volume import Volume
 
 BINS = 32  # of the intensity histograms

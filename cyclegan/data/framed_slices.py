@@ -8,7 +8,8 @@ import hashlib
 import numpy as np
 import torch
 
-from cyclegan.model.preprocess import Frame, head_mask, scale_intensity
+from cyclegan.model.head import head_mask
+from cyclegan.model.preprocess import Frame, scale_intensity
 
 SMALLEST_HEAD = 0.04  # of a volume's slice: emptier slices at either end teach nothing
 

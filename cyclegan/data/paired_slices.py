@@ -25,7 +25,8 @@ from cyclegan.data.item_facts import read_item
 from cyclegan.data.mapped_slices import MappedSlices
 from cyclegan.data.slice_cache import SliceCache
 from cyclegan.data.training_folders import DataError, find_files, layout_of
-from cyclegan.model.preprocess import Frame, head_mask, scale_intensity
+from cyclegan.model.head import head_mask
+from cyclegan.model.preprocess import Frame, scale_intensity
 from cyclegan.reading.volume import ReadError
 
 LAYOUT = "a pairs folder holds T1/ and T2/ with equal file names"

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
-from cyclegan.model.preprocess import FOREGROUND
+from cyclegan.model.head import FOREGROUND
 
 # Levels: a quarter, a half, and all of the grid's pixels.
 STEPS = (30, 20, 20)  # of Adam

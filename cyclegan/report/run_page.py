@@ -193,7 +193,7 @@ baselines; SSIM and gradient correlation count structure, PSNR and mean absolute
 <td class="number">{{ "%.3f to %.3f" | format(*mean.ssim_interval) }}</td>
 <td class="number">{{ "%.1f" | format(mean.psnr) }}</td>
 <td class="number">{{ "%.3f" | format(mean.mae) }}</td>
-<td class="number">{{ "%.2f" | format(mean.gcc) }}</td>
+<td class="number">{{ "%.2f" | format(mean.gradient_correlation) }}</td>
 {% for source in evaluation.sources %}<td class="number">{{
   "%.3f" | format(scores[to].sources[source].ssim) }}</td>{% endfor %}</tr>{% endfor %}
 </tbody></table></div>{% endfor %}

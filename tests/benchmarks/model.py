@@ -25,10 +25,10 @@ from benchmarks import training as training_benchmark
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from cyclegan.model.checkpoint import WEIGHTS
 from cyclegan.model.hub import weights_folder
 from cyclegan.model.networks import ResnetGenerator
 from cyclegan.model.translator import Translator
-from cyclegan.model.weights_files import WEIGHTS
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import simulate_pair
 

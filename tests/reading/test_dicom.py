@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import zlib
-from pathlib import Path
 
 import numpy as np
 import pydicom
@@ -25,8 +24,6 @@ from cyclegan.reading.dicom_syntax import codestream_size
 from cyclegan.reading.read import read_volume
 from cyclegan.reading.series import open_files
 from cyclegan.reading.volume import ORIENTATION_UNKNOWN, ReadError
-
-READERS = Path(__file__).parents[2] / "../shared/data/readers"
 
 
 @pytest.fixture
@@ -269,9 +266,9 @@ def test_deflated_data_set_is_read_and_a_bomb_is_not(tmp_path, stored, monkeypat
         read_volume(path)
 
 
-@pytest.mark.skipif(not READERS.exists(), reason="needs the shared reader files")
-def test_real_oblique_series_is_in_register():
-    volumes = [read_volume(p) for p in sorted((READERS / "dicom_t1_oblique").glob("*.dcm"))]
+def test_real_oblique_series_is_in_register(shared_data):
+    paths = sorted(shared_data("readers/dicom_t1_oblique").glob("*.dcm"))
+    volumes = [read_volume(path) for path in paths]
     assert len(volumes) == 12
     for volume in volumes:
         assert volume.pixels.shape == (1, 384, 274)
@@ -281,13 +278,13 @@ def test_real_oblique_series_is_in_register():
     np.testing.assert_allclose(np.linalg.norm(steps, axis=1), 0.6667, atol=1e-3)
 
 
-@pytest.mark.skipif(not READERS.exists(), reason="needs the shared reader files")
-def test_real_enhanced_files():
-    philips = read_volume(READERS / "dicom_enhanced/Philips/IM_0027_fMAP.dcm")
+def test_real_enhanced_files(shared_data):
+    folder = shared_data("readers/dicom_enhanced")
+    philips = read_volume(folder / "Philips/IM_0027_fMAP.dcm")
     assert philips.pixels.shape == (32, 64, 64)
     assert philips.spacing == pytest.approx((4, 4, 4), abs=1e-4)
     assert any("magnitude" in note for note in philips.notes)
-    siemens = read_volume(READERS / "dicom_enhanced/Siemens/XA10/6_1.dcm")
+    siemens = read_volume(folder / "Siemens/XA10/6_1.dcm")
     assert siemens.pixels.shape == (6, 64, 64)
     assert siemens.spacing == pytest.approx((2.4, 3.375, 3.375), abs=1e-3)
     assert siemens.window is not None

@@ -20,7 +20,6 @@ from cyclegan.reading.read import read_volume
 from cyclegan.reading.series import open_files
 from cyclegan.reading.volume import ORIENTATION_UNKNOWN, ReadError
 
-READERS = Path(__file__).parents[2] / "../shared/data/readers"
 SHAPE = (36, 40, 44)
 # Every way to lay three array axes along the body: 6 permutations x 8 sign patterns.
 ORIENTATIONS = [
@@ -272,9 +271,9 @@ def test_useless_affine_leaves_orientation_unknown_and_spacing_as_the_header_has
     assert ORIENTATION_UNKNOWN in volume.notes
 
 
-@pytest.mark.skipif(not READERS.exists(), reason="needs the shared reader files")
-def test_real_volumes_lie_over_each_other():
-    t1, t2 = (read_volume(READERS / f"nifti/openms04_{c}.nii.gz") for c in ("T1W", "T2W"))
+def test_real_volumes_lie_over_each_other(shared_data):
+    folder = shared_data("readers/nifti")
+    t1, t2 = (read_volume(folder / f"openms04_{c}.nii.gz") for c in ("T1W", "T2W"))
     assert t1.pixels.shape == (48, 256, 256)
     assert t2.pixels.shape == (44, 384, 348)
     for volume in (t1, t2):

@@ -19,7 +19,6 @@ from cyclegan.reading.read import read_volume
 from cyclegan.reading.series import open_files
 from cyclegan.reading.volume import ReadError
 
-READERS = Path(__file__).parents[2] / "../shared/data/readers"
 AFFINE = np.diag([-1.0, -1, 2, 1])
 
 
@@ -339,9 +338,8 @@ def test_one_unreadable_file_gives_its_own_sentence(tmp_path):
         open_files([tmp_path / "gone.dcm"])
 
 
-@pytest.mark.skipif(not READERS.exists(), reason="needs the shared reader files")
-def test_real_oblique_series():
-    paths = list((READERS / "dicom_t1_oblique").glob("*.dcm"))
+def test_real_oblique_series(shared_data):
+    paths = list(shared_data("readers/dicom_t1_oblique").glob("*.dcm"))
     random.Random(0).shuffle(paths)
     selection = open_files(paths)
     assert len(selection.choices) == 1

@@ -30,6 +30,7 @@ ELSEWHERE = (
     "By their pixels the two images do not show the same place, so these numbers compare different "
     "anatomy."
 )
+NMI = "normalised mutual information of original and synthetic image, from 1 to 2"
 DROPPED = "Memory was short, and a part was dropped. Save again."
 
 
@@ -71,7 +72,7 @@ def measure(series: Series, target: Target, result: CycleResult, *, whole: bool)
     if not series.is_simulated:
         check = model.assess(result.source, series.volume.pixel_spacing)
         fit = check and slice_fit(check, to)
-    numbers = evidence.structure(calibration.structure, result)
+    numbers = evidence.nmi(result)
     if not numbers:  # no head
         return Measured(numbers, None, fit, whole)
     if whole:
@@ -80,17 +81,20 @@ def measure(series: Series, target: Target, result: CycleResult, *, whole: bool)
             translator.translate, result.translated, to, frame, own
         )
         numbers = evidence.cycle_numbers(result, again) | numbers
-    likely = None
-    if translator.has_band:
+    predicted = None
+    if translator.predicts_error:
         unit = Prepared(evidence.UNIT, frame)
-        _, likely = translator.translate_with_error(result.source, to, prepared=unit, style=style)
-        numbers |= evidence.likely_numbers(result.source, likely)
-    name = evidence.LIKELY if calibration.is_band(to) else calibration.map_name(to)
+        _, predicted = translator.translate_with_error(
+            result.source, to, prepared=unit, style=style
+        )
+        numbers |= evidence.mean_predicted_error(result.source, predicted)
+    shows_interval = calibration.shows_interval(to)
+    name = evidence.PREDICTED_ERROR if shows_interval else calibration.map_name(to)
     if name is None:
         return Measured(numbers, None, fit, whole)
-    error_map = evidence.error_maps(result, likely)[name]
-    if calibration.is_band(to):
-        error_map = error_map * calibration.band(to)
+    error_map = evidence.error_maps(result, predicted)[name]
+    if shows_interval:
+        error_map = error_map * calibration.interval(to)
     return Measured(numbers, error_map.astype(np.float32), fit, whole)
 
 
@@ -116,12 +120,11 @@ class SliceTrust:
         self.series, self.target, self.index, self.measured = series, view.target, index, measured
         self.calibration = series.model.calibration
         self.readings = self.calibration.readings(
-            view.target.to, measured.numbers, drawn=series.is_simulated
+            view.target.to, measured.numbers, is_simulated=series.is_simulated
         )
         for reading in self.readings:
-            if reading["name"] == "structure":  # a plain title needs its definition
-                definition = f"{self.calibration.structure} of original and synthetic image"
-                reading["worth"] = "; ".join(filter(None, (definition, reading["worth"])))
+            if reading["name"] == "nmi":  # its title is plain, and needs a definition
+                reading["worth"] = "; ".join(filter(None, (NMI, reading["worth"])))
         self.fit = self._worst_fit()
         real = series.real
         self.real = real if real is not None and real.number == view.real else None
@@ -169,7 +172,7 @@ class SliceTrust:
             "true_error": self.error,
             "true_warning": " ".join(self.warnings()),
             "map": error_map,
-            "interval_words": calibration.band_words(to) or None,
+            "interval_words": calibration.interval_words(to) or None,
             "lesion_contrast": calibration.lesion_contrast(to),
             "report": self.report(),
         }

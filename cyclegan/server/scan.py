@@ -15,7 +15,7 @@ import numpy as np
 from cyclegan import CONTRASTS
 from cyclegan.model.translator import CycleResult
 from cyclegan.reading.archive import Member
-from cyclegan.reading.series import Selection, open_files
+from cyclegan.reading.selection import Selection, open_files
 from cyclegan.reading.volume import Volume
 from cyclegan.server import limits, queue
 from cyclegan.server.errors import GoneError, NotReadyError, UserError, within
@@ -72,8 +72,9 @@ class Scan:
         self.token = secrets.token_urlsafe(32)
         self.updates = Updates()
         self.lock = threading.RLock()
-        choices = selection.choices if selection else (f"{volume.name}{_size(volume)}",)
-        self.labels = tuple(Label.of(choice) for choice in choices)
+        texts = selection.texts if selection else (volume.name,)
+        shapes = selection.shapes if selection else (volume.pixels.shape,)
+        self.labels = tuple(map(Label.of, texts, shapes))
         self.message = ""
         self.is_registering = False
         self.save: Save | None = None
@@ -430,8 +431,3 @@ def _read_one(files: Sequence[Member]) -> Volume:
     with within(limits.OPENING_S, "Opening these files"):
         selection = open_files(files)
         return selection.read(selection.best)
-
-
-def _size(volume: Volume) -> str:
-    depth, height, width = volume.pixels.shape
-    return f", {depth} slice{'s' * (depth != 1)}, {width} x {height}"

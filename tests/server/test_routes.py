@@ -11,7 +11,8 @@ from PIL import Image
 from server_process import Tab
 from small_scans import busy, done, head, nifti, png, until
 
-from cyclegan.evaluation.metrics import head_mask, mae
+from cyclegan.evaluation.metrics import mae
+from cyclegan.model.head import joint_head
 from cyclegan.model.preprocess import Scale
 from cyclegan.server import limits
 from cyclegan.server.examples import EXAMPLES
@@ -254,7 +255,7 @@ def test_the_real_image_is_compared(page):
     measurements = page.measurements(1)
     names = ("original", "translated", "real")
     original, translated, shown = (page.image(name, 1) / 65535 for name in names)
-    error = mae(translated, shown, head_mask(original, shown))
+    error = mae(translated, shown, joint_head(original, shown))
     assert measurements["true_error"]["mae"] == pytest.approx(error, abs=1e-3)
     assert measurements["true_warning"].startswith("It should be a T2.")
     assert "real.nii" not in measurements["report"]

@@ -15,13 +15,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cyclegan.export.provenance import is_result
-from cyclegan.reading.dicom_series import Series, series_of
-from cyclegan.reading.volume import ReadError, file_head, file_kind
+from cyclegan.reading.dicom.choices import Series, series_of
+from cyclegan.reading.formats import DICOM, FORMATS, file_head, format_of
+from cyclegan.reading.volume import ReadError
 
 # Endings that say what a file is; names such as 1.2.840.113619.2 have none of them and stay whole.
-_VOLUMES = (".nii.gz", ".nii", ".mgz", ".mgh", ".hdr", ".img", ".zip")
-_PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
-_ENDINGS = (*_VOLUMES, *_PICTURES, ".dcm", ".dicom", ".ima")
+_PICTURES = tuple(ending for f in FORMATS if f.is_picture for ending in f.endings)
+_ENDINGS = (*(ending for f in FORMATS for ending in f.endings), ".zip")
 # What lies beside images in folders and holds none; the last lines come with patients' discs.
 _SIDECARS = {
     *(".json", ".txt", ".md", ".csv", ".tsv", ".xml", ".html", ".pdf", ".log"),
@@ -298,13 +298,14 @@ def _with_shared_names(
 
 def _is_dicom(path: Path) -> bool:
     try:
-        return file_kind(file_head(path), path.name) == "DICOM"
+        return format_of(file_head(path), path.name) is DICOM
     except ReadError:  # said when its turn comes
         return False
 
 
 def _named_as_dicom(paths: list[Path]) -> list[bool]:
-    return [not path.name.lower().endswith((*_VOLUMES, *_PICTURES)) for path in paths]
+    others = tuple(ending for ending in _ENDINGS if ending not in DICOM.endings)
+    return [not path.name.lower().endswith(others) for path in paths]
 
 
 def _stem(name: str) -> str:

@@ -13,9 +13,9 @@ import torch
 from scipy import ndimage
 
 from cyclegan.model.preprocess import Frame, head_mask, scale_intensity
-from cyclegan.reading.image_kind import look_at_values
+from cyclegan.reading.choice import value_statistics
 from cyclegan.reading.read import read_volume
-from cyclegan.reading.series import open_files
+from cyclegan.reading.selection import open_files
 from cyclegan.reading.volume import Volume
 
 Files = tuple[Path, ...]  # what is read together: one file, or those of a DICOM series
@@ -82,7 +82,7 @@ def decode(files: Files) -> Decoded:
 
 def _holds_labels(pixels: np.ndarray) -> bool:
     from_middle = np.argsort(abs(np.arange(len(pixels)) - len(pixels) // 2))
-    return len(pixels) > 1 and look_at_values(pixels[place] for place in from_middle).are_labels
+    return len(pixels) > 1 and value_statistics(pixels[place] for place in from_middle).are_labels
 
 
 def frame_slices(

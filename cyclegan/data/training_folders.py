@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from cyclegan import CONTRASTS
 from cyclegan.data.slice_cache import ItemSlices
-from cyclegan.reading.dicom_series import series_of
+from cyclegan.reading.dicom.choices import series_of
 from cyclegan.reading.volume import ReadError, split_name
 
 # Folder names of the two contrasts, in the layouts that people already have.

@@ -22,6 +22,7 @@ import pydicom
 from pydicom.pixels import iter_pixels
 
 from cyclegan.reading.deadline import TimeLimitExceeded, check_time, time_left
+from cyclegan.reading.dicom.header import frame_count
 
 # All that decoding needs (PS3.3 C.7.6.3); the rest, the patient's name too, stays here.
 _NEEDED = (
@@ -67,24 +68,35 @@ def frames(dataset: pydicom.Dataset) -> Iterator[np.ndarray]:
     small.file_meta.TransferSyntaxUID = dataset.file_meta.TransferSyntaxUID
     buffer = io.BytesIO()
     small.save_as(buffer)
-    yield from _helper.frames(buffer.getvalue())
+    yield from helper.frames(buffer.getvalue())
 
 
 def _is_grey(dataset: pydicom.Dataset) -> bool:
-    """Whether values are wanted as they are stored; colours are turned into RGB."""
+    """Whether values stay as they are stored; colours become RGB."""
     return dataset.SamplesPerPixel == 1
 
 
-class _Helper:
-    """The helper process; one object at a time."""
+class DecoderProcess:
+    """The helper process, started when it is first needed; one object at a time."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
         self._process: subprocess.Popen | None = None
         self._owner = 0
 
+    @property
+    def pid(self) -> int | None:
+        """Of the process that runs, if one does."""
+        return self._process.pid if self._process else None
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+
     def frames(self, data: bytes) -> Iterator[np.ndarray]:
-        with self._turn():
+        with self._locked():
             process = self._running()
             done = False
             try:
@@ -103,20 +115,20 @@ class _Helper:
                 if mark != _END:
                     raise RuntimeError("the decoder failed on this image")
             finally:
-                if not done:  # it died, or the rest of its answer is not wanted any more
+                if not done:  # it died, or the rest of its answer is not needed any more
                     process.kill()
                     process.wait()
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
-        """Wait for the lock, but not beyond the time limit of the work that wants it."""
+    def _locked(self) -> Iterator[None]:
+        """Wait for the lock, but not beyond the time limit of the work that needs it."""
         left = time_left()
-        if not self._lock.acquire(timeout=-1 if left is None else left):
+        if not self.lock.acquire(timeout=-1 if left is None else left):
             raise TimeLimitExceeded
         try:
             yield
         finally:
-            self._lock.release()
+            self.lock.release()
 
     def _running(self) -> subprocess.Popen:
         # After a fork the pipes are the parent's, so the child needs a helper of its own.
@@ -135,9 +147,9 @@ class _Helper:
 
 def _environment() -> dict[str, str]:
     """The helper's environment: what is `_INHERITED`, and where Python finds its modules."""
-    kept = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-    places = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
-    return {**kept, "PYTHONPATH": os.pathsep.join(filter(None, places))}
+    inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    places = [str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH", "")]
+    return {**inherited, "PYTHONPATH": os.pathsep.join(filter(None, places))}
 
 
 @contextmanager
@@ -154,7 +166,7 @@ def _time_limit(process: subprocess.Popen) -> Iterator[None]:
         timer.cancel()
 
 
-_helper = _Helper()
+helper = DecoderProcess()
 
 
 def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
@@ -165,7 +177,7 @@ def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
             dataset = pydicom.dcmread(io.BytesIO(data), force=True)
             # With numbers given, pydicom (3.0) decodes into arrays that it may write to, as it must
             # where the sign of JPEG 2000 and JPEG-LS samples needs correction.
-            numbers = range(int(dataset.get("NumberOfFrames") or 1))
+            numbers = range(frame_count(dataset))
             for stored in iter_pixels(dataset, indices=numbers, raw=_is_grey(dataset)):
                 frame = io.BytesIO()
                 np.save(frame, stored, allow_pickle=False)

@@ -6,6 +6,7 @@ file could blow up there (deflated data sets, codestreams larger than the image)
 
 from __future__ import annotations
 
+import io
 import warnings
 import zlib
 from typing import BinaryIO
@@ -21,38 +22,45 @@ from pydicom.uid import (
     JPEGExtended12Bit,
 )
 
-from cyclegan.reading import dicom_attributes
 from cyclegan.reading.deadline import check_time
-from cyclegan.reading.dicom_mend import mend
-from cyclegan.reading.dicom_syntax import PACKED_BITS, codestream_size, native_bytes, settle
-from cyclegan.reading.image_kind import NoMRImage, holds_no_image
-from cyclegan.reading.volume import MAX_VOXELS, ReadError, check_claimed_size
+from cyclegan.reading.dicom.header import frame_count
+from cyclegan.reading.dicom.repair import repair_header
+from cyclegan.reading.dicom.transfer_syntax import (
+    PACKED_BITS,
+    codestream_size,
+    infer_transfer_syntax,
+    native_bytes,
+)
+from cyclegan.reading.volume import MAX_VOXELS, NoMRImage, ReadError, check_claimed_size
 
 MAX_INFLATED_BYTES = 2 * MAX_VOXELS  # of a deflated data set: 16 bits for each voxel
 
 
-def parse(stream: BinaryIO, name: str, *, header_only: bool = False) -> pydicom.FileDataset:
+def parse(data: bytes, name: str, *, header_only: bool = False) -> pydicom.FileDataset:
     """Parse one file and refuse what is no grey image of acceptable size.
 
     Args:
-        stream: at its start.
+        data: content of the file.
         name: file name for messages.
         header_only: leave the pixels out; what is wrong with them is then not noticed.
 
     Returns:
-        The data set with its numbers mended; `notes_of_mending` says what was left out.
+        The data set with its numbers repaired. `repair_notes` says what was left out,
+        `header_bytes` where the header ended.
 
     Raises:
         ReadError: the object holds no image that can be read.
     """
+    stream = io.BytesIO(data)
     with quiet():
         _refuse_deflated_bomb(stream, name)
         dataset = pydicom.dcmread(stream, force=True, stop_before_pixels=header_only)
+        dataset.header_bytes = stream.tell()
         if not hasattr(dataset, "file_meta"):
             dataset.file_meta = pydicom.dataset.FileMetaDataset()
-        dataset.notes_of_mending = mend(dataset)
+        dataset.repair_notes = repair_header(dataset)
         _refuse_unsuitable(dataset, name, header_only)
-        settle(dataset)
+        infer_transfer_syntax(dataset)
         _refuse_undecodable(dataset, name, header_only)
     return dataset
 
@@ -106,9 +114,11 @@ def _refuse_unsuitable(dataset: pydicom.Dataset, name: str, header_only: bool) -
     )
     needed = ("Rows", "Columns", "BitsAllocated", "PhotometricInterpretation")
     if not stored or any(dataset.get(key) is None for key in needed):
-        if storage := holds_no_image(dataset):
-            raise NoMRImage(f"{name}: this DICOM file ({storage}) holds no image.")
-        kind = UID(str(dataset.get("SOPClassUID") or "")).name or "object of unknown class"
+        storage = UID(str(dataset.get("SOPClassUID") or ""))
+        is_image = not storage.is_private and ("Image" in storage.name or "Map" in storage.name)
+        if storage.name and not is_image and storage.name != storage:  # such as a report
+            raise NoMRImage(f"{name}: this DICOM file ({storage.name}) holds no image.")
+        kind = storage.name or "object of unknown class"
         raise ReadError(
             f"{name}: this DICOM file ({kind}) holds no image or ends before it; "
             "choose an MR image."
@@ -125,7 +135,7 @@ def _refuse_unsuitable(dataset: pydicom.Dataset, name: str, header_only: bool) -
             f"{name}: it stores {bits} bits per pixel, which no decoder here knows; export it "
             "again with 16 bits."
         )
-    frames = dicom_attributes.count(dataset)
+    frames = frame_count(dataset)
     lone = frames == 1 and "PerFrameFunctionalGroupsSequence" not in dataset
     if lone and "MOSAIC" in (dataset.get("ImageType") or ()):
         raise ReadError(
@@ -160,7 +170,7 @@ def _refuse_undecodable(dataset: pydicom.Dataset, name: str, header_only: bool) 
 def _refuse_oversized_codestreams(dataset: pydicom.Dataset, name: str) -> None:
     """Decoders allocate what the codestream claims, so it must agree with Rows and Columns."""
     size = int(dataset.Rows), int(dataset.Columns)
-    frames = dicom_attributes.count(dataset)
+    frames = frame_count(dataset)
     expected_bytes = native_bytes(dataset) // frames
     for frame in generate_frames(dataset.PixelData, number_of_frames=frames):
         claimed = codestream_size(frame)

@@ -22,6 +22,8 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from cyclegan.reading.dicom.header import frame_count
+
 _ITEM = b"\xfe\xff\x00\xe0"  # what encapsulated pixels start with (PS3.5 A.4)
 _GE_SWAPPED = UID("1.2.840.113619.5.2")  # little endian, but for its pixels
 PACKED_BITS = frozenset(range(2, 16)) - {8}
@@ -35,7 +37,7 @@ _BY_FRAME_MARKER = {
 }
 
 
-def settle(dataset: pydicom.FileDataset) -> None:
+def infer_transfer_syntax(dataset: pydicom.FileDataset) -> None:
     """Give a parsed object the transfer syntax that its pixels, if they were read, are in."""
     declared = dataset.file_meta.get("TransferSyntaxUID")
     implicit, little = dataset.original_encoding
@@ -60,7 +62,7 @@ def settle(dataset: pydicom.FileDataset) -> None:
     elif declared == _GE_SWAPPED and whole and int(dataset.BitsAllocated) == 16:
         dataset.PixelData = np.frombuffer(pixels[:plain_size], ">u2").astype("<u2").tobytes()
     if whole and int(dataset.BitsAllocated) == 16:
-        _believe_values(dataset, little)
+        fix_bits_stored(dataset, little)
 
 
 def _unpack(dataset: pydicom.FileDataset, little: bool) -> None:
@@ -71,8 +73,8 @@ def _unpack(dataset: pydicom.FileDataset, little: bool) -> None:
     bits, packed = int(dataset.BitsAllocated), dataset.PixelData or b""
     if bits not in PACKED_BITS or len(packed) < native_bytes(dataset):
         return
-    frames = int(dataset.get("NumberOfFrames") or 1)
-    count = int(dataset.Rows) * int(dataset.Columns) * int(dataset.SamplesPerPixel) * frames
+    count = int(dataset.Rows) * int(dataset.Columns) * int(dataset.SamplesPerPixel)
+    count *= frame_count(dataset)
     if bits > 8 and len(packed) // 2 == count:  # not packed, whatever the header says
         dataset.BitsAllocated = 16
         return
@@ -93,7 +95,7 @@ def _unpack(dataset: pydicom.FileDataset, little: bool) -> None:
     dataset["PixelData"].VR = "OW"
 
 
-def _believe_values(dataset: pydicom.FileDataset, little: bool) -> None:
+def fix_bits_stored(dataset: pydicom.FileDataset, little: bool) -> None:
     """Take all bits for the values where these go on beyond BitsStored.
 
     Programs that put other pixels under an old header forget it, and the values would wrap. Those
@@ -116,7 +118,7 @@ def native_bytes(dataset: pydicom.Dataset) -> int:
     """Bytes of an object's pixels without compression; PS3.3 C.7.6.3.1.2 halves the colours of
     YBR_FULL_422."""
     samples = 2 if dataset.PhotometricInterpretation == "YBR_FULL_422" else dataset.SamplesPerPixel
-    pixels = int(dataset.Rows) * int(dataset.Columns) * int(dataset.get("NumberOfFrames") or 1)
+    pixels = int(dataset.Rows) * int(dataset.Columns) * frame_count(dataset)
     return -(-pixels * int(samples) * int(dataset.BitsAllocated) // 8)
 
 
@@ -124,8 +126,8 @@ def _of_codestream(frame: bytes) -> UID | None:
     """The transfer syntax of one compressed frame, or None where its start tells nothing."""
     if _jpeg_2000_at(frame) >= 0:
         return JPEG2000
-    if (found := frame_header(frame)) is not None:
-        return _BY_FRAME_MARKER.get(found[0])
+    if (header := frame_header(frame)) is not None:
+        return _BY_FRAME_MARKER.get(header[0])
     segments, first = (int.from_bytes(frame[at : at + 4], "little") for at in (0, 4))
     return RLELossless if 0 < segments < 16 and first == 64 else None  # PS3.5 G.5
 
@@ -141,9 +143,9 @@ def codestream_size(frame: bytes) -> tuple[int, int] | None:
             _number(frame, start + 8 + 4 * i, 4) for i in range(4)
         )
         return rows - row_offset, columns - column_offset
-    if (found := frame_header(frame)) is None:
+    if (header := frame_header(frame)) is None:
         return None
-    return _number(frame, found[1] + 5, 2), _number(frame, found[1] + 7, 2)
+    return _number(frame, header[1] + 5, 2), _number(frame, header[1] + 7, 2)
 
 
 def _jpeg_2000_at(frame: bytes) -> int:

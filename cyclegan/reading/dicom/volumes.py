@@ -1,9 +1,9 @@
 """Several images of each place: which of them belong to one volume.
 
-A series may hold two acquisitions, many b-values, a cine. Its images are told apart by marks that
-differ between images of one place and repeat from place to place; then by the order in which they
-were taken; by instance numbers only where these follow a rule. Nothing is guessed: an image that
-may belong to either of two volumes is left out, and a volume keeps a gap where a slice is lost.
+A series may hold two acquisitions, many b-values, a cine. Its images are distinguished by marks
+that differ between images of one place and repeat from place to place; then by the order in which
+they were taken; by instance numbers only where these follow a rule. Nothing is guessed: an image
+that may belong to either of two volumes is left out; a volume keeps a gap where a slice is lost.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from cyclegan.reading.dicom_frames import Frame
-from cyclegan.reading.dicom_order import divided
+from cyclegan.reading.dicom.frames import Frame
+from cyclegan.reading.dicom.order import divide_by_order
 
 # Marks that one volume never mixes; taken first, and also where each place has one image only.
 _PHYSICAL = ("b-value", "direction", "inversion time", "flip angle")
@@ -38,16 +38,17 @@ class Part:
     """Images that belong to one volume.
 
     Attributes:
-        members: indices into the images that were given.
-        marks: what tells it from the other parts, as far as marks do; None for one it lacks.
+        members: indices into the images.
+        marks: what distinguishes it from the other parts, as far as marks do; None for one that it
+            lacks.
         ambiguous: number of images that may belong to it or to another part, and are in neither.
-        decided: whether each place has one image; False where nothing tells them apart.
+        is_decided: whether each place has one image; False where nothing distinguishes them.
     """
 
     members: list[int]
     marks: dict[str, Hashable | None]
     ambiguous: int = 0
-    decided: bool = True
+    is_decided: bool = True
 
 
 def parts(frames: Sequence[Frame], places: Sequence[int]) -> list[Part]:
@@ -60,14 +61,14 @@ def parts(frames: Sequence[Frame], places: Sequence[int]) -> list[Part]:
     marks = _Marks(frames, list(places))
     chosen = _choose(marks)
     classes = marks.classes(range(len(frames)), chosen)
-    found: list[Part] = []
+    result: list[Part] = []
     for members in _with_forgetful(marks, chosen, classes):
-        named = {name: marks.value(members, name) for name in chosen}
+        values = {name: marks.value(members, name) for name in chosen}
         if marks.excess([members]) == 0:
-            found.append(Part(members, named))
+            result.append(Part(members, values))
         else:
-            found += _by_order(marks, members, named)
-    return sorted(found, key=lambda part: _order(frames, part, chosen))
+            result += _by_order(marks, members, values)
+    return sorted(result, key=lambda part: _order(frames, part, chosen))
 
 
 def divisions(frames: Sequence[Frame]) -> list[list[list[int]]]:
@@ -102,7 +103,7 @@ class _Marks:
 
     def excess(self, classes: list[list[int]]) -> int:
         """How many images share their place with another one of their class."""
-        return sum(len(each) - len({self.places[index] for index in each}) for each in classes)
+        return sum(len(c) - len({self.places[index] for index in c}) for c in classes)
 
     def value(self, members: Sequence[int], name: str) -> Hashable | None:
         """The mark of a part, of its first image that has it."""
@@ -125,7 +126,7 @@ class _Marks:
             return False
         if len({*zip(values, self.places, strict=True)}) < len(values):
             return False
-        labels = divided(name, np.array(values, dtype=np.float64), self.places)
+        labels = divide_by_order(name, np.array(values, dtype=np.float64), self.places)
         return labels is not None and -1 not in labels
 
     def is_patchwork(self, name: str) -> bool:
@@ -207,8 +208,8 @@ def _choose(marks: _Marks) -> list[str]:
 def _with_forgetful(marks: _Marks, chosen: list[str], classes: list[list[int]]) -> list[list[int]]:
     """Classes, with the few images that lack a mark put where only they can belong."""
     count = len(set(marks.places))
-    keys = [tuple(marks.levels[name][each[0]] for name in chosen) for each in classes]
-    places = [{marks.places[index] for index in each} for each in classes]
+    keys = [tuple(marks.levels[name][members[0]] for name in chosen) for members in classes]
+    places = [{marks.places[index] for index in members} for members in classes]
     moved = set()
     for at, key in enumerate(keys):
         absent = [name for name, level in zip(chosen, key, strict=True) if level == -1]
@@ -226,10 +227,12 @@ def _with_forgetful(marks: _Marks, chosen: list[str], classes: list[list[int]]) 
             classes[homes[0]] = sorted(classes[homes[0]] + classes[at])
             places[homes[0]] |= places[at]
             moved.add(at)
-    return [each for at, each in enumerate(classes) if at not in moved]
+    return [members for at, members in enumerate(classes) if at not in moved]
 
 
-def _by_order(marks: _Marks, members: list[int], named: dict[str, Hashable | None]) -> list[Part]:
+def _by_order(
+    marks: _Marks, members: list[int], part_marks: dict[str, Hashable | None]
+) -> list[Part]:
     """Divide images that no mark divides by the order in which they were taken, else numbered."""
     frames = [marks.frames[index] for index in members]
     places = [marks.places[index] for index in members]
@@ -240,7 +243,7 @@ def _by_order(marks: _Marks, members: list[int], named: dict[str, Hashable | Non
     for name, values in attempts:
         if None in values or len({*zip(values, places, strict=True)}) < len(places):
             continue
-        labels = divided(name, np.array(values, dtype=np.float64), places)
+        labels = divide_by_order(name, np.array(values, dtype=np.float64), places)
         if labels is None:
             continue
         if best is None:
@@ -250,12 +253,12 @@ def _by_order(marks: _Marks, members: list[int], named: dict[str, Hashable | Non
         if -1 not in best:
             break
     if best is None:
-        return _by_rare_marks(marks, members, named)
+        return _by_rare_marks(marks, members, part_marks)
     groups: dict[int, list[int]] = {}
     for index, label in zip(members, best, strict=True):
         groups.setdefault(label, []).append(index)
     ambiguous = len(groups.pop(-1, []))
-    return [Part(groups[label], named, ambiguous) for label in sorted(groups)]
+    return [Part(groups[label], part_marks, ambiguous) for label in sorted(groups)]
 
 
 def _numbers(frames: Sequence[Frame]) -> list[float | None]:
@@ -268,20 +271,20 @@ def _numbers(frames: Sequence[Frame]) -> list[float | None]:
 
 
 def _by_rare_marks(
-    marks: _Marks, members: list[int], named: dict[str, Hashable | None]
+    marks: _Marks, members: list[int], part_marks: dict[str, Hashable | None]
 ) -> list[Part]:
     """The last resort: a mark that divides, although each of its values is rare (slabs that
-    overlap); else nothing tells the images apart."""
+    overlap); else nothing distinguishes the images."""
     for name in (*_REPEATED, *_LAST):
         if name in marks.levels and marks.repeats(name, 2):
             classes = marks.classes(members, [name])
             if marks.excess(classes) == 0:
-                return [Part(each, {**named, name: marks.value(each, name)}) for each in classes]
-    return [Part(members, named, decided=False)]
+                return [Part(c, {**part_marks, name: marks.value(c, name)}) for c in classes]
+    return [Part(members, part_marks, is_decided=False)]
 
 
 def _order(frames: Sequence[Frame], part: Part, chosen: list[str]) -> tuple:
-    """Parts as people expect them: by their marks, then by their first image."""
+    """Parts as users expect them: by their marks, then by their first image."""
     values = (part.marks[name] for name in chosen)
     key = [(value is not None, 0 if value is None else value) for value in values]
     return (*key, min(frames[index].rank for index in part.members))

@@ -10,8 +10,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from cyclegan.reading.dicom_frames import Frame
-from cyclegan.reading.dicom_volumes import divisions
+from cyclegan.reading.dicom.frames import Frame
+from cyclegan.reading.dicom.volumes import divisions
 
 _SAME_PLACE = 0.05  # mm between heights; programs round positions, no scanner steps as finely
 _FAR = 4.0  # times as far to the next place as between repeated images of one
@@ -22,7 +22,7 @@ _MOST = 0.6  # of the distances; in two stacks that lie a third beside each othe
 _SIDES = (("right", "left"), ("anterior", "posterior"), ("inferior", "superior"))  # LPS+
 
 
-def by_height(frames: Sequence[Frame]) -> list[int]:
+def places_by_height(frames: Sequence[Frame]) -> list[int]:
     """Number of the place of each of parallel images, from 0, rising along their normal."""
     heights = _heights(frames)
     order = np.argsort(heights, kind="stable")
@@ -69,15 +69,15 @@ def side_by_side(frames: list[Frame]) -> list[tuple[dict[str, str], list[Frame]]
     centres = np.array([positions[labels == label].mean(axis=0) for label in range(count)])
     axis = int(np.ptp(centres @ normal_plane.T @ normal_plane, axis=0).argmax())
     low, high = _SIDES[axis]
-    found = []
+    stacks = []
     for number, label in enumerate(np.argsort(centres[:, axis]), 1):
         words = {"beside": f"stack {number} of {count} from {low} to {high}"}
-        found.append((words, [f for f, its in zip(frames, labels, strict=True) if its == label]))
-    return found
+        stacks.append((words, [f for f, its in zip(frames, labels, strict=True) if its == label]))
+    return stacks
 
 
 def in_step(frames: list[Frame]) -> list[list[Frame]]:
-    """Images behind each other whose heights are out of step, in groups that a mark tells apart
+    """Images behind each other whose heights are out of step, in groups that differ in a mark
     and that are in step; all as one group otherwise.
 
     Two acquisitions between which the patient or the table moved lie between each other's slices.
@@ -113,7 +113,7 @@ def _heights(frames: Sequence[Frame]) -> np.ndarray:
 def _is_in_step(frames: Sequence[Frame]) -> bool:
     """Whether most distances of places are the smallest one, and the others multiples of it, as
     where a few slices are missing."""
-    heights, places = _heights(frames), np.array(by_height(frames))
+    heights, places = _heights(frames), np.array(places_by_height(frames))
     if places.max() < 2:
         return True
     steps = np.diff([heights[places == place].mean() for place in range(places.max() + 1)])

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from cyclegan.reading.dicom_frames import Frame
-from cyclegan.reading.dicom_marks import described
-from cyclegan.reading.dicom_places import by_height, in_step, side_by_side
-from cyclegan.reading.dicom_volumes import parts
-from cyclegan.reading.geometry import Turn, is_usable, leafed_axis, turn_for_reading
+from cyclegan.reading.dicom.frames import Frame, marks_in_words
+from cyclegan.reading.dicom.places import in_step, places_by_height, side_by_side
+from cyclegan.reading.dicom.volumes import parts
+from cyclegan.reading.geometry import Reorientation, is_usable, reorient, slice_axis
 
 MAX_UNEVEN = 0.05  # of the slice distance; scanners round positions, a missing slice is off by 1
 _SAME_PLANE = 2e-3  # largest difference of direction cosines; scanners round them to 4 digits
@@ -23,12 +22,15 @@ _UNDECIDED = (
     "{0} images lie at {1} places, and nothing in their headers tells which of them belong "
     "together; export each volume as a series of its own."
 )
+_NO_ORDER = (
+    "Nothing in the files tells the order of the slices; they are in the order of the files."
+)
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 
 
 @dataclass(frozen=True, eq=False)
 class Stack:
-    """Images to leaf through, in order along the slice normal.
+    """Images that follow each other, in order along the slice normal.
 
     Attributes:
         frames: one per slice.
@@ -39,7 +41,7 @@ class Stack:
         notes: sentences for the reader.
         repeat: (which, of how many) of the volumes that the images of a series come apart into, or
             None where it is the only one.
-        details: words that tell it from the others, by what they are about.
+        details: words that distinguish it from the others, by what they are about.
         refusal: why the images are no volume and cannot be read, else empty.
     """
 
@@ -55,28 +57,27 @@ class Stack:
     @property
     def shape(self) -> tuple[int, int, int]:
         """(Z, H, W) as acquired."""
-        rows, columns = self.frames[0].traits["matrix"]  # type: ignore[misc] # traits are of any type
-        return len(self.frames), rows, columns
+        return len(self.frames), *self.frames[0].traits.matrix
 
     @property
-    def turn(self) -> Turn | None:
+    def reorientation(self) -> Reorientation | None:
         """How the stack is turned for reading, and cut axially where it is a volume; None where
         it is not known how it lies."""
         if self.affine is None:
             return None
-        return turn_for_reading(self.affine, self.shape, self._leafed)
+        return reorient(self.affine, self.shape, self._slice_axis)
 
     @property
     def is_cut(self) -> bool:
         """Whether the shown slices lie across the acquired ones."""
-        return self._leafed != 2
+        return self._slice_axis != 2
 
     @property
-    def _leafed(self) -> int:
+    def _slice_axis(self) -> int:
         if self.affine is None or not self.even:
             return 2
         thickness = self.frames[0].thickness
-        return leafed_axis(self.affine, self.shape[::-1], acquired=2, thickness=thickness)
+        return slice_axis(self.affine, self.shape[::-1], acquired=2, thickness=thickness)
 
 
 def without(stack: Stack, sources: frozenset[int]) -> Stack | None:
@@ -85,72 +86,93 @@ def without(stack: Stack, sources: frozenset[int]) -> Stack | None:
     rest = [frame for frame in stack.frames if frame.source not in sources]
     if not rest:
         return None
-    if stack.affine is None:
+    if stack.affine is None or len(set(places_by_height(rest))) < len(rest):  # all claim one place
         return replace(stack, frames=rest)
-    again = _placed(rest, stack.repeat) if len(set(by_height(rest))) == len(rest) else None
-    if again is None:  # they all claim one place
-        return replace(stack, frames=rest)
-    own = tuple(note for note in stack.notes if note not in _placed(stack.frames, None).notes)
-    return replace(again, notes=(*again.notes, *own), details=stack.details)
+    placed = _placed(rest, stack.repeat)
+    own = tuple(note for note in stack.notes if note not in _placed(stack.frames).notes)
+    return replace(placed, notes=(*placed.notes, *own), details=stack.details)
 
 
 def stacks(frames: Iterable[Frame]) -> list[Stack]:
     """Group images by their traits and plane, and sort each group along its normal.
 
     Images of the same place (b-values, a time series, repeated scans) come apart into stacks with
-    one image per place at most; see `dicom_volumes.parts`.
+    one image per place at most; see `volumes.parts`.
     """
-    groups: dict[tuple, list[list[Frame]]] = {}
-    frames = list(frames)
-    echo = _one_echo(frames)
-    for frame in frames:
-        traits = {**frame.traits, "echo": echo[frame.traits["echo"]]}
-        alike = groups.setdefault(tuple(traits.values()), [])
-        for group in alike:
-            if _alike(frame, group[0]):
-                first = frame.spacing is not None and group[0].spacing is None
-                group.insert(0 if first else len(group), frame)
-                break
-        else:
-            alike.append([frame])
-    found: list[Stack] = []
-    kin: dict[tuple, list[int]] = {}  # where in `found` the volumes of the same places are
-    for group in (group for alike in groups.values() for group in alike):
+    result: list[Stack] = []
+    related: dict[tuple, list[int]] = {}  # where in `result` the volumes of the same places are
+    for group in _groups(list(frames)):
         if (size := group[0].spacing) is not None:  # the only one, of images that tell none, too
             group = [f if f.spacing else replace(f, spacing=size, aspect=None) for f in group]
         ordered = sorted(group, key=lambda frame: frame.rank)
         if ordered[0].cosines is None:
-            found += _unpositioned(ordered)
+            result += _unpositioned(ordered)
             continue
         for words, beside in side_by_side(ordered):
-            in_steps = in_step(beside)
-            for number, volume in enumerate(in_steps):
+            steps = in_step(beside)
+            for number, volume in enumerate(steps):
+                key = (*_shared(volume[0]), *words.values(), (number, len(steps)))
                 volumes = _volumes(volume, words)
-                key = (*_shared(volume[0]), *words.values(), (number, len(in_steps)))
-                kin.setdefault(key, []).extend(range(len(found), len(found) + len(volumes)))
-                found += volumes
-    for family in kin.values():
-        for at, stack in zip(family, _with_losses([found[at] for at in family]), strict=True):
-            found[at] = stack
-    return found
+                related.setdefault(key, []).extend(range(len(result), len(result) + len(volumes)))
+                result += volumes
+    for indices in related.values():
+        volumes = [result[at] for at in indices]
+        depth = max(places_by_height([frame for stack in volumes for frame in stack.frames])) + 1
+        if all(stack.affine is not None for stack in volumes):
+            for at in indices:
+                result[at] = _noting_loss(result[at], depth)
+    return result
+
+
+def _groups(frames: list[Frame]) -> list[list[Frame]]:
+    """Images of equal traits, parallel planes and one size of pixels."""
+    groups: dict[tuple, list[list[Frame]]] = {}
+    echo = _one_echo(frames)
+    for frame in frames:
+        alike = groups.setdefault(frame.traits._replace(echo=echo[frame.traits.echo]), [])
+        for group in alike:
+            if _is_alike(frame, group[0]):
+                is_first = frame.spacing is not None and group[0].spacing is None
+                group.insert(0 if is_first else len(group), frame)
+                break
+        else:
+            alike.append([frame])
+    return [group for alike in groups.values() for group in alike]
+
+
+def _one_echo(frames: list[Frame]) -> dict[float | None, float | None]:
+    """The echo time that each one counts as: the lowest of those that hardly differ; for images
+    that tell none, the only one that there is."""
+    counts_as: dict[float | None, float | None] = {}
+    before = None
+    for time in sorted({f.traits.echo for f in frames if f.traits.echo is not None}):
+        is_near = before is not None and time - before <= _SAME_ECHO * time
+        counts_as[time] = counts_as[before] if is_near else time
+        before = time
+    only = set(counts_as.values())
+    return {**counts_as, None: only.pop() if len(only) == 1 else None}
+
+
+def _is_alike(frame: Frame, other: Frame) -> bool:
+    """Whether the planes are parallel and the pixels, as far as the files say, of one size."""
+    if frame.spacing and other.spacing:
+        sides, others = np.array(frame.spacing[1:]), np.array(other.spacing[1:])
+        if np.abs(sides - others).max() > _SAME_SIZE * others.max():
+            return False
+    if frame.cosines is None or other.cosines is None:
+        return frame.cosines is other.cosines
+    return bool(np.abs(frame.cosines - other.cosines).max() <= _SAME_PLANE)
 
 
 def _shared(frame: Frame) -> tuple:
-    """What images of all echoes, components and kinds of one measurement have in common."""
-    names = ("series", "number", "object", "matrix", "stack")
+    """What images of all echoes, components and types of one measurement have in common."""
     normal = np.cross(*frame.cosines).round(2) + 0.0
-    return (*(frame.traits[name] for name in names), frame.traits["kind"][:1], *normal.tolist())
-
-
-def _with_losses(volumes: list[Stack]) -> list[Stack]:
-    """Volumes of the same places, with a note where one has no slice at a place of the others."""
-    depth = max(by_height([frame for stack in volumes for frame in stack.frames])) + 1
-    if any(stack.affine is None for stack in volumes):
-        return volumes
-    return [_noting_loss(stack, depth) for stack in volumes]
+    traits = frame.traits._replace(photometric="", echo=None, component="")
+    return (*traits._replace(image_type=traits.image_type[:1]), *normal.tolist())
 
 
 def _noting_loss(stack: Stack, depth: int) -> Stack:
+    """A stack with a note where it has no slice at a place of the others."""
     lost = 0 if stack.refusal else depth - len(stack.frames)
     note = _LOST.format(lost, depth, "is" if lost == 1 else "are")
     return replace(stack, notes=(*stack.notes, note)) if lost > 0 else stack
@@ -158,11 +180,23 @@ def _noting_loss(stack: Stack, depth: int) -> Stack:
 
 def _volumes(frames: list[Frame], details: dict[str, str]) -> list[Stack]:
     """The stacks of images of one plane that lie behind each other."""
-    places = by_height(frames)
+    places = places_by_height(frames)
     if len(set(places)) == 1 and (listed := _sorted_by_header(frames)):
-        return [_unplaced(*listed)]
-    found = _divided(frames, places, _placed)
-    return [replace(stack, details={**details, **stack.details}) for stack in found]
+        ordered, notes = listed  # the plane is known, the distance is not
+        one = _placed(ordered[:1])
+        return [Stack(ordered, one.affine, False, one.spacing, notes)]
+    divided = _divided(frames, places, _placed)
+    return [replace(stack, details={**details, **stack.details}) for stack in divided]
+
+
+def _unpositioned(frames: list[Frame]) -> list[Stack]:
+    """The stacks of images that do not say where they lie; slice locations count as places."""
+    locations = [frame.location for frame in frames if frame.location is not None]
+    heights = sorted(set(locations)) if len(locations) == len(frames) else []
+    if len(heights) > 1 and _are_of_one_frame(frames):
+        divided = _divided(frames, [heights.index(at) for at in locations], _in_order)
+        return [_noting_loss(stack, len(heights)) for stack in divided]
+    return _divided(frames, list(range(len(frames))), _in_order)
 
 
 def _divided(
@@ -171,56 +205,45 @@ def _divided(
     stacked: Callable[[list[Frame], tuple[int, int] | None], Stack],
 ) -> list[Stack]:
     """A stack for each part of images of numbered places."""
-    found = parts(frames, places)
+    divided = parts(frames, places)
     result = []
-    for number, part in enumerate(found, 1):
+    for number, part in enumerate(divided, 1):
         members = sorted(part.members, key=lambda index: places[index])
-        repeat = (number, len(found)) if len(found) > 1 else None
+        repeat = (number, len(divided)) if len(divided) > 1 else None
         stack = stacked([frames[index] for index in members], repeat)
         notes = stack.notes
         if part.ambiguous:
             notes += (_AMBIGUOUS.format(part.ambiguous, "s" * (part.ambiguous > 1)),)
         depth = len({places[index] for index in part.members})
-        refusal = "" if part.decided else _UNDECIDED.format(len(members), depth)
-        words = described(part.marks) if repeat else {}
+        refusal = "" if part.is_decided else _UNDECIDED.format(len(members), depth)
+        words = marks_in_words(part.marks) if repeat else {}
         result.append(replace(stack, notes=notes, details=words, refusal=refusal))
     return result
 
 
-def _unpositioned(frames: list[Frame]) -> list[Stack]:
-    """The stacks of images that do not say where they lie; slice locations count as places."""
-    locations = [frame.location for frame in frames if frame.location is not None]
-    heights = sorted(set(locations)) if len(locations) == len(frames) else []
-    if len(heights) > 1 and len({frame.source for frame in frames}) == len(frames):
-        found = _divided(frames, [heights.index(at) for at in locations], _in_order)
-        return [_noting_loss(stack, len(heights)) for stack in found]
-    return _divided(frames, list(range(len(frames))), _in_order)
-
-
 def _in_order(frames: list[Frame], repeat: tuple[int, int] | None) -> Stack:
-    ordered, notes = _listed(frames)
-    return Stack(ordered, None, False, ordered[0].spacing, notes, repeat)
-
-
-def _listed(frames: list[Frame]) -> tuple[list[Frame], tuple[str, ...]]:
     """Images without a place in the patient, in the best order there is, and a note on it."""
-    if len(frames) == 1 or len({frame.source for frame in frames}) == 1:  # the file's own order
-        return frames, ()
-    if told := _sorted_by_header(frames):
-        return told
-    note = "Nothing in the files tells the order of the slices; they are in the order of the files."
-    return frames, (note,)
+    notes: tuple[str, ...] = ()
+    if len({frame.source for frame in frames}) > 1:  # else in the file's own order
+        frames, notes = _sorted_by_header(frames) or (frames, (_NO_ORDER,))
+    return Stack(frames, None, False, frames[0].spacing, notes, repeat)
+
+
+def _are_of_one_frame(frames: list[Frame]) -> bool:
+    return len({frame.source for frame in frames}) == len(frames)
 
 
 def _sorted_by_header(frames: list[Frame]) -> tuple[list[Frame], tuple[str, ...]] | None:
-    """Images in the order of their slice locations or numbers, or None where neither tells.
+    """Images in the order of their slice locations or numbers and a note on it, or None where
+    neither tells.
 
     Numbers alone do not make a stack of images that were taken one after the other.
     """
     count = len(frames)
-    if count == 1 or len({frame.source for frame in frames}) < count:
+    if count == 1 or not _are_of_one_frame(frames):
         return None
-    at_one_time = frames[0].cosines is None or len({_moment(frame) for frame in frames}) == 1
+    moments = {tuple(m for m in sorted(f.marks.items()) if m[0] != "creation") for f in frames}
+    at_one_time = frames[0].cosines is None or len(moments) == 1
     for keyword, values in (
         ("SliceLocation", [frame.location for frame in frames]),
         ("InstanceNumber", [frame.number for frame in frames] if at_one_time else []),
@@ -232,29 +255,7 @@ def _sorted_by_header(frames: list[Frame]) -> tuple[list[Frame], tuple[str, ...]
     return None
 
 
-def _moment(frame: Frame) -> tuple:
-    """What tells images apart that were taken one after the other."""
-    return tuple(item for item in sorted(frame.marks.items()) if item[0] != "creation")
-
-
-def _unplaced(frames: list[Frame], notes: tuple[str, ...]) -> Stack:
-    """A stack of images that all claim one place: their plane is known, their distance is not."""
-    one = _placed(frames[:1], None)
-    return Stack(frames, one.affine, False, one.spacing, notes)
-
-
-def _alike(frame: Frame, other: Frame) -> bool:
-    """Whether the planes are parallel and the pixels, as far as that is told, of one size."""
-    if frame.spacing and other.spacing:
-        sides, others = np.array(frame.spacing[1:]), np.array(other.spacing[1:])
-        if np.abs(sides - others).max() > _SAME_SIZE * others.max():
-            return False
-    if frame.cosines is None or other.cosines is None:
-        return frame.cosines is other.cosines
-    return bool(np.abs(frame.cosines - other.cosines).max() <= _SAME_PLANE)
-
-
-def _placed(frames: list[Frame], repeat: tuple[int, int] | None) -> Stack:
+def _placed(frames: list[Frame], repeat: tuple[int, int] | None = None) -> Stack:
     """Affine of sorted, parallel frames; PS3.3 C.7.6.2.1.1, equation C.7.6.2.1-1."""
     size, (along_row, along_column) = frames[0].spacing, frames[0].cosines
     spacing = size or (1.0, *(frames[0].aspect or (1.0, 1.0)))
@@ -282,17 +283,3 @@ def _placed(frames: list[Frame], repeat: tuple[int, int] | None) -> Stack:
         notes += ("The file does not tell the size of a pixel: size unknown.",)
     usable = is_usable(affine)
     return Stack(frames, affine if usable else None, bool(even), spacing, notes, repeat)
-
-
-def _one_echo(frames: list[Frame]) -> dict[float | None, float | None]:
-    """The echo time that each one counts as: the lowest of those that hardly differ; for images
-    that tell none, the only one that there is."""
-    counts_as: dict[float | None, float | None] = {}
-    times = {frame.traits["echo"] for frame in frames if frame.traits["echo"] is not None}
-    before = None
-    for time in sorted(times):  # type: ignore[type-var] # traits are of any type
-        near = before is not None and time - before <= _SAME_ECHO * time
-        counts_as[time] = counts_as[before] if near else time
-        before = time
-    only = set(counts_as.values())
-    return {**counts_as, None: only.pop() if len(only) == 1 else None}

@@ -10,24 +10,25 @@ import numpy as np
 _PAUSE = 3.0  # times the usual distance in time, and 2 more than lost images explain
 
 
-def divided(name: str, values: np.ndarray, places: list[int]) -> list[int] | None:
+def divide_by_order(name: str, values: np.ndarray, places: list[int]) -> list[int] | None:
     """Divide images of the same places into volumes by a value that rises as they were taken.
 
     Volumes follow each other, or, of acquisition times and numbers, all images of one place do.
     Numbers at random do neither; they would mix volumes.
 
     Args:
-        name: of the mark (`dicom_marks.marks_of`), or "number".
+        name: of the mark (`frames.marks_of`), or "number".
         values: (N,) of the images; no two are equal at one place.
         places: number of the place of each image, rising along the normal.
 
     Returns:
-        The volume of each image, -1 where it may be one of two; None where the values do not tell.
+        The volume of each image, -1 where it may be one of two; None where the values cannot
+        decide.
     """
     labels = _runs(values, places)
     # Times are what happened; other values may be anything, if each image has its own.
-    doubtful = name != "time" and len(set(values)) == len(values)
-    if labels is not None and (not doubtful or _same_sequence(values, places, labels)):
+    is_certain = name == "time" or len(set(values)) < len(values)
+    if labels is not None and (is_certain or _same_sequence(values, places, labels)):
         return labels
     if name in ("creation", "number"):
         return _place_after_place(values, places)

@@ -16,53 +16,51 @@ from pydicom.datadict import dictionary_VM, dictionary_VR, keyword_for_tag
 from pydicom.dataelem import RawDataElement
 from pydicom.valuerep import AMBIGUOUS_VR, VR
 
+from cyclegan.reading.dicom.header import number_of
 from cyclegan.reading.notes import quoted
 
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _UNIT = re.compile(r"\s*(?:mm|ms|msec|s|sec|deg|degrees?|T|%|°)?\s*", re.IGNORECASE)
-# Attributes of a fixed number of values that may be given as one for all, or not at all.
+# Attributes of a fixed number of values; of the first three one may be meant for both sides.
+_ONE_FOR_BOTH = ("PixelSpacing", "NominalScannedPixelSpacing", "ImagerPixelSpacing")
 _COUNTS = {
-    "PixelSpacing": 2,
-    "NominalScannedPixelSpacing": 2,
-    "ImagerPixelSpacing": 2,
-    "PixelAspectRatio": 2,
+    **dict.fromkeys((*_ONE_FOR_BOTH, "PixelAspectRatio"), 2),
     "ImagePositionPatient": 3,
     "ImageOrientationPatient": 6,
 }
-_ONE_FOR_BOTH = ("PixelSpacing", "NominalScannedPixelSpacing", "ImagerPixelSpacing")
 _BINARY = {"US": 2, "SS": 2, "UL": 4, "SL": 4, "FL": 4, "FD": 8}  # bytes of one number
 _TEXT = frozenset(["LO", "LT", "PN", "SH", "ST", "UC", "UT"])
 _SET_NAME = re.compile(r"ISO[ _-]*(2022[ _-]*)?IR[ _-]*(\d+)", re.IGNORECASE)
 _UTF_8, _LATIN_1 = "ISO_IR 192", "ISO_IR 100"
-_TELLING = (  # sequences whose numbers are used; what is left out of others needs no note
+_USED = (  # sequences whose numbers are used; what is left out of others needs no note
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
     *("RealWorldValueMappingSequence", "ModalityLUTSequence", "VOILUTSequence"),
 )
 _DEEPEST = 8  # sequences in sequences; the standard needs five
-_SINGLE = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")  # C.7.6.3.1.2
+_GREY = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")  # C.7.6.3.1.2
 _COLOURS = ("RGB", "YBR", "HSV", "ARGB", "CMYK")
 _KNOWN = frozenset(map(str, VR)) | AMBIGUOUS_VR
 _SHOWN = 40  # characters of a value in a note
 
 
-def mend(dataset: pydicom.Dataset) -> tuple[str, ...]:
+def repair_header(dataset: pydicom.Dataset) -> tuple[str, ...]:
     """Make every number of a header one that pydicom accepts, in place.
 
     Args:
-        dataset: as parsed; elements that were not looked at yet are not converted.
+        dataset: as parsed; elements that were not accessed yet are not converted.
 
     Returns:
         A sentence for each attribute that was left out; what could be read needs none.
     """
     notes: dict[str, str] = {}
-    _mend_character_set(dataset)
-    _mend_numbers(dataset, notes)
-    _mend_sequences(dataset, notes)
-    _mend_pixel_description(dataset, notes)
+    _repair_character_set(dataset)
+    _repair_numbers(dataset, notes)
+    _repair_sequences(dataset, notes)
+    _repair_pixel_description(dataset, notes)
     return tuple(notes.values())
 
 
-def _mend_numbers(dataset: pydicom.Dataset, notes: dict[str, str]) -> None:
+def _repair_numbers(dataset: pydicom.Dataset, notes: dict[str, str]) -> None:
     for tag in list(dataset.keys()):
         element = dataset.get_item(tag)
         if not isinstance(element, RawDataElement) or tag.is_private or not element.value:
@@ -76,30 +74,34 @@ def _mend_numbers(dataset: pydicom.Dataset, notes: dict[str, str]) -> None:
             else:
                 del dataset[tag]
         if vr in _BINARY and keyword:
-            _mend_binary(dataset, element, vr, keyword, notes)
-        if vr not in ("DS", "IS"):
-            continue
-        text = element.value.decode("latin-1").strip(" \0")
-        values = _numbers(text)
-        wanted = _COUNTS.get(keyword)
-        if keyword in _ONE_FOR_BOTH and values is not None and len(values) == 1:
-            values *= 2
-        if values is not None and wanted is None and keyword and dictionary_VM(tag) == "1":
-            values = values[:1]
-        if values is not None and (wanted is None or len(values) == wanted):
-            if vr == "IS" and any(not float(value).is_integer() for value in values):
-                values = [str(round(float(value))) for value in values]
-            mended = "\\".join(values)
-            if mended != text:
-                dataset.add_new(tag, vr, mended)
-        elif text:
-            del dataset[tag]
-            if keyword:  # others are not used
-                shown = quoted(text[:_SHOWN])
-                notes[keyword] = f"{keyword} {shown} cannot be read and is not used."
+            _repair_binary(dataset, element, vr, keyword, notes)
+        elif vr in ("DS", "IS"):
+            _repair_decimal(dataset, element, vr, keyword, notes)
 
 
-def _mend_sequences(dataset: pydicom.Dataset, notes: dict[str, str], depth: int = 0) -> None:
+def _repair_decimal(
+    dataset: pydicom.Dataset, element: RawDataElement, vr: str, keyword: str, notes: dict[str, str]
+) -> None:
+    """Numbers written as text."""
+    text = element.value.decode("latin-1").strip(" \0")
+    values, count = _numbers(text), _COUNTS.get(keyword)
+    if values is not None and keyword in _ONE_FOR_BOTH and len(values) == 1:
+        values *= 2
+    if values is not None and count is None and keyword and dictionary_VM(element.tag) == "1":
+        values = values[:1]
+    if values is not None and count in (None, len(values)):
+        if vr == "IS" and any(not float(value).is_integer() for value in values):
+            values = [str(round(float(value))) for value in values]
+        if (repaired := "\\".join(values)) != text:
+            dataset.add_new(element.tag, vr, repaired)
+    elif text:
+        del dataset[element.tag]
+        if keyword:  # others are not used
+            shown = quoted(text[:_SHOWN])
+            notes[keyword] = f"{keyword} {shown} cannot be read and is not used."
+
+
+def _repair_sequences(dataset: pydicom.Dataset, notes: dict[str, str], depth: int = 0) -> None:
     """The numbers in the items of sequences; private ones there are not used and taken out."""
     for tag in list(dataset.keys()):
         keyword = keyword_for_tag(tag)
@@ -107,34 +109,33 @@ def _mend_sequences(dataset: pydicom.Dataset, notes: dict[str, str], depth: int 
             del dataset[tag]
         if not keyword or dictionary_VR(tag) != "SQ":
             continue
-        told = notes if depth or keyword in _TELLING else {}
+        notes_here = notes if depth or keyword in _USED else {}
         try:
             for item in dataset[tag].value or ():
-                _mend_numbers(item, told)
-                _mend_sequences(item, told, depth + 1)
+                _repair_numbers(item, notes_here)
+                _repair_sequences(item, notes_here, depth + 1)
         except Exception:  # no sequence at all
-            told[keyword] = f"{keyword} cannot be read and is not used."
+            notes_here[keyword] = f"{keyword} cannot be read and is not used."
             del dataset[tag]
         if depth >= _DEEPEST:
             dataset.pop(tag, None)
 
 
-def _mend_binary(
+def _repair_binary(
     dataset: pydicom.Dataset, element: RawDataElement, vr: str, keyword: str, notes: dict[str, str]
 ) -> None:
     """Binary numbers of a wrong length; a single one was written with the bytes of another type."""
     data, size = element.value, _BINARY[vr]
-    single = dictionary_VM(element.tag) == "1"
-    if data is None or len(data) == size or (not single and len(data) % size == 0):
+    is_single = dictionary_VM(element.tag) == "1"
+    if len(data) == size or (not is_single and len(data) % size == 0):
         return
     order: Literal["little", "big"] = "little" if element.is_little_endian else "big"
     value: float | None = None
     if vr in ("FL", "FD"):
-        if single and len(data) in (4, 8):
-            value = struct.unpack(("<" if order == "little" else ">") + "fd"[len(data) == 8], data)[
-                0
-            ]
-    elif single and len(data) <= 8:
+        if is_single and len(data) in (4, 8):
+            code = ("<" if order == "little" else ">") + "fd"[len(data) == 8]
+            (value,) = struct.unpack(code, data)
+    elif is_single and len(data) <= 8:
         value = int.from_bytes(data, order, signed=vr in ("SS", "SL"))
         bits = 8 * size - (vr in ("SS", "SL"))
         value = value if -(2**bits) <= value < 2**bits else None
@@ -150,7 +151,7 @@ def _numbers(text: str) -> list[str] | None:
     parts = text.split("\\")
     if len(parts) == 1 and "," in text and "." in text:  # "0.9,0.9": a comma between values
         parts = text.split(",")
-    found = []
+    values = []
     for part in parts:
         part = part.strip(" \0[]()\"'")
         part = part.replace(",", ".") if part.count(",") == 1 and "." not in part else part
@@ -158,15 +159,15 @@ def _numbers(text: str) -> list[str] | None:
         if number is None or not _UNIT.fullmatch(part[number.end() :]):
             return None
         value = number.group()
-        found.append(value if len(value) <= 16 else f"{float(value):.10g}")
-    return found if all(abs(float(value)) < float("inf") for value in found) else None
+        values.append(value if len(value) <= 16 else f"{float(value):.10g}")
+    return values if all(abs(float(value)) < float("inf") for value in values) else None
 
 
-def _mend_character_set(dataset: pydicom.Dataset) -> None:
+def _repair_character_set(dataset: pydicom.Dataset) -> None:
     """Spell the character set as PS3.3 C.12.1.1.2 does, and replace one that the text breaks.
 
     Bytes that the declared set does not know are UTF-8 if they can be, else counted as Latin-1:
-    then they are kept as they are, whatever they mean.
+    then they stay as they are, whatever they mean.
     """
     element = dataset.get_item("SpecificCharacterSet")
     declared = element.value if element is not None else None
@@ -196,9 +197,7 @@ def _set_name(name: str) -> str:
     tidy = " ".join(name.strip(" \0").upper().split())
     if match := _SET_NAME.fullmatch(tidy):
         tidy = f"ISO 2022 IR {match[2]}" if match[1] else f"ISO_IR {match[2]}"
-    if tidy in ("UTF-8", "UTF8", "UTF_8"):
-        tidy = _UTF_8
-    return tidy
+    return _UTF_8 if tidy in ("UTF-8", "UTF8", "UTF_8") else tidy
 
 
 def _all_decode(texts: list[bytes], encoding: str | None) -> bool:
@@ -208,37 +207,34 @@ def _all_decode(texts: list[bytes], encoding: str | None) -> bool:
         return False
 
 
-def _mend_pixel_description(dataset: pydicom.Dataset, notes: dict[str, str]) -> None:
+def _repair_pixel_description(dataset: pydicom.Dataset, notes: dict[str, str]) -> None:
     """Fill in what describes the stored numbers where one answer is obvious (PS3.3 C.7.6.3)."""
-    if not (allocated := _whole(dataset, "BitsAllocated")):
+
+    def number(keyword: str) -> int | None:
+        value = number_of(dataset.get(keyword))
+        return None if value is None else int(value)
+
+    if not (allocated := number("BitsAllocated")):
         return
-    grey = dataset.get("PhotometricInterpretation")
-    tidy = " ".join(str(grey or "").strip(" \0").upper().split())
-    if not _whole(dataset, "SamplesPerPixel"):
+    declared = dataset.get("PhotometricInterpretation")
+    tidy = " ".join(str(declared or "").strip(" \0").upper().split())
+    if not number("SamplesPerPixel"):
         dataset.SamplesPerPixel = 3 if tidy.startswith(_COLOURS) else 1
-    stored = _whole(dataset, "BitsStored")
+    stored = number("BitsStored")
     if stored is None or not 0 < stored <= allocated:
         dataset.BitsStored = stored = allocated
-    high = _whole(dataset, "HighBit")
+    high = number("HighBit")
     if high is None or not stored - 1 <= high < allocated:
         dataset.HighBit = stored - 1
-    if _whole(dataset, "PixelRepresentation") not in (0, 1):
+    if number("PixelRepresentation") not in (0, 1):
         dataset.PixelRepresentation = 0
-    if dataset.SamplesPerPixel == 1 and tidy not in _SINGLE and not tidy.startswith(_COLOURS):
+    if dataset.SamplesPerPixel == 1 and tidy not in _GREY and not tidy.startswith(_COLOURS):
         tidy = "".join(tidy.split())
-        if tidy not in (*_SINGLE, "MONOCHROME"):
+        if tidy not in (*_GREY, "MONOCHROME"):
             shown = f"{quoted(tidy[:_SHOWN])} is unknown" if tidy else "is missing"
             notes["PhotometricInterpretation"] = (
                 f"PhotometricInterpretation {shown}; the highest value is shown white."
             )
-        tidy = tidy if tidy in _SINGLE else "MONOCHROME2"
-    if tidy != grey:
+        tidy = tidy if tidy in _GREY else "MONOCHROME2"
+    if tidy != declared:
         dataset.PhotometricInterpretation = tidy
-
-
-def _whole(dataset: pydicom.Dataset, keyword: str) -> int | None:
-    """A whole number, or None where there is none."""
-    try:
-        return int(dataset.get(keyword))
-    except (TypeError, ValueError):
-        return None

@@ -22,7 +22,8 @@ from cyclegan.data.dataset import choose
 from cyclegan.data.decoding import SMALLEST_HEAD, Files, decode, head_masks
 from cyclegan.data.slice_cache import SliceCache, StoredSlices, concatenate
 from cyclegan.data.training_folders import DataError, find_files, layout_of
-from cyclegan.model.preprocess import Frame, head_mask
+from cyclegan.model.head import head_mask
+from cyclegan.model.preprocess import Frame
 from cyclegan.reading.volume import ReadError
 
 LAYOUT = "a pairs folder holds T1/ and T2/ with equal file names"

@@ -22,8 +22,8 @@ from tqdm import trange
 from cyclegan import CONTRASTS
 from cyclegan.data.slice_cache import Arrays, SliceCache, StoredSlices
 from cyclegan.model.networks import UNetGenerator
-from cyclegan.model.precision import multiplies_bfloat16
 from cyclegan.model.preprocess import Frame
+from cyclegan.model.translator import multiplies_bfloat16
 from cyclegan.simulation.simulate import Simulator
 
 SIZE = 128  # pixels; a brain's outline needs no more
@@ -60,7 +60,7 @@ def train_masker(
     # Where bfloat16 is emulated, a step took 10 s on two cores, in float32 less than one.
     fast = multiplies_bfloat16(simulator.device)
     for _ in trange(steps, desc="brain masks", leave=False):
-        pair = simulator.draw(batch // 2, SIZE, rng, stripped=0.1)
+        pair = simulator.sample(batch // 2, SIZE, rng, stripped=0.1)
         given, brain = torch.cat([pair.t1, pair.t2]), torch.cat([pair.brain] * 2).float()
         with torch.autocast(kind, torch.bfloat16, enabled=fast):
             found = masker(given)

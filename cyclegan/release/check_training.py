@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from tqdm import tqdm
 
-from cyclegan.model.precision import multiplies_bfloat16
+from cyclegan.model.translator import multiplies_bfloat16
 from cyclegan.release.check_augment import augment
 from cyclegan.release.check_data import (
     Pool,

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -27,11 +28,11 @@ from PIL import Image
 from cyclegan import CONTRASTS
 from cyclegan.data.dataset import SliceDataset
 from cyclegan.data.paired_slices import PairedSlices
-from cyclegan.model.precision import multiplies_bfloat16
-from cyclegan.report.runlog import DATA_WAIT, STEPS_PER_SECOND
+from cyclegan.model.translator import multiplies_bfloat16
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import Simulator, simulate_pair
 from cyclegan.training.config import TrainConfig
+from cyclegan.training.samples import TrainingData
 from cyclegan.training.trainer import Trainer
 
 WARM_UP = 3  # steps that are not counted: the first ones allocate and choose kernels
@@ -83,7 +84,8 @@ def measure(
         (PUBLISHED, alone, {"generator": "resnet"}),
     ):
         config = TrainConfig(size=size, start_size=size, steps=10**6, **settings)
-        trainer = Trainer(config, scratch / "run", accelerator=accelerator, **data)
+        data = TrainingData(**data)
+        trainer = Trainer(config, scratch / "run", data, accelerator=accelerator)
         speed = _time(trainer, steps)
         yield Speed(recipe, config.generator, trainer.config.batch, *speed)
 
@@ -93,14 +95,12 @@ def _time(trainer: Trainer, steps: int) -> tuple[float, float]:
     for k in range(WARM_UP + steps):
         if k == WARM_UP:
             _synchronise()
-            trainer.pace.take()
-        with trainer.pace.step():
-            trainer.train_step()
-            trainer.step += 1
-            if k == WARM_UP + steps - 1:
-                _synchronise()
-    taken = trainer.pace.take()
-    return taken[STEPS_PER_SECOND], taken[DATA_WAIT]
+            started, waited = time.perf_counter(), trainer.pace["waited"]
+        trainer.train_step()
+        trainer.step += 1
+    _synchronise()
+    seconds = time.perf_counter() - started
+    return steps / seconds, (trainer.pace["waited"] - waited) / seconds
 
 
 def _synchronise() -> None:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from cyclegan.evaluation.metrics import foreground
+from cyclegan.model.head import foreground
 from cyclegan.model.preprocess import Frame
 from cyclegan.release.find_pairs import main
 from cyclegan.release.pair_search import resample

@@ -34,7 +34,7 @@ def scores(ssim: dict[str, float]) -> dict:
     return {
         to: {
             "mean": dict.fromkeys(
-                ("ssim", "psnr", "mae", "gcc", "full_ssim", "full_psnr"), ssim[to]
+                ("ssim", "psnr", "mae", "gradient_correlation", "full_ssim", "full_psnr"), ssim[to]
             )
             | {"ssim_interval": [ssim[to] - 0.1, ssim[to] + 0.1]},
             "sources": {"anna": {"ssim": ssim[to] / 2}},

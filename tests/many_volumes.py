@@ -67,7 +67,7 @@ def measure(data: str, cache: str | None, grid: int, batches: int) -> dict[str, 
     after = peak_bytes() / 2**20
     rng = torch.Generator().manual_seed(0)
     for _ in range(batches):
-        dataset.draw(BATCH, rng)
+        dataset.sample(BATCH, rng)
     drawn = time.perf_counter()
     slices = sum(len(stack) for stack in dataset.slices.values())
     return {

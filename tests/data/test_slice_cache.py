@@ -78,7 +78,7 @@ def assert_same(one, other):
         np.testing.assert_array_equal(one.sources[c], other.sources[c])
     rngs = [torch.Generator().manual_seed(7) for _ in range(2)]
     for _ in range(5):
-        batches = [dataset.draw(3, rng) for dataset, rng in zip((one, other), rngs, strict=True)]
+        batches = [dataset.sample(3, rng) for dataset, rng in zip((one, other), rngs, strict=True)]
         for c in ("T1", "T2"):
             assert all(map(torch.equal, batches[0][c], batches[1][c]))
 

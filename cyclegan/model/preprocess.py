@@ -173,7 +173,7 @@ def square_raster(
 ) -> tuple[int, int] | None:
     """Height and width of a matrix in square pixels, None where it has them already.
 
-    The finer of the two spacings is kept, up to `LARGEST_RASTER` pixels a side.
+    The finer of the two spacings is that of the result, up to `LARGEST_RASTER` pixels a side.
 
     Raises:
         ValueError: spacings that are not two positive numbers.

@@ -252,7 +252,7 @@ class Samples:
         """Slices of both contrasts for the sample sheets, the same for the whole run."""
         rng = torch.Generator().manual_seed(1234)
         if self.data.unpaired is not None:
-            images = {c: drawn.images for c, drawn in self.data.unpaired.draw(6, rng).items()}
+            images = {c: s.images for c, s in self.data.unpaired.draw(6, rng).items()}
         elif self.data.pairs is not None:
             images = self.data.pairs.draw(
                 Share(1234, 0, tuple(range(6)), 6).streams("sheet")

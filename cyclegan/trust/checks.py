@@ -234,7 +234,7 @@ class InputCheck:
 def frame_slice(image: np.ndarray, spacing: tuple[float, float] | None = None) -> np.ndarray:
     """Bring one slice to the classifier's grid: (H, W), any real dtype -> (1, SIZE, SIZE).
 
-    Each slice is scaled and framed by itself, so that the answer does not hang on its neighbours.
+    Each slice is scaled and framed by itself, so that the answer does not depend on its neighbours.
     `spacing` is (row, column) in mm where pixels are not square.
     """
     scaled = scale_intensity(image)
@@ -259,7 +259,7 @@ def inner_slices(volume: np.ndarray) -> np.ndarray:
 
 def group(kinds: np.ndarray) -> np.ndarray:
     """Sum (..., len(KINDS)) probabilities to (..., len(LABELS))."""
-    member = np.array([[answer == label for label in LABELS] for answer in KINDS.values()])
+    member = np.array([[own == label for label in LABELS] for own in KINDS.values()])
     return kinds @ member.astype(float)
 
 

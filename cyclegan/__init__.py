@@ -26,7 +26,7 @@ _HOMES = {
     "ReadError": "reading.volume",
     "Volume": "reading.volume",
     "read_volume": "reading.read",
-    "open_files": "reading.series",
+    "open_files": "reading.selection",
 }
 
 

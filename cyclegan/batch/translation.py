@@ -33,12 +33,12 @@ from cyclegan.export.provenance import (
 from cyclegan.model.checkpoint import replace_file
 from cyclegan.model.style import Style
 from cyclegan.model.translator import Translator
-from cyclegan.reading.image_kind import NoMRImage
-from cyclegan.reading.series import Selection, open_files
-from cyclegan.reading.volume import ReadError, Volume
+from cyclegan.reading.formats import NIFTI
+from cyclegan.reading.selection import Selection, open_files
+from cyclegan.reading.volume import NoMRImage, ReadError, Volume
 
 _LONGEST = 200  # bytes of a name; file systems take 255, and endings and partial files want room
-_ONE_VOLUME = (".nii.gz", ".nii", ".mgz", ".mgh")
+_ONE_VOLUME = tuple(ending for ending in NIFTI.endings if ending not in (".hdr", ".img"))
 _BESIDE = 50  # volumes in the folder of what may be a label map that are looked into
 _ASKS_S = 0.2  # between two tries at a claim that another process holds
 _WAITS_S = 2.0  # for it, before looking whether the command still wants it
@@ -215,20 +215,20 @@ def _why_left_out(job: Job, selection: Selection, index: int) -> str:
     if reason := selection.not_mr(index):
         return reason
     beside = selection.looks_like_labels(index) and _lies_beside_image(
-        job.files[0], selection.size_of(index)
+        job.files[0], selection.shapes[index]
     )
     return selection.not_mr(index, beside)
 
 
-def _lies_beside_image(path: Path, size: str) -> bool:
-    """Whether a file's folder holds a volume of a size that is no label map."""
+def _lies_beside_image(path: Path, shape: tuple[int, int, int]) -> bool:
+    """Whether a file's folder holds a volume of a shape that is no label map."""
     names = (other for other in sorted(path.parent.iterdir()) if other != path)
     volumes = [other for other in names if other.name.lower().endswith(_ONE_VOLUME)]
     for other in volumes[:_BESIDE]:
         with suppress(ReadError, OSError):
             selection = open_files([other])
             if any(
-                selection.size_of(index) == size and not selection.looks_like_labels(index)
+                selection.shapes[index] == shape and not selection.looks_like_labels(index)
                 for index in range(len(selection.choices))
             ):
                 return True

@@ -83,8 +83,12 @@ def labelled_png(
     picture, mm_per_pixel = _enlarged(picture, spacing or aspect)
     if not spacing:  # proportions have no millimetres
         mm_per_pixel = None
-    if sides:
-        _draw_sides(picture, *sides[:2])
+    if sides:  # half-way up both edges, white with a black rim
+        font, draw = ImageFont.load_default(_FONT_SIZE), ImageDraw.Draw(picture)
+        rim = {"fill": 255, "stroke_width": 2, "stroke_fill": 0, "font": font}
+        middle, right = picture.height // 2, picture.width - _MARGIN
+        draw.text((_MARGIN, middle), sides[0], anchor="lm", **rim)
+        draw.text((right, middle), sides[1], anchor="rm", **rim)
     place = "Slice {} of {}".format(*slice_of) if slice_of else ""
 
     metadata = PngImagePlugin.PngInfo()
@@ -160,22 +164,6 @@ def _enlarged(
     return picture, None if fine is None else fine / factor
 
 
-def _draw_sides(picture: Image.Image, left: str, right: str) -> None:
-    """Write the letters of the sides half-way up both edges, white with a black rim."""
-    font = ImageFont.load_default(_FONT_SIZE)
-    draw = ImageDraw.Draw(picture)
-    for letter, x, anchor in ((left, _MARGIN, "lm"), (right, picture.width - _MARGIN, "rm")):
-        draw.text(
-            (x, picture.height // 2),
-            letter,
-            anchor=anchor,
-            fill=255,
-            stroke_width=2,
-            stroke_fill=0,
-            font=font,
-        )
-
-
 def _with_strip(
     picture: Image.Image, label: str, place: str, mm_per_pixel: float | None
 ) -> Image.Image:
@@ -185,7 +173,9 @@ def _with_strip(
     width = max(picture.width, 2 * _MARGIN + math.ceil(max(map(font.getlength, label.split()))))
     lines = [*_wrapped(label, font, width - 2 * _MARGIN), *filter(None, [place])]
     line_height = sum(font.getmetrics()) + 2
-    bar = _scale_bar(mm_per_pixel, picture.width)
+    bars = [(round(mm / mm_per_pixel), mm) for mm in _SCALE_BARS_MM] if mm_per_pixel else []
+    # The longest round one that takes up to a third of the width.
+    bar = next((bar for bar in bars if bar[0] <= picture.width / 3), None)
     height = 2 * _MARGIN + line_height * (len(lines) + (bar is not None))
     canvas = Image.new("L", (width, picture.height + height))
     canvas.paste(picture, ((width - picture.width) // 2, 0))
@@ -213,14 +203,3 @@ def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: float) -> list[str]
         else:
             lines.append(word)
     return [line for line in lines if line]
-
-
-def _scale_bar(mm_per_pixel: float | None, width: int) -> tuple[int, int] | None:
-    """(pixels, mm) of the longest round bar that takes up to a third of the width."""
-    if mm_per_pixel is None:
-        return None
-    for millimetres in _SCALE_BARS_MM:
-        pixels = round(millimetres / mm_per_pixel)
-        if pixels <= width / 3:
-            return pixels, millimetres
-    return None

@@ -158,7 +158,7 @@ class Frame:
     def _raster(self) -> tuple[int, int]:
         return self.raster or (self.height, self.width)
 
-    def _overlap(self) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    def _overlap(self) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
         """Rows and columns that frame and raster share: in the raster, and in the frame."""
         inside, covered = [], []
         for start, length in zip((self.top, self.left), self._raster(), strict=True):

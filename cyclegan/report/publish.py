@@ -128,40 +128,41 @@ def _eval_results(evaluation: dict[str, Any] | None) -> list[EvalResult]:
     """Means over the sources of the pairs, one entry per direction and score."""
     if evaluation is None:
         return []
-    names = {"ssim": "SSIM inside the head", "psnr": "PSNR inside the head (dB)"}
+    pairs = f"{evaluation['slices']} paired slices of {len(evaluation['sources'])} sources"
     return [
         EvalResult(
             task_type="image-to-image",
-            task_name=f"{OTHER[to]} → {to} MRI translation",
+            task_name=f"{source} → {to} MRI translation",
             # One dataset for each direction: results that share task and dataset are merged.
             dataset_type="paired-slices",
-            dataset_name=f"{evaluation['slices']} paired slices of "
-            f"{len(evaluation['sources'])} sources, {OTHER[to]} → {to}",
-            dataset_config=f"{OTHER[to]}-to-{to}",
+            dataset_name=f"{pairs}, {source} → {to}",
+            dataset_config=f"{source}-to-{to}",
             metric_type=metric,
             metric_name=label,
             metric_value=round(evaluation["predictors"][MODEL][to]["mean"][metric], 4),
         )
-        for to in OTHER
-        for metric, label in names.items()
+        for to, source in OTHER.items()
+        for metric, label in (
+            ("ssim", "SSIM inside the head"),
+            ("psnr", "PSNR inside the head (dB)"),
+        )
     ]
 
 
 def _scores_as_text(evaluation: dict[str, Any] | None) -> str:
     if evaluation is None:
-        return "Not judged on paired slices: no `--val` was given."
+        return "No scores on paired slices: no `--val` was given."
     lines = [
-        f"Judged on {evaluation['slices']} paired slices, inside the head, mean over "
-        f"{len(evaluation['sources'])} sources (persons or studies):",
+        f"Scores on {evaluation['slices']} paired slices, inside the head, mean over "
+        f"{len(evaluation['sources'])} sources (subjects or studies):",
         "",
         "| | SSIM T1 → T2 | SSIM T2 → T1 | PSNR T1 → T2 | PSNR T2 → T1 |",
         "|---|---|---|---|---|",
     ]
     for name, scores in evaluation["predictors"].items():
-        means = {to: scores[to]["mean"] for to in OTHER}
-        ssim = " | ".join(f"{means[to]['ssim']:.3f}" for to in OTHER)
-        psnr = " | ".join(f"{means[to]['psnr']:.1f} dB" for to in OTHER)
-        lines.append(f"| {name} | {ssim} | {psnr} |")
+        means = [scores[to]["mean"] for to in OTHER]
+        cells = [f"{m['ssim']:.3f}" for m in means] + [f"{m['psnr']:.1f} dB" for m in means]
+        lines.append(f"| {' | '.join([name, *cells])} |")
     return "\n".join(lines)
 
 

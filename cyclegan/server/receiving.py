@@ -16,8 +16,9 @@ from starlette.requests import Request
 from starlette.types import Receive
 
 from cyclegan.reading.archive import Member
-from cyclegan.reading.series import open_files
-from cyclegan.reading.volume import SUPPORTED, ReadError, Volume
+from cyclegan.reading.formats import SUPPORTED
+from cyclegan.reading.selection import open_files
+from cyclegan.reading.volume import ReadError, Volume
 from cyclegan.server import limits
 from cyclegan.server.errors import Refusal, UserError
 

@@ -12,7 +12,7 @@ from cyclegan import CONTRASTS
 from cyclegan.model.style import StyleError
 from cyclegan.model.translator import CycleResult
 from cyclegan.reading.archive import Member
-from cyclegan.reading.series import Selection, open_files
+from cyclegan.reading.selection import Selection, open_files
 from cyclegan.reading.volume import Volume
 from cyclegan.server import limits, queue
 from cyclegan.server.changes import Changes
@@ -71,8 +71,9 @@ class Scan:
         self.token = secrets.token_urlsafe(32)
         self.changes = Changes()
         self.lock = threading.RLock()
-        choices = selection.choices if selection else (f"{volume.name}{_size(volume)}",)
-        self.labels = tuple(Label.of(choice) for choice in choices)
+        texts = selection.texts if selection else (volume.name,)
+        shapes = selection.shapes if selection else (volume.pixels.shape,)
+        self.labels = tuple(map(Label.of, texts, shapes))
         self.message = ""
         self.save: Save | None = None
         self.files: dict[str, Download] = {}
@@ -435,8 +436,3 @@ class Scan:
             series.to = series.preset()
         self._opened[number] = series
         return number
-
-
-def _size(volume: Volume) -> str:
-    depth, height, width = volume.pixels.shape
-    return f", {depth} slice{'s' * (depth != 1)}, {width} x {height}"

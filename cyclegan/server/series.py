@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from cyclegan.server.models import Model
     from cyclegan.trust.checks import Assessment
 
-_SIZE = re.compile(r",? ?(\d+) slices?, (\d+) x (\d+)")
 _PLANE = re.compile(r"\b(axial|coronal|sagittal|oblique)\b")
 
 
@@ -46,13 +45,10 @@ class Label(NamedTuple):
     size: tuple[int, int]
 
     @classmethod
-    def of(cls, choice: str) -> Label:
-        """Of an entry of `Selection.choices`."""
-        slices, columns, rows = (int(n) for n in _SIZE.search(choice).groups())  # type: ignore[union-attr]
-        text = _SIZE.sub("", choice)
+    def of(cls, text: str, shape: tuple[int, int, int]) -> Label:
+        """Of an entry of `Selection.texts` and the shape of the volume."""
         plane = _PLANE.search(text)
-        size = (rows, columns)
-        return cls(text, contrast_in_name(text), plane and plane[1], slices, size)
+        return cls(text, contrast_in_name(text), plane and plane[1], shape[0], shape[1:])
 
 
 class View(NamedTuple):

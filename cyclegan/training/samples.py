@@ -284,7 +284,8 @@ class Samples:
                     for image, (y, x) in zip(both, corners, strict=True)
                 ]
                 both = torch.stack(crops)
-            moved[c] = Drawn(*both.split(1, 1), sources)
+            images, masks = both.split(1, 1)
+            moved[c] = Drawn(images, masks, sources)
         return moved
 
     def _references(

@@ -27,8 +27,7 @@ from tqdm import tqdm
 from cyclegan import CONTRASTS, __version__
 from cyclegan.data.dataset import Drawn
 from cyclegan.model.checkpoint import CheckpointError, export_weights, save_state
-from cyclegan.report.run_output import RunOutput, writing
-from cyclegan.report.runlog import DATA_WAIT, STEPS_PER_SECOND
+from cyclegan.report.runlog import DATA_WAIT, STEPS_PER_SECOND, RunOutput, writing
 from cyclegan.training.config import UNPAIRED, TrainConfig, resolved
 from cyclegan.training.interruption import Interrupted, StopSignals
 from cyclegan.training.objective import Objective

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cyclegan.model.style import Style, StyleError, mean_style
 from cyclegan.model.translator import Translator
-from cyclegan.reading.series import open_files
+from cyclegan.reading.selection import open_files
 from cyclegan.reading.volume import Volume
 from cyclegan.trust.checks import InputCheck
 

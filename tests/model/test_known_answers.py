@@ -11,7 +11,6 @@ from torch import nn
 from cyclegan.model.head import head_without_rim
 from cyclegan.model.preprocess import Frame
 from cyclegan.model.translator import Translator
-from cyclegan.release.affine import laid_over, transforms_of
 
 LINES = ((-0.7, 0.9), (0.3, 0.5))  # slope and level of T2, and of T1
 
@@ -73,25 +72,6 @@ def test_the_predicted_error_is_in_grey_values(head):
     np.testing.assert_allclose(error[14:50, 14:34], 0.07, rtol=1e-3)
     assert error[0].max() == 0
     np.testing.assert_allclose(translated, translator.translate(head, "T2"))
-
-
-def test_a_transform_moves_a_slice_the_way_its_numbers_say():
-    """As `affine_grid` counts: a shift to the right looks further right, so it goes left."""
-    slices = torch.zeros(1, 1, SIZE, SIZE)
-    slices[..., 28:36, 28:36] = 1
-    shift = 8 * 2 / SIZE  # pixels, in halves of the grid
-    for x, y, rows, columns in ((shift, 0, (28, 36), (20, 28)), (0, shift, (20, 28), (28, 36))):
-        parameters = torch.tensor([[0.0, 0, 0, 0, x, y]])
-        moved = laid_over(slices, transforms_of(parameters))[0, 0]
-        expected = torch.zeros(SIZE, SIZE)
-        expected[slice(*rows), slice(*columns)] = 1
-        torch.testing.assert_close(moved, expected, atol=1e-4, rtol=0)
-    turned = laid_over(
-        slices.roll(16, 3), transforms_of(torch.tensor([[np.pi / 2, 0, 0, 0, 0, 0]]))
-    )
-    rows, columns = torch.where(turned[0, 0] > 0.5)
-    assert float(columns.float().mean()) == pytest.approx(31.5, abs=0.6)
-    assert float(rows.float().mean()) == pytest.approx(15.5, abs=0.6)
 
 
 def test_a_volume_is_scaled_by_its_foreground_as_one():

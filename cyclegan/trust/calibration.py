@@ -48,7 +48,7 @@ MEASURES = {
     "cycle_robustness": Measure(
         "Cycle robustness", True, "the reconstruction depends on detail that nobody can see"
     ),
-    "nmi": Measure("Mutual information", True, "anatomy may have moved"),
+    "nmi": Measure("Anatomy match", True, "anatomy may have moved"),
     "predicted_error": Measure(
         "Mean predicted error", False, "the model predicts more error than usual"
     ),

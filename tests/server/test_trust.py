@@ -183,7 +183,7 @@ def test_where_no_map_is_worth_it_values_keep_their_interval(calibrated, opened)
     scan = done(opened(head()[None]))
     told = found(scan)
     assert told["map"] is None
-    assert "(91% to 91% by person)" in told["interval_words"]
+    assert "(91% to 91% by subject)" in told["interval_words"]
     assert told["numbers"] == []  # they told little
     series = scan.series
     measured = series.results.measured(series.view.made, 0)

@@ -1,6 +1,6 @@
 """The page: open a brain MRI scan, and read its synthetic counterpart beside it.
 
-    python app.py [--host H] [--port P] [--root-path PATH] [--weights W]
+    python app.py [--host H] [--port P] [--root-path PATH] [--weights W] [--revision R]
 
 Layout, events and the start of the server: the one file that knows Gradio. What is held and
 answered is in `cyclegan/server/`, what is drawn in `cyclegan/viewer/`.
@@ -25,16 +25,23 @@ from fastapi import FastAPI
 import cyclegan
 from cyclegan.export.provenance import CAVEAT
 from cyclegan.model.checkpoint import CheckpointError
-from cyclegan.server import limits, memory
-from cyclegan.server.answers import Answer, answer
-from cyclegan.server.errors import GoneError, sentence
+from cyclegan.server import limits
+from cyclegan.server.api import TranslateResponse, translate_file
+from cyclegan.server.errors import GoneError, error_message
 from cyclegan.server.examples import EXAMPLES
 from cyclegan.server.models import SOURCE, Model
-from cyclegan.server.receiving import Uploads
+from cyclegan.server.process import (
+    StartError,
+    limit_arenas,
+    listen,
+    port,
+    root_path,
+    without_proxies,
+)
 from cyclegan.server.routes import api
 from cyclegan.server.scans import Scans
-from cyclegan.server.starting import StartError, listen, port, root_path, without_proxies
 from cyclegan.server.state import state
+from cyclegan.server.uploads import Uploads
 
 with without_proxies():
     import gradio as gr
@@ -78,13 +85,13 @@ CALL = """(value) => void import(new URL("viewer/main.js", document.baseURI))
   .then((viewer) => viewer.{what}(value))"""
 
 
-def create_app(weights: str = "weights") -> gr.Blocks:
-    """Build the page around the weights in the folder, or Hub repository, `weights`.
+def create_app(weights: str = "weights", revision: str | None = None) -> gr.Blocks:
+    """Build the page around the weights in a folder, or in a Hub repository at a revision.
 
     Raises:
         CheckpointError: no usable weights there.
     """
-    scans, uploads = Scans(Model.load(weights)), Uploads(get_upload_folder())
+    scans, uploads = Scans(Model.load(weights, revision)), Uploads(get_upload_folder())
     page = create_page(scans)
     with page:
         place_api(scans, uploads)
@@ -177,11 +184,11 @@ def follow(parts: dict[str, Any], scans: Scans) -> None:
     def shown(event: gr.EventData) -> dict[Any, Any]:
         try:
             scan = scans.get(event.scan, used=False)
-            held = state(scan, "")
+            now = state(scan)
         except (GoneError, AttributeError, TypeError):  # the last two of no page
             return {parts["token"]: ""}
-        to, other, real = held["to"], held["companion"], held["real"]
-        styles = [each["name"] for each in held["styles"]]
+        to, other, real = now["to"], now["companion"], now["real"]
+        styles = [each["name"] for each in now["styles"]]
         return {
             parts["token"]: scan.token,
             parts["direction"]: to,
@@ -196,7 +203,7 @@ def follow(parts: dict[str, Any], scans: Scans) -> None:
                 real["registered"] if real else True, visible=real is not None
             ),
             parts["drop_real"]: gr.Button(visible=real is not None),
-            parts["style"]: gr.Dropdown(styles, value=held["style"] if styles else None),
+            parts["style"]: gr.Dropdown(styles, value=now["style"] if styles else None),
         }
 
     # Each counts: what a scan is, is known a moment after it is opened. ("always_last" would resend
@@ -231,14 +238,15 @@ def change(parts: dict[str, Any], scans: Scans) -> None:
 
 
 def guarded(handler: Callable[..., Any]) -> Callable[..., Any]:
-    """An event's handler whose failures are a sentence on the page."""
+    """An event's handler whose failures are an error message on the page."""
 
     @wraps(handler)
     def handle(*values: Any) -> Any:
         try:
             return handler(*values)
         except Exception as fault:
-            raise gr.Error(sentence(fault, handler.__name__), print_exception=False) from None
+            message = error_message(fault, handler.__name__)
+            raise gr.Error(message, print_exception=False) from None
 
     return handle
 
@@ -252,7 +260,7 @@ def place_api(scans: Scans, uploads: Uploads) -> None:
         truth: dict | None = None,
         parts: Literal["everything", "translation"] = "everything",
         reference: dict | None = None,
-    ) -> Answer:
+    ) -> TranslateResponse:
         """Translate a brain MRI slice or volume into the other contrast, and back.
 
         Up to 4,194,304 voxels (64 slices of 256 x 256) in a file of up to 256 MB, and up to
@@ -268,18 +276,17 @@ def place_api(scans: Scans, uploads: Uploads) -> None:
                 any patient, whose style the translation follows.
 
         Returns:
-            What `cyclegan.server.answers.Answer` describes, field by field.
+            What `cyclegan.server.api.TranslateResponse` describes, field by field.
         """
-        return answer(scans.model, uploads.read, file, to, truth, parts, reference)
+        return translate_file(scans.model, uploads.read, file, to, truth, parts, reference)
 
-    # Gradio's schema has no words for the fields of an answer, but for the whole.
-    words = (
-        f"{inspect.cleandoc(translate.__doc__ or '')}\n\n{inspect.cleandoc(Answer.__doc__ or '')}"
-    )
+    # Gradio's schema has no words for the fields of a response, but for the whole.
+    documented = (translate, TranslateResponse)
+    description = "\n\n".join(inspect.cleandoc(each.__doc__ or "") for each in documented)
     gr.api(
         guarded(translate),
         api_name="translate",
-        api_description=words,
+        api_description=description,
         concurrency_id="api",
         concurrency_limit=limits.API_AT_ONCE,
     )
@@ -318,31 +325,47 @@ def theme() -> gr.themes.Base:
 
 def main() -> None:
     """Parse the command line and serve the page."""
-    parser = argparse.ArgumentParser(description="Serve the T1/T2 translation page.")
-    parser.add_argument("--host", help="address to listen on (default: this machine only)")
+    parser = argparse.ArgumentParser(
+        description="Serve the web page that translates brain MRI between T1 and T2. Its address "
+        "is printed; Ctrl-C ends it."
+    )
+    parser.add_argument(
+        "--host",
+        help="address to listen on: 127.0.0.1 for this computer alone (the default), 0.0.0.0 for "
+        "all that can reach it",
+    )
     parser.add_argument(
         "--port",
         type=port,
         default=os.environ.get("GRADIO_SERVER_PORT"),
-        help="port (default: the first free one from 7860)",
+        help="port to listen on (default: the first free one from 7860)",
     )
     parser.add_argument(
         "--root-path",
         type=root_path,
         default=os.environ.get("GRADIO_ROOT_PATH", ""),
-        help="path of the page behind a proxy, such as /brain (default: /); see docs/hosting.md",
+        help="path under which a proxy serves the page, such as /brain (default: /); see "
+        "docs/hosting.md",
     )
-    parser.add_argument("--weights", default="weights", help="folder with the model's weights")
+    parser.add_argument(
+        "--weights",
+        default="weights",
+        help="weights folder or Hugging Face Hub repository, USER/MODEL (default: the weights that "
+        "come with this program, unless CYCLEGAN_WEIGHTS names others)",
+    )
+    parser.add_argument(
+        "--revision", help="branch, tag or commit of the Hub repository (default: main)"
+    )
     arguments = parser.parse_args()
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     host = arguments.host or os.environ.get("GRADIO_SERVER_NAME")
     if host is None:  # a Space is reached through its proxy
         host = "0.0.0.0" if os.environ.get("SPACE_ID") else "127.0.0.1"
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # a stranger can make warnings
-    memory.few_pools()
+    limit_arenas()
     try:
         listening = listen(host, arguments.port)
-        page = create_app(arguments.weights)
+        page = create_app(arguments.weights, arguments.revision)
     except (StartError, CheckpointError) as error:
         parser.error(str(error))
     address = "{}:{}".format(*listening.getsockname()[:2])

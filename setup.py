@@ -6,5 +6,8 @@ from setuptools import find_packages, setup
 setup(
     packages=[*find_packages(include=["cyclegan*"]), "cyclegan.weights"],
     package_dir={"cyclegan.weights": "weights"},
-    package_data={"cyclegan": ["py.typed", "viewer/*"], "cyclegan.weights": ["*"]},
+    package_data={
+        "cyclegan": ["py.typed", "viewer/*", "reading/*.toml", "report/*.jinja"],
+        "cyclegan.weights": ["*"],
+    },
 )

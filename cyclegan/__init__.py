@@ -1,4 +1,4 @@
-"""Unpaired T1/T2 translation of brain MRI slices: read, translate, check, export."""
+"""T1/T2 translation of brain MRI slices: read, translate, check, export."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _HOMES = {
     "ReadError": "reading.volume",
     "Volume": "reading.volume",
     "read_volume": "reading.read",
-    "open_files": "reading.series",
+    "open_files": "reading.selection",
 }
 
 

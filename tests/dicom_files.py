@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import numpy as np
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.sequence import Sequence
 from pydicom.uid import (
     EnhancedMRImageStorage,
     ExplicitVRLittleEndian,
@@ -14,12 +14,31 @@ from pydicom.uid import (
     generate_uid,
 )
 
+from cyclegan.reading.selection import open_files
+
 AXIAL = (1, 0, 0, 0, 1, 0)
 CORONAL = (1, 0, 0, 0, 0, -1)
 SAGITTAL = (0, 1, 0, 0, 0, -1)
 
 
-def mr_image(stored: np.ndarray, cosines=AXIAL, position=(-20, -30, 40), spacing=(0.5, 0.75)):
+def item(**values) -> Dataset:
+    """A data set of some attributes, such as an item of a sequence."""
+    return described(Dataset(), **values)
+
+
+def described(dataset: Dataset, **values) -> Dataset:
+    """A data set with attributes set, or taken out where the value is None."""
+    for keyword, value in values.items():
+        if value is None:
+            dataset.pop(keyword, None)
+        else:
+            setattr(dataset, keyword, value)
+    return dataset
+
+
+def mr_image(
+    stored: np.ndarray, cosines=AXIAL, position=(-20, -30, 40), spacing=(0.5, 0.75), **values
+):
     """A minimal MR image of one (H, W) frame or, without geometry per frame, of (Z, H, W)."""
     dataset = FileDataset(None, {}, file_meta=FileMetaDataset(), preamble=bytes(128))
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -41,31 +60,30 @@ def mr_image(stored: np.ndarray, cosines=AXIAL, position=(-20, -30, 40), spacing
         dataset.SliceThickness = 4
     dataset.PixelData = stored.tobytes()
     dataset["PixelData"].VR = "OW" if stored.dtype.itemsize > 1 else "OB"
-    return dataset
+    return described(dataset, **values)
 
 
 def enhanced(stored: np.ndarray, positions, cosines=AXIAL, slopes=None, kinds=None):
     """An enhanced multi-frame object, (Z, H, W), with shared and per-frame functional groups."""
     dataset = mr_image(stored, cosines=None)
     dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = EnhancedMRImageStorage
-    shared, measures, plane = Dataset(), Dataset(), Dataset()
-    measures.PixelSpacing, measures.SliceThickness = [0.5, 0.75], 4
-    plane.ImageOrientationPatient = list(cosines)
-    shared.PixelMeasuresSequence = Sequence([measures])
-    shared.PlaneOrientationSequence = Sequence([plane])
-    dataset.SharedFunctionalGroupsSequence = Sequence([shared])
+    shared = item(
+        PixelMeasuresSequence=[item(PixelSpacing=[0.5, 0.75], SliceThickness=4)],
+        PlaneOrientationSequence=[item(ImageOrientationPatient=list(cosines))],
+    )
     groups = []
     for index, position in enumerate(positions):
-        group, place, values, kind = Dataset(), Dataset(), Dataset(), Dataset()
-        place.ImagePositionPatient = list(position)
-        values.RescaleSlope, values.RescaleIntercept = (slopes or [1] * 99)[index], 0
-        kind.FrameType = ["ORIGINAL", "PRIMARY", "T1", (kinds or "M" * 99)[index]]
-        group.PlanePositionSequence = Sequence([place])
-        group.PixelValueTransformationSequence = Sequence([values])
-        group.MRImageFrameTypeSequence = Sequence([kind])
+        slope = (slopes or [1] * 99)[index]
+        kind = ["ORIGINAL", "PRIMARY", "T1", (kinds or "M" * 99)[index]]
+        group = item(
+            PlanePositionSequence=[item(ImagePositionPatient=list(position))],
+            PixelValueTransformationSequence=[item(RescaleSlope=slope, RescaleIntercept=0)],
+            MRImageFrameTypeSequence=[item(FrameType=kind)],
+        )
         groups.append(group)
-    dataset.PerFrameFunctionalGroupsSequence = Sequence(groups)
-    return dataset
+    return described(
+        dataset, SharedFunctionalGroupsSequence=[shared], PerFrameFunctionalGroupsSequence=groups
+    )
 
 
 def saved(tmp_path: Path, dataset: Dataset, name: str = "slice.dcm") -> Path:
@@ -76,13 +94,27 @@ def saved(tmp_path: Path, dataset: Dataset, name: str = "slice.dcm") -> Path:
 
 def axial_series(stack: np.ndarray, step: float = 3.0, **attributes) -> list[FileDataset]:
     """One MR image for each slice of (Z, H, W), foot to head, all of one series."""
-    series = generate_uid()
-    datasets = []
-    for index, stored in enumerate(stack):
-        dataset = mr_image(stored, position=(-20, -30, 40 + step * index))
-        dataset.SeriesInstanceUID = series
-        dataset.InstanceNumber = index + 1
-        for keyword, value in attributes.items():
-            setattr(dataset, keyword, value)
-        datasets.append(dataset)
-    return datasets
+    attributes = {"SeriesInstanceUID": generate_uid(), **attributes}
+    return [
+        mr_image(
+            stored,
+            position=(-20, -30, 40 + step * index),
+            **{"InstanceNumber": index + 1, **attributes},
+        )
+        for index, stored in enumerate(stack)
+    ]
+
+
+def written(folder: Path, datasets, seed: int | None = None) -> list[Path]:
+    """Files of data sets, with names that say nothing; in an order that says nothing for a seed."""
+    names = [f"IM{number:03}.dcm" for number in range(len(datasets))]
+    if seed is not None:
+        random.Random(seed).shuffle(names)
+    return sorted(saved(folder, d, name) for d, name in zip(datasets, names, strict=True))
+
+
+def read_only(paths):
+    """The volume of files that hold one."""
+    selection = open_files(paths)
+    assert len(selection.choices) == 1, selection.choices
+    return selection.read(0)

@@ -1,7 +1,8 @@
-"""Unpaired slices from folders of images and volumes, drawn alike in T1 and T2."""
+"""Unpaired slices from folders of images and volumes, sampled alike in T1 and T2."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -13,18 +14,19 @@ import torch
 from torch import nn
 
 from cyclegan import CONTRASTS
-from cyclegan.data.decoded_files import DecodedFiles
-from cyclegan.data.framed_slices import frame_slices, head_masks
-from cyclegan.data.item_facts import Found, describe, read_item, said, without_masks
-from cyclegan.data.mapped_slices import MappedSlices
-from cyclegan.data.slice_cache import SliceCache
-from cyclegan.data.stripped_copies import Part, Stripper
-from cyclegan.data.training_folders import DataError, find_files
-from cyclegan.model.preprocess import scale_intensity
-from cyclegan.reading.volume import ReadError
+from cyclegan.data.decoding import head_masks
+from cyclegan.data.slice_cache import (
+    SliceCache,
+    StoredSlices,
+    concatenate,
+    read_ahead,
+    read_in_memory,
+)
+from cyclegan.data.stripping import FileSlices, strip_files
+from cyclegan.data.training_folders import DataError, describe_folder, find_files, without_masks
 
 
-class Drawn(NamedTuple):
+class SliceBatch(NamedTuple):
     """Slices of one contrast: (B, 1, S, S) float32, (B, 1, S, S) bool, (B,) source indices."""
 
     images: torch.Tensor
@@ -41,18 +43,18 @@ class SliceDataset:
         sources: "T1" and "T2" -> (N,) index into `names`.
         names: data sources: folder, and the file name's prefix up to the first "_" when it has one.
         skipped: one sentence for each file that could not be read.
-        masks: "T1" and "T2" -> (N, 1, S, S) bool, the head in each slice; found when omitted.
+        masks: "T1" and "T2" -> (N, 1, S, S) bool, the head in each slice; computed when omitted.
         files: "T1" and "T2" -> (key of the content, number of slices) of each file in the order of
             `slices`; when omitted, the slices of a source count as one file.
         cache: where the slices are mapped from, or None.
         made: for each folder and contrast, a sentence on what became of its files.
     """
 
-    slices: dict[str, torch.Tensor | MappedSlices]
+    slices: dict[str, torch.Tensor | StoredSlices]
     sources: dict[str, np.ndarray]
     names: list[str]
     skipped: list[str] = field(default_factory=list)
-    masks: dict[str, torch.Tensor | MappedSlices] | None = None
+    masks: dict[str, torch.Tensor | StoredSlices] | None = None
     files: dict[str, list[tuple[str, int]]] | None = None
     cache: SliceCache | None = None
     made: list[str] = field(default_factory=list)
@@ -79,47 +81,50 @@ class SliceDataset:
             size: side of the network's grid.
             progress: wraps the list of files, for a progress bar.
             cache: folder for decoded slices, which are mapped from there and never all in memory;
-                None decodes every file again and holds all slices in memory.
+                None decodes every file again and keeps all slices in memory.
 
         Raises:
             DataError: a missing folder, an unknown layout, or a contrast without a readable image.
             CacheError: `cache` cannot be written, or its disk is full.
         """
         by_folder = {str(folder): find_files(Path(folder)) for folder in folders}
-        items = [item for found in by_folder.values() for item in found]
+        items = [item for members in by_folder.values() for item in members]
         store = SliceCache(cache, size) if cache is not None else None
-        slices: dict[str, list] = {c: [] for c in CONTRASTS}  # (slices, masks), or rows
-        labels: dict[str, list[str]] = {c: [] for c in CONTRASTS}
-        keys: dict[str, list[tuple[str, int]]] = {c: [] for c in CONTRASTS}
+        read = store.read if store else functools.partial(read_in_memory, size=size)
         with store or nullcontext():
-            files = [item.files for item in items]
-            results = DecodedFiles(store).slices_of(files) if store else _frame_files(files, size)
-            looked = [result for _, result in zip(progress(items), results, strict=True)]
-        read, skipped = without_masks(items, looked)
-        for item, result in read:
-            slices[item.contrast].append(result.slices)
-            labels[item.contrast] += [item.source] * result.length
-            keys[item.contrast].append((result.key, result.length))
-        for contrast in CONTRASTS:
-            if not labels[contrast]:
+            results = read_ahead(read, [item.files for item in items])
+            results = [result for _, result in zip(progress(items), results, strict=True)]
+        usable, skipped = without_masks(items, results)
+        by_contrast = {c: [(i, one) for i, one in usable if i.contrast == c] for c in CONTRASTS}
+        for contrast, members in by_contrast.items():
+            if not members:
                 where = ", ".join(str(f) for f in folders)
                 reasons = f" First of {len(skipped)} unreadable: {skipped[0]}" if skipped else ""
                 raise DataError(
                     f"{where}: no readable {contrast} image; put PNG, TIFF, DICOM or NIfTI files "
                     f"into its {contrast} folder.{reasons}"
                 )
-        stacks = {c: join(slices[c], store) for c in CONTRASTS}
-        names = sorted(set(labels["T1"]) | set(labels["T2"]))
-        index = {name: k for k, name in enumerate(names)}
+        names = sorted({item.source for item, _ in usable})
+        files = {c: [(one.key, len(one.slices)) for _, one in by_contrast[c]] for c in CONTRASTS}
+        sources = {
+            c: np.repeat(
+                [names.index(item.source) for item, _ in by_contrast[c]], [n for _, n in files[c]]
+            )
+            for c in CONTRASTS
+        }
         return cls(
-            {c: stacks[c][0] for c in CONTRASTS},
-            {c: np.array([index[s] for s in labels[c]]) for c in CONTRASTS},
+            {c: concatenate([one.slices for _, one in by_contrast[c]]) for c in CONTRASTS},
+            sources,
             names,
             skipped,
-            {c: stacks[c][1] for c in CONTRASTS},
-            keys,
+            {c: concatenate([one.heads for _, one in by_contrast[c]]) for c in CONTRASTS},
+            files,
             store,
-            [words for name, found in by_folder.items() for words in said(name, found, read)],
+            [
+                s
+                for name, members in by_folder.items()
+                for s in describe_folder(name, members, usable)
+            ],
         )
 
     def add_stripped(
@@ -138,61 +143,53 @@ class SliceDataset:
             CacheError: as `load`.
         """
         with self.cache or nullcontext():
-            stripper = Stripper(masker, self.slices, self.masks, self.cache)
-            copied = stripper.copy(self._parts(), progress)
+            copied = strip_files(masker, list(self._by_file()), self.cache, progress)
         added = []
         for source, copies in copied.items():
             added.append(f"{self.names[source]}, stripped")
             self.names.append(added[-1])
             for c in CONTRASTS:
-                if not copies[c]:
-                    continue
-                slices, masks = join(copies[c], self.cache)
-                label = np.full(len(slices), len(self.names) - 1)
-                self.sources[c] = np.concatenate([self.sources[c], label])
-                self.slices[c] = _extended(self.slices[c], slices)
-                self.masks[c] = _extended(self.masks[c], masks)
+                self.slices[c] = concatenate([self.slices[c], *(slices for slices, _ in copies[c])])
+                self.masks[c] = concatenate([self.masks[c], *(heads for _, heads in copies[c])])
+                new = np.full(len(self.slices[c]) - len(self.sources[c]), len(self.names) - 1)
+                self.sources[c] = np.concatenate([self.sources[c], new])
         self._group()
         return added
 
-    def _parts(self) -> list[Part]:
-        """The slices file by file."""
-        parts = []
+    def _by_file(self) -> Iterator[FileSlices]:
         for c in CONTRASTS:
             if self.files is None:
-                for source, at in enumerate(self._members[c]):
-                    if len(at):
-                        parts.append(Part(source, c, f"{source} {c}", at))
+                members = [(f"{s} {c}", at) for s, at in enumerate(self._members[c]) if len(at)]
             else:
-                start = 0
-                for key, count in self.files[c]:
-                    source = int(self.sources[c][start])
-                    parts.append(Part(source, c, key, np.arange(start, start + count)))
-                    start += count
-        return parts
+                ends = np.cumsum([count for _, count in self.files[c]])
+                places = np.split(np.arange(ends[-1]), ends[:-1])
+                members = [(key, at) for (key, _), at in zip(self.files[c], places, strict=True)]
+            for key, at in members:
+                source = int(self.sources[c][at[0]])
+                yield FileSlices(source, c, key, self.slices[c], self.masks[c], at)
 
     def source_weights(self) -> np.ndarray:
         """Share of the batches for each source; the same for T1 and T2, so that no discriminator
-        can tell the contrasts apart by who was scanned where.
+        can recognise a contrast by who was scanned where.
 
         A source with both contrasts gets the fourth root of its smaller side: a little more for
-        many slices, as most of them come from few people; 16 times the slices count twice. Sources
-        that hold one contrast only get no share of their own: see `draw`.
+        many slices, as most of them come from few subjects; 16 times the slices count twice.
+        Sources that hold one contrast only get no share of their own: see `sample`.
         """
         counts = self._counts()
         shares = counts.min(0) ** 0.25
         return shares / max(shares.sum(), 1e-9)
 
-    def draw(self, batch: int, rng: torch.Generator) -> dict[str, Drawn]:
-        """Draw unpaired slices of both contrasts.
+    def sample(self, batch: int, rng: torch.Generator) -> dict[str, SliceBatch]:
+        """Sample unpaired slices of both contrasts.
 
-        Each place in the batch has one source, from which a T1 and a T2 slice are drawn
+        Each place in the batch has one source, from which a T1 and a T2 slice are sampled
         independently. One-sided sources replace the T1 (or T2) of one place in eight; when no
-        source holds both contrasts, the two sides are drawn apart.
+        source holds both contrasts, each side has sources of its own.
         """
         shared = self.source_weights()
         counts = self._counts()
-        drawn = {}
+        batches = {}
         places = choose(shared, batch, rng) if shared.any() else None
         for side, contrast in enumerate(CONTRASTS):
             one_sided = np.where(counts.min(0) == 0, counts[side], 0) ** 0.25
@@ -202,23 +199,21 @@ class SliceDataset:
             elif one_sided.any():
                 replace = torch.rand(batch, generator=rng).numpy() < 1 / 8
                 sources = np.where(replace, choose(one_sided, batch, rng), places)
-            picks = []
-            for source in sources:
-                members = self._members[contrast][source]
-                picks.append(members[torch.randint(len(members), (1,), generator=rng).item()])
-            drawn[contrast] = Drawn(
-                self.slices[contrast][picks].float(),
-                self.masks[contrast][picks],
+            members = [self._members[contrast][source] for source in sources]
+            rows = [m[torch.randint(len(m), (1,), generator=rng).item()] for m in members]
+            batches[contrast] = SliceBatch(
+                self.slices[contrast][rows].float(),
+                self.masks[contrast][rows],
                 torch.from_numpy(sources),
             )
-        return drawn
+        return batches
 
     def _counts(self) -> np.ndarray:
         """(2, sources): slices of T1 and of T2 in each source."""
         return np.array([[len(at) for at in self._members[c]] for c in CONTRASTS])
 
     def _group(self) -> None:
-        """Note where the slices of each source are; a search at every draw takes its time."""
+        """Note where the slices of each source are; a search for every batch takes its time."""
         self._members = {}
         for c in CONTRASTS:
             order = np.argsort(self.sources[c], kind="stable")
@@ -226,35 +221,8 @@ class SliceDataset:
             self._members[c] = np.split(order, edges)
 
 
-def _frame_files(items: Iterable[tuple[Path, ...]], size: int) -> Iterator[Found | ReadError]:
-    """Slices and head masks of each item, or why it cannot be read."""
-    for number, files in enumerate(items):
-        try:
-            volume, others = read_item(files)
-        except ReadError as error:
-            yield error
-        else:
-            framed = frame_slices(scale_intensity(volume.pixels), size, volume.pixel_spacing)
-            yield Found(str(number), framed, describe(volume, others))
-
-
-def join(found: list, cache: SliceCache | None) -> tuple:
-    """Slices and masks as one stack each, of pairs of tensors, or of rows of the cache."""
-    if cache is not None:
-        return cache.mapped(np.concatenate(found))
-    return tuple(torch.cat(stacks) for stacks in zip(*found, strict=True))
-
-
-def _extended(
-    stack: torch.Tensor | MappedSlices, more: torch.Tensor | MappedSlices
-) -> torch.Tensor | MappedSlices:
-    if isinstance(stack, MappedSlices):
-        return stack.extended(more.rows)
-    return torch.cat([stack, more])
-
-
 def choose(weights: np.ndarray, count: int, rng: torch.Generator) -> np.ndarray:
-    """`count` indices, each drawn with a probability in proportion to its weight: (count,)."""
+    """`count` indices, each with a probability in proportion to its weight: (count,)."""
     return torch.multinomial(
         torch.from_numpy(weights).double(), count, replacement=True, generator=rng
     ).numpy()

@@ -10,13 +10,13 @@ import numpy as np
 from PIL import Image
 
 from cyclegan import OTHER
-from cyclegan.evaluation.metrics import head_mask
 from cyclegan.evaluation.registration import register_rigid
+from cyclegan.model.head import joint_head
 from cyclegan.model.preprocess import scale_intensity
 
 
 class PairsError(ValueError):
-    """A folder that cannot be evaluated; the message says how it should look."""
+    """A folder that cannot be evaluated; the message says what it should hold."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ def with_registered_truth(pairs: Iterable[Pair]) -> list[Pair]:
 def _registered(pair: Pair) -> dict[str, np.ndarray]:
     units = {contrast: to_unit(image) for contrast, image in pair.images.items()}
     return {
-        to: register_rigid(units[given], units[to]).apply(units[to]).clip(0, 1)
-        for to, given in OTHER.items()
+        to: register_rigid(units[source], units[to]).apply(units[to]).clip(0, 1)
+        for to, source in OTHER.items()
     }
 
 
@@ -62,7 +62,7 @@ def load_pairs(folder: str | Path, every: int = 1) -> tuple[list[Pair], list[str
 
     Returns the pairs and one sentence for each file that was left out: unreadable, without a
     partner, of another size than its partner, or with no head on it. Raises PairsError when the
-    folder is not laid out as T1/ and T2/ or when no pair is left.
+    folder has no T1/ and T2/ or when no pair is left.
     """
     folder = Path(folder)
     layout = "a pairs folder holds T1/ and T2/ with equal file names"
@@ -106,7 +106,7 @@ def _load_pair(folder: Path, name: str) -> Pair:
     shapes = [image.shape for image in images.values()]
     if shapes[0] != shapes[1]:
         raise ValueError(f"{name}: T1 is {_size(shapes[0])} but T2 is {_size(shapes[1])} pixels")
-    if not head_mask(*(to_unit(image) for image in images.values())).any():
+    if not joint_head(*(to_unit(image) for image in images.values())).any():
         raise ValueError(f"{name}: nothing but air in either contrast")
     lesion = None
     if (folder / "lesion" / name).is_file():

@@ -1,4 +1,4 @@
-"""Who the patient is: kept for local use, or taken out of a derived object (DICOM PS3.15 Annex E).
+"""Who the patient is: copied for local use, or left out of a derived object (PS3.15 Annex E).
 
 A derived object is built from a short list of attributes, so nothing gets out by being unknown
 here. This module fills the patient and study modules and says in words what was left behind.
@@ -117,24 +117,26 @@ def patient_and_study(source: Dataset, *, keep_identity: bool) -> Dataset:
 def removed(source: Dataset, result: Dataset) -> list[str]:
     """What of the source's attributes is not in the result, in words, most personal first."""
     groups = {keyword: group for group, keywords in _IN_WORDS.items() for keyword in keywords}
-    found: dict[str, list[str]] = {}
+    removed_names: dict[str, list[str]] = {}
     for tag in source.keys():  # noqa: SIM118 - iterating a Dataset would parse every element
         keyword = keyword_for_tag(tag)
-        if not source.get_item(tag).value or (keyword and _same(source, result, keyword)):
+        if not source.get_item(tag).value or (keyword and _is_same(source, result, keyword)):
             continue
         vr = dictionary_VR(tag) if keyword else ""
         by_vr = next((group for group, vrs in _BY_VR.items() if vr in vrs), _OTHER_WORDS)
         name = dictionary_description(tag) if keyword else ""
-        found.setdefault(groups.get(keyword, by_vr), []).append(name)
-    others = len(found.pop(_OTHER_WORDS, ()))
-    listed = [f"{key}: {', '.join(found[key])}" for key in (*_IN_WORDS, *_BY_VR) if key in found]
+        removed_names.setdefault(groups.get(keyword, by_vr), []).append(name)
+    others = len(removed_names.pop(_OTHER_WORDS, ()))
+    listed = [
+        f"{group}: {', '.join(removed_names[group])}"
+        for group in (*_IN_WORDS, *_BY_VR)
+        if group in removed_names
+    ]
     if others:
         listed.append(f"{others} {_OTHER_WORDS}")
     return [*listed, ONLY_STORED]
 
 
-def _same(source: Dataset, result: Dataset, keyword: str) -> bool:
-    if keyword not in result:
-        return False
-    element = copied(source, keyword)
+def _is_same(source: Dataset, result: Dataset, keyword: str) -> bool:
+    element = copied(source, keyword) if keyword in result else None
     return element is not None and element.value == result[keyword].value

@@ -29,7 +29,7 @@ from pydicom.valuerep import format_number_as_ds
 from cyclegan.export.deidentify import code_item, copied, patient_and_study, removed
 from cyclegan.export.placement import in_source_grid
 from cyclegan.export.provenance import SOFTWARE, Provenance, synthetic_label
-from cyclegan.reading.dicom_attributes import attribute
+from cyclegan.reading.dicom.header import FrameHeader
 from cyclegan.reading.notes import names_patient
 from cyclegan.reading.volume import Volume
 
@@ -40,7 +40,7 @@ _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
 
 # What a derived image shares with its source besides geometry: how the patient lay, how the slices
 # were acquired, and that its pixels once were compressed with loss, which is said for ever after.
-_KEPT = (
+_SHARED = (
     *("PatientPosition", "BodyPartExamined", "MRAcquisitionType", "MagneticFieldStrength"),
     *("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod"),
 )
@@ -54,6 +54,7 @@ def derived_dicom(
     provenance: Provenance,
     slice_index: int | None = None,
     keep_identity: bool = False,
+    window: tuple[float, float] = (0.5, 1.0),
 ) -> tuple[list[bytes], list[str]]:
     """Write a result as DICOM Part 10 files, one for each slice, in a new series.
 
@@ -68,6 +69,8 @@ def derived_dicom(
         slice_index: which slice of the volume an (H, W) result is; may be omitted if it has one.
         keep_identity: put the result into the source's own study with patient and dates, for use
             where the source itself may be kept. By default nobody's, see `patient_and_study`.
+        window: (center, width) in values of `translated`, with which viewers open the images
+            (PS3.3 C.11.2.1.2).
 
     Returns:
         The files in the order of the source's stack, and what of the source's header is not in
@@ -75,7 +78,7 @@ def derived_dicom(
 
     Raises:
         ValueError: shape and volume do not belong together, the source was not DICOM, or one
-            slice is given of a volume that is shown cut across the source's slices.
+            slice is passed of a volume that is shown cut across the source's slices.
     """
     if volume.dicom is None:
         raise ValueError("a derived DICOM object needs a source that was DICOM")
@@ -88,7 +91,10 @@ def derived_dicom(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom quotes header values, which are the patient's
         dataset = patient_and_study(common, keep_identity=keep_identity)
-        _say_what_it_is(dataset, common, to, provenance)
+        _describe(dataset, common, to, provenance)
+        center, width = window
+        dataset.WindowCenter = round(center * WHITE)
+        dataset.WindowWidth = max(1, round(width * WHITE))
         # Made again, a result is the same objects, and no archive holds it twice.
         content = hashlib.sha256(stored.tobytes()).hexdigest()
         sources = [uid for _, uid, _ in volume.dicom.instances]
@@ -129,17 +135,15 @@ def _source_slices(
     return numbered
 
 
-def _say_what_it_is(dataset: Dataset, common: Dataset, to: str, provenance: Provenance) -> None:
+def _describe(dataset: Dataset, common: Dataset, to: str, provenance: Provenance) -> None:
     """Everything but the place: series, equipment, derivation, MR and pixel modules."""
-    for keyword in _KEPT:
+    for keyword in _SHARED:
         element = copied(common, keyword)
         if element is not None and not names_patient(common, str(element.value)):
             dataset.add(element)
     label = synthetic_label(to)
     dataset.SOPClassUID = MRImageStorage
-    dataset.add_new(
-        0x0008001C, "CS", "YES"
-    )  # Synthetic Data, PS3.3 C.12.1; pydicom 3.0 may lack it
+    dataset.add_new(0x0008001C, "CS", "YES")  # Synthetic Data, PS3.3 C.12.1; not in pydicom 3.0
     dataset.Modality = "MR"
     number = copied(common, "SeriesNumber")
     dataset.SeriesNumber = 1000 + (int(number.value) % 1000 if number is not None else 0)
@@ -187,31 +191,27 @@ def _say_what_it_is(dataset: Dataset, common: Dataset, to: str, provenance: Prov
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 14, 13
     dataset.PixelRepresentation = 0
     dataset.RescaleIntercept, dataset.RescaleSlope, dataset.RescaleType = 0, 1, "US"
-    dataset.WindowCenter, dataset.WindowWidth = WHITE // 2, WHITE
 
 
 def _place(dataset: Dataset, common: Dataset, affine: np.ndarray) -> None:
     """Frame of reference and image plane, without the position (PS3.3 C.7.4.1, C.7.6.2)."""
+    source = FrameHeader(common)
     frame = copied(common, "FrameOfReferenceUID")
-    dataset.FrameOfReferenceUID = (
-        frame.value
-        if frame is not None
-        else generate_uid(entropy_srcs=["frame", dataset.SeriesInstanceUID])
-    )
+    new_uid = generate_uid(entropy_srcs=["frame", dataset.SeriesInstanceUID])
+    dataset.FrameOfReferenceUID = new_uid if frame is None else frame.value
     dataset.PositionReferenceIndicator = ""
     column_mm, row_mm = np.linalg.norm(affine[:3, :2], axis=0)
     dataset.PixelSpacing = [_decimal(row_mm), _decimal(column_mm)]
     cosines = (_RAS_TO_LPS @ affine[:3, :2] / (column_mm, row_mm)).T.ravel()
     # The source's own digits where they say the same; reading made the vectors exactly unit length.
-    told = attribute(common, 0, "PlaneOrientationSequence", "ImageOrientationPatient")
-    if told is not None and len(told) == 6 and np.allclose(cosines, told, atol=1e-4):
-        cosines = np.array(told, dtype=np.float64)
+    own = source.first(("PlaneOrientationSequence", "ImageOrientationPatient"))
+    if own is not None and len(own) == 6 and np.allclose(cosines, own, atol=1e-4):
+        cosines = np.array(own, dtype=np.float64)
     dataset.ImageOrientationPatient = [_decimal(value) for value in cosines]
     dataset.SliceThickness = None
     for keyword in ("SliceThickness", "SpacingBetweenSlices"):
-        told = attribute(common, 0, "PixelMeasuresSequence", keyword)
-        if told is not None:
-            setattr(dataset, keyword, _decimal(told))
+        if (value := source.first(("PixelMeasuresSequence", keyword))) is not None:
+            setattr(dataset, keyword, _decimal(value))
 
 
 def _capture(dataset: Dataset, volume: Volume) -> None:

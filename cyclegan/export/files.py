@@ -46,6 +46,7 @@ def labelled_png(
     slice_of: tuple[int, int] | None = None,
     aspect: tuple[float, float] | None = None,
     provenance: Mapping[str, str] | None = None,
+    min_width: int = 0,
 ) -> bytes:
     """Draw a slice as an 8-bit grey PNG with its label burnt into a strip below it.
 
@@ -65,6 +66,7 @@ def labelled_png(
         slice_of: number of the slice, from 1, and how many there are; None says none.
         aspect: (row, column) sides of a pixel in proportion, where `spacing` is None.
         provenance: names (1 to 79 Latin-1 characters) and values for the PNG's text chunks.
+        min_width: of the picture, in pixels.
 
     Raises:
         ValueError: `image` is not a finite 2-D array, the label is empty, or the window's width
@@ -80,11 +82,15 @@ def labelled_png(
         raise ValueError(f"the window width must be positive, got {width}")
     grey = np.clip((image - center) / width + 0.5, 0.0, 1.0)
     picture = Image.fromarray(np.rint(grey * 255).astype(np.uint8))
-    picture, mm_per_pixel = _enlarged(picture, spacing or aspect)
+    picture, mm_per_pixel = _enlarged(picture, spacing or aspect, min_width)
     if not spacing:  # proportions have no millimetres
         mm_per_pixel = None
-    if sides:
-        _draw_sides(picture, *sides[:2])
+    if sides:  # half-way up both edges, white with a black rim
+        font, draw = ImageFont.load_default(_FONT_SIZE), ImageDraw.Draw(picture)
+        rim = {"fill": 255, "stroke_width": 2, "stroke_fill": 0, "font": font}
+        middle, right = picture.height // 2, picture.width - _MARGIN
+        draw.text((_MARGIN, middle), sides[0], anchor="lm", **rim)
+        draw.text((right, middle), sides[1], anchor="rm", **rim)
     place = "Slice {} of {}".format(*slice_of) if slice_of else ""
 
     metadata = PngImagePlugin.PngInfo()
@@ -140,9 +146,10 @@ def nifti(
 
 
 def _enlarged(
-    picture: Image.Image, spacing: Sequence[float] | None
+    picture: Image.Image, spacing: Sequence[float] | None, min_width: int
 ) -> tuple[Image.Image, float | None]:
-    """Square pixels, at least `MIN_PNG_SIDE` on the longer side; and mm per pixel, if known."""
+    """Square pixels, at least `MIN_PNG_SIDE` on the longer side and `min_width` across; and mm per
+    pixel, if known."""
     width, height = picture.size
     fine = None
     if spacing is not None:
@@ -150,30 +157,14 @@ def _enlarged(
         fine = min(row_mm, column_mm)
         proportion = max(row_mm, column_mm) / fine
         if not proportion <= _MAX_PROPORTION:
-            return _enlarged(picture, None)
+            return _enlarged(picture, None, min_width)
         if proportion > 1.01:
             width = round(width * column_mm / fine)
             height = round(height * row_mm / fine)
             picture = picture.resize((width, height), Image.Resampling.BICUBIC)
-    factor = max(1, math.ceil(MIN_PNG_SIDE / max(width, height)))
+    factor = max(1, math.ceil(MIN_PNG_SIDE / max(width, height)), math.ceil(min_width / width))
     picture = picture.resize((width * factor, height * factor), Image.Resampling.NEAREST)
     return picture, None if fine is None else fine / factor
-
-
-def _draw_sides(picture: Image.Image, left: str, right: str) -> None:
-    """Write the letters of the sides half-way up both edges, white with a black rim."""
-    font = ImageFont.load_default(_FONT_SIZE)
-    draw = ImageDraw.Draw(picture)
-    for letter, x, anchor in ((left, _MARGIN, "lm"), (right, picture.width - _MARGIN, "rm")):
-        draw.text(
-            (x, picture.height // 2),
-            letter,
-            anchor=anchor,
-            fill=255,
-            stroke_width=2,
-            stroke_fill=0,
-            font=font,
-        )
 
 
 def _with_strip(
@@ -185,7 +176,9 @@ def _with_strip(
     width = max(picture.width, 2 * _MARGIN + math.ceil(max(map(font.getlength, label.split()))))
     lines = [*_wrapped(label, font, width - 2 * _MARGIN), *filter(None, [place])]
     line_height = sum(font.getmetrics()) + 2
-    bar = _scale_bar(mm_per_pixel, picture.width)
+    bars = [(round(mm / mm_per_pixel), mm) for mm in _SCALE_BARS_MM] if mm_per_pixel else []
+    # The longest round one that takes up to a third of the width.
+    bar = next((bar for bar in bars if bar[0] <= picture.width / 3), None)
     height = 2 * _MARGIN + line_height * (len(lines) + (bar is not None))
     canvas = Image.new("L", (width, picture.height + height))
     canvas.paste(picture, ((width - picture.width) // 2, 0))
@@ -213,14 +206,3 @@ def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: float) -> list[str]
         else:
             lines.append(word)
     return [line for line in lines if line]
-
-
-def _scale_bar(mm_per_pixel: float | None, width: int) -> tuple[int, int] | None:
-    """(pixels, mm) of the longest round bar that takes up to a third of the width."""
-    if mm_per_pixel is None:
-        return None
-    for millimetres in _SCALE_BARS_MM:
-        pixels = round(millimetres / mm_per_pixel)
-        if pixels <= width / 3:
-            return pixels, millimetres
-    return None

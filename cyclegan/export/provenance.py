@@ -35,8 +35,8 @@ def is_result(path: Path) -> bool:
 
 def source_of(path: Path) -> str:
     """`Provenance.source_sha256` of a NIfTI result; "" where a file says none."""
-    found = re.search(rb"Source-SHA256: ([0-9a-f]{64})", _beginning(path))
-    return found[1].decode() if found else ""
+    match = re.search(rb"Source-SHA256: ([0-9a-f]{64})", _beginning(path))
+    return match[1].decode() if match else ""
 
 
 def _beginning(path: Path) -> bytes:
@@ -82,14 +82,10 @@ class Provenance:
 
     def lines(self) -> dict[str, str]:
         """Names (Latin-1, at most 79 characters, as PNG text chunks want them) and values."""
-        style = (
-            {"Style": self.style.encode("latin-1", "replace").decode("latin-1")}
-            if self.style
-            else {}
-        )
+        style = self.style.encode("latin-1", "replace").decode("latin-1")
         return {
             "Direction": self.direction,
-            **style,
+            **({"Style": style} if style else {}),
             "Model": self.model_version,
             "Weights-SHA256": self.checksum,
             "Source-SHA256": self.source_sha256,
@@ -111,7 +107,7 @@ def provenance(volume: Volume, version: str, checksum: str, to: str, style: str 
     Args:
         volume: the source.
         version, checksum: of the weights, as `Translator` names them.
-        to: the wanted contrast.
+        to: the contrast of the translation.
         style: name of the style that was asked for.
     """
     return Provenance(

@@ -12,20 +12,15 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from cyclegan.reading.deadline import check_time
-from cyclegan.reading.volume import (
-    MAX_FILE_BYTES,
-    SUPPORTED,
-    ZIP_MAGIC,
-    ReadError,
-    damage_refused,
-    file_head,
-)
+from cyclegan.reading.formats import SUPPORTED, ZIP_MAGIC, file_head
+from cyclegan.reading.volume import MAX_FILE_BYTES, ReadError, damage_refused
 
 MAX_ENTRIES = 10_000
 MAX_DIRECTORY_BYTES = 4 * 2**20  # of an archive's list of entries, before it is parsed
 MAX_RATIO = 300  # deflate reaches 1032; slices of a head, air and all, stay below 20
 _RATIO_FROM = 16 * 2**20  # bytes; a small archive of black pictures is no bomb
 _CHUNK = 2**20
+NO_IMAGE = "no image that can be read"  # why a file is left out
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others cannot be stopped in time
 
 
@@ -77,15 +72,15 @@ def members_of(files: Sequence[Path | Member]) -> tuple[list[Member], dict[str, 
             left_out["empty"].append(file.name)
             continue
         if head[:4] == ZIP_MAGIC:
-            found = _unpacked(file, budget, left_out)
+            new = _unpacked(file, budget, left_out)
         elif isinstance(file, Member):
-            found = [file]
+            new = [file]
         else:
-            found = [Member(file.name, _content(file, budget))]
-        budget -= sum(len(member.data) for member in found)
+            new = [Member(file.name, _content(file, budget))]
+        budget -= sum(len(member.data) for member in new)
         if budget < 0:
             raise _too_large(file.name)
-        members += found
+        members += new
     return members, left_out
 
 
@@ -135,7 +130,7 @@ def _unpacked(file: Path | Member, budget: int, left_out: dict[str, list[str]]) 
                 where = PurePosixPath(entry.filename.replace("\\", "/"))
                 name = "".join(c if c.isprintable() else "?" for c in where.name)
                 if name.startswith(".") or "__MACOSX" in where.parts:
-                    left_out["no image that can be read"].append(name)
+                    left_out[NO_IMAGE].append(name)
                 elif entry.flag_bits & 1:
                     left_out["encrypted"].append(name)
                 elif entry.compress_type not in _METHODS:

@@ -1,4 +1,4 @@
-"""How slices lie in the patient, and how they are turned for reading.
+"""How slices lie in the patient, and how they are reoriented for reading.
 
 Positions are RAS+ millimetres throughout: x grows to the patient's right, y to anterior, z to
 superior (NIfTI's convention; DICOM's LPS+ is converted where it is read).
@@ -12,7 +12,7 @@ import numpy as np
 from nibabel.orientations import aff2axcodes, apply_orientation, inv_ornt_aff, io_orientation
 
 MAX_AXIAL_TILT = 30.0  # degrees; planes along the canthomeatal or AC-PC line stay below this
-# What makes a stack a volume that can be cut across its slices; see `leafed_axis`.
+# What makes a stack a volume that can be cut across its slices; see `slice_axis`.
 THIN = 2.0  # mm; three-dimensional scans have thinner slices, two-dimensional ones thicker
 OBLONG = 2.0  # longer over shorter side of a voxel in the cut; at 3 x 6 mm a head is still one
 WIDE = 32  # voxels across the cut that always suffice
@@ -39,7 +39,7 @@ def spacing_of(affine: np.ndarray) -> tuple[float, float, float]:
 
 
 @dataclass(frozen=True, eq=False)
-class Turn:
+class Reorientation:
     """Flips and transpositions that bring a stored stack to the radiological convention.
 
     Attributes:
@@ -72,19 +72,19 @@ class Turn:
         return apply_orientation(turned.transpose(2, 1, 0), back).transpose(2, 1, 0)
 
 
-def leafed_axis(
+def slice_axis(
     affine: np.ndarray,
     sides: tuple[int, int, int],
     *,
     acquired: int | None = None,
     thickness: float | None = None,
 ) -> int:
-    """Which array axis to leaf through: foot to head where the stack is a volume.
+    """Which array axis the shown slices lie along: foot to head where the stack is a volume.
 
     The models know axial slices only, so a volume is cut axially whatever plane it was scanned
     in. A stack is a volume when slices across its own show anatomy: its voxels there are at most
     `THIN` mm long or at most `OBLONG` times as long as wide, there is no gap between the scanned
-    slices as far as that is told, and the cut is at least `WIDE` voxels wide, or `FEWEST` voxels
+    slices as far as the file says, and the cut is at least `WIDE` voxels wide, or `FEWEST` voxels
     and `NARROWEST` mm.
     Every other stack keeps the plane it was scanned in.
 
@@ -92,8 +92,8 @@ def leafed_axis(
         affine: (4, 4) taking array indices to RAS+ mm; must be `is_usable`.
         sides: voxels along each array axis.
         acquired: the axis across the slices as they were scanned; None where the file does not
-            tell: then the shortest one of a few slices, else the one with the longest voxels.
-        thickness: of a scanned slice in mm, if it is told.
+            say: then the shortest one of a few slices, else the one with the longest voxels.
+        thickness: of a scanned slice in mm, where the file says it.
     """
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     axial = int(np.flatnonzero(io_orientation(affine)[:, 0] == 2)[0])
@@ -112,7 +112,7 @@ def leafed_axis(
     return int(np.argmin(sides) if min(sides) < FEWEST or not wide else np.argmax(spacing))
 
 
-def turn_for_reading(affine: np.ndarray, shape: tuple[int, int, int], leafed: int = 2) -> Turn:
+def reorient(affine: np.ndarray, shape: tuple[int, int, int], slice_axis: int = 2) -> Reorientation:
     """Choose the flips and transpositions for reading; no value is interpolated.
 
     Axial slices come out anterior up with the patient's right on the left, ordered foot to head;
@@ -122,22 +122,22 @@ def turn_for_reading(affine: np.ndarray, shape: tuple[int, int, int], leafed: in
     Args:
         affine: (4, 4) taking stored (column, row, slice, 1) to RAS+ mm; must be `is_usable`.
         shape: (Z, H, W) of the stored stack.
-        leafed: which stored axis (column, row, slice) becomes the slices; see `leafed_axis`.
+        slice_axis: which stored axis (column, row, slice) becomes the slices, as the function says.
     """
     axes = io_orientation(affine)  # per array axis: nearest of x, y, z, and its sign
-    normal_axis = int(axes[leafed, 0])
+    normal_axis = int(axes[slice_axis, 0])
     vertical = 2 if normal_axis != 2 else 1
     orientation = np.empty((3, 2))
     for axis, (world, sign) in enumerate(axes):
         # Left and top are the positive ends (right, anterior, superior); slices run upwards.
         orientation[axis] = (
-            (2, sign) if axis == leafed else (1, -sign) if world == vertical else (0, -sign)
+            (2, sign) if axis == slice_axis else (1, -sign) if world == vertical else (0, -sign)
         )
     sides = shape[::-1]
     turned = affine @ inv_ornt_aff(orientation, sides)
     right, bottom, _ = aff2axcodes(turned)
     sides = tuple(sides[int(axis)] for axis in np.argsort(orientation[:, 0]))
-    return Turn(
+    return Reorientation(
         shape=sides[::-1],
         affine=turned,
         directions=(_OPPOSITE[right], right, _OPPOSITE[bottom], bottom),

@@ -8,33 +8,40 @@ header accounts for, and memory stay at the result and one plane.
 from __future__ import annotations
 
 import gzip
+import io
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import BinaryIO
 
 import nibabel as nib
 import numpy as np
 
+from cyclegan.reading.archive import Member
+from cyclegan.reading.choice import Choice, ImageKind
 from cyclegan.reading.deadline import check_time
+from cyclegan.reading.formats import GZIP_MAGIC, half_of_pair, is_mgh
 from cyclegan.reading.geometry import (
     OBLONG,
-    Turn,
+    Reorientation,
     is_usable,
-    leafed_axis,
     plane_of,
+    reorient,
+    slice_axis,
     spacing_of,
-    turn_for_reading,
 )
-from cyclegan.reading.raster import grey
+from cyclegan.reading.grey import grey
+from cyclegan.reading.sequence_names import read_names
 from cyclegan.reading.volume import (
     MAX_FILE_BYTES,
     ORIENTATION_UNKNOWN,
     ReadError,
     Volume,
     check_claimed_size,
-    is_mgh,
+    checked,
+    damage_refused,
 )
 
 MAX_HEADER_BYTES = 16 * 2**20  # header and extensions before the voxels start
@@ -43,6 +50,8 @@ MGH_START = 284  # byte at which the voxels of an MGH file start
 _DEFLATE_RATIO = 1032  # no deflate stream unpacks to more times its size (zlib's technical notes)
 _TIME_UNITS = 0x38  # seconds, milliseconds, microseconds and units of frequency
 _THICK = 1.5  # times as thick as a pixel is wide
+_INTENT_LABEL = 1002  # nifti1.h; 2 to 24 are statistics
+_INTENTS_OF_STATISTICS = range(2, 25)
 _MILLIMETRES = {1: 1000.0, 3: 1e-3}  # metres and microns; other units are mm or not told
 # Where each version keeps its magic, and what that is in a single file and in a pair.
 _MAGICS = {348: (344, b"n+1\0", b"ni1\0"), 540: (4, b"n+2\0", b"ni2\0")}
@@ -64,7 +73,7 @@ class Layout:
     """
 
     header: nib.analyze.AnalyzeHeader
-    voxels: BinaryIO
+    voxels: bytes
     shape: tuple[int, int, int]
     count: int
     start: int
@@ -96,80 +105,101 @@ class Layout:
         return bool(_placements(self.header))
 
 
-def read(
-    stream: BinaryIO, name: str, *, image: BinaryIO | None = None, index: int | None = None
-) -> Volume:
-    """Read one volume of a NIfTI or Analyze file as slices of the closest canonical axes.
-
-    Volumes are cut axially whatever plane they were scanned in; what is a volume, and what keeps
-    its plane, `geometry.leafed_axis` says.
+def choices(member: Member, image: Member | None = None, *, alone: bool = False) -> list[Choice]:
+    """One choice for each volume with content of a NIfTI, Analyze or MGH file.
 
     Args:
-        stream: the file, or the .hdr of a pair; plain or gzip.
-        name: file name for messages and for the volume.
+        member: the file, or the .hdr of a pair; plain or gzip.
         image: the .img of the pair.
-        index: which volume of a 4-D file; may be omitted if only one has content.
+        alone: whether nothing else came with the file.
 
     Raises:
-        ReadError: the file is damaged, too large, not of real numbers, or the volume is not told.
+        ReadError: the header cannot be believed, the file is damaged, or none of its volumes has
+            content.
     """
-    layout = read_layout(stream, name, image)
-    if index is None:
-        index = _only_volume(name, layout)
+    layout = read_layout(member, image)
+    indices = [0]
+    if layout.count > 1 or layout.coloured:
+        indices = _volumes_with_content(member.name, layout)
+    if not indices:
+        raise ReadError(f"{member.name}: none of its {layout.count} volumes has content.")
+    names = read_names(member.names)
+    is_statistics = layout.intent in _INTENTS_OF_STATISTICS
+    foreign = f"it is a statistical map (intent code {layout.intent})" if is_statistics else ""
+    is_labels = layout.intent == _INTENT_LABEL or names.is_label_map
+    empty = layout.count - len(indices)
+    note = f"{member.name}: {empty} of its {layout.count} volumes are empty." if empty else ""
+
+    def choice(index: int) -> Choice:
+        def load() -> Volume:
+            with damage_refused(member.name, "NIfTI"):
+                return checked(_read(member.name, layout, index))
+
+        planes = partial(_planes, member.name, layout, range(index, index + 1))
+        kind = ImageKind(names.rank, foreign, is_named_labels=is_labels, planes=planes)
+        number = f", volume {index + 1} of {layout.count}" if layout.count > 1 else ""
+        return Choice(f"{member.name}{number}", layout.slices, load, kind=kind, note=note)
+
+    return [choice(index) for index in indices]
+
+
+def _read(name: str, layout: Layout, index: int) -> Volume:
+    """One volume as slices of the closest canonical axes.
+
+    Volumes are cut axially whatever plane they were scanned in; what is a volume, and what keeps
+    its plane, `geometry.slice_axis` says.
+    """
     affine = layout.affine
     usable, oriented = is_usable(affine), layout.oriented
     if not usable:
         affine = np.eye(4)
     plane, row, column = layout.axes
-    turn = turn_for_reading(affine[:, [column, row, plane, 3]], layout.slices)
-    pixels = np.empty(turn.shape, dtype=np.float32)
-    stored = turn.stored_view(pixels).transpose(np.argsort(layout.axes))
+    reorientation = reorient(affine[:, [column, row, plane, 3]], layout.slices)
+    pixels = np.empty(reorientation.shape, dtype=np.float32)
+    stored = reorientation.stored_view(pixels).transpose(np.argsort(layout.axes))
     for k, values in enumerate(_planes(name, layout, range(index, index + 1))):
         stored[:, :, k] = values
-    spacing = spacing_of(turn.affine)
-    notes = (*turn.notes, *_cut_notes(turn)) if oriented else (ORIENTATION_UNKNOWN,)
+    cut_notes = _cut_notes(reorientation)
     return Volume(
         pixels=pixels,
-        spacing=spacing if usable else None,
-        affine=turn.affine,
-        directions=turn.directions if oriented else None,
+        spacing=spacing_of(reorientation.affine) if usable else None,
+        affine=reorientation.affine,
+        directions=reorientation.directions if oriented else None,
         window=None,
         contrast_hint=None,
         name=name,
-        notes=notes,
+        notes=(*reorientation.notes, *cut_notes) if oriented else (ORIENTATION_UNKNOWN,),
         stored_affine=affine,
     )
 
 
-def _cut_notes(turn: Turn) -> tuple[str, ...]:
+def _cut_notes(reorientation: Reorientation) -> tuple[str, ...]:
     """Say where axial cuts are coarse, or would be and are therefore not made."""
-    between, row, column = spacing_of(turn.affine)
+    between, row, column = spacing_of(reorientation.affine)
     scanned = "The stack was scanned in another plane; axial cuts through it"
-    if plane_of(turn.affine) != "axial":
-        thick = turn.shape[0] > 1 and between > OBLONG * min(row, column)
+    if plane_of(reorientation.affine) != "axial":
+        thick = reorientation.shape[0] > 1 and between > OBLONG * min(row, column)
         return (f"{scanned} would be coarse ({between:.1f} mm), so it keeps its own.",) * thick
     coarse = max(row, column) > OBLONG * min(row, column)
     return (f"{scanned} are coarse ({row:.1f} x {column:.1f} mm).",) * coarse
 
 
-def read_layout(stream: BinaryIO, name: str, image: BinaryIO | None = None) -> Layout:
+def read_layout(member: Member, image: Member | None = None) -> Layout:
     """Parse a header and check every claim in it against the limits and the size of the file.
 
     Args:
-        stream, name, image: as for `read`.
+        member, image: as for `choices`.
 
     Raises:
         ReadError: the header cannot be believed, or its numbers are not grey values.
     """
-    header, single = _header(stream)
+    name = member.name
+    header, single = _header(member.data)
     if not single and image is None and isinstance(header, nib.Nifti1Header):
-        single = _holds_voxels(stream, header, name)
+        single = _holds_voxels(member.data, header, name)
     if not single and image is None:
-        raise ReadError(
-            f"{name}: this is half of an Analyze or NIfTI .hdr/.img pair; choose both files "
-            "together, or convert the pair to one .nii or .nii.gz file."
-        )
-    voxels = stream if single else image
+        raise half_of_pair(name)
+    voxels = member.data if single else image.data
     shape, count = _shape(header, name)
     least = int(header["sizeof_hdr"]) if single else 0
     start = int(header["vox_offset"]) or (header.single_vox_offset if single else 0)
@@ -177,43 +207,33 @@ def read_layout(stream: BinaryIO, name: str, image: BinaryIO | None = None) -> L
         least = start = MGH_START
     if not least <= start <= MAX_HEADER_BYTES:
         raise ReadError(f"{name}: the header puts the voxels at byte {start}; it is damaged.")
-    wanted = int(np.prod(shape)) * header.get_data_dtype().itemsize * count
-    if wanted > MAX_FILE_BYTES:
+    needed = int(np.prod(shape)) * header.get_data_dtype().itemsize * count
+    if needed > MAX_FILE_BYTES:
         raise ReadError(
             f"{name}: {count} volumes of {' x '.join(map(str, shape))} voxels are "
-            f"{wanted / 2**30:.1f} GiB, more than the {MAX_FILE_BYTES / 2**30:.0f} GiB that are "
+            f"{needed / 2**30:.1f} GiB, more than the {MAX_FILE_BYTES / 2**30:.0f} GiB that are "
             "read; save fewer volumes."
         )
-    size, packed = _size(voxels)
-    if size * (_DEFLATE_RATIO if packed else 1) < start + wanted:
+    most = len(voxels) * (_DEFLATE_RATIO if voxels.startswith(GZIP_MAGIC) else 1)
+    if most < start + needed:
         raise ReadError(
-            f"{name}: the file ends early (the header promises {wanted} bytes of voxels); copy it "
+            f"{name}: the file ends early (the header promises {needed} bytes of voxels); copy it "
             "again."
         )
-    layout = Layout(header, voxels, shape, count, start, (2, 1, 0))
-    plane = leafed_axis(layout.affine if layout.oriented else np.eye(4), shape)
+    plane = slice_axis(next(iter(_placements(header)), np.eye(4)), shape)
     column, row = (axis for axis in range(3) if axis != plane)
     return Layout(header, voxels, shape, count, start, (plane, row, column))
 
 
-def _holds_voxels(stream: BinaryIO, header: nib.Nifti1Header, name: str) -> bool:
+def _holds_voxels(data: bytes, header: nib.Nifti1Header, name: str) -> bool:
     """Whether a file that calls itself half of a pair holds the other half all the same."""
     shape, count = _shape(header, name)
-    size, packed = _size(stream)
     voxels = int(np.prod(shape)) * count * header.get_data_dtype().itemsize
-    return not packed and size >= header.single_vox_offset + voxels
+    is_long_enough = len(data) >= header.single_vox_offset + voxels
+    return is_long_enough and not data.startswith(GZIP_MAGIC)
 
 
-def planes_of(name: str, layout: Layout, index: int) -> Iterator[np.ndarray]:
-    """The planes (i, j) of volume `index` in physical values; none is read before it is taken.
-
-    Raises:
-        ReadError: the file is damaged, or in colours that are more than shades of grey.
-    """
-    return _planes(name, layout, range(index, index + 1))
-
-
-def volumes_with_content(name: str, layout: Layout) -> list[int]:
+def _volumes_with_content(name: str, layout: Layout) -> list[int]:
     """Which volumes of a file hold more than one finite value, in one pass over the file.
 
     Raises:
@@ -222,52 +242,26 @@ def volumes_with_content(name: str, layout: Layout) -> list[int]:
     ranges = np.tile([np.inf, -np.inf], (layout.count, 1))
     planes = _planes(name, layout, range(layout.count))
     for number, values in enumerate(planes):
-        found = ranges[number // layout.shape[2]]
-        if found[0] >= found[1]:
+        low_high = ranges[number // layout.shape[2]]
+        if low_high[0] >= low_high[1]:
             finite = values[np.isfinite(values)]
             if finite.size:
-                found[:] = min(found[0], finite.min()), max(found[1], finite.max())
+                low_high[:] = min(low_high[0], finite.min()), max(low_high[1], finite.max())
     return [int(index) for index in np.flatnonzero(ranges[:, 0] < ranges[:, 1])]
 
 
-def _only_volume(name: str, layout: Layout) -> int:
-    if layout.count == 1:
-        return 0
-    found = volumes_with_content(name, layout)
-    if len(found) == 1:
-        return found[0]
-    raise ReadError(
-        f"{name}: the file holds {layout.count} volumes of "
-        f"{' x '.join(map(str, layout.shape))} voxels, {len(found)} of them with content; save one "
-        "of them as a 3-D file."
-    )
+def _unpacked(data: bytes) -> BinaryIO:
+    """A file from its start, inflated on the way where it is gzip."""
+    stream = io.BytesIO(data)
+    return gzip.GzipFile(fileobj=stream) if data.startswith(GZIP_MAGIC) else stream
 
 
-def _size(stream: BinaryIO) -> tuple[int, bool]:
-    """Bytes of a file as it is stored, and whether it is gzip; leaves the stream at its start."""
-    size = stream.seek(0, 2)
-    stream.seek(0)
-    packed = stream.read(2) == b"\x1f\x8b"
-    stream.seek(0)
-    return size, packed
-
-
-@contextmanager
-def _unpacked(stream: BinaryIO) -> Iterator[BinaryIO]:
-    """The file from its start, inflated on the way where it is gzip; the stream stays open."""
-    if _size(stream)[1]:
-        with gzip.GzipFile(fileobj=stream) as unpacked:
-            yield unpacked
-    else:
-        yield stream
-
-
-def _header(stream: BinaryIO) -> tuple[nib.analyze.AnalyzeHeader, bool]:
+def _header(data: bytes) -> tuple[nib.analyze.AnalyzeHeader, bool]:
     """The fixed part of the header, repaired, and whether the voxels follow in the same file.
 
     Extensions are never looked at.
     """
-    with _unpacked(stream) as unpacked:
+    with _unpacked(data) as unpacked:
         block = unpacked.read(348)
         if is_mgh(block):
             return _mgh_header(block), True
@@ -281,12 +275,12 @@ def _header(stream: BinaryIO) -> tuple[nib.analyze.AnalyzeHeader, bool]:
     if magic not in (single, pair) and length == 348:
         kind = nib.Spm99AnalyzeHeader  # Analyze with SPM's scale factor, absent where it is 0
     header = kind(block, check=False)
-    _mend(header)
+    _repair(header)
     _drop_leading_axes(header)
     return header, magic == single
 
 
-def _mend(header: nib.analyze.AnalyzeHeader) -> None:
+def _repair(header: nib.analyze.AnalyzeHeader) -> None:
     """Repair what has an obvious value, and make sides of voxels that are not told NaN."""
     untold, start = header["pixdim"][1:4] == 0, header["vox_offset"].copy()
     header.check_fix(logger=_SILENT, error_level=100)  # what cannot be believed is refused later

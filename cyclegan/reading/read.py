@@ -1,4 +1,4 @@
-"""One way in for one path: `read_volume`. Reading writes nothing to disk."""
+"""Reading one file: `read_volume`. Nothing is written to disk."""
 
 from __future__ import annotations
 
@@ -7,47 +7,52 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from cyclegan.reading.decode import decoded
-from cyclegan.reading.volume import ZIP_MAGIC, ReadError, Volume, file_head, is_nifti, split_name
+from cyclegan.reading.formats import ZIP_MAGIC, file_head, is_nifti
+from cyclegan.reading.selection import Selection, open_files
+from cyclegan.reading.volume import ReadError, Volume, split_name
 
 
 def read_volume(path: str | os.PathLike[str], choice: int | str | None = None) -> Volume:
-    """Read a DICOM, NIfTI, Analyze, PNG, JPEG, TIFF, BMP, GIF or WebP file into a `Volume`.
+    """Read a file of any format of `formats.FORMATS` into a `Volume`.
 
     The other half of an .hdr/.img pair is looked for beside the one that is named. A zip archive
-    is read if it holds one volume or series.
+    is read if it holds one volume or series. Of a DICOM object with several stacks the magnitude
+    images, or the largest of several planes, are read.
 
     Args:
         path: the file.
         choice: which of several volumes, by its index or its label in the choices of
-            `series.open_files`; may be omitted where there is one.
+            `open_files`; may be omitted where there is one.
 
     Raises:
-        ReadError: the file is missing, is none of these, is damaged, holds colour, is constant,
-            smaller than `MIN_SIDE` or larger than the caps of this module, or holds several
-            volumes. No other exception leaves this function.
+        ReadError: the file is missing, is of none of these formats, is damaged, holds colour, is
+            constant, smaller than `MIN_SIDE` or larger than the limits of `volume`, or holds
+            several volumes. No other exception leaves this function.
     """
     path = Path(path)
     head = file_head(path)
-    if head[:4] != ZIP_MAGIC and choice is None:
-        header, image = _pair(path, head)
-        try:
-            with header.open("rb") as stream, (image or header).open("rb") as pixels:
-                return decoded(stream, path.name, image=pixels if image else None)
-        except OSError as error:
-            raise ReadError(f"{path.name}: it cannot be opened ({error.strerror}).") from error
-    from cyclegan.reading.series import open_files  # pydicom takes a while to import
+    selection = open_files(parts(path), most=None)
+    if choice is None:
+        index, note = _only(selection, path.name, head[:4] == ZIP_MAGIC)
+    else:
+        index, note = _index(choice, selection.choices, path.name), ""
+    volume = selection.read(index)
+    return replace(volume, name=path.name, notes=(*volume.notes, *filter(None, [note])))
 
-    selection = open_files(parts(path))
-    if choice is not None:
-        return replace(selection.read(_index(choice, selection.choices, path.name)), name=path.name)
-    if len(selection.choices) > 1:
-        raise ReadError(
-            f"{path.name}: the archive holds {len(selection.choices)} images or series "
-            f"({'; '.join(selection.choices[:3])}{' ...' * (len(selection.choices) > 3)}); "
-            "choose one of them."
-        )
-    return replace(selection.read(0), name=path.name)
+
+def _only(selection: Selection, name: str, is_archive: bool) -> tuple[int, str]:
+    """Index of the volume to read where none is named, and a note on why it is this one."""
+    if len(selection.choices) == 1:
+        return 0, ""
+    if not is_archive:
+        for index, source in enumerate(selection.sources):
+            if source.why_main:
+                return index, source.why_main
+    shown = "; ".join(selection.choices[:3]) + " ..." * (len(selection.choices) > 3)
+    raise ReadError(
+        f"{name}: the {'archive' if is_archive else 'file'} holds {len(selection.choices)} images "
+        f"or series ({shown}); choose one of them."
+    )
 
 
 def _index(choice: int | str, labels: tuple[str, ...], name: str) -> int:
@@ -65,19 +70,13 @@ def parts(path: Path) -> tuple[Path, ...]:
     Raises:
         ReadError: a file with one of these two extensions is missing or cannot be opened.
     """
-    if split_name(path.name)[1] not in (".hdr", ".img"):
-        return (path,)
-    header, image = _pair(path, file_head(path))
-    return (header, image) if image else (path,)
-
-
-def _pair(path: Path, head: bytes) -> tuple[Path, Path | None]:
-    """The header and the image of a pair as far as they lie side by side, else (path, None)."""
     stem, suffix = split_name(path.name)
-    wanted = {".hdr": ".img", ".img": ".hdr"}.get(suffix)
-    if wanted is None or (suffix == ".img" and is_nifti(head)):
-        return path, None
+    other_suffix = {".hdr": ".img", ".img": ".hdr"}.get(suffix)
+    if other_suffix is None:
+        return (path,)
+    if is_nifti(file_head(path)) and suffix == ".img":
+        return (path,)
     for other in sorted(path.parent.glob(f"{glob.escape(stem)}.*")):
-        if split_name(other.name) == (stem, wanted):
+        if split_name(other.name) == (stem, other_suffix):
             return (path, other) if suffix == ".hdr" else (other, path)
-    return path, None
+    return (path,)

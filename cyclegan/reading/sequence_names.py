@@ -7,83 +7,23 @@ languages that scanners are set to; a negation before or behind the agent takes 
 from __future__ import annotations
 
 import re
+import tomllib
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+_PATTERNS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
+_NAMED = {name: "|".join(words) for name, words in _PATTERNS.pop("contrasts").items()}
+_PATTERNS = {name: "|".join(words) for name, words in _PATTERNS.items()}
+_T1, _AGENT, _NOT, _NATIVE = (_PATTERNS[name] for name in ("t1", "agent", "not", "native"))
+_AND, _LINK = (f"(?:{_PATTERNS[name]})" for name in ("and", "link"))
 
 FLAIR, DIFFUSION, ANGIOGRAPHY = "FLAIR", "diffusion-weighted", "angiography"
-ENHANCED, PROTON_DENSITY, SUSCEPTIBILITY = (
-    "post-contrast",
-    "proton density",
-    "susceptibility-weighted",
-)
+ENHANCED, PROTON_DENSITY = "post-contrast", "proton density"
+SUSCEPTIBILITY = "susceptibility-weighted"
 DUAL = "dual echo"
 
-# Contrasts that a radiologist knows by name, the more telling ones first.
-_NAMED = {
-    "localizer": r"locs?|locali[sz]er\w*|localisat\w*|localizad\w*|localizz\w*|lokali\w*|scout|"
-    r"aahscout|survey|plan ?scan|topogram|scanogram|reperage|"
-    r"(?:3|three|tri) ?pl(?:an\w*)?|smartbrain",
-    FLAIR: r"flair\w*|dark ?fl\w*|da fl\w*|tirm|fluid att\w*",
-    DIFFUSION: r"dwib?|dwis?|dw|dti|dki|dsi|ivim|noddi|hardi|e?adc|tracew?|diffw?|diffusion\w*|"
-    r"diffusie\w*|difusion\w*|difusao|dyfuzj\w*|difuz[ei]\w*|диффузи\w*|b ?\d{3,4}|colfa|"
-    r"fractional anisotropy|apparent diff\w*",
-    "perfusion": r"perf|perfu[sz]\w+|dsc|dce|p?c?asl|pasl|r?cb[fv]|mtt|ttp|tmax|arterial spin\w*",
-    "functional": r"bold|(?:rs ?)?f ?mri|rsf mri|resting",
-    ANGIOGRAPHY: r"tof|angio|angiogra\w+|angio(?:mr|rm|irm)|mrangio|cemra|mra|mrv|"
-    r"(?:mr)?venogra\w*|inhance|tricks|phase contrast|pca",
-    SUSCEPTIBILITY: r"t2 ?star(?:w|weighted)?|swip?|swan|suscept\w*|suszept\w*|susc|heme|hemo|"
-    r"haemo|hamo|venobold|qsm",
-    PROTON_DENSITY: r"pdw?i?|proton(?:en)?|protoni\w*|proton ?dens\w*|dens\w* proton\w*",
-    "spectroscopy": r"mrsi?|csi|svs|e?spe[ck]tros[ck]\w*",
-    "subtraction": r"subs?tra[ck]\w+|subtr",
-    "STIR": r"t?stir",
-    "map": r"map|maps|mapping|field ?map\w*|b[01]map|relax|relaxo\w*|relaxation|t[12] ?rho|"
-    r"parametric",
-}
-# What else is no plain T1 or T2: fat suppressed, a phase, an EPI, ...
-_SPECIAL = (
-    r"fs|fat ?sat\w*|fat ?sup\w*|m?dixon|spair|spir|epi?|pc|dir|pha|"
-    r"(?<!in )phase(?! (?:enc\w*|dir\w*|swap\w*|over\w*|fov|ap|pa|rl|lr|si|is|hf|fh)\b)|"
-    r"screen ?saves?|screen ?shots?|captures?|calib\w*|asset cal\w*|refscan|sense ?ref\w*"
-)
-_LABELS = (
-    r"\w*masks?|maske|masque|mascara|maschera|masker|segs?|segmentation\w*|segmentacion\w*|"
-    r"segmentierung\w*|[dact]seg|probseg|pve|aparc\w*|wmparc|parc|parcell\w+|parcs?|labels?|"
-    r"labelmaps?|rois?|atlas|ribbon|annotations?|ground ?truth"
-)
-_T1 = r"t1|mprage|mp rage|mp2rage|f?spgr|bravo"
-
-# The contrast agent. A word that negates must stand beside one that names it; `_NATIVE` suffices.
-_AGENT = (
-    r"gad|gado\w*|gd|gddtpa|km|kontras\w*|contrast\w*|контраст\w*|ку|mdc|cmc|ce|cte|"
-    r"injec?t\w*|injek\w*|inyec\w*|iniett\w*|enh|enhanced|enhancing|magnevist|dotarem|omniscan|"
-    r"prohance|multihance|clariscan|vueway|elucirem|dtpa"
-)
-_NOT = (
-    r"without|wo|sans|ohne|o|sin|senza|sem|zonder|bez|без|uten|uden|utan|ilman|non|no|not|none|"
-    r"nil|pre|avant|antes|vor|voor|prima|przed|до|innan|before"
-)
-_NATIVE = r"nativ[aeo]?|natif|unenh|unenhanced|nonenhanced|noncontrast|kontrastsiz|plain"
-_WITH = (
-    r"with|w|mit|m|avec|apres|con|com|c|nach|dopo|tras|despues|pos|apos|met|na|med|efter|after|po|"
-    r"z|s|с|post"
-)
-_AND = r"(?:and|or|und|u|oder|et|ou|y|e|o|en|i|och|og|и)"
-_LINK = r"(?:iv|i v|the|any|de|le|di|del|medio|mezzo|produit|agent|dye|paramagnetic)"
-# "Post" and "pre" of something else than the agent.
-_EVENT = (
-    r"fos+[ae]\w*|ops?|oper\w*|surg\w*|sx|rt|xrt|rad\w*|irrad\w*|chemo\w*|trau\w*|stroke|biop\w*|"
-    r"resect\w*|treat\w*|tx|thera\w*|proc\w*|mort\w*|partum|ictal|infar\w*|shunt|crani\w*|seiz\w*|"
-    r"transpl\w*|tpa|thromb\w*|embol\w*|dbs|coil\w*|clip\w*|stent\w*|gk|gamma|srs|vp|evd|"
-    r"cerebr\w*|horn|column|lat|arch|circ\w*|commiss\w*|ant|lp|myelo\w*|fusion|covid|vacc\w*|"
-    r"concuss\w*|hypox\w*|anox\w*|arrest|stereo\w*|elements?|interv\w*|tumou?r\w*"
-)
-_BEFORE_POST = r"fos+[ae]\w*|ant|circ\w*|art\w*|lobe|horn|commiss\w*|cerebr\w*|central"
-_PLAIN_WORD = (  # what may follow "post" of the agent in a name that says no more of it
-    r"ax\w*|sag\w*|cor\w*|tra\w*|obl\w*|[23]d|\d\w*|t1\w*|mprage|mpr|spgr|bravo|se|tse|fse|gre|fl|"
-    r"tfe|vibe|space|cube|vol\w*|iso\w*|brain|head|fs|fat\w*|flair|min|mm|delay\w*|dyn\w*|run|w|wi"
-)
 _SPLIT = (  # words that are written as one
     (
         r"\b(ax|axi|axial|sag|cor|tra|trans|obl|oax|[23]d|uni|se|tse|fse|gre|ir|fs|pre|post|ce|km|"
@@ -169,25 +109,17 @@ def read_name(text: str) -> NameFacts:
         others.remove(FLAIR)
     if _has(r"dual|double echo|pd ?t2|t2 pd", words):
         others.append(DUAL)
-    agent = _agent(words)
-    return NameFacts(
-        frozenset(weights),
-        tuple(others),
-        _has(_SPECIAL, words),
-        agent,
-        _has(_LABELS, words),
-    )
+    is_special, is_label_map = (_has(_PATTERNS[name], words) for name in ("special", "labels"))
+    return NameFacts(frozenset(weights), tuple(others), is_special, _agent(words), is_label_map)
 
 
 def read_names(texts: Iterable[str]) -> NameFacts:
     """What several names of one image say together: the first that tells the contrast is
     believed, and the first that tells of the agent."""
     facts = [read_name(text) for text in texts if text]
-    telling = next((each for each in facts if each.tells), NameFacts())
-    agent = next((each.agent for each in facts if each.agent is not None), None)
-    return NameFacts(
-        telling.weights, telling.others, telling.is_special, agent, telling.is_label_map
-    )
+    telling = next((fact for fact in facts if fact.tells), NameFacts())
+    agent = next((fact.agent for fact in facts if fact.agent is not None), None)
+    return replace(telling, agent=agent)
 
 
 def contrast_in_name(name: str) -> str | None:
@@ -250,10 +182,10 @@ def _agent(words: str) -> bool | None:
         " ",
         words,
     )
-    words = re.sub(rf"\b(?:post|pre)(?= (?:{_EVENT})\b)", " ", words)
-    words = re.sub(rf"\b({_BEFORE_POST}) post\b", r"\1", words)
+    words = re.sub(rf"\b(?:post|pre)(?= (?:{_PATTERNS['event']})\b)", " ", words)
+    words = re.sub(rf"\b({_PATTERNS['before_post']}) post\b", r"\1", words)
     without = rf"(?:{_NOT}|{_NATIVE})"
-    one_with = rf"(?:{_WITH})(?: {_LINK})?"
+    one_with = rf"(?:{_PATTERNS['with']})(?: {_LINK})?"
     for both in (
         rf"\b{without}(?: {_AND})? (?:with|w|mit|avec|con|com|met|med|post|nach)\b(?! ?o\b)",
         rf"\b(?:with|w|mit|avec|con|com|met|med|post|nach)(?: {_AND})? (?!no\b)(?:{_NOT})\b(?! \d)",
@@ -269,7 +201,7 @@ def _agent(words: str) -> bool | None:
         return False
     if _has(_AGENT, words) or re.search(rf"\b{one_with} (?:iv|c)\b(?! \d)", words):
         return True
-    if re.search(rf"\bpost(?: (?:{_PLAIN_WORD})\b)* *$", words):
+    if re.search(rf"\bpost(?: (?:{_PATTERNS['plain_word']})\b)* *$", words):
         return True
     follows = re.search(r"\bpost \w", words)
     return True if follows and _has(_T1, words) else None

@@ -6,9 +6,11 @@ Pillow's libtiff, which never inflates a strip beyond the size it should have.
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import BinaryIO
 
 import numpy as np
@@ -16,21 +18,21 @@ import tifffile
 from PIL import Image
 from PIL.TiffImagePlugin import COMPRESSION_INFO
 
+from cyclegan.reading.archive import Member
+from cyclegan.reading.choice import Choice
 from cyclegan.reading.deadline import check_time
-from cyclegan.reading.raster import apply_exif_orientation, decode, grey, slices_without_geometry
+from cyclegan.reading.grey import grey
+from cyclegan.reading.raster import (
+    apply_exif_orientation,
+    decode,
+    picture_choices,
+    slices_without_geometry,
+)
 from cyclegan.reading.volume import ReadError, Volume, check_claimed_size
 
 _CHANNELS_LAST = {"YX": "YX", "YXS": "YXS", "SYX": "YXS"}
-_MILLIMETRES = {
-    "mm": 1.0,
-    "cm": 10.0,
-    "micron": 1e-3,
-    "um": 1e-3,
-    "\\u00B5m": 1e-3,
-    "µm": 1e-3,
-    "nm": 1e-6,
-    "m": 1e3,
-}
+_MILLIMETRES = {"mm": 1.0, "cm": 10.0, "m": 1e3, "nm": 1e-6}
+_MILLIMETRES |= dict.fromkeys(("micron", "um", "µm", "\\u00B5m"), 1e-3)
 # Number types that Pillow decodes from compressed files without loss: (type, many channels?).
 _PILLOW_TYPES = {
     ("uint8", True),
@@ -42,38 +44,34 @@ _CONVERT = "save it uncompressed, for example with tiffcp -c none."
 _SWAPPED = ("int16", "int32", "float32")
 
 
-def read(stream: BinaryIO, name: str, *, index: int | None = None) -> Volume:
-    """Read a TIFF file; pages of equal size become the slices of a volume, in file order.
-
-    Args:
-        stream: at its start.
-        name: file name for messages and for the volume.
-        index: which of the `parts` of an ImageJ or OME file with several channels or times.
+def choices(member: Member, image: Member | None = None, *, alone: bool = False) -> list[Choice]:
+    """The stack of pages of a TIFF file, of ImageJ and OME files one of each channel and time.
 
     Raises:
-        ReadError: as for `read_volume`, or several parts and no index.
+        ReadError: the file is damaged, too large, in colour, or compressed beyond decoding.
     """
+    with tifffile.TiffFile(io.BytesIO(member.data), name=member.name) as file:
+        parts = _parts(file, sum(not page.is_reduced for page in file.pages))
+    reads = {name: partial(_read, member, numbers) for name, numbers in parts.items()}
+    return picture_choices(member, reads, alone)
+
+
+def _read(member: Member, numbers: np.ndarray | None) -> Volume:
+    """Pages of equal size as the slices of a volume; `numbers` of them, None for all."""
+    stream, name = io.BytesIO(member.data), member.name
     with tifffile.TiffFile(stream, name=name) as file:
         pages = list(file.pages)
         if _next_page_offset(file, pages[-1]) != 0:
             raise ReadError(f"{name}: the TIFF file ends before its last page does; copy it again.")
         pages = [page for page in pages if not page.is_reduced]
         _refuse_unsuitable(pages, name, file.filehandle.size)
-        found = _parts(file, len(pages))
-        if len(found) > 1 and index is None:
+        if numbers is not None:
+            pages = [pages[number] for number in numbers]
+        elif len(pages) == 1 and file.imagej_metadata and len(shape := file.series[0].shape) > 2:
             raise ReadError(
-                f"{name}: the file holds {len(found)} images per slice "
-                f"({'; '.join(list(found)[:3])}{' ...' * (len(found) > 3)}); save one of them."
+                f"{name}: this ImageJ stack of {shape} lists only its first slice; save it as an "
+                "ordinary multi-page TIFF."
             )
-        if len(found) > 1:
-            pages = [pages[number] for number in list(found.values())[index]]
-        if (
-            len(pages) == 1
-            and len(found) == 1
-            and file.imagej_metadata
-            and len(file.series[0].shape) > 2
-        ):
-            _refuse_imagej_stack_with_one_page(file, name)
         first = pages[0]
         if first.bitspersample not in _WHOLE_BITS:
             planes = (_unpacked(page) for page in pages)
@@ -82,38 +80,30 @@ def read(stream: BinaryIO, name: str, *, index: int | None = None) -> Volume:
         else:
             planes = _through_pillow(stream, pages, name)
         slices = [_upright(pixels, page, name) for pixels, page in zip(planes, pages, strict=True)]
-        shape = _pixel_shape(file, first)
-    return replace(slices_without_geometry(np.stack(slices), name), **shape)
+        size = _pixel_size(file, first)
+    return replace(slices_without_geometry(np.stack(slices), name), **size)
 
 
-def parts(stream: BinaryIO, name: str) -> list[str]:
-    """What each channel and time of a file is called; one empty name where it has one of each."""
-    with tifffile.TiffFile(stream, name=name) as file:
-        return list(_parts(file, sum(not page.is_reduced for page in file.pages)))
-
-
-def _parts(file: tifffile.TiffFile, count: int) -> dict[str, np.ndarray]:
-    """Name -> numbers of its pages, by what ImageJ or OME say of the order of the pages."""
-    whole = {"": np.arange(count)}
+def _parts(file: tifffile.TiffFile, count: int) -> dict[str, np.ndarray | None]:
+    """Name -> numbers of its pages, by what ImageJ or OME say of the order of the pages; an empty
+    name and None where there is one channel and time."""
     if not (file.is_imagej or file.is_ome) or len(file.series) != 1:
-        return whole
+        return {"": None}
     series = file.series[0]
     axes = series.get_axes(squeeze=False).removesuffix("S").removesuffix("YX")
     shape = series.get_shape(squeeze=False)[: len(axes)]
-    if int(np.prod(shape)) != count or not set(axes) <= set("TZCQI"):
-        return whole
+    several = [axis for axis, side in zip(axes, shape, strict=True) if axis in "CT" and side > 1]
+    if int(np.prod(shape)) != count or not set(axes) <= set("TZCQI") or not several:
+        return {"": None}
     numbers = np.arange(count).reshape(shape)
-    told = [axis for axis, side in zip(axes, shape, strict=True) if axis in "CT" and side > 1]
-    if not told:
-        return whole
-    numbers = np.moveaxis(numbers, [axes.index(axis) for axis in told], range(len(told)))
-    words = {"C": "channel", "T": "time"}
+    numbers = np.moveaxis(numbers, [axes.index(axis) for axis in several], range(len(several)))
+    words = [{"C": "channel", "T": "time"}[axis] for axis in several]
+    counts = numbers.shape[: len(several)]
     return {
         ", ".join(
-            f"{words[axis]} {at + 1} of {numbers.shape[place]}"
-            for place, (axis, at) in enumerate(zip(told, where, strict=True))
+            f"{word} {at + 1} of {of}" for word, at, of in zip(words, where, counts, strict=True)
         ): numbers[where].ravel()
-        for where in np.ndindex(numbers.shape[: len(told)])
+        for where in np.ndindex(counts)
     }
 
 
@@ -167,13 +157,6 @@ def _next_page_offset(file: tifffile.TiffFile, page: tifffile.TiffPage) -> int:
     tags = struct.unpack(layout.tagnoformat, handle.read(layout.tagnosize))[0]
     handle.seek(page.offset + layout.tagnosize + tags * layout.tagsize)
     return struct.unpack(layout.offsetformat, handle.read(layout.offsetsize))[0]
-
-
-def _refuse_imagej_stack_with_one_page(file: tifffile.TiffFile, name: str) -> None:
-    raise ReadError(
-        f"{name}: this ImageJ stack of {file.series[0].shape} lists only its first slice; save it "
-        "as an ordinary multi-page TIFF."
-    )
 
 
 def _plain(page: tifffile.TiffPage) -> np.ndarray:
@@ -237,7 +220,7 @@ def _through_pillow(
             yield pixels if page.bitspersample <= 8 else _white_high(pixels, page)
 
 
-def _pixel_shape(file: tifffile.TiffFile, page: tifffile.TiffPage) -> dict[str, tuple]:
+def _pixel_size(file: tifffile.TiffFile, page: tifffile.TiffPage) -> dict[str, tuple]:
     """`spacing` where OME or ImageJ tell it in a unit of length, else `aspect`, else nothing.
 
     The resolution of other programs is that of a printer, and tells the proportion only.
@@ -248,17 +231,17 @@ def _pixel_shape(file: tifffile.TiffFile, page: tifffile.TiffPage) -> dict[str, 
     if any(tag is None for tag in values):
         return {}
     per_unit = [tag.value[0] / tag.value[1] if tag.value[1] else 0.0 for tag in values]
-    if not all(0 < each < float("inf") for each in per_unit):
+    if not all(0 < value < float("inf") for value in per_unit):
         return {}
-    row, column = (1 / each for each in per_unit)
+    row, column = (1 / value for value in per_unit)
     tag = page.tags.get("Orientation")
     if tag and int(tag.value) in (5, 6, 7, 8):
         row, column = column, row
-    told = file.imagej_metadata or {}
-    factor = _MILLIMETRES.get(str(told.get("unit", "")))
+    metadata = file.imagej_metadata or {}
+    factor = _MILLIMETRES.get(str(metadata.get("unit", "")))
     if factor is None:
         return {"aspect": (row, column)}
-    between = told.get("spacing", 1 / factor)
+    between = metadata.get("spacing", 1 / factor)
     usable = isinstance(between, int | float) and 0 < between < float("inf")
     return {"spacing": (between * factor if usable else 1.0, row * factor, column * factor)}
 
@@ -267,11 +250,11 @@ def _ome_spacing(file: tifffile.TiffFile) -> tuple[float, float, float] | None:
     """(slice, row, column) in mm as PhysicalSizeZ, Y and X say; in µm without a unit."""
     try:
         image = tifffile.xml2dict(file.ome_metadata)["OME"]["Image"]
-        told = (image[0] if isinstance(image, list) else image)["Pixels"]
+        pixels = (image[0] if isinstance(image, list) else image)["Pixels"]
         sizes = [
-            float(told[f"PhysicalSize{axis}"])
-            * _MILLIMETRES[str(told.get(f"PhysicalSize{axis}Unit", "µm"))]
-            for axis in ("ZYX" if "PhysicalSizeZ" in told else "YX")
+            float(pixels[f"PhysicalSize{axis}"])
+            * _MILLIMETRES[str(pixels.get(f"PhysicalSize{axis}Unit", "µm"))]
+            for axis in ("ZYX" if "PhysicalSizeZ" in pixels else "YX")
         ]
     except Exception:  # absent, of another unit or damaged: no reason to lose the picture
         return None

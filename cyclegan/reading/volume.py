@@ -1,13 +1,11 @@
-"""What all readers share: `Volume`, `ReadError`, the limits, and what kind a file is.
+"""What all formats share: `Volume`, `ReadError` and the limits.
 
-The content of a file decides what it is, never its name. Sizes that a header claims are checked
-against the caps below before anything is decoded or allocated.
+Sizes that a header claims are checked against the limits before anything is decoded or allocated.
 """
 
 from __future__ import annotations
 
 import contextlib
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,23 +13,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cyclegan.reading.other_kinds import named
-
 if TYPE_CHECKING:
     import pydicom
 
 MAX_FILE_BYTES = 2**30
 MAX_PIXELS = 64 * 2**20  # per slice: 8192 x 8192, far above any MR matrix
 MAX_VOXELS = 512**3  # half a gigabyte once in float32
-MIN_SIDE = 32  # pixels; below this no anatomy can be told
+MIN_SIDE = 32  # pixels; below this no anatomy can be recognised
 
-ZIP_MAGIC = b"PK\x03\x04"
-SUPPORTED = "DICOM, NIfTI (.nii, .nii.gz), PNG, JPEG, TIFF, BMP, GIF or WebP"
 ORIENTATION_UNKNOWN = "The file does not say how the slice lies: orientation unknown."
 
 
 class ReadError(ValueError):
     """A file cannot be read as an MR image; the message is a sentence for who sent it."""
+
+
+class NoMRImage(ReadError):
+    """A file is whole, and holds something else than an image of MR."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,34 +94,8 @@ class Volume:
         return self.spacing[1:] if self.spacing else self.aspect
 
 
-def file_head(path: Path) -> bytes:
-    """The first kilobyte of a file of acceptable size.
-
-    Raises:
-        ReadError: the file is missing, empty, larger than `MAX_FILE_BYTES` or cannot be opened.
-    """
-    try:
-        if path.is_dir():
-            raise ReadError(f"{path.name}: this is a folder; choose the files in it.")
-        if not path.is_file():
-            raise ReadError(f"{path.name}: there is no such file; choose a {SUPPORTED} file.")
-        size = path.stat().st_size
-        with path.open("rb") as stream:
-            head = stream.read(1024)
-    except OSError as error:
-        raise ReadError(f"{path.name}: the file cannot be opened ({error.strerror}).") from error
-    if size == 0:
-        raise ReadError(f"{path.name}: the file is empty; choose a {SUPPORTED} file.")
-    if size > MAX_FILE_BYTES:
-        raise ReadError(
-            f"{path.name}: the file has {size / 2**20:.0f} MiB; "
-            f"up to {MAX_FILE_BYTES / 2**20:.0f} MiB are read."
-        )
-    return head
-
-
 @contextlib.contextmanager
-def damage_refused(name: str, kind: str) -> Iterator[None]:
+def damage_refused(name: str, format_name: str) -> Iterator[None]:
     """Turn what decoders raise on damaged bytes, which is anything at all, into a `ReadError`."""
     try:
         yield
@@ -131,7 +103,7 @@ def damage_refused(name: str, kind: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise ReadError(
-            f"{name}: the {kind} file is damaged or truncated and cannot be decoded; "
+            f"{name}: the {format_name} file is damaged or truncated and cannot be decoded; "
             "export or copy it again."
         ) from error
 
@@ -166,73 +138,6 @@ def check_claimed_size(name: str, rows: int, columns: int, slices: int = 1) -> N
             f"{MAX_PIXELS / 2**20:.0f} million per slice and {MAX_VOXELS / 2**20:.0f} million "
             "per file are read."
         )
-
-
-def file_kind(head: bytes, name: str) -> str:
-    """Tell the kind of a file from its first kilobyte: "DICOM", "NIfTI", "PNG", "JPEG", ...
-
-    Raises:
-        ReadError: the file is of no kind that can be read.
-    """
-    if head[128:132] == b"DICM":  # first: the preamble before it may pose as TIFF (PS3.10 7.1)
-        return "DICOM"
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "PNG"
-    if head.startswith(b"\xff\xd8\xff"):
-        return "JPEG"
-    if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        return "TIFF"
-    if is_nifti(head) or is_mgh(head):
-        return "NIfTI"
-    if head.startswith(b"\x1f\x8b"):
-        try:
-            inner = zlib.decompressobj(31).decompress(head, 1024)
-        except zlib.error:
-            inner = b""
-        if is_nifti(inner) or is_mgh(inner):
-            return "NIfTI"
-        if split_name(name)[1] == ".img":
-            raise ReadError(
-                f"{name}: this is half of an Analyze or NIfTI .hdr/.img pair; choose both files "
-                "together, or convert the pair to one .nii or .nii.gz file."
-            )
-        raise ReadError(
-            f"{name}: the gzip file holds no NIfTI or MGH volume; unpack it and choose the image "
-            "inside."
-        )
-    if head.startswith(b"BM"):
-        return "BMP"
-    if head[:6] in (b"GIF87a", b"GIF89a"):
-        return "GIF"
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return "WebP"
-    # DICOM without its preamble starts with a small element of group 2 or 8, in either byte order.
-    for order in ("little", "big"):
-        group, element = (int.from_bytes(head[i : i + 2], order) for i in (0, 2))
-        if group in (0x0002, 0x0008) and element <= 0x0100 and len(head) > 8:
-            return "DICOM"
-    if head.startswith(ZIP_MAGIC):
-        raise ReadError(f"{name}: this is an archive inside another; unpack it first.")
-    if other := named(head):
-        raise ReadError(f"{name}: this is {other}.")
-    raise ReadError(f"{name}: this is not an image that can be read; choose a {SUPPORTED} file.")
-
-
-def is_nifti(head: bytes) -> bool:
-    """Whether a header of NIfTI-1, NIfTI-2 or its ancestor Analyze 7.5 starts here.
-
-    All three start with their own length: https://nifti.nimh.nih.gov/nifti-1, -2.
-    """
-    return any(int.from_bytes(head[:4], order) in (348, 540) for order in ("little", "big"))
-
-
-def is_mgh(head: bytes) -> bool:
-    """Whether a FreeSurfer MGH header starts here: version 1, four sides, a known number type."""
-    if len(head) < 28 or head[:4] != b"\0\0\0\1":
-        return False
-    sides = [int.from_bytes(head[i : i + 4], "big") for i in range(4, 24, 4)]
-    *sides, kind = sides
-    return all(0 < side < 2**15 for side in sides) and kind in (0, 1, 3, 4)
 
 
 def checked(volume: Volume) -> Volume:

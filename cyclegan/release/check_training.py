@@ -1,18 +1,20 @@
-r"""Train the input check: T1, T2, other contrast, no brain slice.
+r"""Train the input check, which tells T1, T2, other contrasts and non-brain pictures apart.
 
     python -m cyclegan.release.check_training --data DIR [...] --other DIR --pairs DIR \
         --labelmaps DIR --out weights
-    python -m cyclegan.release.check_training --out RUN --steps 300   # phantoms alone, without data
+    python -m cyclegan.release.check_training --out RUN --steps 300   # a trial without data
 
 DIR of --data is laid out as for train.py, that of --pairs too, with registered slices of equal
 names; --other holds FLAIR/, T1POST/, NEWBORN_T1/ and NEWBORN_T2/, --labelmaps 16-bit PNG files and
-tissues.csv. People named by --hold-out, the last two heads of the label maps and some phantom heads
-are never trained on: the temperature is fitted to them.
+tissues.csv. The subjects of --hold-out, the last two heads of the label maps and some phantom heads
+are not trained on; the temperature of the probabilities is fitted to them.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
+import json
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -23,9 +25,11 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 from tqdm import tqdm
 
-from cyclegan.model.precision import multiplies_bfloat16
+from cyclegan.model.checkpoint import CHECK, CHECK_WEIGHTS, file_sha256
+from cyclegan.model.translator import multiplies_bfloat16
 from cyclegan.release.check_augment import augment
 from cyclegan.release.check_data import (
     Pool,
@@ -36,7 +40,7 @@ from cyclegan.release.check_data import (
     add_turned,
 )
 from cyclegan.release.check_simulated import add_label_maps, add_phantoms
-from cyclegan.trust.checks import KINDS, SIZE, CheckNetwork, export_check
+from cyclegan.trust.checks import FORMAT, KINDS, SIZE, CheckNetwork
 
 PHANTOM_SLICES = 5  # of each drawn head
 # Assumed among uploaded brain slices. Chosen with an eye on validation: 0.3 flags 0.93 of FLAIR and
@@ -205,26 +209,71 @@ def other_odds() -> float:
     return OTHER_SHARE / (1 - OTHER_SHARE) / trained
 
 
+def export_check(
+    folder: str | Path,
+    network: CheckNetwork,
+    *,
+    temperature: float,
+    other_odds: float,
+    training: dict[str, Any],
+) -> Path:
+    """Write `checks.safetensors` (half precision) and `checks.json`, which `from_pretrained` reads.
+
+    Args:
+        folder: created when missing.
+        temperature, other_odds: see `InputCheck`.
+        training: what the network saw, for the record.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    # Counters of batches are whole numbers and stay so.
+    tensors = {
+        name: (value.half() if value.is_floating_point() else value).contiguous()
+        for name, value in network.state_dict().items()
+    }
+    save_file(tensors, folder / CHECK_WEIGHTS, {"format": "pt"})
+    config = {
+        "format": FORMAT,
+        "kinds": list(KINDS),
+        "size": SIZE,
+        "temperature": round(temperature, 4),
+        "other_odds": round(other_odds, 4),
+        "sha256": file_sha256(folder / CHECK_WEIGHTS),
+        "training": training,
+    }
+    (folder / CHECK).write_text(json.dumps(config, indent=2) + "\n")
+    return folder
+
+
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m cyclegan.release.check_training",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--data", nargs="+", default=[], metavar="DIR", help="T1 and T2 slices")
-    parser.add_argument("--other", nargs="+", default=[], metavar="DIR", help="FLAIR/, T1POST/")
-    parser.add_argument("--pairs", metavar="DIR", help="registered T1 and T2 of equal names")
+    parser.add_argument(
+        "--data", nargs="+", default=[], metavar="DIR", help="folders of T1 and T2 slices"
+    )
+    parser.add_argument("--other", nargs="+", default=[], metavar="DIR", help="folders of "
+                        "other contrasts")  # fmt: skip
+    parser.add_argument("--pairs", metavar="DIR", help="registered T1 and T2 slices with the same "
+                        "file names")  # fmt: skip
     parser.add_argument("--labelmaps", metavar="DIR", help="label maps to simulate from")
     parser.add_argument(
         "--hold-out",
         nargs="*",
         default=list(HELD_OUT_PEOPLE),
         metavar="NAME",
-        help=f"how file names begin; default: {' '.join(HELD_OUT_PEOPLE)}",
+        help="subjects not to train on, by how their file names begin (default: "
+        f"{' '.join(HELD_OUT_PEOPLE)})",
     )
-    parser.add_argument("--out", required=True, metavar="WEIGHTS", help="weights folder")
+    parser.add_argument("--out", required=True, metavar="WEIGHTS", help="weights folder; the "
+                        "check is written there")  # fmt: skip
     defaults = CheckConfig()
     for name, value in asdict(defaults).items():
         option = f"--{name.replace('_', '-')}"
-        parser.add_argument(option, type=type(value), default=value, help=f"default: {value}")
+        about = f"setting of the training (default: {value})"
+        parser.add_argument(option, type=type(value), default=value, metavar="X", help=about)
     return parser.parse_args(arguments)
 
 
@@ -236,7 +285,7 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError as error:
         print(f"check_training: {error}", file=sys.stderr)
         return 1
-    network = fit(pool, config, print)
+    network = fit(pool, config, functools.partial(print, flush=True))  # also into a log
     temperature = fit_temperature(network, held)
     counts: dict[str, Any] = {
         name: {f"{kind} {source}": len(v) for (kind, source), v in sorted(part.images.items())}

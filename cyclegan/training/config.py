@@ -34,13 +34,13 @@ class TrainConfig:
     supervised: float | None = None  # share of the run before unpaired slices and adversaries come
     unpaired: float | None = None  # share of a step's samples from then on
     weight_gan: float | None = None  # of the least-squares GAN loss
-    weight_cycle: float | None = None  # of L1 there and back
+    weight_cycle: float | None = None  # of L1 between source and reconstruction
     weight_identity: float | None = None  # of L1 on slices that have the target contrast already
     weight_structure: float | None = None  # of edges of the source that the translation lacks
     weight_pairs: float | None = None  # of what is supervised on registered real pairs
     weight_simulated: float | None = None  # of the same on simulated pairs
     weight_lesions: float | None = None  # within both: contrast of lesions and of spots
-    implanted: float | None = None  # share of real samples with lesions implanted
+    implanted: float | None = None  # share of the real pairs with lesions implanted
     ema: float = 0.999  # decay of the averaged generators, which are what is exported
     log_every: int = 20  # steps
     save_every: int = 250  # steps: state, sample sheet, and with --val scores and report
@@ -86,7 +86,7 @@ NEEDS: dict[str, tuple[set[str], ...]] = {
     "weight_pairs": ({PAIRS},),
     "weight_simulated": ({SIMULATED},),
     "weight_lesions": (TRUTH,),
-    "implanted": ({PAIRS, UNPAIRED}, TRUTH),
+    "implanted": ({PAIRS},),
 }
 
 
@@ -97,7 +97,7 @@ def option(name: str) -> str:
 
 def resolved(config: TrainConfig, kinds: Collection[str]) -> TrainConfig:
     """The settings with every None replaced by what suits the kinds of samples that there are; by
-    zero where it has no effect on them.
+    zero where it has no effect on them, so that what is recorded is what was done.
 
     Raises:
         ValueError: a setting without effect on these, or one out of its range.
@@ -107,13 +107,15 @@ def resolved(config: TrainConfig, kinds: Collection[str]) -> TrainConfig:
     for name, needs in NEEDS.items():
         missing = [need for need in needs if not need & set(kinds)]
         if missing:
-            values[name] = 0  # so that what is recorded is what was done
+            values[name] = 0
             if getattr(config, name) is not None:
                 sources = " or ".join(OPTIONS[kind] for kind in OPTIONS if kind in missing[0])
                 raise ValueError(f"{option(name)}: has no effect without {sources}; leave it out")
     values = {name: v for name, v in values.items() if getattr(config, name) is None}
+    if config.weight_gan == 0 and config.discriminator is not None:
+        raise ValueError("--discriminator: has no effect with --weight-gan 0; leave it out")
     config = dataclasses.replace(config, **values)
-    if (config.batch or 0) < 1 or config.accumulate < 1:
+    if config.batch < 1 or config.accumulate < 1:
         raise ValueError("--batch and --accumulate count from 1")
     for name in ("supervised", "unpaired", "implanted", "ema"):
         if not 0 <= getattr(config, name) <= 1:

@@ -1,14 +1,13 @@
 """Is the input what the model expects? T1, T2, another contrast, or no axial brain slice at all.
 
 A small classifier that warns and never blocks: an adult's T1 or T2 fits, an unsure answer is
-doubtful, and the rest is not what the translation learnt. Its weights lie beside the generators' in
-`checks.safetensors` and `checks.json`; `python -m cyclegan.release.check_training` makes them and
-`python -m cyclegan.release.check_report` measures them.
+doubtful, and the rest is not what the translation was trained on. Its weights lie beside the
+generators' in `checks.safetensors` and `checks.json`; `python -m cyclegan.release.check_training`
+makes them and `python -m cyclegan.release.check_report` measures them.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,21 +16,26 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
-from safetensors.torch import load, save_file
+from safetensors.torch import load
 from scipy import ndimage
 from torch import nn
 
 from cyclegan import OTHER
 from cyclegan.model.arrays import real_array
-from cyclegan.model.checkpoint import CheckpointError, file_sha256, read_checked
+from cyclegan.model.checkpoint import (
+    CHECK,
+    CHECK_WEIGHTS,
+    CheckpointError,
+    read_checked,
+)
+from cyclegan.model.head import head_mask
 from cyclegan.model.hub import weights_folder
-from cyclegan.model.preprocess import Frame, head_mask, scale_intensity
-from cyclegan.model.weights_files import CHECK, CHECK_WEIGHTS
+from cyclegan.model.preprocess import Frame, scale_intensity
 
 FORMAT = 1
 SIZE = 160  # side of the classifier's grid: a vessel of 2 mm is still a pixel wide
 
-# What the network tells apart, and the answer that each belongs to.
+# The classes of the network, and the label that each belongs to.
 KINDS = {
     "T1": "T1",
     "T2": "T2",
@@ -60,7 +64,7 @@ BECAUSE = {
     "OUTSIDE": "outside of what training saw",
 }
 FITS, DOUBTFUL, UNLEARNT = "fits", "doubtful", "not what it learnt"
-SURE = 0.8  # below this the sentence names the second possibility, too
+SURE = 0.8  # below this an answer is doubtful, and the sentence names the second possibility, too
 SLICES = 7  # of a volume
 INNER = 0.6  # of a volume's largest cross-section: slices with less than this are passed over
 
@@ -75,8 +79,9 @@ class Assessment:
         kind: one of `KINDS`, the most probable one within `label`.
         sentence: the answer in plain words.
         slices: indices along axis 0 that the answer comes from; (0,) for a single slice.
-        outside: indices along axis 0 that were looked at and show neck, face or the top of the
-            head; the answer does not come from them unless there are no others.
+        outside: indices along axis 0 that were assessed and show neck, face or the top of the
+            head: outside of what training saw. The answer does not come from them unless there are
+            no others; then they are its `slices`, too.
     """
 
     label: str
@@ -88,7 +93,11 @@ class Assessment:
 
     @property
     def fit(self) -> str:
-        """In a word: `FITS`, `DOUBTFUL` or `UNLEARNT`."""
+        """Whether the input is what the translation was trained on, by one threshold.
+
+        `DOUBTFUL` where the label is less than `SURE` probable; else `FITS` for T1 and T2, and
+        `UNLEARNT` for the rest. Whether it is the source of a direction is `contradicts`.
+        """
         if self.probabilities[self.label] < SURE:
             return DOUBTFUL
         return FITS if self.label in OTHER else UNLEARNT
@@ -132,7 +141,7 @@ class InputCheck:
 
     Args:
         network: trained `CheckNetwork`.
-        config: as `export_check` writes it; `kinds` are those that the weights know, in the order
+        config: of checks.json; `kinds` are those that the weights know, in the order
             of the logits, `temperature` divides the logits (Guo et al. 2017), `other_odds` is how
             much rarer other contrasts are among uploads than in training (Saerens et al. 2002).
     """
@@ -180,7 +189,7 @@ class InputCheck:
 
         Args:
             image: (H, W) or (Z, H, W), any real dtype and range, shown as it would be read:
-                anterior up. Of a volume a few slices through its middle are looked at, and
+                anterior up. Of a volume a few slices through its middle are assessed, and
                 their probabilities averaged; those of neck and face are left out.
             spacing: (row, column) in mm where pixels are not square.
 
@@ -223,7 +232,7 @@ class InputCheck:
 def frame_slice(image: np.ndarray, spacing: tuple[float, float] | None = None) -> np.ndarray:
     """Bring one slice to the classifier's grid: (H, W), any real dtype -> (1, SIZE, SIZE).
 
-    Each slice is scaled and framed by itself, so that the answer does not hang on its neighbours.
+    Each slice is scaled and framed by itself, so that the answer does not depend on its neighbours.
     `spacing` is (row, column) in mm where pixels are not square.
     """
     scaled = scale_intensity(image)
@@ -248,7 +257,7 @@ def inner_slices(volume: np.ndarray) -> np.ndarray:
 
 def group(kinds: np.ndarray) -> np.ndarray:
     """Sum (..., len(KINDS)) probabilities to (..., len(LABELS))."""
-    member = np.array([[answer == label for label in LABELS] for answer in KINDS.values()])
+    member = np.array([[own == label for label in LABELS] for own in KINDS.values()])
     return kinds @ member.astype(float)
 
 
@@ -279,42 +288,6 @@ def _sentence(probabilities: dict[str, float], label: str, kind: str) -> str:
     if label == "other":
         return f"Looks like {WORDS[kind]} ({share} sure of another contrast than plain T1 or T2)."
     return f"Looks like {WORDS[kind]} ({share} sure)."
-
-
-def export_check(
-    folder: str | Path,
-    network: CheckNetwork,
-    *,
-    temperature: float,
-    other_odds: float,
-    training: dict[str, Any],
-) -> Path:
-    """Write `checks.safetensors` (half precision) and `checks.json`, which `from_pretrained` reads.
-
-    Args:
-        folder: created when missing.
-        temperature, other_odds: see `InputCheck`.
-        training: what the network saw, for the record.
-    """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    # Counters of batches are whole numbers and stay so.
-    tensors = {
-        name: (value.half() if value.is_floating_point() else value).contiguous()
-        for name, value in network.state_dict().items()
-    }
-    save_file(tensors, folder / CHECK_WEIGHTS, {"format": "pt"})
-    config = {
-        "format": FORMAT,
-        "kinds": list(KINDS),
-        "size": SIZE,
-        "temperature": round(temperature, 4),
-        "other_odds": round(other_odds, 4),
-        "sha256": file_sha256(folder / CHECK_WEIGHTS),
-        "training": training,
-    }
-    (folder / CHECK).write_text(json.dumps(config, indent=2) + "\n")
-    return folder
 
 
 def _block(before: int, width: int, stride: int, kernel: int) -> list[nn.Module]:

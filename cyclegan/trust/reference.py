@@ -1,4 +1,4 @@
-"""A style from files: read, checked to be of the wanted contrast, and measured."""
+"""A style from files: read, checked to be of the right contrast, and measured."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 
 from cyclegan.model.style import Style, StyleError, mean_style
 from cyclegan.model.translator import Translator
-from cyclegan.reading.series import open_files
+from cyclegan.reading.selection import open_files
 from cyclegan.reading.volume import Volume
 from cyclegan.trust.checks import InputCheck
 
-GIVEN = "of a given scan"  # name of a style, for labels and provenance
+FROM_SCAN = "of a given scan"  # name of a style, for labels and provenance
 SURE = 0.5  # probability from which on a reference counts as something else than it should be
 
 
@@ -22,18 +22,18 @@ def style_of_volume(
 
     Args:
         translator, check: of the same weights; None where there is no check.
-        volume: of any person.
+        volume: of anyone.
         contrast: what it has to be, "T1" or "T2".
-        name: shown to readers; default: none.
+        name: shown to users; default: none.
 
     Raises:
         StyleError: it looks like something else, or the weights know no styles.
     """
     if check is not None:
-        found = check.assess(volume.pixels, volume.pixel_spacing)
-        if found.label != contrast and found.probabilities[found.label] >= SURE:
+        seen = check.assess(volume.pixels, volume.pixel_spacing)
+        if seen.label != contrast and seen.probabilities[seen.label] >= SURE:
             raise StyleError(
-                f"{volume.name} looks like {found.label}, not like {contrast}; a style of "
+                f"{volume.name} looks like {seen.label}, not like {contrast}; a style of "
                 f"{contrast} needs a real {contrast}"
             )
     return translator.style(volume.pixels, contrast, spacing=volume.pixel_spacing, name=name)
@@ -44,10 +44,10 @@ def style_of_path(
 ) -> Style:
     """The style of a saved style, a file, or everything in a folder.
 
-    A file's name may be a patient's: a style that is measured here is called `GIVEN`.
+    A file's name may be a patient's: a style that is measured here is called `FROM_SCAN`.
 
     Raises:
-        StyleError: nothing of the wanted contrast, a style of other weights, or none at all.
+        StyleError: nothing of that contrast, a style of other weights, or none at all.
         ReadError: a file that cannot be read.
     """
     path = Path(path)
@@ -66,7 +66,7 @@ def style_of_path(
             refused.append(str(error))
     if not styles:
         raise StyleError(refused[0] if refused else f"{path}: there is no image in this folder")
-    return mean_style(styles, GIVEN)
+    return mean_style(styles, FROM_SCAN)
 
 
 def _volumes(files: Sequence[Path]) -> Iterable[Volume]:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from cyclegan.evaluation.metrics import head_mask, mae, psnr, ssim
+from cyclegan.evaluation.metrics import mae, psnr, ssim
 from cyclegan.evaluation.registration import RigidMotion, register_rigid
+from cyclegan.model.head import foreground, joint_head
 from cyclegan.model.preprocess import Scale
 from cyclegan.trust.evidence import mutual_information
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 MIN_OVERLAP = 0.05  # share of the source's voxels that the truth must cover
 MIN_HEAD_PIXELS = 200  # fewer in common, and the scores of a slice say nothing
 # Below both, two images show different places. Of 129 couples of slices that were 3 or 8 apart (10
-# collections of people) this notices 111, and it takes none of 84 true pairs for such.
+# collections) this notices 111, and it takes none of 84 true pairs for such.
 SAME_EDGES = 0.4  # correlation of gradient magnitudes, 6 pixels inside the head
 SAME_GREYS = 1.04  # normalised mutual information in the head
 
@@ -42,7 +43,7 @@ class Truth:
         to_truth: (4, 4) from (column, row, slice, 1) of the source to those of `volume`; None when
             both have the same matrix and are compared pixel by pixel.
         notes: sentences on how they were matched, for the user.
-        motion: by which it was registered; None where that was not asked for.
+        motion: by which it was registered; None where registration was not requested.
     """
 
     volume: Volume
@@ -151,7 +152,7 @@ def true_error(
     Returns:
         {"ssim", "psnr", "mae"}; None when fewer than `MIN_HEAD_PIXELS` can be compared.
     """
-    head = head_mask(source, truth) & covered
+    head = joint_head(source, truth) & covered
     if head.sum() < MIN_HEAD_PIXELS:
         return None
     return {
@@ -162,23 +163,19 @@ def true_error(
 
 
 def is_elsewhere(truth: np.ndarray, source: np.ndarray, covered: np.ndarray) -> bool:
-    """Whether two images, by their pixels, do not show the same slice of the same person.
+    """Whether two images, by their pixels, do not show the same slice of the same subject.
 
     Args:
         truth, source: (H, W) in [0, 1], of different contrasts.
         covered: (H, W) bool, where the truth was measured.
     """
-    both = _head(truth) & _head(source) & covered
+    both = foreground(truth) & foreground(source) & covered
     inside = ndimage.binary_erosion(both, iterations=6)
     if inside.sum() < MIN_HEAD_PIXELS:
         return False
-    edges = [ndimage.gaussian_gradient_magnitude(each, 2)[inside] for each in (truth, source)]
-    alike = np.corrcoef(*edges)[0, 1] if all(each.std() > 0 for each in edges) else 0.0
+    edges = [ndimage.gaussian_gradient_magnitude(image, 2)[inside] for image in (truth, source)]
+    alike = np.corrcoef(*edges)[0, 1] if all(edge.std() > 0 for edge in edges) else 0.0
     return bool(alike < SAME_EDGES and mutual_information(source, truth, both) < SAME_GREYS)
-
-
-def _head(image: np.ndarray) -> np.ndarray:
-    return ndimage.binary_fill_holes(ndimage.binary_opening(image > 0.08))
 
 
 def _truth_indices(

@@ -16,7 +16,7 @@ from cyclegan.export.derived import WHITE, derived_dicom
 from cyclegan.export.files import nifti
 from cyclegan.export.provenance import Provenance
 from cyclegan.reading.read import read_volume
-from cyclegan.reading.series import open_files
+from cyclegan.reading.selection import open_files
 
 ORIGIN = Provenance("1.2", "ab" * 32, "T1 to T2", "cd" * 32, "0.1.0")
 TO_RAS = np.diag([-1.0, -1, 1, 1])

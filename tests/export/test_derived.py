@@ -31,7 +31,6 @@ from cyclegan.export.files import labelled_png, nifti
 from cyclegan.export.provenance import Provenance
 from cyclegan.reading.read import read_volume
 
-READERS = Path(__file__).parents[2] / "../shared/data/readers"
 ORIGIN = Provenance("1.2", "ab" * 32, "T1 to T2", "cd" * 32, "0.1.0")
 PLANES = {
     "axial": (1, 0, 0, 0, 1, 0),
@@ -397,9 +396,8 @@ def test_the_validator_finds_no_error(tmp_path, source, keep_identity):
         assert [line for line in errors if "(0008,001c)" not in line] == []
 
 
-@pytest.mark.skipif(not READERS.exists(), reason="needs the shared reader files")
-def test_a_real_oblique_slice_lies_on_its_source(tmp_path):
-    path = sorted((READERS / "dicom_t1_oblique").glob("*.dcm"))[0]
+def test_a_real_oblique_slice_lies_on_its_source(tmp_path, shared_data):
+    path = sorted(shared_data("readers/dicom_t1_oblique").glob("*.dcm"))[0]
     volume = read_volume(path)
     (data,), _ = derived_dicom(
         volume.pixels / volume.pixels.max(), volume, to="T2", provenance=ORIGIN

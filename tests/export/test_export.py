@@ -26,7 +26,6 @@ from cyclegan.export.files import MIN_PNG_SIDE, labelled_png, nifti
 from cyclegan.export.provenance import CAVEAT, SOURCE_TYPE, Provenance, provenance
 from cyclegan.reading.read import read_volume
 
-READERS = Path(__file__).parents[2] / "../shared/data/readers"
 RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 IPTC = "{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}"
 LABEL = "SYNTHETIC T2 from T1 - not for diagnosis"
@@ -259,9 +258,8 @@ def test_nifti_refuses_what_does_not_belong(tmp_path, shape, slice_index):
         nifti(np.zeros(shape), volume, description=LABEL, slice_index=slice_index)
 
 
-@pytest.mark.skipif(not READERS.exists(), reason="needs the shared reader files")
-def test_nifti_of_a_real_volume_overlays_it():
-    path = READERS / "nifti/openms04_T1W.nii.gz"
+def test_nifti_of_a_real_volume_overlays_it(shared_data):
+    path = shared_data("readers/nifti") / "openms04_T1W.nii.gz"
     volume, original = read_volume(path), nib.load(path)
     result = loaded(nifti(volume.pixels, volume, description=LABEL))
     np.testing.assert_array_equal(result.affine, original.affine)

@@ -22,7 +22,7 @@ from cyclegan.export.derived import WHITE, derived_dicom
 from cyclegan.export.files import labelled_png, nifti
 from cyclegan.export.provenance import Provenance, synthetic_label
 from cyclegan.reading.read import read_volume
-from cyclegan.reading.series import open_files
+from cyclegan.reading.selection import open_files
 
 ORIGIN = Provenance("1.2", "ab" * 32, "T1 to T2", "cd" * 32, "0.1.0")
 SHAPE = (5, 64, 48)

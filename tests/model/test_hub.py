@@ -7,18 +7,27 @@ import subprocess
 from pathlib import Path
 
 import huggingface_hub
+import numpy as np
 import pytest
-import torch
 from hub_server import TOKEN, HubServer, Repository
 from huggingface_hub import ModelCard, constants
+from PIL import Image
 
+import app
 import train
 from app import create_app
-from cyclegan import Translator
+from cyclegan import Translator, evaluate, translate
 from cyclegan.model import hub
-from cyclegan.model.checkpoint import CheckpointError, load_weights
+from cyclegan.model.checkpoint import (
+    CARD,
+    CONTENTS,
+    OPTIONAL,
+    REQUIRED,
+    STYLES,
+    CheckpointError,
+    load_weights,
+)
 from cyclegan.model.style import KnownStyles
-from cyclegan.model.weights_files import CARD, CONTENTS, OPTIONAL, REQUIRED, STYLES
 from cyclegan.report import publish
 from cyclegan.report.runlog import write_json
 
@@ -59,15 +68,6 @@ def go_offline(monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
 
 
-def test_a_repository_loads_as_the_folder_it_came_from(server, export_tiny):
-    folder = export_tiny(32)
-    serve_folder(server, folder)
-    here, there = Translator.from_pretrained(folder), Translator.from_pretrained(REPO)
-    assert there.checksum == here.checksum
-    state, expected = (t.generators["T2"].state_dict() for t in (there, here))
-    assert all(torch.equal(state[k], expected[k]) for k in expected)
-
-
 def test_a_revision_is_pinned_and_an_unknown_one_is_said(server, export_tiny):
     repository = serve_folder(server, export_tiny(32))
     first = repository.commit
@@ -91,15 +91,6 @@ def test_the_cache_serves_offline(server, export_tiny, monkeypatch):
         Translator.from_pretrained("user/other")
 
 
-def test_the_input_check_comes_along_where_there_is_one(server, export_tiny):
-    folder = export_tiny(32)
-    (folder / "checks.json").write_text("{}")
-    (folder / "training.csv").write_text("not needed to translate")
-    serve_folder(server, folder)
-    found = {p.name for p in hub.weights_folder(REPO).iterdir()}
-    assert found == {"config.json", "model.safetensors", "checks.json"}
-
-
 def whole(folder):
     """A weights folder with something under every name that one may hold."""
     for name in {*CONTENTS} - {*REQUIRED}:
@@ -109,10 +100,13 @@ def whole(folder):
 
 def test_everything_that_a_weights_folder_holds_comes_down(server, export_tiny):
     folder = whole(export_tiny(32))
+    local = {p.name: p.read_bytes() for p in folder.iterdir() if p.name != CARD}
+    (folder / "training.csv").write_text("not needed to translate")
     serve_folder(server, folder)
     downloaded = {p.name: p.read_bytes() for p in hub.weights_folder(REPO).iterdir()}
-    local = {p.name: p.read_bytes() for p in folder.iterdir() if p.name != CARD}
     assert downloaded == local
+    here, there = Translator.from_pretrained(folder), Translator.from_pretrained(REPO)
+    assert there.checksum == here.checksum
 
 
 def test_the_list_of_a_weights_folder_is_what_the_shipped_one_holds():
@@ -229,13 +223,9 @@ def test_push_uploads_weights_card_and_report_and_loads_again(server, run, monke
     assert (metadata.license, metadata.pipeline_tag) == ("other", "image-to-image")
     assert metadata.library_name == "pytorch"
     assert "mri" in metadata.tags
-    found = {(r.dataset_config, r.metric_type): r.metric_value for r in metadata.eval_results}
-    assert found == {
-        ("T1-to-T2", "ssim"): 0.61,
-        ("T1-to-T2", "psnr"): 15.4,
-        ("T2-to-T1", "ssim"): 0.66,
-        ("T2-to-T1", "psnr"): 16,
-    }
+    scores = {(r.dataset_config, r.metric_type): r.metric_value for r in metadata.eval_results}
+    assert scores == {("T1-to-T2", "ssim"): 0.61, ("T1-to-T2", "psnr"): 15.4,
+                      ("T2-to-T1", "ssim"): 0.66, ("T2-to-T1", "psnr"): 16}  # fmt: skip
 
 
 def test_a_card_without_pairs_claims_no_score(run):
@@ -247,35 +237,23 @@ def test_a_card_without_pairs_claims_no_score(run):
 
 
 @pytest.mark.parametrize(
-    ("training", "told"),
+    ("training", "words"),
     [
-        (
-            {"sources": ["mine/ixi", "mine/b"]},
-            "data: axial slices of b and ixi, unmatched.",
-        ),
-        (
-            {"sources": ["mine/ixi", "mine/ixi, stripped"], "paired_sources": ["clinic"]},
-            "axial slices of ixi; those of 1 also with the skull removed, unmatched; "
-            "T1 and T2 of the same slices of clinic.",
-        ),
-        ({"paired_sources": ["a", "b", "c"]}, "the same slices of a, b and c."),
-        (
-            {"paired_sources": ["a"], "simulated_from": ["maps"]},
-            "the same slices of a; slices simulated from maps.",
-        ),
-        (
-            {"simulated_from": ["maps", "heads drawn"]},
-            "Training data: slices simulated from heads drawn and maps.",
-        ),
+        ({"sources": ["mine/ixi", "mine/b"]}, "data: axial slices of b and ixi, unmatched."),
+        ({"sources": ["mine/ixi", "mine/ixi, stripped"], "paired_sources": ["a", "b", "c"]},
+         "axial slices of ixi; those of 1 also with the skull removed, unmatched; "
+         "T1 and T2 of the same slices of a, b and c."),
+        ({"paired_sources": ["a"], "simulated_from": ["maps", "drawn heads"]},
+         "the same slices of a; slices simulated from drawn heads and maps."),
         ({}, "Training data: not recorded."),
     ],
-)
-def test_a_card_tells_all_data_that_the_weights_saw(run, training, told):
+)  # fmt: skip
+def test_a_card_names_all_data_that_the_weights_saw(run, training, words):
     config = json.loads((run / "weights/config.json").read_text())
     nothing = {"sources": [], "paired_sources": [], "simulated_from": []}
     config["training"] |= nothing | training
     write_json(run / "weights/config.json", config)
-    assert told in publish.model_card(run, REPO).text
+    assert words in publish.model_card(run, REPO).text
     assert ("unmatched" in publish.model_card(run, REPO).text) == ("sources" in training)
 
 
@@ -316,6 +294,36 @@ def test_the_page_opens_on_a_repository_and_says_what_it_lacks(server, export_ti
         assert f"{name} is missing" in caplog.text
     assert f"{STYLES} is missing" in str(page.config)
     assert f"HEAD /{REPO}/resolve/main/config.json" in server.requests
+
+
+@pytest.mark.parametrize("command", ["page", "translate", "evaluate"])
+def test_commands_take_the_weights_of_a_revision(server, export_tiny, tmp_path, capsys, command):
+    repository = serve_folder(server, export_tiny(32))
+    revision = repository.commit
+    Translator.from_pretrained(REPO)  # into the cache
+    repository.files["config.json"] = b"{}"  # what main holds from now on is no weights
+    for contrast in ("T1", "T2"):
+        (tmp_path / contrast).mkdir()
+        pixels = np.random.default_rng(0).integers(0, 256, (48, 48), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / contrast / "a_1.png")
+    weights = ["--weights", REPO, "--revision", revision]
+    if command == "page":
+        page = create_app(REPO, revision)
+        assert page.scans.model.translator.size == 32
+    elif command == "translate":
+        picture, out = str(tmp_path / "T1/a_1.png"), str(tmp_path / "out")
+        assert translate.main([picture, "--to", "T2", "--out", out, *weights]) == 0
+    else:
+        evaluate.main(["--pairs", str(tmp_path), *weights])
+        assert f"  {REPO}" in capsys.readouterr().out
+
+
+def test_the_page_refuses_a_revision_that_is_not_there(monkeypatch, capsys, export_tiny):
+    arguments = ["app.py", "--weights", str(export_tiny(32)), "--revision", "v9"]
+    monkeypatch.setattr("sys.argv", arguments)
+    with pytest.raises(SystemExit):
+        app.main()
+    assert "a folder has no revision v9" in capsys.readouterr().err
 
 
 def test_training_ends_with_a_push(server, tmp_path, monkeypatch, capsys):

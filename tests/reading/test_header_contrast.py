@@ -4,7 +4,8 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from cyclegan.reading.header_contrast import header_contrast
+from cyclegan.reading.dicom.contrast import header_contrast
+from cyclegan.reading.dicom.header import FrameHeader
 
 LONG = {"EchoTime": 100, "RepetitionTime": 4000, "ScanningSequence": "SE"}
 SHORT = {"EchoTime": 12, "RepetitionTime": 500, "ScanningSequence": "SE"}
@@ -58,7 +59,7 @@ def test_hint(hint, header):
     dataset = Dataset()
     for keyword, value in header.items():
         setattr(dataset, keyword, value)
-    assert header_contrast(dataset).hint == hint
+    assert header_contrast(FrameHeader(dataset)).hint == hint
 
 
 @pytest.mark.parametrize(
@@ -91,7 +92,7 @@ def test_other_contrasts_are_named(name, header):
     dataset = Dataset()
     for keyword, value in header.items():
         setattr(dataset, keyword, value)
-    assert header_contrast(dataset).other == name
+    assert header_contrast(FrameHeader(dataset)).other == name
 
 
 def test_enhanced_times_are_found_in_their_groups():
@@ -101,4 +102,4 @@ def test_enhanced_times_are_found_in_their_groups():
     shared.MREchoSequence = Sequence([echo])
     shared.MRTimingAndRelatedParametersSequence = Sequence([timing])
     dataset.SharedFunctionalGroupsSequence = Sequence([shared])
-    assert header_contrast(dataset).hint == "T2"
+    assert header_contrast(FrameHeader(dataset)).hint == "T2"

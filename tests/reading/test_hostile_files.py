@@ -35,8 +35,9 @@ import json, resource, sys, time
 from pathlib import Path
 import numpy as np
 from cyclegan.reading import tiff  # what they need is loaded before memory is capped
-from cyclegan.reading import dicom, nifti, raster
-from cyclegan.reading.series import open_files
+from cyclegan.reading import nifti, raster
+from cyclegan.reading.dicom import choices
+from cyclegan.reading.selection import open_files
 from cyclegan.reading.read import read_volume
 from cyclegan.reading.volume import ReadError
 

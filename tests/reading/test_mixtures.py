@@ -2,83 +2,95 @@
 
 from __future__ import annotations
 
-import itertools
 import random
+from itertools import product
 
 import numpy as np
 import pytest
-from dicom_files import CORONAL, SAGITTAL, axial_series, enhanced, mr_image, saved
+from dicom_files import (
+    CORONAL,
+    SAGITTAL,
+    axial_series,
+    described,
+    enhanced,
+    item,
+    mr_image,
+    saved,
+    written,
+)
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
 from cyclegan.reading.read import read_volume
-from cyclegan.reading.series import open_files
+from cyclegan.reading.selection import open_files
 from cyclegan.reading.volume import ReadError
 
 DEPTH = 8
+ONE_TIME_EACH = [0, 2, 4, 6, 1, 3, 5, 7]  # order in which interleaved slices are taken
+NAMES = ("magnitude", "phase", "real part", "imaginary part")
 
 
 def picture(volume: int, place: int) -> np.ndarray:
     """(40, 36) uint16 whose brightest pixels tell the volume and whose second row the place."""
     pixels = np.tile(np.arange(36, dtype=np.uint16), (40, 1))
-    pixels[0] = 1000 * (volume + 1)
-    pixels[1] = 100 + place
+    pixels[0], pixels[1] = 1000 * (volume + 1), 100 + place
     return pixels
 
 
-def images(volumes: int, depth: int = DEPTH, step: float = 3.0) -> list[list[Dataset]]:
-    """Images of one series by volume and place, numbered volume after volume from 1."""
-    series, found = generate_uid(), []
-    for volume in range(volumes):
-        stack = np.stack([picture(volume, place) for place in range(depth)])
-        found.append(axial_series(stack, step, SeriesInstanceUID=series, SeriesDescription="t1"))
-        for place, dataset in enumerate(found[-1]):
-            dataset.InstanceNumber = 1 + volume * depth + place
-    return found
+def images(volumes: int, attributes=lambda volume, place: {}, depth=DEPTH, step=3.0):
+    """{(volume, place): image} of one series, numbered volume after volume from 1."""
+    series = {"SeriesInstanceUID": generate_uid(), "SeriesDescription": "t1"}
+    return {
+        (volume, place): mr_image(
+            picture(volume, place),
+            position=(-20, -30, 40 + step * place),
+            **{
+                "InstanceNumber": 1 + volume * depth + place,
+                **series,
+                **attributes(volume, place),
+            },
+        )
+        for volume, place in product(range(volumes), range(depth))
+    }
 
 
-def shuffled_numbers(volumes: list[list[Dataset]], seed: int = 5) -> None:
-    flat = list(itertools.chain(*volumes))
-    numbers = random.Random(seed).sample(range(1, len(flat) + 1), len(flat))
-    for dataset, number in zip(flat, numbers, strict=True):
+def renumbered(datasets, seed=5):
+    """Images with numbers in no order."""
+    numbers = random.Random(seed).sample(range(1, len(datasets) + 1), len(datasets))
+    for dataset, number in zip(datasets.values(), numbers, strict=True):
         dataset.InstanceNumber = number
+    return datasets
 
 
-def opened(tmp_path, volumes: list[list[Dataset]], lost=()) -> dict[str, tuple]:
-    """By label the volume, places and notes of each choice; of one volume each, in order."""
-    flat = [
-        dataset
-        for number, each in enumerate(volumes)
-        for place, dataset in enumerate(each)
-        if (number, place) not in lost
-    ]
-    random.Random(1).shuffle(flat)
-    return choices([saved(tmp_path, each, f"IM{at:04}") for at, each in enumerate(flat)])
+def of_each(**keywords):
+    """A function for `images` that gives each volume its own value of an attribute."""
+    return lambda volume, place: {keyword: v[volume] for keyword, v in keywords.items()}
+
+
+def opened(tmp_path, datasets, lost=()) -> dict[str, tuple]:
+    return choices(written(tmp_path, [d for at, d in datasets.items() if at not in lost], seed=1))
 
 
 def choices(paths) -> dict[str, tuple]:
+    """By label the volume, places and notes of each choice; of one volume each, in order."""
     selection = open_files(paths)
-    found = {}
+    volumes = {}
     for index, label in enumerate(selection.choices):
         volume = selection.read(index)
         tops = {int(plane.max()) // 1000 - 1 for plane in volume.pixels}
         assert len(tops) == 1, f"{label} mixes volumes {tops}"
         places = [int(plane[1, 0]) - 100 for plane in volume.pixels]
         assert places == sorted(places)
-        found[label] = (tops.pop(), places, volume.notes)
-    return found
+        volumes[label] = (tops.pop(), places, volume.notes)
+    return volumes
 
 
-def whole(found: dict[str, tuple], count: int, depth: int = DEPTH) -> bool:
-    return sorted(v[:2] for v in found.values()) == [(n, list(range(depth))) for n in range(count)]
+def places_of(volumes: dict[str, tuple]) -> list[tuple[int, list[int]]]:
+    return sorted((number, places) for number, places, _ in volumes.values())
 
 
-def set_all(volumes, **values):
-    """Give each volume its own value of attributes."""
-    for keyword, each in values.items():
-        for volume, value in zip(volumes, each, strict=True):
-            for dataset in volume:
-                setattr(dataset, keyword, value)
+def left(count: int, lost=(), depth=DEPTH) -> list[tuple[int, list[int]]]:
+    return [(n, [p for p in range(depth) if (n, p) not in lost]) for n in range(count)]
 
 
 def private(dataset, group, creator, element, vr, value):
@@ -95,6 +107,8 @@ MARKS = {
     "TriggerTime": (0, 50, 100),
     "AcquisitionTime": ("120500", "121000", "121500.5"),
     "AcquisitionDateTime": ("20240101120500", "20240101121000", "20240102121000"),
+    "AcquisitionDate": ("20240101", "20240102", "20240103"),
+    "ContentTime": ("120000", "121000", "122000"),
     "RepetitionTime": (500, 1000, 2000),
     "EchoNumbers": (1, 2, 3),
     "EchoTime": (10, 20, 30),
@@ -106,16 +120,80 @@ MARKS = {
 
 @pytest.mark.parametrize("lost", [(), [(0, 3)], [(0, 0)], [(1, 7), (2, 0), (2, 1), (0, 4)]])
 @pytest.mark.parametrize("keyword", MARKS)
-def test_a_mark_tells_volumes_apart_whatever_the_numbers_and_losses(tmp_path, keyword, lost):
-    volumes = images(3)
-    set_all(volumes, **{keyword: MARKS[keyword]})
-    shuffled_numbers(volumes)
-    found = opened(tmp_path, volumes, lost)
-    left = {n: [p for p in range(DEPTH) if (n, p) not in lost] for n in range(3)}
-    assert {number: places for number, places, _ in found.values()} == left
-    for number, places, notes in found.values():
+def test_a_mark_divides_volumes_whatever_the_numbers_and_losses(tmp_path, keyword, lost):
+    datasets = renumbered(images(3, of_each(**{keyword: MARKS[keyword]})))
+    volumes = opened(tmp_path, datasets, lost)
+    assert places_of(volumes) == left(3, lost)
+    for number, places, notes in volumes.values():
         missing = DEPTH - len(places)
         assert any(f"{missing} of 8 slices" in note for note in notes) == bool(missing), number
+
+
+MANY = list(product((100, 900), (5, 15), (1, 2, 3)))
+CASES = {  # volumes, and the attributes of each image
+    "marks that vary together": (2, of_each(EchoTime=(10, 90), DiffusionBValue=(0.0, 1000.0))),
+    "each for itself": (
+        *(6, of_each(EchoTime=(10, 10, 10, 90, 90, 90), DiffusionBValue=(0.0, 500.0, 1000.0) * 2)),
+    ),
+    "three marks": (
+        len(MANY),
+        lambda volume, place: dict(
+            zip(("InversionTime", "FlipAngle", "EchoNumbers"), MANY[volume], strict=True)
+        ),
+    ),
+    "rounded differently": (
+        2,
+        lambda volume, place: {
+            "InversionTime": ((100, 900), ("100.00004", "899.9996"))[place == 2 + volume][volume]
+        },
+    ),
+    "a lost mark": (
+        2,
+        lambda volume, place: {} if (volume, place) == (0, 3) else {"AcquisitionNumber": volume},
+    ),
+    "slice locations": (
+        2,
+        lambda volume, place: {
+            "AcquisitionNumber": volume,
+            "ImagePositionPatient": None,
+            "SliceLocation": 3.0 * place,
+        },
+    ),
+    "equal identifiers": (
+        2,
+        lambda volume, place: {
+            "AcquisitionNumber": volume,
+            "InstanceNumber": place,
+            "SOPInstanceUID": f"1.2.3.{place}",
+        },
+    ),
+    **{
+        f"moved by {offset} mm, {divided_by}": (
+            2,
+            lambda volume, place, offset=offset, divided_by=divided_by: {
+                "AcquisitionNumber": volume if divided_by == "marked" else None,
+                "ImagePositionPatient": [-20, -30, 40 + 3 * place + offset * volume],
+            },
+        )
+        for offset in (0.03, 0.1, 0.4, 1.0)
+        for divided_by in ("marked", "numbered")
+    },
+    "a tilted gantry": (
+        1,
+        lambda _, place: {"ImagePositionPatient": [-20, -30 + 9 * place, 40 + 3 * place]},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_volumes_come_apart_whole(tmp_path, case):
+    count, attributes = CASES[case]
+    datasets = images(count, attributes)
+    if not case.endswith(("identifiers", "numbered")):
+        renumbered(datasets)
+    for dataset in datasets.values():
+        dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    assert places_of(opened(tmp_path, datasets)) == left(count)
 
 
 @pytest.mark.parametrize(
@@ -128,94 +206,92 @@ def test_a_mark_tells_volumes_apart_whatever_the_numbers_and_losses(tmp_path, ke
         ("TriggerTime", ("trigger time 0 ms", "trigger time 50 ms", "trigger time 100 ms")),
     ],
 )
-def test_labels_name_what_tells_volumes_apart(tmp_path, keyword, words):
-    volumes = images(3)
-    set_all(volumes, **{keyword: MARKS[keyword]})
-    found = opened(tmp_path, volumes, [(0, 2)])
-    assert [number for number, *_ in found.values()] == [0, 1, 2]
-    for label, word in zip(found, words, strict=True):
-        assert label.endswith(word)
+def test_labels_name_what_divides_volumes(tmp_path, keyword, words):
+    volumes = opened(tmp_path, images(3, of_each(**{keyword: MARKS[keyword]})), [(0, 2)])
+    assert [number for number, *_ in volumes.values()] == [0, 1, 2]
+    assert all(label.endswith(word) for label, word in zip(volumes, words, strict=True))
 
 
 @pytest.mark.parametrize(
-    "tag",
+    "element",
     [
         (0x0019, "SIEMENS MR HEADER", 0x0C, "IS", (0, 800)),
         (0x2001, "Philips Imaging DD 001", 0x03, "FL", (0.0, 800.0)),
         (0x0043, "GEMS_PARM_01", 0x39, "IS", ([0, 8, 0, 0], [1000000800, 8, 0, 0])),
     ],
 )
-@pytest.mark.parametrize("as_bytes", [False, True])
-def test_b_values_where_vendors_put_them(tmp_path, tag, as_bytes):
-    group, creator, element, vr, values = tag
-    volumes = images(2)
-    shuffled_numbers(volumes)
-    for volume, value in zip(volumes, values, strict=True):
-        for dataset in volume:
-            if as_bytes:  # as it comes out of archives that do not know the vendor's dictionary
-                raw = np.float32(value).tobytes() if vr == "FL" else b""
-                text = "\\".join(map(str, value)) if isinstance(value, list) else str(value)
-                private(dataset, group, creator, element, "UN", raw or text.encode())
-            else:
-                private(dataset, group, creator, element, vr, value)
-    found = opened(tmp_path, volumes, [(1, 5)])
-    assert [label.rsplit(", ", 1)[-1] for label in found] == ["b 0 s/mm²", "b 800 s/mm²"]
+@pytest.mark.parametrize("form", ["as declared", "as bytes", "without creator"])
+def test_b_values_where_vendors_put_them(tmp_path, element, form):
+    group, creator, number, vr, values = element
+    datasets = renumbered(images(2))
+    for (volume, _), dataset in datasets.items():
+        value = values[volume]
+        if form == "as bytes":  # as it comes out of archives without the vendor's dictionary
+            text = "\\".join(map(str, value)) if isinstance(value, list) else str(value)
+            data = np.float32(value).tobytes() if vr == "FL" else text.encode()
+            private(dataset, group, creator, number, "UN", data)
+        elif form == "as declared":
+            private(dataset, group, creator, number, vr, value)
+        else:
+            dataset.add_new((group << 16) + 0x1000 + number, vr, value)
+    volumes = opened(tmp_path, datasets, [(1, 5)])
+    assert [label.rsplit(", ", 1)[-1] for label in volumes] == ["b 0 s/mm²", "b 800 s/mm²"]
 
 
-def test_an_ordinary_series_stays_one_whatever_differs_from_slice_to_slice(tmp_path):
-    volumes = images(1, depth=12)
-    for place, dataset in enumerate(volumes[0]):
-        dataset.AcquisitionTime = f"1200{place * 7 % 60:02}.250000"
-        dataset.ContentTime = f"1300{place * 11 % 60:02}"
-        dataset.TriggerTime = 37 * place
-        dataset.AcquisitionNumber = place + 1
-        dataset.TemporalPositionIdentifier = place + 1
-        dataset.ImageComments = f"slice {place}"
-        dataset.WindowCenter = 100 + place
-    found = opened(tmp_path, volumes, [(0, 4)])
-    ((_, places, notes),) = found.values()
-    assert places == [0, 1, 2, 3, *range(5, 12)]
-    assert len(notes) == 1
-    assert "a slice may be missing" in notes[0]
+# One volume
 
 
+def varying(_, place):
+    return {
+        "AcquisitionTime": f"1200{place * 7 % 60:02}.250000",
+        "ContentTime": f"1300{place * 11 % 60:02}",
+        "TriggerTime": 37 * place,
+        "AcquisitionNumber": place + 1,
+        "TemporalPositionIdentifier": place + 1,
+        "ImageComments": f"slice {place}",
+        "WindowCenter": 100 + place,
+    }
+
+
+def packages(_, place):
+    return {"AcquisitionNumber": 1 + place % 2, "AcquisitionTime": f"12000{1 + place % 2}"}
+
+
+@pytest.mark.parametrize("attributes", [varying, packages])
 @pytest.mark.parametrize("lost", [(), [(0, 5)], [(0, 0)]])
-def test_two_packages_of_slices_are_one_volume(tmp_path, lost):
-    volumes = images(1)
-    for place, dataset in enumerate(volumes[0]):
-        dataset.AcquisitionNumber = 1 + place % 2
-        dataset.AcquisitionTime = f"12000{1 + place % 2}"
-    assert len(opened(tmp_path, volumes, lost)) == 1
+def test_an_ordinary_series_stays_one_whatever_differs(tmp_path, attributes, lost):
+    volumes = opened(tmp_path, images(1, attributes), lost)
+    assert places_of(volumes) == left(1, lost)
+    ((_, _, notes),) = volumes.values()
+    assert ["a slice may be missing" in note for note in notes] == [True] * (lost == [(0, 5)])
+
+
+def test_interleaved_acquisitions_that_fill_each_other_are_one_volume(tmp_path):
+    def attributes(_, place):
+        number = 1 + place // 2 + 8 * (place % 2)
+        return {"AcquisitionNumber": 1 + place % 2, "InstanceNumber": number}
+
+    datasets = images(1, attributes, depth=16, step=1.5)
+    assert places_of(opened(tmp_path, datasets)) == left(1, depth=16)
+
+
+@pytest.mark.parametrize("thickness", [150, 30, 0.2, 0, None])
+def test_positions_win_over_thickness(tmp_path, thickness):
+    slab = {"SliceThickness": thickness, "SpacingBetweenSlices": 75}
+    datasets = images(1, lambda *at: slab, depth=24, step=1.0)
+    assert places_of(opened(tmp_path, datasets)) == left(1, depth=24)
+    selection = open_files(list(tmp_path.iterdir()))
+    assert selection.read(0).spacing == pytest.approx((1.0, 0.5, 0.75))
+
+
+# Divided by order
 
 
 @pytest.mark.parametrize("lost", [(), [(0, 3)], [(1, 6), (1, 2)]])
 def test_repeats_of_two_packages_are_two_volumes(tmp_path, lost):
-    volumes = images(2)
-    shuffled_numbers(volumes)
-    for number, volume in enumerate(volumes):
-        for place, dataset in enumerate(volume):
-            dataset.AcquisitionNumber = 1 + place % 2 + 2 * number
-    assert sorted(v[0] for v in opened(tmp_path, volumes, lost).values()) == [0, 1]
-
-
-@pytest.mark.parametrize("together", [False, True])
-def test_two_marks_that_vary_together_or_each_for_itself(tmp_path, together):
-    volumes = images(2 if together else 6)
-    echoes, weights = ((10, 90), (0.0, 1000.0)) if together else ((10, 10, 10, 90, 90, 90),) * 2
-    if not together:
-        weights = (0.0, 500.0, 1000.0) * 2
-    set_all(volumes, EchoTime=echoes, DiffusionBValue=weights)
-    shuffled_numbers(volumes)
-    assert whole(opened(tmp_path, volumes), len(volumes))
-
-
-def test_inversion_times_by_flip_angles_by_time_points(tmp_path):
-    marks = list(itertools.product((100, 900), (5, 15), (1, 2, 3)))
-    volumes = images(len(marks), depth=4)
-    for at, keyword in enumerate(("InversionTime", "FlipAngle", "TemporalPositionIdentifier")):
-        set_all(volumes, **{keyword: [mark[at] for mark in marks]})
-    shuffled_numbers(volumes)
-    assert whole(opened(tmp_path, volumes), len(marks), depth=4)
+    datasets = images(2, lambda v, p: {"AcquisitionNumber": 1 + p % 2 + 2 * v})
+    volumes = opened(tmp_path, renumbered(datasets), lost)
+    assert [number for number, _ in places_of(volumes)] == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -224,241 +300,129 @@ def test_inversion_times_by_flip_angles_by_time_points(tmp_path):
 @pytest.mark.parametrize("pause", [0, 300])
 @pytest.mark.parametrize("numbered", [False, True])
 def test_times_that_differ_for_every_slice(tmp_path, lost, pause, numbered):
-    volumes = images(2)
-    for number, volume in enumerate(volumes):
-        for place, dataset in enumerate(volume):
-            seconds = 2 * (place + DEPTH * number) + pause * number
-            dataset.AcquisitionTime = f"12{seconds // 60:02}{seconds % 60:02}.5"
-    if not numbered:
-        shuffled_numbers(volumes)
-    found = opened(tmp_path, volumes, lost)
-    left = {n: [p for p in range(DEPTH) if (n, p) not in lost] for n in range(2)}
-    assert {number: places for number, places, _ in found.values()} == left
+    def attributes(volume, place):
+        seconds = 2 * (place + DEPTH * volume) + pause * volume
+        return {"AcquisitionTime": f"12{seconds // 60:02}{seconds % 60:02}.5"}
+
+    datasets = images(2, attributes)
+    datasets = datasets if numbered else renumbered(datasets)
+    assert places_of(opened(tmp_path, datasets, lost)) == left(2, lost)
+
+
+def interleaved(volume, place):
+    return {"AcquisitionTime": f"1200{ONE_TIME_EACH.index(place) + DEPTH * volume:02}"}
 
 
 def test_interleaved_times_back_to_back_leave_out_what_may_be_either(tmp_path):
-    volumes, order = images(2), [0, 2, 4, 6, 1, 3, 5, 7]
-    for number, volume in enumerate(volumes):
-        for place, dataset in enumerate(volume):
-            dataset.AcquisitionTime = f"1200{order.index(place) + DEPTH * number:02}"
-    shuffled_numbers(volumes)
-    found = opened(tmp_path, volumes, [(0, 0)])  # the first one taken
-    assert {n: p for n, p, _ in found.values()} == {
-        number: list(range(1, 8)) for number in range(2)
-    }
-    for _, _, notes in found.values():
+    volumes = opened(tmp_path, renumbered(images(2, interleaved)), [(0, 0)])  # the first one taken
+    assert places_of(volumes) == left(2, [(0, 0), (1, 0)])
+    for _, _, notes in volumes.values():
         assert any("1 image left out" in note for note in notes)
 
 
 def test_a_gap_that_lost_images_leave_is_no_pause(tmp_path):
-    volumes, order = images(2), [0, 2, 4, 6, 1, 3, 5, 7]
-    for number, volume in enumerate(volumes):
-        for place, dataset in enumerate(volume):
-            dataset.AcquisitionTime = f"1200{order.index(place) + DEPTH * number:02}"
-    shuffled_numbers(volumes)
-    found = opened(tmp_path, volumes, [(0, 0), (1, 2), (1, 4), (1, 6)])  # 0 lies before the gap
-    for number, places, _ in found.values():
+    lost = [(0, 0), (1, 2), (1, 4), (1, 6)]  # 0 lies before the gap
+    for number, places, _ in opened(tmp_path, renumbered(images(2, interleaved)), lost).values():
         assert 0 not in places or number == 1
 
 
 @pytest.mark.parametrize("lost", [(), [(0, 3)], [(0, 0)], [(1, 0)], [(1, 7)]])
 @pytest.mark.parametrize("by_place", [False, True])
-def test_numbers_tell_where_they_follow_a_rule(tmp_path, lost, by_place):
-    volumes = images(2)
-    if by_place:
-        for number, volume in enumerate(volumes):
-            for place, dataset in enumerate(volume):
-                dataset.InstanceNumber = 1 + place * 2 + number
-    found = opened(tmp_path, volumes, lost)
-    for number, places, notes in found.values():
-        left = [p for p in range(DEPTH) if (number, p) not in lost]
-        assert set(left) - set(places) <= {p for _, p in lost}
+def test_numbers_divide_where_they_follow_a_rule(tmp_path, lost, by_place):
+    datasets = images(2)
+    for (volume, place), dataset in datasets.items() if by_place else ():
+        dataset.InstanceNumber = 1 + place * 2 + volume
+    volumes = opened(tmp_path, datasets, lost)
+    assert len(volumes) == 2
+    for number, places, notes in volumes.values():
+        expected = {p for p in range(DEPTH) if (number, p) not in lost}
+        assert expected - set(places) <= {p for _, p in lost}
         assert len(places) == DEPTH or notes
-    assert len(found) == 2
+
+
+def test_a_heart_that_beats_unevenly(tmp_path):
+    rng = random.Random(2)
+    datasets = images(4, lambda v, p: {"TriggerTime": f"{60 * v + rng.uniform(-9, 9):.1f}"})
+    volumes = opened(tmp_path, renumbered(datasets), [(2, 3), (0, 7)])
+    assert sum(len(places) for _, places, _ in volumes.values()) == 4 * DEPTH - 2
+    assert len(volumes) == 4
 
 
 @pytest.mark.parametrize("lost", [(), [(0, 3)]])
-def test_where_nothing_tells_one_sentence_says_so(tmp_path, lost):
-    volumes = images(2)
-    shuffled_numbers(volumes)
+def test_where_nothing_decides_one_sentence_says_so(tmp_path, lost):
     with pytest.raises(ReadError, match=r"images lie at 8 places, and nothing in their headers"):
-        opened(tmp_path, volumes, lost)
+        opened(tmp_path, renumbered(images(2)), lost)
     good = axial_series(np.stack([picture(0, place) for place in range(4)]))
-    paths = [saved(tmp_path, each, f"good{at}") for at, each in enumerate(good)]
-    selection = open_files([*tmp_path.glob("IM*"), *paths])
+    (tmp_path / "good").mkdir()
+    selection = open_files([*tmp_path.glob("IM*"), *written(tmp_path / "good", good)])
     assert len(selection.choices) == 1
     assert any("nothing in their headers" in note for note in selection.notes)
 
 
-def test_a_slice_that_lost_its_mark_stays_where_only_it_can_belong(tmp_path):
-    volumes = images(2)
-    set_all(volumes, AcquisitionNumber=(1, 2))
-    shuffled_numbers(volumes)
-    del volumes[0][3].AcquisitionNumber
-    assert whole(opened(tmp_path, volumes), 2)
+# b-values, acquisitions and copies
 
 
 def test_images_without_a_b_value_are_a_volume_of_their_own(tmp_path):
-    volumes = images(3)
-    set_all(volumes[1:], DiffusionBValue=(500.0, 1000.0))
-    shuffled_numbers(volumes)
-    found = opened(tmp_path, volumes, [(0, 1), (1, 2), (2, 3)])
-    assert sorted(n for n, *_ in found.values()) == [0, 1, 2]
-    assert next(iter(found)).endswith("no b-value given")
-
-
-def test_b_values_are_never_one_volume_even_at_different_places(tmp_path):
-    volumes = images(2)
-    set_all(volumes, DiffusionBValue=(0.0, 1000.0))
-    lost = [(0, p) for p in range(4)] + [(1, p) for p in range(4, 8)]
-    found = opened(tmp_path, volumes, lost)
-    assert sorted((n, p) for n, p, _ in found.values()) == [(0, [4, 5, 6, 7]), (1, [0, 1, 2, 3])]
-
-
-def test_values_that_are_rounded_differently_are_one(tmp_path):
-    volumes = images(2)
-    set_all(volumes, InversionTime=(100, 900))
-    volumes[0][2].InversionTime = "100.00004"
-    volumes[1][3].InversionTime = "899.9996"
-    shuffled_numbers(volumes)
-    assert whole(opened(tmp_path, volumes), 2)
-
-
-def test_a_heart_that_beats_unevenly(tmp_path):
-    volumes = images(4)
-    rng = random.Random(2)
-    for number, volume in enumerate(volumes):
-        for dataset in volume:
-            dataset.TriggerTime = f"{60 * number + rng.uniform(-9, 9):.1f}"
-    shuffled_numbers(volumes)
-    lost = [(2, 3), (0, 7)]
-    found = opened(tmp_path, volumes, lost)
-    assert sum(len(places) for _, places, _ in found.values()) == 4 * DEPTH - 2
-    assert len(found) == 4
-
-
-def test_one_place_and_many_b_values(tmp_path):
-    volumes = images(3, depth=1)
-    set_all(volumes, DiffusionBValue=(0.0, 500.0, 1000.0))
-    found = opened(tmp_path, volumes)
-    assert [(n, p) for n, p, _ in found.values()] == [(0, [0]), (1, [0]), (2, [0])]
-
-
-def test_what_was_sent_twice_is_read_once_and_acquisitions_are_kept(tmp_path):
-    volumes = images(2)
-    set_all(volumes, AcquisitionNumber=(1, 2))
-    paths = [saved(tmp_path, d, f"a{i}") for i, d in enumerate(itertools.chain(*volumes))]
-    again = []
-    for number, dataset in enumerate(itertools.chain(*volumes)):
-        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
-        again.append(saved(tmp_path, dataset, f"b{number}"))
-    del paths[3]
-    selection = open_files([*paths, *again])
-    assert len(selection.choices) == 2
-    assert any(note.startswith("15 files left out (repeats") for note in selection.notes)
-    assert whole(choices([*paths, *again]), 2)
-
-
-def test_acquisitions_whose_images_share_identifiers_and_numbers(tmp_path):
-    volumes = images(2)
-    set_all(volumes, AcquisitionNumber=(1, 2))
-    for one, two in zip(*volumes, strict=True):
-        two.InstanceNumber = one.InstanceNumber
-        two.SOPInstanceUID = two.file_meta.MediaStorageSOPInstanceUID = one.SOPInstanceUID
-    assert whole(opened(tmp_path, volumes), 2)
-
-
-def test_a_short_file_of_one_acquisition_is_a_gap(tmp_path):
-    volumes = images(2)
-    set_all(volumes, AcquisitionNumber=(1, 2))
-    paths = [saved(tmp_path, d, f"IM{i}") for i, d in enumerate(itertools.chain(*volumes))]
-    paths[3].write_bytes(paths[3].read_bytes()[:-400])
-    found = choices(paths)
-    assert [(n, len(places)) for n, places, _ in found.values()] == [(0, 7), (1, 8)]
-    assert "IM3" in next(iter(found.values()))[2][0]
-    assert next(iter(found)).startswith("t1 axial, 7 slices")
-
-
-@pytest.mark.parametrize("offset", [0.03, 0.1, 0.4, 1.0])
-@pytest.mark.parametrize("told_by", ["mark", "numbers"])
-def test_acquisitions_between_which_the_patient_moved(tmp_path, offset, told_by):
-    volumes = images(2)
-    for dataset in volumes[1]:
-        dataset.ImagePositionPatient = [-20, -30, dataset.ImagePositionPatient[2] + offset]
-    if told_by == "mark":
-        set_all(volumes, AcquisitionNumber=(1, 2))
-        shuffled_numbers(volumes)
-    assert whole(opened(tmp_path, volumes), 2)
-
-
-def test_interleaved_acquisitions_that_fill_each_other_are_one_volume(tmp_path):
-    volumes = images(1, depth=16, step=1.5)
-    for place, dataset in enumerate(volumes[0]):
-        dataset.AcquisitionNumber = 1 + place % 2
-        dataset.InstanceNumber = 1 + place // 2 + 8 * (place % 2)
-    assert whole(opened(tmp_path, volumes), 1, depth=16)
-
-
-def test_slices_of_two_acquisitions_never_fill_each_other_s_gaps(tmp_path):
-    volumes = images(2)
-    set_all(volumes, AcquisitionNumber=(1, 2))
-    lost = [(0, p) for p in (0, 3, 4, 6)] + [(1, p) for p in (1, 2, 5, 7)]
-    found = opened(tmp_path, volumes, lost)
-    assert sorted((n, p) for n, p, _ in found.values()) == [(0, [1, 2, 5, 7]), (1, [0, 3, 4, 6])]
+    datasets = renumbered(images(3, of_each(DiffusionBValue=(None, 500.0, 1000.0))))
+    volumes = opened(tmp_path, datasets, lost := [(0, 1), (1, 2), (2, 3)])
+    assert places_of(volumes) == left(3, lost)
+    assert next(iter(volumes)).endswith("no b-value given")
 
 
 @pytest.mark.parametrize(
-    ("keyword", "values"),
-    [("AcquisitionDate", ("20240101", "20240102")), ("ContentTime", ("120000", "121000"))],
+    ("keyword", "of_first"), [("DiffusionBValue", range(4)), ("AcquisitionNumber", (0, 3, 4, 6))]
 )
-def test_dates_and_times_of_creation_tell_volumes_apart(tmp_path, keyword, values):
-    volumes = images(2)
-    set_all(volumes, **{keyword: values})
-    shuffled_numbers(volumes)
-    assert whole(opened(tmp_path, volumes), 2)
+def test_slices_of_two_volumes_never_fill_each_other_s_gaps(tmp_path, keyword, of_first):
+    lost = [(0, p) for p in of_first] + [(1, p) for p in range(DEPTH) if p not in of_first]
+    datasets = images(2, of_each(**{keyword: MARKS[keyword]}))
+    assert places_of(opened(tmp_path, datasets, lost)) == left(2, lost)
 
 
-def test_a_vendor_s_b_value_whose_creator_was_removed(tmp_path):
-    volumes = images(2)
-    shuffled_numbers(volumes)
-    for number, volume in enumerate(volumes):
-        for dataset in volume:
-            dataset.add_new(0x0019100C, "IS", 1000 * number)
-    assert whole(opened(tmp_path, volumes), 2)
+def test_one_place_and_many_b_values(tmp_path):
+    datasets = images(3, of_each(DiffusionBValue=(0.0, 500.0, 1000.0)), depth=1)
+    assert places_of(opened(tmp_path, datasets)) == left(3, depth=1)
 
 
-def test_images_without_positions_are_told_apart_by_slice_location(tmp_path):
-    volumes = images(2)
-    set_all(volumes, AcquisitionNumber=(1, 2))
-    for volume in volumes:
-        for place, dataset in enumerate(volume):
-            del dataset.ImagePositionPatient
-            dataset.SliceLocation = 3.0 * place
-    shuffled_numbers(volumes)
-    assert whole(opened(tmp_path, volumes), 2)
+def test_what_was_sent_twice_is_read_once_and_acquisitions_stay(tmp_path):
+    datasets = list(images(2, of_each(AcquisitionNumber=(1, 2))).values())
+    paths = written(tmp_path, datasets)
+    for dataset in datasets:
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    (tmp_path / "again").mkdir()
+    again = written(tmp_path / "again", datasets)
+    del paths[3]
+    selection = open_files([*paths, *again])
+    assert any(note.startswith("15 files left out (repeats") for note in selection.notes)
+    assert places_of(choices([*paths, *again])) == left(2)
+
+
+def test_a_short_file_of_one_acquisition_is_a_gap(tmp_path):
+    paths = written(tmp_path, list(images(2, of_each(AcquisitionNumber=(1, 2))).values()))
+    paths[3].write_bytes(paths[3].read_bytes()[:-400])
+    volumes = choices(paths)
+    assert places_of(volumes) == left(2, [(0, 3)])
+    label, (_, _, notes) = next(iter(volumes.items()))
+    assert label.startswith("t1 axial, 7 slices")
+    assert "IM003" in notes[0]
 
 
 # Enhanced objects
 
 
 def group(macro: str, **values) -> dict[str, Dataset]:
-    item = Dataset()
-    for keyword, value in values.items():
-        setattr(item, keyword, value)
-    return {macro: item}
-
-
-def direction(vector) -> dict[str, Dataset]:
-    inner = Dataset()
-    inner.DiffusionGradientOrientation = list(vector)
-    return group("MRDiffusionSequence", DiffusionGradientDirectionSequence=[inner])
+    return {macro: item(**values)}
 
 
 GROUPS = {
     "time point": lambda n: group("FrameContentSequence", TemporalPositionIndex=n + 1),
     "acquisition": lambda n: group("FrameContentSequence", FrameAcquisitionNumber=n + 1),
     "b-value": lambda n: group("MRDiffusionSequence", DiffusionBValue=500.0 * n),
-    "direction": lambda n: direction(np.eye(3)[n]),
+    "direction": lambda n: group(
+        "MRDiffusionSequence",
+        DiffusionGradientDirectionSequence=[
+            item(DiffusionGradientOrientation=np.eye(3)[n].tolist())
+        ],
+    ),
     "inversion": lambda n: group("MRModifierSequence", InversionTimes=[100.0 + 300 * n]),
     "flip": lambda n: group("MRTimingAndRelatedParametersSequence", FlipAngle=5.0 + 5 * n),
     "echo": lambda n: group("MREchoSequence", EffectiveEchoTime=10.0 + 5 * n),
@@ -473,102 +437,91 @@ GROUPS = {
     ),
     "coil": lambda n: group("MRReceiveCoilSequence", ReceiveCoilName=f"coil {n}"),
     "comment": lambda n: group("FrameContentSequence", FrameComments=f"kind {n}"),
+    "converted": lambda n: group(
+        "UnassignedPerFrameConvertedAttributesSequence", AcquisitionNumber=n + 1
+    ),
 }
 
 
-def enhanced_of(frames: list[tuple[int, int, dict]], **attributes) -> Dataset:
-    """An enhanced object of (volume, place, functional groups)."""
+def frames_of(volumes, groups=lambda volume, place: {}, lost=()):
+    return [
+        (n, p, groups(n, p)) for n in range(volumes) for p in range(DEPTH) if (n, p) not in lost
+    ]
+
+
+def enhanced_of(frames: list[tuple[int, int, dict]], seed: int | None = 3, **attributes):
+    """An enhanced object of (volume, place, functional groups), in no order but for None."""
+    if seed is not None:
+        random.Random(seed).shuffle(frames)
     stack = np.stack([picture(volume, place) for volume, place, _ in frames])
-    dataset = enhanced(
-        stack, [(-20, -30, 40 + 3 * place) for _, place, _ in frames], kinds="M" * 99
-    )
-    for item, (_, _, groups) in zip(dataset.PerFrameFunctionalGroupsSequence, frames, strict=True):
-        for macro, values in groups.items():
-            setattr(item, macro, [values])
-    for keyword, value in attributes.items():
-        setattr(dataset, keyword, value)
-    return dataset
+    places = [(-20, -30, 40 + 3 * place) for _, place, _ in frames]
+    dataset = enhanced(stack, places, kinds="M" * 99)
+    for own, (_, _, groups) in zip(dataset.PerFrameFunctionalGroupsSequence, frames, strict=True):
+        described(own, **{macro: [values] for macro, values in groups.items()})
+    return described(dataset, **attributes)
 
 
 @pytest.mark.parametrize("lost", [(), [(0, 3)], [(1, 0), (2, 7), (2, 6)]])
 @pytest.mark.parametrize("name", GROUPS)
-def test_functional_groups_tell_frames_apart_in_any_order(tmp_path, name, lost):
-    frames = [(n, p, GROUPS[name](n)) for n in range(3) for p in range(DEPTH) if (n, p) not in lost]
-    random.Random(3).shuffle(frames)
-    found = choices([saved(tmp_path, enhanced_of(frames))])
-    left = {n: [p for p in range(DEPTH) if (n, p) not in lost] for n in range(3)}
-    assert {number: places for number, places, _ in found.values()} == left
+def test_functional_groups_divide_frames_in_any_order(tmp_path, name, lost):
+    frames = frames_of(3, lambda n, p: GROUPS[name](n), lost)
+    assert places_of(choices([saved(tmp_path, enhanced_of(frames))])) == left(3, lost)
 
 
 @pytest.mark.parametrize("lost", [(), [(0, 3)]])
-def test_dimension_indices_tell_frames_apart_where_nothing_else_does(tmp_path, lost):
-    frames = [
-        (n, p, group("FrameContentSequence", DimensionIndexValues=[1, p + 1, n + 1]))
-        for n in range(3)
-        for p in range(DEPTH)
-        if (n, p) not in lost
-    ]
-    random.Random(3).shuffle(frames)
-    found = choices([saved(tmp_path, enhanced_of(frames))])
-    assert sorted(n for n, *_ in found.values()) == [0, 1, 2]
+def test_dimension_indices_divide_frames_where_nothing_else_does(tmp_path, lost):
+    frames = frames_of(
+        *(3, lambda n, p: group("FrameContentSequence", DimensionIndexValues=[1, p + 1, n + 1])),
+        lost,
+    )
+    assert places_of(choices([saved(tmp_path, enhanced_of(frames))])) == left(3, lost)
 
 
 @pytest.mark.parametrize("by_place", [False, True])
-def test_the_order_of_frames_tells_where_it_follows_a_rule(tmp_path, by_place):
-    frames = [(n, p, {}) for n in range(3) for p in range(DEPTH)]
-    frames.sort(key=lambda frame: frame[1] if by_place else frame[0])
+def test_the_order_of_frames_divides_where_it_follows_a_rule(tmp_path, by_place):
+    frames = sorted(frames_of(3), key=lambda frame: frame[by_place])
+    assert places_of(choices([saved(tmp_path, enhanced_of(frames, None))])) == left(3)
     path = saved(tmp_path, enhanced_of(frames))
-    assert whole(choices([path]), 3)
-    random.Random(3).shuffle(frames)
-    path = saved(tmp_path, enhanced_of(frames))
-    with pytest.raises(ReadError, match="nothing in their headers"):
-        open_files([path])
-    with pytest.raises(ReadError, match=r"slice\.dcm: 24 images lie at 8 places"):
-        read_volume(path)
+    for read in (read_volume, lambda path: open_files([path])):
+        with pytest.raises(ReadError, match=r"slice\.dcm: 24 images lie at 8 places, and nothing"):
+            read(path)
 
 
-def test_a_converted_object_keeps_marks_that_have_no_group(tmp_path):
-    frames = [
-        (n, p, group("UnassignedPerFrameConvertedAttributesSequence", AcquisitionNumber=n + 1))
-        for n in range(2)
-        for p in range(DEPTH)
-    ]
-    random.Random(3).shuffle(frames)
-    assert whole(choices([saved(tmp_path, enhanced_of(frames))]), 2)
+def test_a_slab_in_an_enhanced_object(tmp_path):
+    dataset = enhanced_of(frames_of(1), None)
+    for place, own in enumerate(dataset.PerFrameFunctionalGroupsSequence):
+        own.PlanePositionSequence[0].ImagePositionPatient = [0, 0, 1.0 * place]
+    dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SliceThickness = 150
+    volume = read_volume(saved(tmp_path, dataset))
+    assert volume.spacing == (1.0, 0.5, 0.75)
+    assert volume.affine is not None
 
 
 # Magnitude, phase, real and imaginary parts
 
 
-COMPONENTS = ("MAGNITUDE", "PHASE", "REAL", "IMAGINARY")
-NAMES = ("magnitude", "phase", "real part", "imaginary part")
+def component(number):
+    return group(
+        "MRImageFrameTypeSequence",
+        FrameType=["ORIGINAL", "PRIMARY", "OTHER", "NONE"],
+        ComplexImageComponent=("MAGNITUDE", "PHASE", "REAL", "IMAGINARY")[number],
+    )
 
 
 @pytest.mark.parametrize("order", ["phase first", "changing"])
 @pytest.mark.parametrize("lost", [(), [(0, 4)]])
 def test_complex_components_are_volumes_of_their_own(tmp_path, order, lost):
-    frames = []
-    for place in range(DEPTH):
-        for number in range(4):
-            kind = group(
-                "MRImageFrameTypeSequence",
-                FrameType=["ORIGINAL", "PRIMARY", "OTHER", "NONE"],
-                ComplexImageComponent=COMPONENTS[number],
-            )
-            if (number, place) not in lost:
-                frames.append((number, place, kind))
-    if order == "phase first":
-        frames.sort(key=lambda frame: (frame[0] != 1, frame[0]))
-    else:
-        random.Random(7).shuffle(frames)
-    path = saved(tmp_path, enhanced_of(frames, ComplexImageComponent="MIXED"))
-    selection = open_files([path])
-    found = choices([path])
+    frames = frames_of(4, lambda n, p: component(n), lost)
+    frames.sort(key=lambda frame: (frame[0] != 1, frame[0]))
+    seed = None if order == "phase first" else 7
+    path = saved(tmp_path, enhanced_of(frames, seed, ComplexImageComponent="MIXED"))
+    selection, volumes = open_files([path]), choices([path])
+    assert places_of(volumes) == left(4, lost)
     assert selection.choices[selection.best].endswith(", magnitude")
-    for label, (number, _, notes) in found.items():
+    for label, (number, _, notes) in volumes.items():
         assert label.endswith(f", {NAMES[number]}")
-        told = f"This is the {NAMES[number]} of the signal; the models learned magnitude images"
-        assert any(note.startswith(told) for note in notes) == (number > 0)
+        note = f"This is the {NAMES[number]} of the signal; the models learned magnitude images"
+        assert any(text.startswith(note) for text in notes) == (number > 0)
     assert set(np.unique(read_volume(path).pixels[:, 0])) == {1000}
 
 
@@ -585,51 +538,41 @@ def test_complex_components_are_volumes_of_their_own(tmp_path, order, lost):
     ],
 )
 def test_classic_magnitude_is_opened_first_and_both_are_named(tmp_path, types):
-    volumes = images(2)
-    for volume, kind in zip(volumes, types, strict=True):
-        for dataset in volume:
-            if isinstance(kind, list):
-                dataset.ImageType = kind
-            elif isinstance(kind, str):
-                dataset.ComplexImageComponent = kind
-            else:
-                private(dataset, 0x0043, "GEMS_PARM_01", 0x2F, "SS", kind)
-    shuffled_numbers(volumes)
-    del volumes[0][2]  # the magnitude has fewer slices, and is opened first all the same
-    found = opened(tmp_path, volumes[::-1])
+    datasets = renumbered(images(2))
+    for (volume, _), dataset in datasets.items():
+        kind = types[volume]
+        if isinstance(kind, int):
+            private(dataset, 0x0043, "GEMS_PARM_01", 0x2F, "SS", kind)
+        else:
+            keyword = "ImageType" if isinstance(kind, list) else "ComplexImageComponent"
+            setattr(dataset, keyword, kind)
+    # The magnitude has fewer slices, and is opened first all the same.
+    assert places_of(opened(tmp_path, datasets, [(0, 2)])) == left(2, [(0, 2)])
     selection = open_files(list(tmp_path.iterdir()))
     assert "magnitude" in selection.choices[selection.best]
-    assert sorted(n for n, *_ in found.values()) == [0, 1]
-    other = selection.choices[1 - selection.best]
-    assert any(name in other for name in NAMES[1:])
+    assert any(name in selection.choices[1 - selection.best] for name in NAMES[1:])
 
 
 def test_echoes_by_components_each_say_what_is_missing(tmp_path):
-    volumes = images(4)
-    for number, volume in enumerate(volumes):
-        for dataset in volume:
-            dataset.EchoTime = (10, 10, 20, 20)[number]
-            dataset.ImageType = ["ORIGINAL", "PRIMARY", "MP"[number % 2], "FFE"]
-    shuffled_numbers(volumes)
-    found = opened(tmp_path, volumes, [(0, 0), (2, 3)])
-    notes = {number: " ".join(notes) for number, _, notes in found.values()}
-    assert sorted(n for n, text in notes.items() if "1 of 8 slices is missing" in text) == [0, 2]
-    assert sum("magnitude, echo time" in label for label in found) == 2
+    def attributes(volume, _):
+        kind = ["ORIGINAL", "PRIMARY", "MP"[volume % 2], "FFE"]
+        return {"EchoTime": (10, 10, 20, 20)[volume], "ImageType": kind}
+
+    volumes = opened(tmp_path, renumbered(images(4, attributes)), [(0, 0), (2, 3)])
+    texts = {number: " ".join(notes) for number, _, notes in volumes.values()}
+    assert sorted(n for n, text in texts.items() if "1 of 8 slices is missing" in text) == [0, 2]
+    assert sum("magnitude, echo time" in label for label in volumes) == 2
 
 
-def test_an_object_without_magnitude_is_refused_in_words_or_a_choice(tmp_path):
-    frames = [
-        (n, p, group("MRImageFrameTypeSequence", ComplexImageComponent=COMPONENTS[2 + n]))
-        for p in range(DEPTH)
-        for n in range(2)
-    ]
+def test_an_object_without_magnitude_is_a_choice(tmp_path):
+    frames = frames_of(2, lambda n, p: component(2 + n))
     path = saved(tmp_path, enhanced_of(frames))
-    assert whole(choices([path]), 2)
-    with pytest.raises(ReadError, match=r"8 positions \(real part, imaginary part\); export one"):
+    assert places_of(choices([path])) == left(2)
+    with pytest.raises(ReadError, match=r"the file holds 2 images .*real part.*choose one"):
         read_volume(path)
 
 
-# Side by side, and slabs
+# Side by side
 
 
 @pytest.mark.parametrize("cosines", [(1, 0, 0, 0, 1, 0), CORONAL, SAGITTAL])
@@ -637,83 +580,43 @@ def test_an_object_without_magnitude_is_refused_in_words_or_a_choice(tmp_path):
 @pytest.mark.parametrize("lost", [(), [(0, 3)], [(1, p) for p in range(1, 8)]])
 def test_stacks_side_by_side_are_two(tmp_path, cosines, shift, lost):
     across, normal = np.array(cosines[:3]), np.cross(cosines[:3], cosines[3:])
-    volumes, series = [], generate_uid()
-    for number in range(2):
-        volumes.append([])
-        for place in range(DEPTH):
-            position = normal * (3 * place + shift * number) + across * 40 * number
-            dataset = mr_image(picture(number, place), cosines, position)
-            dataset.SeriesInstanceUID = series
-            dataset.InstanceNumber = 1 + place + DEPTH * number
-            volumes[-1].append(dataset)
-    flat = [
-        saved(tmp_path, dataset, f"IM{number}{place}")
-        for number, each in enumerate(volumes)
-        for place, dataset in enumerate(each)
-        if (number, place) not in lost
-    ]
-    selection = open_files(flat)
+    datasets = images(2)
+    for (number, place), dataset in datasets.items():
+        position = normal * (3 * place + shift * number) + across * 40 * number
+        described(
+            dataset,
+            ImageOrientationPatient=list(cosines),
+            ImagePositionPatient=position.tolist(),
+        )
+    paths = written(tmp_path, [d for at, d in datasets.items() if at not in lost])
+    selection = open_files(paths)
     assert len(selection.choices) == 2
     for index, label in enumerate(selection.choices):
         volume = selection.read(index)
         assert "stack " in label
         if volume.affine is not None and len(volume.pixels) == DEPTH:
             assert volume.spacing == pytest.approx((3.0, 0.5, 0.75))
-        numbers = {int(plane.max()) // 1000 - 1 for plane in volume.pixels}
-        assert len(numbers) == 1
-        at = np.array([-1, -1, 1]) * across * 40 * numbers.pop()
-        inside = volume.stored_affine
-        if inside is not None:
-            normal_ras = np.array([-1, -1, 1]) * normal
-            np.testing.assert_allclose(np.cross(inside[:3, 3] - at, normal_ras), 0, atol=1e-6)
-
-
-def test_a_stack_that_shifts_evenly_is_one(tmp_path):
-    volumes = images(1)
-    for place, dataset in enumerate(volumes[0]):  # a tilted gantry
-        dataset.ImagePositionPatient = [-20, -30 + 9 * place, 40 + 3 * place]
-    assert whole(opened(tmp_path, volumes), 1)
-
-
-@pytest.mark.parametrize("thickness", [150, 30, 0.2, 0, None])
-def test_positions_win_over_thickness(tmp_path, thickness):
-    volumes = images(1, depth=24, step=1.0)
-    for dataset in volumes[0]:
-        dataset.SliceThickness = thickness
-        dataset.SpacingBetweenSlices = 75
-    found = opened(tmp_path, volumes)
-    assert whole(found, 1, depth=24)
-    selection = open_files(list(tmp_path.iterdir()))
-    assert selection.read(0).spacing == pytest.approx((1.0, 0.5, 0.75))
-
-
-def test_a_slab_in_an_enhanced_object(tmp_path):
-    dataset = enhanced_of([(0, place, {}) for place in range(24)])
-    for place, item in enumerate(dataset.PerFrameFunctionalGroupsSequence):
-        item.PlanePositionSequence[0].ImagePositionPatient = [0, 0, 1.0 * place]
-    dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SliceThickness = 150
-    volume = read_volume(saved(tmp_path, dataset))
-    assert volume.spacing == (1.0, 0.5, 0.75)
-    assert volume.affine is not None
+        (number,) = {int(plane.max()) // 1000 - 1 for plane in volume.pixels}
+        to_ras = np.array([-1, -1, 1])
+        if volume.stored_affine is not None:
+            from_edge = volume.stored_affine[:3, 3] - to_ras * across * 40 * number
+            np.testing.assert_allclose(np.cross(from_edge, to_ras * normal), 0, atol=1e-6)
 
 
 def test_two_acquisitions_of_each_of_two_stacks(tmp_path):
-    volumes = images(4)
-    for number, volume in enumerate(volumes):
-        for dataset in volume:
-            dataset.AcquisitionNumber = 1 + number % 2
-            height = dataset.ImagePositionPatient[2] + 1.5 * (number // 2)
-            dataset.ImagePositionPatient = [-20 + 60 * (number // 2), -30, height]
-    shuffled_numbers(volumes)
-    found = opened(tmp_path, volumes, [(0, 0), (3, 4)])
-    assert [number for number, *_ in found.values()] == [0, 1, 2, 3]
-    assert next(iter(found)).endswith("stack 1 of 2 from right to left, acquisition 1")
+    def attributes(volume, place):
+        position = [-20 + 60 * (volume // 2), -30, 40 + 3 * place + 1.5 * (volume // 2)]
+        return {"AcquisitionNumber": 1 + volume % 2, "ImagePositionPatient": position}
+
+    volumes = opened(tmp_path, renumbered(images(4, attributes)), [(0, 0), (3, 4)])
+    assert [number for number, *_ in volumes.values()] == [0, 1, 2, 3]
+    assert next(iter(volumes)).endswith("stack 1 of 2 from right to left, acquisition 1")
 
 
 def test_stacks_side_by_side_in_one_object(tmp_path):
     stack = np.stack([picture(number, place) for number in range(2) for place in range(DEPTH)])
     places = [(-20 + 40 * n, -30, 3 * p + 1.5 * n) for n in range(2) for p in range(DEPTH)]
     path = saved(tmp_path, enhanced(stack, places))
-    assert whole(choices([path]), 2)
+    assert places_of(choices([path])) == left(2)
     with pytest.raises(ReadError, match=r"stack 1 of 2 from right to left"):
         read_volume(path)

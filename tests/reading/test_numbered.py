@@ -2,19 +2,16 @@
 
 import random
 
-import numpy as np
 import pytest
-from PIL import Image
 
-from cyclegan.reading.number_slots import stacks_of
-from cyclegan.reading.series import open_files
+from cyclegan.reading.numbered import stacks_of
 
 
-def found(names):
+def stacks(names):
     """The stacks of names that came in no order."""
     names = random.Random(0).sample(names, len(names))
-    stacks = stacks_of(names, [0] * len(names))
-    return sorted([names[at] for at in stack] for stack in stacks)
+    groups = stacks_of(names, [0] * len(names))
+    return sorted([names[at] for at in group] for group in groups)
 
 
 @pytest.mark.parametrize(
@@ -48,11 +45,11 @@ def found(names):
     ],
 )
 def test_one_stack_in_order(names):
-    assert found(names) == [names]
+    assert stacks(names) == [names]
 
 
 @pytest.mark.parametrize(
-    "stacks",
+    "expected",
     [
         [[f"slice_{n:03}_T{c}" for n in range(8)] for c in (1, 2)],
         [[f"T{c}_{n:03}" for n in range(8)] for c in (1, 2)],
@@ -67,27 +64,10 @@ def test_one_stack_in_order(names):
         [[f"anna113_{n:03}_T2" for n in range(9)], [f"bert04_{n:03}_T2" for n in range(9)]],
     ],
 )
-def test_several_stacks_stay_several(stacks):
-    assert found([name for stack in stacks for name in stack]) == sorted(stacks)
+def test_several_stacks_stay_several(expected):
+    assert stacks([name for stack in expected for name in stack]) == sorted(expected)
 
 
 def test_names_without_a_number_and_repeated_numbers_are_no_stack():
-    assert found(["a", "b", "c"]) == []
-    assert found(["z_1", "z_01", "z_001"]) == []
-
-
-def test_pictures_are_stacked_by_number_whatever_else_their_names_hold(tmp_path):
-    paths = []
-    for contrast in ("T1", "T2"):
-        for number in (-5, 0, 2.5, 10):
-            pixels = np.tile(np.arange(40, dtype=np.uint8), (32, 1))
-            pixels[0, 0] = 100 + 10 * number
-            paths.append(tmp_path / f"z_{number}mm_{contrast}.png")
-            Image.fromarray(pixels).save(paths[-1])
-    selection = open_files(sorted(paths, key=lambda path: path.name[::-1]))
-    assert sorted(selection.choices) == [
-        "z_-5mm_T1.png to z_10mm_T1.png, 4 slices, 40 x 32",
-        "z_-5mm_T2.png to z_10mm_T2.png, 4 slices, 40 x 32",
-    ]
-    for index in range(2):
-        assert selection.read(index).pixels[:, 0, 0].tolist() == [50, 100, 125, 200]
+    assert stacks(["a", "b", "c"]) == []
+    assert stacks(["z_1", "z_01", "z_001"]) == []

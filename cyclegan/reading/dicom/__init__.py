@@ -1,0 +1,1 @@
+"""DICOM objects become stacks of slices: parse, group, divide, order, decode."""

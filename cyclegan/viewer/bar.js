@@ -8,7 +8,7 @@ import * as measures from "./measures.js";
 import { goTo } from "./navigation.js";
 import { focusImage, panels } from "./panels.js";
 import { choose, isFirstSight, isIdle, openExample, openFiles, save } from "./scan.js";
-import { may, openScan, page, say, view } from "./state.js";
+import { isOpen, openScan, page, say, view } from "./state.js";
 import { HELP } from "./keys.js";
 import { picture, TOOLS } from "./tools.js";
 import { findingsOf, trust } from "./trust.js";
@@ -156,7 +156,7 @@ function showName(scan) {
 
 /** @param {Scan | null} scan */
 function showSave(scan) {
-  by("[popovertarget=menu-save]").disabled = !may(page.state, "save") || !scan?.ready.length;
+  by("[popovertarget=menu-save]").disabled = !isOpen(page.state) || !scan?.ready.length;
   fill(by("#menu-save"), scan?.dicom, () =>
     Object.entries(SAVES).filter(([kind]) => kind !== "dicom" || scan?.dicom).map(([kind, [name, words]]) => {
       const button = entry(name, words, () => save(kind));

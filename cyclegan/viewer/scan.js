@@ -5,7 +5,7 @@ import { select } from "./files.js";
 import { slices } from "./images.js";
 import { arrange } from "./layout.js";
 import { focusImage } from "./panels.js";
-import { happen, may, openScan, page, recall, remember, say, unpanned, update, view } from "./state.js";
+import { happen, isOpen, openScan, page, recall, remember, say, unpanned, update, view } from "./state.js";
 import { openWindows } from "./windowing.js";
 
 const TAB = "scan"; // this tab's token, for a reload
@@ -153,7 +153,7 @@ const controls = ({ scan, chosen, to, style, styles, real, companion, check }) =
 /** @param {(scan: Scan) => Promise<Scan>} request @param {string} words */
 async function act(request, words = "") {
   const scan = openScan();
-  if (!scan || !may(page.state, "choose")) return;
+  if (!scan || !isOpen(page.state)) return;
   if (words) {
     page.busy = words;
     update({}, words);
@@ -199,7 +199,7 @@ export function restAt(index) {
 /** @param {string} kind */
 export function save(kind) {
   const { index, windows } = view;
-  if (may(page.state, "save")) act((scan) => api.save(scan, { kind, index, windows: { translated: windows?.target } }));
+  act((scan) => api.save(scan, { kind, index, windows: { translated: windows?.target } }));
 }
 
 /** @param {Scan} scan */

@@ -16,17 +16,6 @@ export const TABLE = {
 };
 const LINK = ["update", "cut", "forgotten"]; // of the scan that is held, also while files are on their way
 
-// What the user may do in which phase. `view`: all that this browser does alone.
-/** @type {Record<string, string[]>} */
-export const MAY = {
-  open: ["open", "view", "choose", "save"],
-  lost: ["open", "view"],
-  gone: ["open", "view"],
-  empty: ["open"],
-  sending: ["open", "view"],
-  reading: ["open", "view"],
-};
-
 /**
  * @typedef {{phase: string, below: string, scan: Scan | null, transfer: {number: number, share: number} | null,
  *   message: string, isWrong: boolean}} PageState
@@ -94,10 +83,10 @@ function newer(before, scan) {
   return before && before.scan === scan.scan && before.version > scan.version ? before : scan;
 }
 
-/** @param {PageState} state @param {string} action */
-export function may(state, action) {
-  return MAY[state.phase].includes(action) && (action === "open" || state.scan !== null);
-}
+// Whether the user may choose and save: the server has the scan, and no files are on their way to replace it. In the
+// other phases what is on screen can be viewed.
+/** @param {PageState} state */
+export const isOpen = ({ phase }) => phase === "open";
 
 // ---------------------------------------------------------------- what is seen
 

@@ -31,6 +31,11 @@ from pixels import (
     written,
 )
 
+# By how much the line of tools is longer than its place.
+TOOLS_BEYOND = """(() => {
+  const { scrollWidth, clientWidth } = document.querySelector(".tools");
+  return scrollWidth - clientWidth;
+})()"""
 REAL = {"label": "real.png", "contrast": "T2", "registered": True, "notes": [], "warning": None}
 
 
@@ -160,6 +165,8 @@ def test_the_images_fill_the_window_whatever_is_open(show, size, least, count):
             assert page.locator("#top").bounding_box()["height"] <= 48
             tops = {panel.bounding_box()["y"] for panel in page.locator(".panel:visible").all()}
             assert len(tops) == 1  # side by side
+            press(page, "e", "o")  # the longest line of tools
+            assert page.evaluate(TOOLS_BEYOND) <= 0
 
 
 # Comparing.

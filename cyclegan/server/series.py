@@ -78,7 +78,8 @@ class Real:
         """What it may be called where it is shown."""
         if not self.warning:
             return f"real {self.to}"
-        return f"given image, looks like {self.contrast}" if self.contrast else "given image"
+        looks = f", looks like {self.contrast}" if self.contrast else ""
+        return f"compared image{looks}"
 
 
 class View(NamedTuple):

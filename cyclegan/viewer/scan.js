@@ -199,7 +199,8 @@ export function restAt(index) {
 /** @param {string} kind */
 export function save(kind) {
   const { index, windows } = view;
-  if (may(page.state, "save")) act((scan) => api.save(scan, { kind, index, windows: { translated: windows?.target } }));
+  const shown = { original: windows?.source, translated: windows?.target };
+  if (may(page.state, "save")) act((scan) => api.save(scan, { kind, index, windows: shown }));
 }
 
 /** @param {Scan} scan */

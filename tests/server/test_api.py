@@ -65,7 +65,7 @@ def test_it_measures_against_the_truth(program):
     (only,) = response["slices"]
     assert 0 < only["true_error"]["mae"] < 1
     assert only["true_error_of_another_place"] is False
-    assert "True error against the given image, looks like T1" in only["report"]
+    assert "True error against the compared image, looks like T1" in only["report"]
     assert "Janesmith" not in str(response)
 
 

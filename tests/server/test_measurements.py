@@ -250,7 +250,7 @@ def test_the_report_holds_everything_but_names(calibrated, opened):
         "not cleared or approved",
         "Looks like T1.",
         "Note: read from …",
-        "True error against the given image, looks like T1",
+        "True error against the compared image, looks like T1",
         f"SSIM {shown['true_error']['ssim']:.3f}",
         calibrated.translator.checksum,
         "Source-SHA256",

@@ -116,6 +116,19 @@ def test_a_file_serves_one_request_and_holds_one_series(program):
     assert "both.zip: it holds 2 images or series (a.nii" in error
 
 
+def test_a_failure_is_one_sentence_and_spoils_nothing(program, served, monkeypatch, caplog):
+    patient = "Doe"
+
+    def broken(*_, **__):
+        raise MemoryError(patient)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(served.scans.model.translator, "cycle", broken)
+        assert "fault of ours" in program.call(program.upload("a.png", png(head())), "T2")[1]
+    assert patient not in caplog.text
+    assert program.call(program.upload("a.png", png(head())), "T2")[1] == ""
+
+
 def test_gradio_client_calls_it(served, tmp_path, translator):
     (tmp_path / "scan.png").write_bytes(png(head()))
     client = Client(served.url, verbose=False)

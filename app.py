@@ -2,8 +2,8 @@
 
     python app.py [--host H] [--port P] [--root-path PATH] [--weights W] [--revision R]
 
-Layout, events and the start of the server: the one file that knows Gradio. What is held and
-answered is in `cyclegan/server/`, what is drawn in `cyclegan/viewer/`.
+Layout, events and the start of the server: the one file that knows Gradio. What is in memory
+and the routes are in `cyclegan/server/`, what is drawn in `cyclegan/viewer/`.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ with without_proxies():
 TITLE = "T1 ↔ T2 brain MRI translation"
 DIRECTIONS = [("T1 → T2", "T2"), ("T2 → T1", "T1")]
 # No handler but `translate` is in the public API; those of the page are quick, need no queue, and
-# check for themselves what they are given.
+# check for themselves what they get.
 PAGE = {
     "api_visibility": "private",
     "queue": False,

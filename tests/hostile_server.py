@@ -30,27 +30,27 @@ PATHS = re.compile(r"(/tmp/|/home/|/usr/|/etc/|/proc/|[A-Z]:\\\\|\.py\b|site-pac
 
 def judge(text: str) -> str:
     """ "refused" for one clean sentence or two, else what is wrong with it."""
-    for wrong, found in (
+    for wrong, is_so in (
         ("a fault of ours", "fault of ours" in text),
         ("a traceback", "Traceback" in text or 'File "' in text),
         ("several lines", "\n" in text.strip()),
         ("no words", not text.strip() or text.strip() in ("None", "Internal Server Error")),
         ("too long", len(text) > 1000),
     ):
-        if found:
+        if is_so:
             return f"{wrong}: {text[:200]!r}"
     return "refused"
 
 
-def judge_opening(name: str, told: dict) -> str:
+def judge_opening(name: str, response: dict) -> str:
     """What opening a file came to: "accepted", "refused" or what is wrong."""
-    if "error" not in told:
+    if "error" not in response:
         return "accepted"
-    # What the sender called the file may be said again.
-    words = told["error"].replace(name, "").replace(Path(name).name, "")
+    # What the sender called the file may be repeated.
+    words = response["error"].replace(name, "").replace(Path(name).name, "")
     if PATHS.search(words):
-        return f"a path: {told['error'][:200]!r}"
-    return judge(told["error"])
+        return f"a path: {response['error'][:200]!r}"
+    return judge(response["error"])
 
 
 def form(name: str, data: bytes) -> tuple[bytes, str]:
@@ -76,8 +76,8 @@ def judge_response(answer: httpx.Response) -> str:
         return "accepted"
     text = answer.text
     if answer.headers.get("content-type", "").startswith("application/json"):
-        told = answer.json()
-        text = json.dumps(told.get("detail") or told.get("error"))
+        message = answer.json()
+        text = json.dumps(message.get("detail") or message.get("error"))
     return f"a path: {text[:200]!r}" if PATHS.search(text) else judge(text)
 
 
@@ -131,8 +131,8 @@ class Trial:
             every = requests(self.config, path, scan)
             outcomes = []
             for method, where, body, kind in [each for each in every if rng.random() < share]:
-                told = f"{method} {where[:60]} {body[:120]!r}"
-                outcomes.append((told, send_request(program, method, where, body, kind)))
+                case = f"{method} {where[:60]} {body[:120]!r}"
+                outcomes.append((case, send_request(program, method, where, body, kind)))
             self._count("broken requests", outcomes)
 
     def _count(self, kind: str, outcomes: list[tuple[str, str]]) -> None:

@@ -160,7 +160,7 @@ class Series:
 
     @property
     def pixel_bytes(self) -> int:
-        """Of what was read; an example is held once for all."""
+        """Of what was read; an example is in memory once for all."""
         if self.is_simulated:
             return 0
         real = 0 if self.real is None else self.real.truth.volume.pixels.nbytes

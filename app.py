@@ -2,8 +2,8 @@
 
     python app.py [--host H] [--port P] [--root-path PATH] [--weights W] [--revision R]
 
-Layout, events and the start of the server: the one file that knows Gradio. What is held and
-answered is in `cyclegan/server/`, what is drawn in `cyclegan/viewer/`.
+Layout, events and the start of the server: the one file that knows Gradio. What is in memory
+and the routes are in `cyclegan/server/`, what is drawn in `cyclegan/viewer/`.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ with without_proxies():
 TITLE = "T1 ↔ T2 brain MRI translation"
 DIRECTIONS = [("T1 → T2", "T2"), ("T2 → T1", "T1")]
 # No handler but `translate` is in the public API; those of the page are quick, need no queue, and
-# check for themselves what they are given.
+# check for themselves what they get.
 PAGE = {
     "api_visibility": "private",
     "queue": False,
@@ -101,77 +101,59 @@ def create_app(weights: str = "weights", revision: str | None = None) -> gr.Bloc
 
 def create_page(scans: Scans) -> gr.Blocks:
     """Build the page; `serve` gives it its images."""
+    limit = {"bytes": limits.UPLOAD_BYTES, "files": limits.UPLOAD_FILES}
+    examples = [example.label for example in EXAMPLES]
+    parts: dict[str, Any] = {}
     with gr.Blocks(title=TITLE, fill_width=True, analytics_enabled=False) as page:
-        parts = place_bar() | place_side(scans) | place_images()
+        with gr.Row(elem_id="top"):  # what is open, where it goes, and saving: one line
+            viewer_part("bar")
+            parts["direction"] = gr.Radio(
+                DIRECTIONS,
+                value="T2",
+                label="Direction",
+                show_label=False,
+                container=False,
+                elem_id="direction",
+            )
+            parts["companion"] = gr.Button("", visible=False, size="sm", elem_id="companion")
+        parts["token"] = gr.Textbox(visible=False)
+        place_side(parts, scans)
+        parts["viewer"] = viewer_part("viewer", limits=limit, examples=examples, caveat=CAVEAT)
         follow(parts, scans)
         change(parts, scans)
     return page
 
 
-# Layout. Each area returns its parts by name.
-
-
-def drawn(name: str, **data: Any) -> gr.HTML:
-    """A part that `cyclegan/viewer/` draws; `data` is what its script needs to know."""
+def viewer_part(name: str, **data: Any) -> gr.HTML:
+    """A part of the page that `cyclegan/viewer/` draws, with the data that its script needs."""
     text = (VIEWER / f"{name}.html").read_text("utf-8")
-    facts = "".join(f' data-{key}="{html.escape(json.dumps(v))}"' for key, v in data.items())
+    attributes = "".join(f' data-{key}="{html.escape(json.dumps(v))}"' for key, v in data.items())
     return gr.HTML(
         None,
-        html_template=text.replace(f'class="{name}"', f'class="{name}"{facts}', 1),
+        html_template=text.replace(f'class="{name}"', f'class="{name}"{attributes}', 1),
         js_on_load=MOUNT.format(name=name),
         apply_default_css=False,
         elem_id=name,
     )
 
 
-def place_bar() -> dict[str, Any]:
-    """What is open, where it goes, and saving: one line above the images."""
-    with gr.Row(elem_id="top"):
-        drawn("bar")
-        direction = gr.Radio(
-            DIRECTIONS,
-            value="T2",
-            label="Direction",
-            show_label=False,
-            container=False,
-            elem_id="direction",
-        )
-        companion = gr.Button("", visible=False, size="sm", elem_id="companion")
-    return {"token": gr.Textbox(visible=False), "direction": direction, "companion": companion}
-
-
-def place_side(scans: Scans) -> dict[str, Any]:
+def place_side(parts: dict[str, Any], scans: Scans) -> None:
     """A panel that opens: the real image, and the style of the synthetic one."""
     with gr.Sidebar(open=False, position="right", width=280, elem_id="side"):
         with gr.Column(elem_id="real"):
-            choose_real = gr.Button("Choose the real T2", size="md")
-            real = gr.Markdown("", visible=False)
-            register = gr.Checkbox(True, label="Moved onto the scan", visible=False)
-            drop_real = gr.Button("Remove the real image", size="md", visible=False)
+            parts["choose_real"] = gr.Button("Choose the real T2", size="md")
+            parts["real"] = gr.Markdown("", visible=False)
+            parts["register"] = gr.Checkbox(True, label="Moved onto the scan", visible=False)
+            parts["drop_real"] = gr.Button("Remove the real image", size="md", visible=False)
         with gr.Column(elem_id="style-area", visible=scans.model.translator.has_styles):
-            style = gr.Dropdown(
+            parts["style"] = gr.Dropdown(
                 [SOURCE],
                 value=SOURCE,
                 label="Style of the synthetic image",
                 info=scans.model.styles.missing or None,
             )
-            choose_style = gr.Button("Take the style of a real slice", size="md")
+            parts["choose_style"] = gr.Button("Take the style of a real slice", size="md")
         gr.Markdown(HOSTING, elem_id="hosting")
-    return {
-        "choose_real": choose_real,
-        "real": real,
-        "register": register,
-        "drop_real": drop_real,
-        "style": style,
-        "choose_style": choose_style,
-    }
-
-
-def place_images() -> dict[str, Any]:
-    """The viewer."""
-    limit = {"bytes": limits.UPLOAD_BYTES, "files": limits.UPLOAD_FILES}
-    examples = [each.label for each in EXAMPLES]
-    return {"viewer": drawn("viewer", limits=limit, examples=examples, caveat=CAVEAT)}
 
 
 # Events: the controls change the scan, the browser draws what the scan's state says, and tells when
@@ -188,21 +170,18 @@ def follow(parts: dict[str, Any], scans: Scans) -> None:
         except (GoneError, AttributeError, TypeError):  # the last two of no page
             return {parts["token"]: ""}
         to, other, real = now["to"], now["companion"], now["real"]
-        styles = [each["name"] for each in now["styles"]]
+        styles = [style["name"] for style in now["styles"]]
+        offer = f"Compare with the real {to}" if other else ""
+        title = f"{real['title'][0].upper()}{real['title'][1:]}: {real['label']}" if real else ""
+        is_registered = real["registered"] if real else True
         return {
             parts["token"]: scan.token,
             parts["direction"]: to,
-            parts["companion"]: gr.Button(
-                f"Compare with the real {to}" if other else "", visible=other is not None
-            ),
+            parts["companion"]: gr.Button(offer, visible=bool(other)),
             parts["choose_real"]: f"Choose the real {to}",
-            parts["real"]: gr.Markdown(
-                f"Real {to}: {real['label']}" if real else "", visible=bool(real)
-            ),
-            parts["register"]: gr.Checkbox(
-                real["registered"] if real else True, visible=real is not None
-            ),
-            parts["drop_real"]: gr.Button(visible=real is not None),
+            parts["real"]: gr.Markdown(title, visible=bool(real)),
+            parts["register"]: gr.Checkbox(is_registered, visible=bool(real)),
+            parts["drop_real"]: gr.Button(visible=bool(real)),
             parts["style"]: gr.Dropdown(styles, value=now["style"] if styles else None),
         }
 

@@ -20,37 +20,37 @@ from collections import Counter
 from pathlib import Path
 
 import httpx
-from server_process import ROOT, Program, ServerProcess, Tab, run_to_its_end
+from server_process import ROOT, Program, ServerProcess, Tab
 
 sys.path.insert(0, str(ROOT))
-from hostile_inputs import FILES, Case, file_cases, pickles, requests
+from hostile_inputs import FILES, Case, file_cases, requests
 
 PATHS = re.compile(r"(/tmp/|/home/|/usr/|/etc/|/proc/|[A-Z]:\\\\|\.py\b|site-packages|uploads-)")
 
 
-def judged(text: str) -> str:
+def judge(text: str) -> str:
     """ "refused" for one clean sentence or two, else what is wrong with it."""
-    for wrong, found in (
+    for wrong, is_so in (
         ("a fault of ours", "fault of ours" in text),
         ("a traceback", "Traceback" in text or 'File "' in text),
         ("several lines", "\n" in text.strip()),
         ("no words", not text.strip() or text.strip() in ("None", "Internal Server Error")),
         ("too long", len(text) > 1000),
     ):
-        if found:
+        if is_so:
             return f"{wrong}: {text[:200]!r}"
     return "refused"
 
 
-def judged_answer(name: str, told: dict) -> str:
+def judge_opening(name: str, response: dict) -> str:
     """What opening a file came to: "accepted", "refused" or what is wrong."""
-    if "error" not in told:
+    if "error" not in response:
         return "accepted"
-    # What the sender called the file may be said again.
-    words = told["error"].replace(name, "").replace(Path(name).name, "")
+    # What the sender called the file may be repeated.
+    words = response["error"].replace(name, "").replace(Path(name).name, "")
     if PATHS.search(words):
-        return f"a path: {told['error'][:200]!r}"
-    return judged(told["error"])
+        return f"a path: {response['error'][:200]!r}"
+    return judge(response["error"])
 
 
 def form(name: str, data: bytes) -> tuple[bytes, str]:
@@ -67,18 +67,18 @@ def send_file(tab: Tab, case: Case) -> str:
     answer = tab.http.post("/scans", content=body, headers={"Content-Type": kind})
     if answer.is_success:
         tab.http.delete(f"/scans/{answer.json()['scan']}")
-    return judged_answer(case.name, answer.json())
+    return judge_opening(case.name, answer.json())
 
 
-def judged_response(answer: httpx.Response) -> str:
+def judge_response(answer: httpx.Response) -> str:
     """What a plain request came to."""
     if answer.status_code < 400:
         return "accepted"
     text = answer.text
     if answer.headers.get("content-type", "").startswith("application/json"):
-        told = answer.json()
-        text = json.dumps(told.get("detail") or told.get("error"))
-    return f"a path: {text[:200]!r}" if PATHS.search(text) else judged(text)
+        message = answer.json()
+        text = json.dumps(message.get("detail") or message.get("error"))
+    return f"a path: {text[:200]!r}" if PATHS.search(text) else judge(text)
 
 
 def send_request(program: Program, method: str, where: str, body: bytes, kind: str) -> str:
@@ -89,7 +89,7 @@ def send_request(program: Program, method: str, where: str, body: bytes, kind: s
         answer = program.http.request(method, url, content=body, headers=headers)
     except httpx.TransportError as error:
         return f"the connection was cut: {error}"
-    outcome = judged_response(answer)
+    outcome = judge_response(answer)
     if outcome != "accepted" or not answer.text.startswith('{"event_id"'):
         return outcome
     program.session = json.loads(body).get("session_hash") or json.loads(answer.text)["event_id"]
@@ -98,23 +98,7 @@ def send_request(program: Program, method: str, where: str, body: bytes, kind: s
         return "accepted"
     for sent in re.findall(rb'"(/[^"]*)"', body):  # a sentence may say it again
         text = text.replace(sent.decode(), "")
-    return f"a path: {text[:300]!r}" if PATHS.search(text) else judged(text)
-
-
-def sent_weights(folder: Path, most: int | None = None) -> Counter:
-    """Start the page with pickles for weights, `most` of them: how it ends."""
-    found: Counter = Counter()
-    target = folder / "pwned"
-    for number, data in enumerate(list(pickles(str(target)).values())[:most]):
-        weights = folder / f"weights{number}"
-        weights.mkdir()
-        (weights / "config.json").write_bytes((ROOT / "weights" / "config.json").read_bytes())
-        (weights / "model.safetensors").write_bytes(data)
-        done = run_to_its_end(weights)
-        last = done.stderr.strip().splitlines()[-1]
-        clean = done.returncode == 2 and "error:" in last and "Traceback" not in done.stderr
-        found["refused" if clean and not target.exists() else f"weights: {last}"] += 1
-    return found
+    return f"a path: {text[:300]!r}" if PATHS.search(text) else judge(text)
 
 
 class Trial:
@@ -147,8 +131,8 @@ class Trial:
             every = requests(self.config, path, scan)
             outcomes = []
             for method, where, body, kind in [each for each in every if rng.random() < share]:
-                told = f"{method} {where[:60]} {body[:120]!r}"
-                outcomes.append((told, send_request(program, method, where, body, kind)))
+                case = f"{method} {where[:60]} {body[:120]!r}"
+                outcomes.append((case, send_request(program, method, where, body, kind)))
             self._count("broken requests", outcomes)
 
     def _count(self, kind: str, outcomes: list[tuple[str, str]]) -> None:
@@ -207,9 +191,6 @@ def main() -> int:
             trial.files(kind, sample(cases, arguments.share, rng))
             print(f"{kind}: {dict(trial.table[-1][1])}", file=sys.stderr, flush=True)
         trial.requests(arguments.share, rng)
-        outcomes = sent_weights(Path(folder))
-        trial.table.append(("pickles as weights", outcomes))
-        trial.faults += [f"{each}" for each in outcomes if each != "refused"]
         print(trial.markdown())
         if "Traceback" in server.log():
             trial.faults.append(f"a traceback in the log: {server.log()[:3000]}")

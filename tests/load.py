@@ -59,11 +59,11 @@ def measure(server: ServerProcess, clients: int, requests: int) -> Row:
         with Tab(server.url) as tab:
             together.wait()
             start = time.perf_counter()
-            told = tab.open("volume.nii", data)
+            opened = tab.open("volume.nii", data)
             tab.image("original")
             seconds["open"].append(time.perf_counter() - start)
-            if "error" in told:
-                errors.append(told["error"])
+            if "error" in opened:
+                errors.append(opened["error"])
             together.wait()
             for index in range(requests):
                 start = time.perf_counter()

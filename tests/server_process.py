@@ -138,8 +138,8 @@ class ServerProcess:
 
     def files(self) -> list[Path]:
         """Every file below its folder except the log."""
-        found = [Path(base, name) for base, _, names in os.walk(self.folder) for name in names]
-        return [path for path in found if path != self.folder / "log"]
+        paths = [Path(base, name) for base, _, names in os.walk(self.folder) for name in names]
+        return [path for path in paths if path != self.folder / "log"]
 
     def uploads(self) -> list[Path]:
         """Every file among its temporary files."""

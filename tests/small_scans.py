@@ -46,7 +46,7 @@ def png(pixels, dtype=np.uint16):
 
 
 def nifti(volume, spacing=(4.0, 2.0, 1.0)):
-    """A NIfTI of (Z, H, W) in [0, 1] that is shown as it is given, anterior up."""
+    """A NIfTI of (Z, H, W) in [0, 1] that is shown in this order, anterior up."""
     slice_mm, row, column = spacing
     affine = np.diag([-column, -row, slice_mm, 1.0])
     return nib.Nifti1Image(
@@ -55,7 +55,7 @@ def nifti(volume, spacing=(4.0, 2.0, 1.0)):
 
 
 def volume_of(pixels, **known):
-    """A Volume that says no more of itself than is given."""
+    """A Volume that says no more of itself than `known`."""
     nothing = dict.fromkeys(("spacing", "affine", "directions", "window", "contrast_hint"))
     pixels = np.asarray(pixels, np.float32)
     return Volume(**{"pixels": pixels, "name": "scan.nii", **nothing, **known})

@@ -26,28 +26,6 @@ if TYPE_CHECKING:
 PARTS = ("everything", "translation")  # that a program may ask for
 
 
-class InputCheckResponse(TypedDict):
-    """What the input looks like. text: in words; warns: whether that speaks against the direction;
-    label: "T1", "T2", "other" or "not a brain slice"; probabilities: of each label."""
-
-    text: str
-    warns: bool
-    label: str | None
-    probabilities: dict[str, float] | None
-
-
-class SliceResponse(TypedDict):
-    """Of one slice. numbers: how far to trust it, each with name, value and its usual range in
-    people; true_error: ssim, psnr in dB and mae in the head against `truth`, or null;
-    true_error_of_another_place: whether `truth`, by its pixels, shows another place; report: all of
-    it as text."""
-
-    numbers: list[dict[str, Any]]
-    true_error: dict[str, float] | None
-    true_error_of_another_place: bool
-    report: str
-
-
 class TranslateResponse(TypedDict):
     """What the API answers. Images are base64 of little-endian float32 in [0, 1] of `shape`.
 
@@ -57,7 +35,9 @@ class TranslateResponse(TypedDict):
         spacing: mm between slices, rows and columns, or null.
         directions: of the left, right, top and bottom edge, or null.
         notes: what was noticed in reading, without names of files and values of headers.
-        input_check: what the input looks like.
+        input_check: what the input looks like. text: in words; warns: whether that speaks against
+            the direction; label: "T1", "T2", "other" or "not a brain slice"; probabilities: of each
+            label.
         version, checksum: of the model; the checksum is its SHA-256.
         digital_source_type: IPTC's word for what a model made.
         caveat: to be shown with the images.
@@ -65,7 +45,10 @@ class TranslateResponse(TypedDict):
         source: the input, scaled as the model sees it. This and the rest: not with `parts`
             "translation".
         reconstructed: the synthetic images translated back.
-        slices: of each slice, how far to trust it.
+        slices: of each slice, how far to trust it. numbers: each with name, value and its usual
+            range in subjects; true_error: ssim, psnr in dB and mae in the head against `truth`, or
+            null; true_error_of_another_place: whether `truth`, by its pixels, shows another place;
+            report: all of it as text.
         uncertainty: a map like `source`, or null; uncertainty_help: what it is worth.
         expected_ranges_missing: why there are no usual ranges, or null.
     """
@@ -75,7 +58,7 @@ class TranslateResponse(TypedDict):
     spacing: list[float] | None
     directions: list[str] | None
     notes: list[str]
-    input_check: InputCheckResponse
+    input_check: dict[str, Any]
     version: str
     checksum: str
     digital_source_type: str
@@ -83,7 +66,7 @@ class TranslateResponse(TypedDict):
     translated: str
     source: NotRequired[str]
     reconstructed: NotRequired[str]
-    slices: NotRequired[list[SliceResponse]]
+    slices: NotRequired[list[dict[str, Any]]]
     uncertainty: NotRequired[str | None]
     uncertainty_help: NotRequired[str]
     expected_ranges_missing: NotRequired[str | None]

@@ -37,17 +37,21 @@ DROPPED = "Memory was short, and a part was dropped. Save again."
 def measured_slice(
     series: Series, target: Target, index: int, *, whole: bool, handicap: float
 ) -> Future[Measured]:
-    """Numbers and map of slice `index`, in the model's turn; kept with the slice.
+    """Numbers and map of slice `index`, in the model's turn; stored with the slice.
 
     Args:
         series, target, index: which slice.
-        whole: also the numbers that validation found to tell little.
+        whole: also the numbers that said little on validation.
         handicap: of the queue.
     """
-    kept = series.results.get(target, index)
-    if kept is not None and kept.measured is not None and (kept.measured.is_whole or not whole):
+    stored = series.results.get(target, index)
+    if (
+        stored is not None
+        and stored.measured is not None
+        and (stored.measured.is_whole or not whole)
+    ):
         known: Future = Future()
-        known.set_result(kept.measured)
+        known.set_result(stored.measured)
         return known
 
     def work() -> Measured:
@@ -155,7 +159,7 @@ class SliceTrust:
         return "SSIM {ssim:.3f}, PSNR {psnr:.1f} dB, MAE {mae:.3f} in the head".format(**self.error)
 
     def for_page(self) -> dict[str, Any]:
-        """As JSON, without the numbers that told little of the error on validation."""
+        """As JSON, without the numbers that say little of the error."""
         calibration, to = self.calibration, self.target.to
         readings = [reading for reading in self.readings if not reading["weak"]]
         readings.sort(key=lambda reading: -(reading["rank"] or 0))

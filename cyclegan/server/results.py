@@ -82,7 +82,7 @@ class Results:
         with self._lock:
             return {index for key, index in self._slices if key == target}
 
-    def keep(self, target: Target, index: int, result: SliceResult) -> None:
+    def add(self, target: Target, index: int, result: SliceResult) -> None:
         """Remember a slice."""
         with self._lock:
             self._slices[target, index] = result

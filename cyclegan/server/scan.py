@@ -40,7 +40,7 @@ class Scan:
         model: translates.
         volume: the series on screen.
         selection: all that came together; None for an example.
-        is_simulated: whether it is an example, nobody's.
+        is_simulated: whether it is an example.
         to: the contrast to translate to until the pixels say more.
         results: shared with other scans of the same example.
 
@@ -53,7 +53,7 @@ class Scan:
         save: the file that was asked for last, or None.
         last_used: `time.monotonic` of the last request for anything but the state.
         last_seen: and of the last request at all.
-        grown: called when more is held than before.
+        grown: called when more is in memory than before.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class Scan:
             selection = open_files(files)
             return cls(model, selection.read(selection.best), selection)
 
-    # What is held.
+    # What is in memory.
 
     @property
     def series(self) -> Series:

@@ -23,7 +23,7 @@ class Scans:
 
     Args:
         model: translates.
-        most: bytes of everything that is held.
+        most: bytes of all scans together.
 
     Attributes:
         server: names this run of the server.
@@ -65,7 +65,7 @@ class Scans:
         return scan
 
     def example(self, number: int) -> Scan:
-        """A drawn scan of one's own; its translations are made once for all.
+        """An example; its translations are computed once for all.
 
         Raises:
             GoneError: there is no such example.

@@ -78,7 +78,8 @@ class Real:
         """What it may be called where it is shown."""
         if not self.warning:
             return f"real {self.to}"
-        return f"given image, looks like {self.contrast}" if self.contrast else "given image"
+        looks = f", looks like {self.contrast}" if self.contrast else ""
+        return f"compared image{looks}"
 
 
 class View(NamedTuple):
@@ -159,7 +160,7 @@ class Series:
 
     @property
     def pixel_bytes(self) -> int:
-        """Of what was read; an example is held once for all."""
+        """Of what was read; an example is in memory once for all."""
         if self.is_simulated:
             return 0
         real = 0 if self.real is None else self.real.truth.volume.pixels.nbytes

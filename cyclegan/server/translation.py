@@ -125,8 +125,8 @@ class Translation:
             if self._on_screen() is None:
                 return None
             for index, *images in zip(batch, result.translated, result.reconstructed, strict=True):
-                kept = SliceResult(*(image.copy() for image in images))
-                series.results.keep(target, index, kept)
+                new = SliceResult(*(image.copy() for image in images))
+                series.results.add(target, index, new)
             unfinished = self._unfinished()
             handicap = None if unfinished is None else _handicap(unfinished)
         self._finish("")

@@ -1,4 +1,4 @@
-"""Files on their way in: held in memory, never on disk."""
+"""Files on their way in: in memory, never on disk."""
 
 from __future__ import annotations
 

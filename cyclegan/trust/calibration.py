@@ -158,8 +158,8 @@ class Calibration:
         return known and known["multiple"]
 
     def shows_interval(self, to: str) -> bool:
-        """Whether `measurements.measure` maps the interval around each value: shown as such,
-        or as no map."""
+        """Whether the page's map of a slice is the interval around each value: shown as such, or
+        as no map."""
         shown = self.map_name(to)
         return self.interval(to) is not None and shown in (None, evidence.PREDICTED_ERROR)
 

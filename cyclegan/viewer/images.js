@@ -46,7 +46,7 @@ export function offered() {
 /** @param {Scan} scan @param {ImageName} name */
 function contrastOf({ to, check, real }, name) {
   if (name === "translated") return to;
-  if (name === "real") return real?.warning && real.contrast && real.contrast !== to ? "" : to;
+  if (name === "real") return real?.warning ? "" : to; // it looks like something else
   if (name === "reconstructed") return other(to);
   // Of an original that does not look like what the direction takes, the page does not say that it is.
   return name === "original" && !check?.switch_to && check?.word !== "not what it learnt" ? other(to) : "";
@@ -58,7 +58,7 @@ export function titleOf(name) {
   const { title } = IMAGES[name];
   if (!scan) return title;
   const contrast = contrastOf(scan, name);
-  return name === "real" && !contrast ? `Compared image, looks like ${scan.real?.contrast}` : `${title} ${contrast}`.trim();
+  return name === "real" && !contrast && scan.real ? scan.real.title.replace("c", "C") : `${title} ${contrast}`.trim();
 }
 
 // As it stands in the picture's own pixels.

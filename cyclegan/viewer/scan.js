@@ -12,7 +12,7 @@ const TAB = "scan"; // this tab's token, for a reload
 const RETRY_MS = 1000;
 const REST_MS = 150; // at a slice, before the server is asked to translate it first
 const POLL_MS = 40_000; // longer than the server waits
-const CLAIM_MS = 150; // for another tab to say that a token is its own
+const CLAIM_MS = 400; // for another tab to say that a token is its own
 const RESTARTED = "The server was restarted; open the file again.";
 const FORGOTTEN = "The server does not have this scan any more; open the file again.";
 
@@ -199,7 +199,8 @@ export function restAt(index) {
 /** @param {string} kind */
 export function save(kind) {
   const { index, windows } = view;
-  act((scan) => api.save(scan, { kind, index, windows: { translated: windows?.target } }));
+  const shown = { original: windows?.source, translated: windows?.target };
+  act((scan) => api.save(scan, { kind, index, windows: shown }));
 }
 
 /** @param {Scan} scan */

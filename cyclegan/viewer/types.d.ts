@@ -14,7 +14,7 @@ type Windows = Record<Group, GreyWindow>;
 type Contrast = "T1" | "T2";
 
 type SeriesLabel = { number: number; label: string; contrast: string | null; plane: string | null; slices: number | null };
-type RealImage = { label: string; contrast: Contrast | null; registered: boolean; notes: string[]; warning: string | null };
+type RealImage = { label: string; title: string; contrast: Contrast | null; registered: boolean; notes: string[]; warning: string | null };
 type Saving = { kind: string; done: number; of: number; file: string | null; name: string; removed: string[]; error: string | null };
 
 /** What the server says of a scan (cyclegan/server/state.py). */

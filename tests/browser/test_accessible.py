@@ -8,7 +8,14 @@ from made import Made
 from pixels import away, centre, drag, drawn, press, tool
 
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-REAL = {"label": "real.png", "contrast": "T2", "registered": True, "notes": [], "warning": None}
+REAL = {
+    "label": "real.png",
+    "title": "real T2",
+    "contrast": "T2",
+    "registered": True,
+    "notes": [],
+    "warning": None,
+}
 STILL = """() => document.getAnimations().every((each) =>
   each.playState !== "running" || each.effect.getComputedTiming().iterations === Infinity)"""
 MOVING = """() => [...document.querySelectorAll("*")].filter((e) => {

@@ -36,7 +36,14 @@ TOOLS_BEYOND = """(() => {
   const { scrollWidth, clientWidth } = document.querySelector(".tools");
   return scrollWidth - clientWidth;
 })()"""
-REAL = {"label": "real.png", "contrast": "T2", "registered": True, "notes": [], "warning": None}
+REAL = {
+    "label": "real.png",
+    "title": "real T2",
+    "contrast": "T2",
+    "registered": True,
+    "notes": [],
+    "warning": None,
+}
 
 
 def numbers(text):
@@ -510,7 +517,8 @@ def test_a_real_image_is_waited_for_compared_and_called_what_it_looks_like(show)
     colours = row(page, "trueError", 0.5)
     red, green, blue = colours[len(colours) // 2 + 10]
     assert red > green > blue
-    made.change(real=REAL | {"contrast": "T1", "warning": "It looks like T1."})
+    looks_t1 = {"title": "compared image, looks like T1", "contrast": "T1"}
+    made.change(real=REAL | looks_t1 | {"warning": "It looks like T1."})
     title = page.locator("[data-panel=real] option:checked")
     title.filter(has_text="Compared image, looks like T1").wait_for(state="attached")
     page.locator(".trust:visible").click()

@@ -311,9 +311,9 @@ def test_nobody_sees_who_uses_the_page(server, address):
 
 
 def test_the_page_tells_only_of_what_it_offers(server):
-    told = httpx.get(f"{server.url}gradio_api/info").json()
-    assert list(told["named_endpoints"]) == ["/translate"]
-    assert told["unnamed_endpoints"] == {}
+    info = httpx.get(f"{server.url}gradio_api/info").json()
+    assert list(info["named_endpoints"]) == ["/translate"]
+    assert info["unnamed_endpoints"] == {}
     text = httpx.get(server.url).text
     assert str(ROOT) not in text
     assert str(server.uploads) not in text

@@ -65,7 +65,7 @@ def test_it_measures_against_the_truth(program):
     (only,) = response["slices"]
     assert 0 < only["true_error"]["mae"] < 1
     assert only["true_error_of_another_place"] is False
-    assert "True error against the given image, looks like T1" in only["report"]
+    assert "True error against the compared image, looks like T1" in only["report"]
     assert "Janesmith" not in str(response)
 
 
@@ -114,6 +114,19 @@ def test_a_file_serves_one_request_and_holds_one_series(program):
         archive.writestr("b.nii", nifti(head(slices=2)))
     _, error = program.call(program.upload("both.zip", buffer.getvalue()), "T2")
     assert "both.zip: it holds 2 images or series (a.nii" in error
+
+
+def test_a_failure_is_one_sentence_and_spoils_nothing(program, served, monkeypatch, caplog):
+    patient = "Doe"
+
+    def broken(*_, **__):
+        raise MemoryError(patient)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(served.scans.model.translator, "cycle", broken)
+        assert "fault of ours" in program.call(program.upload("a.png", png(head())), "T2")[1]
+    assert patient not in caplog.text
+    assert program.call(program.upload("a.png", png(head())), "T2")[1] == ""
 
 
 def test_gradio_client_calls_it(served, tmp_path, translator):

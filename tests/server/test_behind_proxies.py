@@ -123,17 +123,17 @@ def test_after_a_restart_the_server_says_who_it_is_and_takes_the_file_again(tiny
         server.start()
         with Tab(server.url) as after:
             after.state = tab.state
-            told = after._update(after.get())
+            gone = after._update(after.get())
             assert after.status == 404
-            assert told["server"] != first["server"]
-            assert "open the file again" in told["error"]
+            assert gone["server"] != first["server"]
+            assert "open the file again" in gone["error"]
             for answer in (
                 after.http.post(after.at("choices"), json={"to": "T1"}),
                 after.http.post(after.at("save"), json={"kind": "png"}),
                 after.http.get(after.at("images/0/original/0")),
                 after.http.get(after.at("findings/0/0")),
             ):
-                assert (answer.status_code, answer.json()) == (404, told)
+                assert (answer.status_code, answer.json()) == (404, gone)
             after.open("scan.nii", nifti(head(slices=3)))
             after.translated()
         assert server.files() == []
@@ -151,11 +151,11 @@ def copies(tiny, tmp_path):
 
 def routes(log):
     """Which copies answered each cookie."""
-    found = {}
+    copies_of = {}
     for line in log.read_text().splitlines():
         cookie, _, copy = line.partition("|")
-        found.setdefault(cookie, set()).add(copy)
-    return found
+        copies_of.setdefault(cookie, set()).add(copy)
+    return copies_of
 
 
 def test_a_tab_stays_with_its_copy_and_outlives_the_other(copies, tmp_path):
@@ -177,12 +177,14 @@ def test_a_tab_stays_with_its_copy_and_outlives_the_other(copies, tmp_path):
         (gone, lost), (left, stays) = tabs.items()
         shown = [tab.translated()["scan"] and tab.image("translated", 1) for tab in (lost, stays)]
         np.testing.assert_array_equal(*shown)
-        assert all(len(found) == 1 for cookie, found in routes(log).items() if cookie != "-")
+        assert all(
+            len(copies_of) == 1 for cookie, copies_of in routes(log).items() if cookie != "-"
+        )
         copies[gone].kill()
         assert stays.image("translated", 2).any()
-        told = lost._update(lost.get())
+        error = lost._update(lost.get())
         assert lost.status == 404
-        assert told["server"] != lost.state["server"]
+        assert error["server"] != lost.state["server"]
         lost.open("scan.nii", nifti(head(slices=3)))  # opened again, on the other copy
         assert lost.translated()["server"] == stays.state["server"]
         assert copies[left].alive

@@ -313,26 +313,6 @@ def test_the_same_file_sent_twice_at_once_is_read_twice(served):
     assert one[0]["translated"] == other[0]["translated"]
 
 
-def test_a_failure_does_not_spoil_what_follows(served, monkeypatch, caplog):
-    patient = "Doe"
-
-    def broken(*_, **__):
-        raise MemoryError(patient)
-
-    with Tab(served.url) as tab, Program(served.url) as program:
-        with monkeypatch.context() as patch:
-            patch.setattr(served.scans.model.translator, "cycle", broken)
-            tab.open("scan.nii", nifti(head(slices=4)))
-            assert "fault of ours" in tab.until(lambda state: state["message"])["message"]
-            _, error = program.call(program.upload("a.png", png(head())), "T2")
-            assert "fault of ours" in error
-        assert patient not in caplog.text
-        tab.choose(translate=True)
-        tab.translated()
-        response, _ = program.call(program.upload("a.png", png(head())), "T2")
-        assert response["shape"] == [1, 64, 64]
-
-
 @pytest.mark.parametrize("kind", ["flipped bit", "pickle"])
 def test_weights_that_are_not_what_they_say_end_the_start(tiny, tmp_path, kind):
     folder, ran = tmp_path / "weights", tmp_path / "ran"

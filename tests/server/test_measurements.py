@@ -196,7 +196,7 @@ def test_where_no_map_is_worth_it_values_have_their_interval(calibrated, opened)
     shown = on_page(scan)
     assert shown["map"] is None
     assert "(91% to 91% by subject)" in shown["interval_words"]
-    assert shown["numbers"] == []  # they told little
+    assert shown["numbers"] == []  # they say little
     series = scan.series
     _, likely = calibrated.translator.translate_with_error(
         series.volume.pixels[0], "T1", prepared=series.prepared
@@ -250,7 +250,7 @@ def test_the_report_holds_everything_but_names(calibrated, opened):
         "not cleared or approved",
         "Looks like T1.",
         "Note: read from …",
-        "True error against the given image, looks like T1",
+        "True error against the compared image, looks like T1",
         f"SSIM {shown['true_error']['ssim']:.3f}",
         calibrated.translator.checksum,
         "Source-SHA256",

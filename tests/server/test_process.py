@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from hostile_inputs import file_cases
-from hostile_server import Trial, judged, sample
+from hostile_server import Trial, judge, sample
 from load import measure
 from mixture import soak
 from server_process import ServerProcess
@@ -44,8 +44,8 @@ def test_mixed_requests_leave_neither_errors_nor_memory(server):
 
 def test_hostile_files_and_requests_are_refused_in_a_sentence_or_shown(server):
     for text in ("", "None", "Internal Server Error", "a\nb", 'File "x.py", line 3', "x" * 2000):
-        assert judged(text) != "refused"
-    assert judged("scan.png: the file is empty; choose another.") == "refused"
+        assert judge(text) != "refused"
+    assert judge("scan.png: the file is empty; choose another.") == "refused"
     trial, rng = Trial(server), random.Random(1)
     for kind, cases in file_cases(seed=1).items():
         trial.files(kind, sample(cases, 0.04, rng))

@@ -127,11 +127,18 @@ def test_what_cannot_be_chosen_or_saved_changes_nothing(page, where, request_):
     assert page.get().json() == page.state
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe\0", b"[" * 100_000, b" " * 3 * 2**20])
-def test_a_body_that_is_no_json_is_refused_in_a_sentence(page, body):
+@pytest.mark.parametrize("kind", ["application/json", "text/plain", ""])
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"", b"{", b"\xff\xfe\0", b'"\\ud800"', b'{"to": "\\ud800"}', b"[" * 100_000),
+        *(b" " * 3 * 2**20, b'{"index": 1e999}'),
+    ],
+)
+def test_a_body_that_is_no_choice_is_refused_in_a_sentence(page, body, kind):
     page.open("a.png", png(head()))
     for where in ("choices", "save"):
-        response = page.http.post(page.at(where), content=body)
+        response = page.http.post(page.at(where), content=body, headers={"content-type": kind})
         assert response.status_code in (413, 422)
         assert response.json()["error"].endswith(".")
 

@@ -269,7 +269,7 @@ def test_the_real_image_comes_from_the_same_files(scans):
     real = now["real"]
     assert (real["label"], real["registered"], real["contrast"]) == ("T2.nii", True, "T1")
     assert real["warning"].startswith("It should be a T2. Looks like T1.")
-    assert real["title"] == "given image, looks like T1"  # not "real T2"
+    assert real["title"] == "compared image, looks like T1"  # not "real T2"
     scan.choose(register=False)
     assert not state(scan)["real"]["registered"]
     scan.choose(to="T1")

@@ -30,9 +30,9 @@ from dicom_files import mr_image
 from intact_files import dicom_bytes
 from server_process import ServerProcess, Tab
 
-from cyclegan.server import headers
+from cyclegan.server import middleware
 
-KEPT_BY_BROWSERS = (*headers.KEPT_BY_BROWSERS, "/viewer/")  # parts of the page itself
+KEPT_BY_BROWSERS = (*middleware.CACHEABLE, "/viewer/")  # parts of the page itself
 
 GONE_S = 60.0  # two busy cores
 NAME = "Quxiberg_Zoltana"

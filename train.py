@@ -139,12 +139,15 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         alone, beside = DEFAULTS.get(field.name, (None, None))
         if alone is not None:
             default = str(alone) if alone == beside else f"{alone} with --data alone, else {beside}"
-        more = {"metavar": "N" if kind is int else "X"}
-        if field.name == "generator":
-            more = {"choices": sorted(GENERATORS)}
+        choices = sorted(GENERATORS) if field.name == "generator" else None
         about = f"{SETTINGS[field.name]} (default: {default})"
         settings.add_argument(
-            option(field.name), type=kind, default=field.default, help=about, **more
+            option(field.name),
+            type=kind,
+            default=field.default,
+            choices=choices,
+            metavar=None if choices else ("N" if kind is int else "X"),
+            help=about,
         )
     options = parser.parse_args(arguments)
     options.command = sys.argv[1:] if arguments is None else arguments  # for the record

@@ -252,7 +252,7 @@ class Samples:
         """Slices of both contrasts for the sample sheets, the same for the whole run."""
         rng = torch.Generator().manual_seed(1234)
         if self.data.unpaired is not None:
-            images = {c: drawn.images for c, drawn in self.data.unpaired.sample(6, rng).items()}
+            images = {c: s.images for c, s in self.data.unpaired.sample(6, rng).items()}
         elif self.data.pairs is not None:
             images = self.data.pairs.sample(
                 Share(1234, 0, tuple(range(6)), 6).streams("sheet")
@@ -284,7 +284,8 @@ class Samples:
                     for image, (y, x) in zip(both, corners, strict=True)
                 ]
                 both = torch.stack(crops)
-            moved[c] = SliceBatch(*both.split(1, 1), sources)
+            images, masks = both.split(1, 1)
+            moved[c] = SliceBatch(images, masks, sources)
         return moved
 
     def _references(

@@ -107,9 +107,7 @@ class Trainer:
         self.started_from: dict[str, str] | None = None  # version and SHA-256 of other weights
         self._reader = ThreadPoolExecutor(1, "slices")
         self._ahead: dict[tuple, list[Future]] = {}  # (step, kinds) -> the slices of its shares
-        self.pace: Counter[str] = (
-            Counter()
-        )  # steps, their seconds, those waited; since the last row
+        self.pace: Counter[str] = Counter()  # steps, their seconds, those waited, since a log row
 
     # The loop
 

@@ -1,1 +1,1 @@
-"""What makers of a release need once: the input check, calibration, style names, pairs found."""
+"""What makers of a release need once: input check, calibration, style names, pair search."""

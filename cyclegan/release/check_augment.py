@@ -42,7 +42,7 @@ def augment(images: torch.Tensor, size: int, rng: torch.Generator) -> torch.Tens
 def place(images: torch.Tensor, size: int, stream: RandomStream) -> torch.Tensor:
     """Turn, stretch, mirror and frame anew: (B, 1, S, S) -> (B, 1, size, size).
 
-    A quarter is framed so wide, and off the middle, as a head is found whose air is grey or that
+    A quarter is framed so wide, and off the middle, as a head is whose air is grey or that
     has letters beside it; a quarter has grey air, which ends where the image ended or does not.
     """
     grey = stream.chance(0.25) * stream.uniform(0, 0.15)

@@ -13,7 +13,7 @@ from cyclegan.data.training_folders import find_files, layout_of
 from cyclegan.model.preprocess import scale_intensity
 from cyclegan.reading.read import read_volume
 from cyclegan.reading.volume import ReadError
-from cyclegan.release.negatives import draw_negative, mosaic
+from cyclegan.release.negatives import mosaic, sample_negative
 from cyclegan.trust.checks import KINDS, SIZE, frame_slice
 
 # Folders of slices, and the kind that lies in each.
@@ -31,13 +31,15 @@ class Pool:
     images: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
 
     def add(self, kind: str, source: str, slices: np.ndarray) -> None:
-        """Add (N, SIZE, SIZE) slices in [0, 1] of one of `KINDS`."""
+        """Add (N, SIZE, SIZE) slices in [0, 1] of one of `KINDS`; none is no entry."""
+        if not len(slices):
+            return
         as_bytes = np.round(np.clip(slices, 0, 1) * 255).astype(np.uint8)
         known = self.images.get((kind, source))
         self.images[kind, source] = as_bytes if known is None else np.concatenate([known, as_bytes])
 
     def take(self, kind: str, count: int, rng: np.random.Generator) -> np.ndarray:
-        """Draw `count` slices of a kind, its sources alike: (count, SIZE, SIZE) in [0, 1]."""
+        """Sample `count` slices of a kind, its sources alike: (count, SIZE, SIZE) in [0, 1]."""
         stacks = [v for (k, _), v in sorted(self.images.items()) if k == kind]
         picks = [stacks[rng.integers(len(stacks))] for _ in range(count)]
         return np.stack([s[rng.integers(len(s))] for s in picks]).astype(np.float32) / 255
@@ -52,7 +54,7 @@ class Pool:
 
 
 def group_of(path: Path) -> str:
-    """The person or the group of people that a file name stands for.
+    """The subject or the group of subjects that a file name stands for.
 
     "clinic_meningioma-00ac64c3.png" and "clinic-meningioma_1f.png" are "clinic_meningioma",
     "albert_n01-030.png" is "albert_n01", "openms_000f49c8.png" is "openms"; one without "_" is "".
@@ -91,18 +93,17 @@ def add_real(
             )
         files += other
     for kind, folder, path in progress(files):
-        slices = read_framed(path)
-        if len(slices):
-            pool.add(kind, f"{folder.resolve().name}/{group_of(path)}".rstrip("/"), slices)
+        source = f"{folder.resolve().name}/{group_of(path)}".rstrip("/")
+        pool.add(kind, source, read_framed(path))
 
 
 def add_paired(
     pool: Pool, folder: str | Path, progress: Callable[[Iterable], Iterable] = iter
 ) -> None:
-    """Add what pairs of registered T1 and T2 slices hold: people that `pool` lacks, and FLAIR.
+    """Add what pairs of registered T1 and T2 slices hold: subjects that `pool` lacks, and FLAIR.
 
     FLAIR-like slices (see `fluid_attenuated`) come from every pair: FLAIR itself is there of few
-    people, pairs are there of many scanners.
+    subjects, pairs are there of many scanners.
 
     Args:
         folder: in one of the layouts of training folders; a pair has equal names.
@@ -153,7 +154,7 @@ def read_framed(path: Path) -> np.ndarray:
     try:
         return reframe(read_volume(path).pixels)
     except ReadError:
-        return np.zeros((0, SIZE, SIZE), np.float32)
+        return reframe([])
 
 
 def add_inverted(pool: Pool, count: int, rng: np.random.Generator) -> None:
@@ -182,12 +183,13 @@ def add_turned(pool: Pool, count: int, rng: np.random.Generator) -> None:
 
 def add_nothing(pool: Pool, count: int, rng: np.random.Generator) -> None:
     """Add pictures that are no brain slice, and lightboxes of slices that are."""
-    pool.add("NOTHING", "drawn", reframe([draw_negative(rng) for _ in range(count)]))
+    pool.add("NOTHING", "generated", reframe([sample_negative(rng) for _ in range(count)]))
     several = [pool.take(c, 40, rng) for c in ("T1", "T2")]
     boxes = [mosaic(rng, several[rng.integers(2)]) for _ in range(count // 8)]
     pool.add("NOTHING", "mosaic", reframe(boxes))
 
 
 def reframe(images: Iterable[np.ndarray]) -> np.ndarray:
-    """Frame each image as an upload would be: (N, SIZE, SIZE)."""
-    return np.concatenate([frame_slice(image) for image in images])
+    """Frame each image as an upload would be: (N, SIZE, SIZE) float32."""
+    none = np.zeros((0, SIZE, SIZE), np.float32)
+    return np.concatenate([none, *(frame_slice(image) for image in images)])

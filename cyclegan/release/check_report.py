@@ -47,7 +47,7 @@ def measure(
     Raises:
         ValueError: no readable slice.
     """
-    truth, sources, found, areas = [], [], [], []
+    truth, sources, outputs, areas = [], [], [], []
     for folder in folders:
         for name, kind in FOLDERS.items():
             for path in sorted((folder / name).glob("*.*")):
@@ -58,16 +58,16 @@ def measure(
                 except ReadError:
                     continue
                 framed = np.concatenate([frame_slice(image) for image in slices])
-                found.append(check.kind_probabilities(framed))
+                outputs.append(check.kind_probabilities(framed))
                 areas += [head_mask(scale_intensity(image)).sum() for image in slices]
                 truth += [kind] * len(slices)
                 sources += [f"{name} {group_of(path)}"] * len(slices)
-    if not found:
+    if not outputs:
         raise ValueError(
             f"{', '.join(str(f) for f in folders)}: no readable slice; expected folders named "
             + ", ".join(FOLDERS)
         )
-    probabilities = group(np.concatenate(found))
+    probabilities = group(np.concatenate(outputs))
     labels = np.array(LABELS)[probabilities.argmax(1)]
     answers = np.array([KINDS[kind] for kind in truth])
     truth, sources = np.array(truth), np.array(sources)

@@ -116,7 +116,7 @@ def add_outside(
     """Add T1 and T2 slices with next to no brain: of the face, of the top of the head, of the neck.
 
     Faces are the lowest slices of `labels`, as far as they reach; tops are the outlines of its high
-    slices with scalp and skull drawn into them, necks are drawn by code.
+    slices with scalp and skull put into them, necks come from code.
 
     Args:
         share: (N,) of each label map that is brain, see `brain_share`.
@@ -240,26 +240,26 @@ def add_cuts(
             pool.add("TURNED", f"cuts/{source}", reframe(turned))
 
 
-def add_phantoms(pool: Pool, people: Sequence[int], slices: int, source: str, count: int) -> None:
+def add_phantoms(pool: Pool, seeds: Sequence[int], slices: int, source: str, count: int) -> None:
     """Add simulated slices and cuts of phantom heads; `count` as in `add_simulated`."""
-    levels = np.random.default_rng(people[0]).uniform(0.1, 0.97, (len(people), slices))
-    maps = [draw_slice(p, v) for p, row in zip(people, levels, strict=True) for v in row]
-    add_simulated(pool, np.stack(maps), TISSUES, source, count, people[0])
-    stacks = [draw_volume(p, slices=33, size=84) for p in people[:6]]  # 98 mm at 3.05 mm a pixel
-    add_cuts(pool, stacks, 1.0, TISSUES, source, 3, people[0])
+    levels = np.random.default_rng(seeds[0]).uniform(0.1, 0.97, (len(seeds), slices))
+    maps = [draw_slice(p, v) for p, row in zip(seeds, levels, strict=True) for v in row]
+    add_simulated(pool, np.stack(maps), TISSUES, source, count, seeds[0])
+    stacks = [draw_volume(p, slices=33, size=84) for p in seeds[:6]]  # 98 mm at 3.05 mm a pixel
+    add_cuts(pool, stacks, 1.0, TISSUES, source, 3, seeds[0])
 
 
 def add_label_maps(
-    pool: Pool, folder: str | Path, people: slice, source: str, count: int, seed: int
+    pool: Pool, folder: str | Path, chosen: slice, source: str, count: int, seed: int
 ) -> None:
     """Add simulated slices and cuts of some of the heads in a folder of label maps.
 
     Args:
-        people: which heads, in the order of their names; a head is a file name up to its last "_".
+        chosen: which heads, in the order of their names; a head is a file name up to its last "_".
     """
     labels, tissues = read_label_maps(folder)
     names = np.array([p.stem.rsplit("_", 1)[0] for p in sorted(Path(folder).glob("*.png"))])
-    heads = np.unique(names)[people]
+    heads = np.unique(names)[chosen]
     if not len(heads):
         return
     add_simulated(pool, labels[np.isin(names, heads)], tissues, source, count, seed)

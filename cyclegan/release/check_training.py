@@ -42,21 +42,21 @@ from cyclegan.release.check_data import (
 from cyclegan.release.check_simulated import add_label_maps, add_phantoms
 from cyclegan.trust.checks import FORMAT, KINDS, SIZE, CheckNetwork
 
-PHANTOM_SLICES = 5  # of each drawn head
+PHANTOM_SLICES = 5  # of each phantom head
 # Assumed among uploaded brain slices. Chosen with an eye on validation: 0.3 flags 0.93 of FLAIR and
 # 0.91 of what was taken after contrast agent for 2.8 % false alarms, 0.34 1.00 and 0.92 for 3.8 %,
 # 0.4 1.00 and 0.93 for 4.9 %.
 OTHER_SHARE = 0.34
-# Beginnings of file names of people to fit the temperature to.
-HELD_OUT_PEOPLE = ("openmsmni", "ista", "brats18_p06", "albert_n08", "albert_n09", "albert_n10")
-HELD_OUT = "held out"  # source name of simulated people whom the network never sees
+# Beginnings of file names of subjects to fit the temperature to.
+HELD_OUT_SUBJECTS = ("openmsmni", "ista", "brats18_p06", "albert_n08", "albert_n09", "albert_n10")
+HELD_OUT = "held out"  # source name of simulated subjects whom the network never sees
 
 
 @dataclass
 class CheckConfig:
     """Every field is an option, with the reason for its default."""
 
-    steps: int = 6000  # after 3000, 5 of 23 T1 slices of one person were called another contrast
+    steps: int = 6000  # after 3000, 5 of 23 T1 slices of one subject were called another contrast
     batch: int = 48
     start_size: int = 112  # the first steps run at this size: twice as many in the same time
     start_share: float = 0.6  # share of the run at start_size
@@ -85,26 +85,26 @@ MIXED_T1 = "openms"
 
 def collect(options: argparse.Namespace, config: CheckConfig) -> tuple[Pool, Pool]:
     """Everything to learn from, and what is held out: (training, held out)."""
-    pool, held = Pool(), Pool()
     real = Pool()
     add_real(real, options.data, options.other, reading)
     if options.pairs:
         add_paired(real, options.pairs, reading)
-    pool, held = real.split(options.hold_out)
+    pool, held_out = real.split(options.hold_out)
     few = config.simulated // 5
-    people = range(1000 + 100 * config.seed, 1100 + 100 * config.seed)
-    add_phantoms(pool, people[:24], PHANTOM_SLICES, "phantom", config.simulated // 2)
-    add_phantoms(held, people[90:96], PHANTOM_SLICES, HELD_OUT, few)
+    seeds = range(1000 + 100 * config.seed, 1100 + 100 * config.seed)
+    add_phantoms(pool, seeds[:24], PHANTOM_SLICES, "phantom", config.simulated // 2)
+    add_phantoms(held_out, seeds[90:96], PHANTOM_SLICES, HELD_OUT, few)
     if options.labelmaps:
-        seeds = config.seed, config.seed + 1
-        add_label_maps(pool, options.labelmaps, slice(None, -2), "maps", config.simulated, seeds[0])
-        add_label_maps(held, options.labelmaps, slice(-2, None), HELD_OUT, few, seeds[1])
-    for part, count, seed in ((pool, 800, config.seed), (held, 160, config.seed + 1)):
+        add_label_maps(
+            pool, options.labelmaps, slice(None, -2), "maps", config.simulated, config.seed
+        )
+        add_label_maps(held_out, options.labelmaps, slice(-2, None), HELD_OUT, few, config.seed + 1)
+    for part, count, seed in ((pool, 800, config.seed), (held_out, 160, config.seed + 1)):
         rng = np.random.default_rng(seed)
         add_nothing(part, count, rng)
         add_turned(part, count, rng)
         add_inverted(part, count // 2, rng)
-    return pool, held
+    return pool, held_out
 
 
 def reading(files: Iterable[Path]) -> Iterable[Path]:
@@ -113,10 +113,10 @@ def reading(files: Iterable[Path]) -> Iterable[Path]:
 
 
 class Sampler:
-    """Draws batches from a pool: a kind by `SHARES`, a source of that kind, one of its slices.
+    """Samples batches from a pool: a kind by `SHARES`, a source of that kind, one of its slices.
 
     A source counts with the fourth root of its slices, as in `SliceDataset`: most come from few
-    people.
+    subjects.
     """
 
     def __init__(self, pool: Pool):
@@ -132,7 +132,7 @@ class Sampler:
             [kind == "T1" and source.split("/")[-1] == MIXED_T1 for kind, source in keys]
         )
 
-    def draw(self, batch: int, rng: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    def sample(self, batch: int, rng: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """(B, 1, SIZE, SIZE) float32 in [0, 1], and (B, len(KINDS)) bool: the allowed answers."""
         keys = torch.multinomial(self.weights, batch, replacement=True, generator=rng)
         images = [
@@ -166,7 +166,7 @@ def fit(
     running, start = None, time.monotonic()
     for step in range(1, config.steps + 1):
         size = config.start_size if step <= config.start_share * config.steps else SIZE
-        images, allowed = sampler.draw(config.batch, rng)
+        images, allowed = sampler.sample(config.batch, rng)
         images = augment(images, size, rng).contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16, enabled=multiplies_bfloat16("cpu")):
             logits = network(images)
@@ -182,13 +182,13 @@ def fit(
 
 
 @torch.inference_mode()
-def fit_temperature(network: CheckNetwork, held: Pool) -> float:
-    """Temperature that minimises the negative log likelihood on held-out people (Guo et al. 2017).
+def fit_temperature(network: CheckNetwork, held_out: Pool) -> float:
+    """Temperature that minimises the negative log likelihood on unseen subjects (Guo et al. 2017).
 
     Every source counts alike. Slices are seen as they are, without augmentation.
     """
     logits, kinds, weights = [], [], []
-    for (kind, _), images in sorted(held.images.items()):
+    for (kind, _), images in sorted(held_out.images.items()):
         for batch in torch.from_numpy(images).split(64):
             logits.append(network(batch[:, None].float() / 255).double())
         kinds += [list(KINDS).index(kind)] * len(images)
@@ -262,10 +262,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--hold-out",
         nargs="*",
-        default=list(HELD_OUT_PEOPLE),
+        default=list(HELD_OUT_SUBJECTS),
         metavar="NAME",
         help="subjects not to train on, by how their file names begin (default: "
-        f"{' '.join(HELD_OUT_PEOPLE)})",
+        f"{' '.join(HELD_OUT_SUBJECTS)})",
     )
     parser.add_argument("--out", required=True, metavar="WEIGHTS", help="weights folder; the "
                         "check is written there")  # fmt: skip
@@ -281,15 +281,15 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
     config = CheckConfig(**{name: getattr(options, name) for name in asdict(CheckConfig())})
     try:
-        pool, held = collect(options, config)
+        pool, held_out = collect(options, config)
     except ValueError as error:
         print(f"check_training: {error}", file=sys.stderr)
         return 1
     network = fit(pool, config, functools.partial(print, flush=True))  # also into a log
-    temperature = fit_temperature(network, held)
+    temperature = fit_temperature(network, held_out)
     counts: dict[str, Any] = {
         name: {f"{kind} {source}": len(v) for (kind, source), v in sorted(part.images.items())}
-        for name, part in (("slices", pool), ("held_out", held))
+        for name, part in (("slices", pool), ("held_out", held_out))
     }
     folder = export_check(
         options.out,

@@ -34,7 +34,7 @@ def known_styles(
     Args:
         translator: of weights that know styles.
         dataset: framed slices.
-        names: data source, or the last part of its name -> what readers see. The styles of sources
+        names: data source, or the last part of its name -> what users see. The styles of sources
             with the same name are averaged slice by slice.
 
     Raises:

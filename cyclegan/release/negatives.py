@@ -1,6 +1,6 @@
-"""Pictures that are no brain slice, drawn from code alone: what the input check must turn down.
+"""Pictures that are no brain slice, from code alone: what the input check must reject.
 
-Every drawer takes a numpy random generator and a side in pixels and returns (size, size) float32 in
+Each takes a numpy random generator and a side in pixels and returns (size, size) float32 in
 [0, 1]. None is a photograph; textures follow what is known of natural images: a 1/f spectrum (Field
 1987) and occlusion (dead leaves, Lee, Mumford & Huang 2001).
 """
@@ -157,7 +157,7 @@ def object_on_black(rng: np.random.Generator, size: int) -> np.ndarray:
     return _stretch(picture, low=0)
 
 
-DRAWERS = (
+KINDS_OF_PICTURES = (
     spectral_noise,
     dead_leaves,
     dead_leaves,
@@ -172,13 +172,13 @@ DRAWERS = (
 )
 
 
-def draw_negative(rng: np.random.Generator, size: int = 192) -> np.ndarray:
-    """Draw any of the above; ovals, textures and scenes come up more often than the easy ones.
+def sample_negative(rng: np.random.Generator, size: int = 192) -> np.ndarray:
+    """Sample any of the above; ovals, textures and scenes come up more often than the easy ones.
 
     Returns:
         (h, w) float32 in [0, 1]; the longer side is `size`, the shorter at least 60 % of it.
     """
-    picture = DRAWERS[rng.integers(len(DRAWERS))](rng, size)
+    picture = KINDS_OF_PICTURES[rng.integers(len(KINDS_OF_PICTURES))](rng, size)
     shorter = int(size * rng.uniform(0.6, 1)) if rng.random() < 0.5 else size
     picture = picture[:shorter]
     return np.ascontiguousarray(picture.T if rng.random() < 0.5 else picture, np.float32)

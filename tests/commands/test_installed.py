@@ -85,8 +85,10 @@ def slices(tmp_path):
 
 def test_a_wheel_holds_the_weights_and_what_the_page_draws_with(wheel):
     names = zipfile.ZipFile(wheel).namelist()
-    assert {n for n in names if "/weights/" in n} == {f"cyclegan/weights/{n}" for n in CONTENTS}
-    for name in ("train.py", "cyclegan/py.typed", "cyclegan/viewer/main.js"):
+    weights = {name for name in names if name.startswith("cyclegan/weights/")}
+    assert weights == {f"cyclegan/weights/{name}" for name in CONTENTS}
+    report = "cyclegan/report/report.html.jinja"
+    for name in ("train.py", "cyclegan/py.typed", "cyclegan/viewer/main.js", report):
         assert name in names
     assert not [n for n in names if n.startswith(("tests", "app"))]
 

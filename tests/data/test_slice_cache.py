@@ -214,9 +214,9 @@ LOAD = "import sys; from cyclegan.data.dataset import SliceDataset\n"
 LOAD += "SliceDataset.load([sys.argv[1]], int(sys.argv[2]), cache=sys.argv[3])"
 
 
-def start(code, folder):
+def start(code, folder, **options):
     arguments = [sys.executable, "-c", code, folder, str(SIZE), folder.parent / "cache"]
-    return subprocess.Popen(arguments, cwd=ROOT)
+    return subprocess.Popen(arguments, cwd=ROOT, **options)
 
 
 def test_a_kill_loses_only_the_file_in_work(folder, decoded):
@@ -227,9 +227,15 @@ def test_a_kill_loses_only_the_file_in_work(folder, decoded):
     assert_same(after, SliceDataset.load([folder], SIZE))
 
 
-def test_two_processes_fill_one_cache_together(folder):
-    processes = [start(LOAD, folder) for _ in range(2)]
-    assert [process.wait(120) for process in processes] == [0, 0]
+def test_processes_fill_one_cache_in_turns(folder):
+    with SliceCache(folder.parent / "cache", SIZE):
+        first = start(LOAD, folder, stderr=subprocess.PIPE)
+        second = start(LOAD, folder, stderr=subprocess.PIPE)
+        for process in (first, second):
+            assert any(b"waiting for another process" in line for line in process.stderr)
+    for process in (first, second):
+        process.communicate(timeout=120)
+        assert process.returncode == 0
     assert_same(load(folder), SliceDataset.load([folder], SIZE))
 
 

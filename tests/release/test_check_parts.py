@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 
 from cyclegan.release.check_report import reliability
-from cyclegan.release.negatives import DRAWERS, draw_negative
+from cyclegan.release.negatives import KINDS_OF_PICTURES, sample_negative
 
 
 def test_negatives_fill_their_range():
     rng = np.random.default_rng(1)
-    for drawer in dict.fromkeys(DRAWERS):
-        picture = drawer(rng, 96)
-        assert picture.shape == (96, 96), drawer.__name__
-        assert 0 <= picture.min() <= picture.max() <= 1, drawer.__name__
-        assert picture.std() > 0.02, drawer.__name__
-    np.testing.assert_array_equal(*(draw_negative(np.random.default_rng(9)) for _ in range(2)))
+    for kind in dict.fromkeys(KINDS_OF_PICTURES):
+        picture = kind(rng, 96)
+        assert picture.shape == (96, 96), kind.__name__
+        assert 0 <= picture.min() <= picture.max() <= 1, kind.__name__
+        assert picture.std() > 0.02, kind.__name__
+    np.testing.assert_array_equal(*(sample_negative(np.random.default_rng(9)) for _ in range(2)))
 
 
 def test_reliability_of_a_known_case():

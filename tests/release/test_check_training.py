@@ -145,7 +145,7 @@ def test_a_batch_is_made_of_every_kind():
     pool = Pool()
     for place, kind in enumerate(KINDS):
         pool.add(kind, "a", np.full((2, SIZE, SIZE), place / 20))
-    images, allowed = Sampler(pool).draw(400, torch.Generator().manual_seed(0))
+    images, allowed = Sampler(pool).sample(400, torch.Generator().manual_seed(0))
     kinds = allowed.float().argmax(1)
     assert torch.allclose(images[:, 0, 0, 0], kinds / 20, atol=0.01)
     counts = torch.bincount(kinds, minlength=len(KINDS)) / 400

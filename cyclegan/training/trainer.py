@@ -25,7 +25,7 @@ from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from cyclegan import CONTRASTS, __version__
-from cyclegan.data.dataset import Drawn
+from cyclegan.data.dataset import SliceBatch
 from cyclegan.model.checkpoint import CheckpointError, export_weights, save_state
 from cyclegan.report.runlog import DATA_WAIT, STEPS_PER_SECOND, RunOutput, writing
 from cyclegan.training.config import UNPAIRED, TrainConfig, resolved
@@ -247,7 +247,7 @@ class Trainer:
         dealt = Share.deal(config.seed, step, config.batch, config.accumulate * processes)
         return dealt[self.accelerator.process_index :: processes]
 
-    def _read(self, step: int, kinds: tuple[str, ...]) -> list[Future[dict[str, Drawn]]]:
+    def _read(self, step: int, kinds: tuple[str, ...]) -> list[Future[dict[str, SliceBatch]]]:
         return [self._reader.submit(self.samples.read, s, kinds) for s in self._shares(step)]
 
     def _optimise(self, optimizer: torch.optim.Optimizer) -> None:

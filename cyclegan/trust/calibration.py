@@ -158,7 +158,7 @@ class Calibration:
         return known and known["multiple"]
 
     def shows_interval(self, to: str) -> bool:
-        """Whether the map of `findings.measure` is the interval around each value: shown as such,
+        """Whether `measurements.measure` maps the interval around each value: shown as such,
         or as no map."""
         shown = self.map_name(to)
         return self.interval(to) is not None and shown in (None, evidence.PREDICTED_ERROR)

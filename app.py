@@ -56,14 +56,26 @@ HOSTING = (
     "the tab, or an hour later at most. Research demo, not for diagnosis."
 )
 VIEWER = Path(cyclegan.__file__).parent / "viewer"
+# The script keeps a file that is dropped before the viewer is there from being opened in its place.
 HEAD = """<link rel="stylesheet" href="viewer/viewer.css">
+<script>
+  const drops = [];
+  addEventListener("dragover", (event) => event.preventDefault());
+  addEventListener("drop", (event) => {
+    event.preventDefault();
+    event.stopPropagation();
+    const { items, files } = event.dataTransfer;
+    const entries = [...items].map((item) => item.webkitGetAsEntry());
+    if (files.length) drops.push({ target: event.target, entries, files: [...files] });
+  }, true);
+</script>
 <script type="module" src="viewer/main.js"></script>"""
 # Runs once, when Gradio has made a part. Gradio wants the names of events here, in quotes.
 MOUNT = """import(new URL("viewer/main.js", document.baseURI))
   .then(({{ mount }}) => mount("{name}", element, (scan) => trigger("shown", {{ scan }})));"""
-# The viewer asks for files, and sends them.
-CHOOSE = """() => void import(new URL("viewer/main.js", document.baseURI))
-  .then((viewer) => viewer.{what}())"""
+# The viewer asks for files and sends them, and tells what takes its time.
+CALL = """(value) => void import(new URL("viewer/main.js", document.baseURI))
+  .then((viewer) => viewer.{what}(value))"""
 
 
 def create_app(weights: str = "weights") -> gr.Blocks:
@@ -118,7 +130,6 @@ def place_bar() -> dict[str, Any]:
             elem_id="direction",
         )
         companion = gr.Button("", visible=False, size="sm", elem_id="companion")
-        drawn("save")
     return {"token": gr.Textbox(visible=False), "direction": direction, "companion": companion}
 
 
@@ -209,11 +220,14 @@ def change(parts: dict[str, Any], scans: Scans) -> None:
     direction, style, register = parts["direction"], parts["style"], parts["register"]
     on(direction.input, "direction", lambda scan, to: scan.choose(to=to), direction)
     on(style.input, "style", lambda scan, name: scan.choose(style=name), style)
-    on(register.input, "register", lambda scan, wanted: scan.choose(register=wanted), register)
-    on(parts["companion"].click, "companion", lambda scan: scan.take_companion())
     on(parts["drop_real"].click, "drop_real", lambda scan: scan.remove_real())
-    for button, what in (("choose_real", "chooseReal"), ("choose_style", "chooseStyle")):
-        parts[button].click(None, None, None, js=CHOOSE.format(what=what))
+    register.input(None, register, None, js=CALL.format(what="register"))
+    for button, what in (
+        ("companion", "compareWithCompanion"),
+        ("choose_real", "chooseReal"),
+        ("choose_style", "chooseStyle"),
+    ):
+        parts[button].click(None, None, None, js=CALL.format(what=what))
 
 
 def guarded(handler: Callable[..., Any]) -> Callable[..., Any]:

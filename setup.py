@@ -7,7 +7,7 @@ setup(
     packages=[*find_packages(include=["cyclegan*"]), "cyclegan.weights"],
     package_dir={"cyclegan.weights": "weights"},
     package_data={
-        "cyclegan": ["py.typed", "viewer/*", "reading/*.toml"],
+        "cyclegan": ["py.typed", "viewer/*", "reading/*.toml", "report/*.jinja"],
         "cyclegan.weights": ["*"],
     },
 )

@@ -3,8 +3,8 @@
     python -m cyclegan.evaluate --pairs DIR [--weights W ...] [--json FILE] [--figure FILE]
 
 DIR holds T1/ and T2/ with equal file names, and optionally lesion/ with masks of those names.
---register moves each truth onto its source first, by a rigid motion found from the two images
-alone: two scans often lie a pixel or two apart, and every translation is the worse for it.
+--register moves each truth onto its source first, by a rigid motion that is estimated from the two
+images alone: two scans often lie a pixel or two apart, and every translation scores worse for it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cyclegan.evaluation.pairs import load_pairs, with_registered_truth
-from cyclegan.evaluation.scores import BASELINES, draw_figure, evaluate, format_table
+from cyclegan.evaluation.scores import BASELINES, draw_figure, evaluate, format_tables
 from cyclegan.evaluation.styles import KINDS, with_styles
 from cyclegan.model.translator import Translator
 
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         weights: {"version": t.version, "sha256": t.checksum} for weights, t in translators.items()
     }
     result["registered"] = options.register
-    print(format_table(result))
+    print(format_tables(result))
     if result["skipped"]:
         print(f"\nSkipped {len(result['skipped'])}:", *result["skipped"], sep="\n  ")
     for file in filter(None, (options.json, options.figure)):

@@ -28,7 +28,7 @@ from peak_memory import peak_bytes
 from tqdm import tqdm
 
 from cyclegan.data.dataset import SliceDataset
-from cyclegan.data.framed_slices import recipe
+from cyclegan.data.decoding import recipe
 from cyclegan.simulation.phantom import draw_volume
 
 PEOPLE = 4  # heads that the volumes are variations of; drawing one for each would take hours

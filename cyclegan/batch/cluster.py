@@ -25,8 +25,8 @@ from distributed import Client, Future, KilledWorker, LocalCluster, Worker, Work
 from cyclegan import __version__
 from cyclegan.batch.jobs import Job
 from cyclegan.batch.translation import Network, Outcome, Wanted, translate_job
+from cyclegan.model.checkpoint import REQUIRED
 from cyclegan.model.translator import Translator
-from cyclegan.model.weights_files import REQUIRED
 
 TASKS_A_THREAD = 3  # with the scheduler: one at work, the others on their way
 _LOOK_S = 5.0  # between looks at how many workers there are

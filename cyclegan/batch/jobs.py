@@ -1,7 +1,7 @@
 """Files and folders become jobs, one after the other, while the first are being translated.
 
-What is held is the listing of one folder and the names of folders still to be searched: an archive
-of a million files needs no more memory than its largest folder.
+In memory are the listing of one folder and the names of folders still to be searched: an archive of
+a million files needs no more memory than its largest folder.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SIDECARS = {
 _DISC = ("DICOMDIR", "AUTORUN.INF")  # what a patient's disc has at its root
 MARK = "_synthetic-"  # in the names of results
 _NUMBERED = re.compile(r"(.+)_\d+")  # of several results of one job
-_LOOKS = 16  # files looked into at once: on a network drive each waits for its answer
+_OPENED = 16  # files at once: on a network drive each waits for its answer
 
 
 @dataclass(frozen=True)
@@ -63,125 +63,182 @@ class Refused:
 def find_jobs(inputs: Iterable[str | Path], out: Path) -> Iterator[Job | Refused]:
     """What to translate, in order, and what cannot be.
 
-    Folders are searched with everything below them, and their shape is kept below `out`; with
-    several folders the last names of each come first, as many as tell them apart. Hidden files,
+    Folders are searched with everything below them, and their shape is preserved below `out`; with
+    several folders the last names of each come first, as many as make them differ. Hidden files,
     files that hold no image by their name, pictures on a patient's disc (its maker's logo), and
     everything in `out` are passed over. Where `out` is the folder that is searched, or above it,
-    earlier results are told by what they say of themselves.
+    earlier results are recognised by what is written in them.
     """
-    with ThreadPoolExecutor(_LOOKS) as pool:
-        yield from _found(inputs, out, lambda paths: list(pool.map(_is_dicom, paths)), series_of)
+    with ThreadPoolExecutor(_OPENED) as pool:
+        search = _Search(out, lambda paths: list(pool.map(_is_dicom, paths)), series_of)
+        yield from search.jobs(inputs)
 
 
 def count_jobs(inputs: Iterable[str | Path], out: Path) -> int:
     """About how many jobs `find_jobs` will find, from names alone: no file is opened."""
-    return sum(isinstance(job, Job) for job in _found(inputs, out, _named_as_dicom, _unknown))
+    search = _Search(out, _named_as_dicom, lambda path: None)
+    return sum(isinstance(job, Job) for job in search.jobs(inputs))
 
 
-def _found(
-    inputs: Iterable[str | Path],
-    out: Path,
-    are_dicom: Callable[[list[Path]], list[bool]],
-    series: Callable[[Path], Series | None],
-) -> Iterator[Job | Refused]:
-    paths = list(dict.fromkeys(map(Path, inputs)))
-    folders = [path for path in paths if path.is_dir()]
-    single = [path for path in paths if path.is_file()]
-    for path in paths:
-        if not (path.is_dir() or path.is_file()):
-            yield Refused(path, "there is no such file or folder")
-    found = _told_apart(_merged(_grouped(single, Path(), are_dicom), series), Counter())
-    taken = Counter(job.base for job in found if isinstance(job, Job))
-    prefixes = _prefixes(folders)
-    tops = [
-        prefix if prefix.name else Path(f.resolve().name)
-        for f, prefix in zip(folders, prefixes, strict=True)
-    ]
-    yield from _sharing(found, tops)
-    joined: set[Path] = set()
-    for number, (folder, prefix) in enumerate(zip(folders, prefixes, strict=True)):
-        empty = folder not in joined
-        later = folders[number + 1 :]
-        others = {*tops, *taken}
-        for job in _below(
-            folder, prefix, out.resolve(), are_dicom, series, taken, others, later, joined
-        ):
-            empty = False
-            yield job
-        if empty:
-            yield Refused(folder, "there is no image in this folder")
+class _Search:
+    """A search for jobs.
+
+    Args:
+        out: folder of the results.
+        are_dicom: says of files whether they are DICOM.
+        series: of a DICOM file, or None where that is not known.
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        are_dicom: Callable[[list[Path]], list[bool]],
+        series: Callable[[Path], Series | None],
+    ):
+        self.out, self.are_dicom, self.series = out.resolve(), are_dicom, series
+        self.joined: set[Path] = set()  # folders whose DICOM files belong to a job already
+
+    def jobs(self, inputs: Iterable[str | Path]) -> Iterator[Job | Refused]:
+        paths = list(dict.fromkeys(map(Path, inputs)))
+        folders = [path for path in paths if path.is_dir()]
+        single = [path for path in paths if path.is_file()]
+        for path in paths:
+            if not (path.is_dir() or path.is_file()):
+                yield Refused(path, "there is no such file or folder")
+        named = _resolve_name_clashes(self._merge(self._group(single, Path())), Counter())
+        taken = Counter(job.base for job in named if isinstance(job, Job))
+        prefixes = _prefixes(folders)
+        tops = [
+            prefix if prefix.name else Path(f.resolve().name)
+            for f, prefix in zip(folders, prefixes, strict=True)
+        ]
+        yield from _with_shared_names(named, tops)
+        for number, (folder, prefix) in enumerate(zip(folders, prefixes, strict=True)):
+            is_empty = folder not in self.joined
+            others = {*tops, *taken}
+            for job in self._below(folder, prefix, taken, others, folders[number + 1 :]):
+                is_empty = False
+                yield job
+            if is_empty:
+                yield Refused(folder, "there is no image in this folder")
+
+    def _below(
+        self,
+        top: Path,
+        prefix: Path,
+        taken: Counter[Path],
+        others: Iterable[Path],
+        later: list[Path],
+    ) -> Iterator[Job | Refused]:
+        """The jobs of a folder and of those below it, depth first; links are not followed.
+
+        A series that goes on in the next folders beside it, or in those named `later`, is one job.
+
+        Args:
+            taken: bases of other inputs, which no job may have.
+            others: bases that other inputs have or may have.
+        """
+        holds_out = self.out == top.resolve() or self.out in top.resolve().parents
+        left: list[tuple[Path, bool, Iterable[Path]]] = [(top, False, others)]
+        while left:
+            folder, disc, names_beside = left.pop()
+            try:
+                disc = disc or any((folder / name).is_file() for name in _DISC)
+                files, inside = _listing(folder)
+                if disc:
+                    files = [path for path in files if not path.name.lower().endswith(_PICTURES)]
+                if holds_out:
+                    files = [path for path in files if not _is_result(path)]
+            except OSError as error:
+                yield Refused(folder, f"this folder cannot be searched ({error.strerror})")
+                continue
+            more: list[Path] = []
+            if folder in self.joined:
+                files = self._dicom_of(files, is_dicom=False)
+            else:
+                siblings = (path for path, *_ in reversed(left))
+                beside = [path for path in siblings if path.parent == folder.parent]
+                more = self._continuation(files, later if folder == top else beside)
+            place = prefix / folder.relative_to(top)
+            # The whole name of the top folder serves only for a series right in it.
+            jobs = list(self._group(files, place, top.resolve().name, more))
+            below = {place / path.name: path for path in inside}
+            clashing = {job.base for job in jobs} & set(below)
+            series = [base for base in clashing if self._holds_series(below[base])]
+            named = _resolve_name_clashes(jobs, taken + Counter(series))
+            bases = {job.base for job in named if isinstance(job, Job)}
+            yield from _with_shared_names(named, {*below, *names_beside})
+            names = bases | set(below)
+            left += [(path, disc, names) for path in reversed(inside) if path.resolve() != self.out]
+
+    def _group(
+        self, files: list[Path], place: Path, top: str = "", more: Iterable[Path] = ()
+    ) -> Iterator[Job]:
+        """Group files that belong together, of folders whose results go below `place`.
+
+        Args:
+            top: name for a series right in the top folder.
+            more: DICOM files of other folders that continue a series of these.
+        """
+        groups: dict[tuple[Path, str], list[Path]] = {}
+        for path, dicom in zip(files, self.are_dicom(files), strict=True):
+            key = path.name
+            if path.suffix.lower() in (".hdr", ".img"):
+                key = f"{path.stem}.hdr"
+            elif dicom:
+                key = ""
+            groups.setdefault((path.parent, key), []).append(path)
+        for (parent, key), group in groups.items():
+            group += [] if key else more
+            if len(group) > 1 and not key:  # a series goes by the name of its folder
+                base = place if place.name else Path(top or parent.resolve().name)
+            else:
+                base = place / _stem(group[0].name)
+            yield Job(tuple(group), base)
+
+    def _continuation(self, files: list[Path], beside: list[Path]) -> list[Path]:
+        """DICOM files of the next folders, as far as they go on with the last series of `files`."""
+        last = self._dicom_of(files)[-1:] if beside else []
+        series, more = self.series(last[0]) if last else None, []
+        for folder in beside if series is not None else ():
+            theirs = _listing(folder)[0]
+            first = next((path for path in theirs if self.are_dicom([path])[0]), None)
+            if first is None or self.series(first) != series:
+                break
+            more += self._dicom_of(theirs)
+            self.joined.add(folder)
+        return more
+
+    def _merge(self, jobs: Iterable[Job]) -> list[Job]:
+        """Jobs of files that were named one by one, one for a series in several folders."""
+        merged: dict[object, Job] = {}
+        for number, job in enumerate(jobs):
+            key = self.series(job.files[0]) or number
+            if key in merged:
+                job = Job((*merged[key].files, *job.files), merged[key].base)
+            merged[key] = job
+        return list(merged.values())
+
+    def _dicom_of(self, files: list[Path], is_dicom: bool = True) -> list[Path]:
+        """The files that are DICOM, or those that are not."""
+        return [
+            p for p, dicom in zip(files, self.are_dicom(files), strict=True) if dicom is is_dicom
+        ]
+
+    def _holds_series(self, folder: Path) -> bool:
+        try:
+            return sum(self.are_dicom(_listing(folder)[0])) > 1
+        except OSError:  # reported when its turn comes
+            return False
 
 
 def _prefixes(folders: list[Path]) -> list[Path]:
-    """What tells folders apart: of one nothing, of several their last names."""
+    """What makes the names of folders differ: of one nothing, of several their last names."""
     names = [folder.resolve().parts[1:] for folder in folders]
     if len(folders) < 2:
         return [Path() for _ in folders]
     deep = next(n for n in range(1, 1000) if len({p[-n:] for p in names}) == len(set(names)))
     return [Path(*parts[-deep:]) for parts in names]
-
-
-def _below(
-    top: Path,
-    prefix: Path,
-    out: Path,
-    are_dicom: Callable[[list[Path]], list[bool]],
-    series_at: Callable[[Path], Series | None],
-    taken: Counter[Path],
-    others: Iterable[Path],
-    later: list[Path],
-    joined: set[Path],
-) -> Iterator[Job | Refused]:
-    """The jobs of a folder and of those below it, depth first; links to folders are not followed.
-
-    A series that goes on in the next folders beside it, or in those named `later`, is one job.
-
-    `taken`: bases of other inputs, which no job may have.
-    `others`: bases that other inputs have or may have.
-    `joined`: folders whose DICOM files belong to a job already; grows.
-    """
-    within = out == top.resolve() or out in top.resolve().parents
-    left: list[tuple[Path, bool, Iterable[Path]]] = [(top, False, others)]
-    while left:
-        folder, disc, beside_it = left.pop()
-        try:
-            disc = disc or any((folder / name).is_file() for name in _DISC)
-            files, inside = _listing(folder)
-            if disc:
-                files = [path for path in files if not path.name.lower().endswith(_PICTURES)]
-            if within:
-                files = [path for path in files if not _is_result(path)]
-        except OSError as error:
-            yield Refused(folder, f"this folder cannot be searched ({error.strerror})")
-            continue
-        siblings = (path for path, *_ in reversed(left))
-        beside = [path for path in siblings if path.parent == folder.parent]
-        beside = later if folder == top else beside
-        if folder in joined:
-            files, more = [p for p, d in zip(files, are_dicom(files), strict=True) if not d], []
-        else:
-            more = _continuation(files, beside, are_dicom, series_at, joined)
-        place = prefix / folder.relative_to(top)
-        # The whole name of the top folder serves only for a series right in it.
-        jobs = list(_grouped(files, place, are_dicom, top.resolve().name, more))
-        below = {place / path.name: path for path in inside}
-        series = [
-            base
-            for base in {job.base for job in jobs} & set(below)
-            if _holds_series(below[base], are_dicom)
-        ]
-        apart = _told_apart(jobs, taken + Counter(series))
-        bases = {job.base for job in apart if isinstance(job, Job)}
-        yield from _sharing(apart, {*below, *beside_it})
-        names = bases | set(below)
-        left += [(path, disc, names) for path in reversed(inside) if path.resolve() != out]
-
-
-def _holds_series(folder: Path, are_dicom: Callable[[list[Path]], list[bool]]) -> bool:
-    try:
-        return sum(are_dicom(_listing(folder)[0])) > 1
-    except OSError:  # said when its turn comes
-        return False
 
 
 def _listing(folder: Path) -> tuple[list[Path], list[Path]]:
@@ -199,7 +256,7 @@ def _listing(folder: Path) -> tuple[list[Path], list[Path]]:
 
 
 def _is_result(path: Path) -> bool:
-    """Whether a file is a result by the names of its folder and itself, and says so itself."""
+    """Whether a file is a result by the names of its folder and itself, and by its content."""
     return any(MARK in name for name in (path.name, path.parent.name)) and is_result(path)
 
 
@@ -207,75 +264,10 @@ def _may_be_image(name: str) -> bool:
     return os.path.splitext(name)[1].lower() not in _SIDECARS and name != "DICOMDIR"
 
 
-def _grouped(
-    files: list[Path],
-    place: Path,
-    are_dicom: Callable[[list[Path]], list[bool]],
-    top: str = "",
-    more: Iterable[Path] = (),
-) -> Iterator[Job]:
-    """Group files that belong together, of folders whose results go below `place`.
-
-    `more`: DICOM files of other folders that continue a series of these.
-    """
-    groups: dict[tuple[Path, str], list[Path]] = {}
-    for path, dicom in zip(files, are_dicom(files), strict=True):
-        key = path.name
-        if path.suffix.lower() in (".hdr", ".img"):
-            key = f"{path.stem}.hdr"
-        elif dicom:
-            key = ""
-        groups.setdefault((path.parent, key), []).append(path)
-    for (parent, key), group in groups.items():
-        group += [] if key else more
-        if len(group) > 1 and not key:  # a series goes by the name of its folder
-            base = place if place.name else Path(top or parent.resolve().name)
-        else:
-            base = place / _stem(group[0].name)
-        yield Job(tuple(group), base)
-
-
-def _continuation(
-    files: list[Path],
-    beside: list[Path],
-    are_dicom: Callable[[list[Path]], list[bool]],
-    series: Callable[[Path], Series | None],
-    joined: set[Path],
-) -> list[Path]:
-    """DICOM files of the next folders, as far as they go on with the last series of `files`."""
-    if not beside:
-        return []
-    last = [path for path, dicom in zip(files, are_dicom(files), strict=True) if dicom][-1:]
-    wanted, more = series(last[0]) if last else None, []
-    for folder in beside if wanted is not None else ():
-        theirs = _listing(folder)[0]
-        first = next((path for path in theirs if are_dicom([path])[0]), None)
-        if first is None or series(first) != wanted:
-            break
-        more += [path for path, dicom in zip(theirs, are_dicom(theirs), strict=True) if dicom]
-        joined.add(folder)
-    return more
-
-
-def _merged(jobs: Iterable[Job], series: Callable[[Path], Series | None]) -> list[Job]:
-    """Jobs of files that were named one by one, those of one series in several folders as one."""
-    found: dict[object, Job] = {}
-    for number, job in enumerate(jobs):
-        key = series(job.files[0]) or number
-        if key in found:
-            job = Job((*found[key].files, *job.files), found[key].base)
-        found[key] = job
-    return list(found.values())
-
-
-def _unknown(path: Path) -> None:
-    """The series of a file that is not opened."""
-
-
-def _told_apart(jobs: list[Job], taken: Counter[Path]) -> list[Job | Refused]:
+def _resolve_name_clashes(jobs: list[Job], taken: Counter[Path]) -> list[Job | Refused]:
     """Jobs of one folder with bases that differ; no result is to overwrite another one."""
     count = taken + Counter(job.base for job in jobs)
-    # Where endings alone tell names apart, as in a.png and a.nii, they stay.
+    # Where only their endings differ, as in a.png and a.nii, the names keep them.
     jobs = [
         replace(job, base=job.base.with_name(job.files[0].name))
         if count[job.base] > 1 and len(job.files) == 1
@@ -283,20 +275,16 @@ def _told_apart(jobs: list[Job], taken: Counter[Path]) -> list[Job | Refused]:
         for job in jobs
     ]
     count = taken + Counter(job.base for job in jobs)
+    reason = "its result would have the name of another one's; translate one of them into another "
     return [
-        job
-        if count[job.base] == 1
-        else Refused(
-            job.files[0],
-            "its result would have the name of another one's; translate one of them into another "
-            "folder",
-        )
-        for job in jobs
+        job if count[job.base] == 1 else Refused(job.files[0], f"{reason}folder") for job in jobs
     ]
 
 
-def _sharing(jobs: list[Job | Refused], others: Iterable[Path]) -> Iterator[Job | Refused]:
-    """Tell jobs which names they could share with each other, or with `others`."""
+def _with_shared_names(
+    jobs: list[Job | Refused], others: Iterable[Path]
+) -> Iterator[Job | Refused]:
+    """Add to jobs the names that they could share with each other, or with `others`."""
     known = {job.base for job in jobs if isinstance(job, Job)} | set(others)
     shared: dict[Path, set[str]] = defaultdict(set)
     for base in known:

@@ -1,7 +1,8 @@
-"""Unpaired slices from folders of images and volumes, drawn alike in T1 and T2."""
+"""Unpaired slices from folders of images and volumes, sampled alike in T1 and T2."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -13,15 +14,16 @@ import torch
 from torch import nn
 
 from cyclegan import CONTRASTS
-from cyclegan.data.decoded_files import DecodedFiles
-from cyclegan.data.framed_slices import frame_slices, head_masks
-from cyclegan.data.item_facts import Found, describe, read_item, said, without_masks
-from cyclegan.data.mapped_slices import MappedSlices
-from cyclegan.data.slice_cache import SliceCache
-from cyclegan.data.stripped_copies import Part, Stripper
-from cyclegan.data.training_folders import DataError, find_files
-from cyclegan.model.preprocess import scale_intensity
-from cyclegan.reading.volume import ReadError
+from cyclegan.data.decoding import head_masks
+from cyclegan.data.slice_cache import (
+    SliceCache,
+    StoredSlices,
+    concatenate,
+    read_ahead,
+    read_in_memory,
+)
+from cyclegan.data.stripping import FileSlices, strip_files
+from cyclegan.data.training_folders import DataError, describe_folder, find_files, without_masks
 
 
 class Drawn(NamedTuple):
@@ -41,18 +43,18 @@ class SliceDataset:
         sources: "T1" and "T2" -> (N,) index into `names`.
         names: data sources: folder, and the file name's prefix up to the first "_" when it has one.
         skipped: one sentence for each file that could not be read.
-        masks: "T1" and "T2" -> (N, 1, S, S) bool, the head in each slice; found when omitted.
+        masks: "T1" and "T2" -> (N, 1, S, S) bool, the head in each slice; computed when omitted.
         files: "T1" and "T2" -> (key of the content, number of slices) of each file in the order of
             `slices`; when omitted, the slices of a source count as one file.
         cache: where the slices are mapped from, or None.
         made: for each folder and contrast, a sentence on what became of its files.
     """
 
-    slices: dict[str, torch.Tensor | MappedSlices]
+    slices: dict[str, torch.Tensor | StoredSlices]
     sources: dict[str, np.ndarray]
     names: list[str]
     skipped: list[str] = field(default_factory=list)
-    masks: dict[str, torch.Tensor | MappedSlices] | None = None
+    masks: dict[str, torch.Tensor | StoredSlices] | None = None
     files: dict[str, list[tuple[str, int]]] | None = None
     cache: SliceCache | None = None
     made: list[str] = field(default_factory=list)
@@ -79,47 +81,50 @@ class SliceDataset:
             size: side of the network's grid.
             progress: wraps the list of files, for a progress bar.
             cache: folder for decoded slices, which are mapped from there and never all in memory;
-                None decodes every file again and holds all slices in memory.
+                None decodes every file again and keeps all slices in memory.
 
         Raises:
             DataError: a missing folder, an unknown layout, or a contrast without a readable image.
             CacheError: `cache` cannot be written, or its disk is full.
         """
         by_folder = {str(folder): find_files(Path(folder)) for folder in folders}
-        items = [item for found in by_folder.values() for item in found]
+        items = [item for members in by_folder.values() for item in members]
         store = SliceCache(cache, size) if cache is not None else None
-        slices: dict[str, list] = {c: [] for c in CONTRASTS}  # (slices, masks), or rows
-        labels: dict[str, list[str]] = {c: [] for c in CONTRASTS}
-        keys: dict[str, list[tuple[str, int]]] = {c: [] for c in CONTRASTS}
+        read = store.read if store else functools.partial(read_in_memory, size=size)
         with store or nullcontext():
-            files = [item.files for item in items]
-            results = DecodedFiles(store).slices_of(files) if store else _frame_files(files, size)
-            looked = [result for _, result in zip(progress(items), results, strict=True)]
-        read, skipped = without_masks(items, looked)
-        for item, result in read:
-            slices[item.contrast].append(result.slices)
-            labels[item.contrast] += [item.source] * result.length
-            keys[item.contrast].append((result.key, result.length))
-        for contrast in CONTRASTS:
-            if not labels[contrast]:
+            results = read_ahead(read, [item.files for item in items])
+            results = [result for _, result in zip(progress(items), results, strict=True)]
+        usable, skipped = without_masks(items, results)
+        by_contrast = {c: [(i, one) for i, one in usable if i.contrast == c] for c in CONTRASTS}
+        for contrast, members in by_contrast.items():
+            if not members:
                 where = ", ".join(str(f) for f in folders)
                 reasons = f" First of {len(skipped)} unreadable: {skipped[0]}" if skipped else ""
                 raise DataError(
                     f"{where}: no readable {contrast} image; put PNG, TIFF, DICOM or NIfTI files "
                     f"into its {contrast} folder.{reasons}"
                 )
-        stacks = {c: join(slices[c], store) for c in CONTRASTS}
-        names = sorted(set(labels["T1"]) | set(labels["T2"]))
-        index = {name: k for k, name in enumerate(names)}
+        names = sorted({item.source for item, _ in usable})
+        files = {c: [(one.key, len(one.slices)) for _, one in by_contrast[c]] for c in CONTRASTS}
+        sources = {
+            c: np.repeat(
+                [names.index(item.source) for item, _ in by_contrast[c]], [n for _, n in files[c]]
+            )
+            for c in CONTRASTS
+        }
         return cls(
-            {c: stacks[c][0] for c in CONTRASTS},
-            {c: np.array([index[s] for s in labels[c]]) for c in CONTRASTS},
+            {c: concatenate([one.slices for _, one in by_contrast[c]]) for c in CONTRASTS},
+            sources,
             names,
             skipped,
-            {c: stacks[c][1] for c in CONTRASTS},
-            keys,
+            {c: concatenate([one.heads for _, one in by_contrast[c]]) for c in CONTRASTS},
+            files,
             store,
-            [words for name, found in by_folder.items() for words in said(name, found, read)],
+            [
+                s
+                for name, members in by_folder.items()
+                for s in describe_folder(name, members, usable)
+            ],
         )
 
     def add_stripped(
@@ -138,38 +143,30 @@ class SliceDataset:
             CacheError: as `load`.
         """
         with self.cache or nullcontext():
-            stripper = Stripper(masker, self.slices, self.masks, self.cache)
-            copied = stripper.copy(self._parts(), progress)
+            copied = strip_files(masker, list(self._by_file()), self.cache, progress)
         added = []
         for source, copies in copied.items():
             added.append(f"{self.names[source]}, stripped")
             self.names.append(added[-1])
             for c in CONTRASTS:
-                if not copies[c]:
-                    continue
-                slices, masks = join(copies[c], self.cache)
-                label = np.full(len(slices), len(self.names) - 1)
-                self.sources[c] = np.concatenate([self.sources[c], label])
-                self.slices[c] = _extended(self.slices[c], slices)
-                self.masks[c] = _extended(self.masks[c], masks)
+                self.slices[c] = concatenate([self.slices[c], *(slices for slices, _ in copies[c])])
+                self.masks[c] = concatenate([self.masks[c], *(heads for _, heads in copies[c])])
+                new = np.full(len(self.slices[c]) - len(self.sources[c]), len(self.names) - 1)
+                self.sources[c] = np.concatenate([self.sources[c], new])
         self._group()
         return added
 
-    def _parts(self) -> list[Part]:
-        """The slices file by file."""
-        parts = []
+    def _by_file(self) -> Iterator[FileSlices]:
         for c in CONTRASTS:
             if self.files is None:
-                for source, at in enumerate(self._members[c]):
-                    if len(at):
-                        parts.append(Part(source, c, f"{source} {c}", at))
+                members = [(f"{s} {c}", at) for s, at in enumerate(self._members[c]) if len(at)]
             else:
-                start = 0
-                for key, count in self.files[c]:
-                    source = int(self.sources[c][start])
-                    parts.append(Part(source, c, key, np.arange(start, start + count)))
-                    start += count
-        return parts
+                ends = np.cumsum([count for _, count in self.files[c]])
+                places = np.split(np.arange(ends[-1]), ends[:-1])
+                members = [(key, at) for (key, _), at in zip(self.files[c], places, strict=True)]
+            for key, at in members:
+                source = int(self.sources[c][at[0]])
+                yield FileSlices(source, c, key, self.slices[c], self.masks[c], at)
 
     def source_weights(self) -> np.ndarray:
         """Share of the batches for each source; the same for T1 and T2, so that no discriminator
@@ -224,33 +221,6 @@ class SliceDataset:
             order = np.argsort(self.sources[c], kind="stable")
             edges = np.searchsorted(self.sources[c][order], np.arange(1, len(self.names)))
             self._members[c] = np.split(order, edges)
-
-
-def _frame_files(items: Iterable[tuple[Path, ...]], size: int) -> Iterator[Found | ReadError]:
-    """Slices and head masks of each item, or why it cannot be read."""
-    for number, files in enumerate(items):
-        try:
-            volume, others = read_item(files)
-        except ReadError as error:
-            yield error
-        else:
-            framed = frame_slices(scale_intensity(volume.pixels), size, volume.pixel_spacing)
-            yield Found(str(number), framed, describe(volume, others))
-
-
-def join(found: list, cache: SliceCache | None) -> tuple:
-    """Slices and masks as one stack each, of pairs of tensors, or of rows of the cache."""
-    if cache is not None:
-        return cache.mapped(np.concatenate(found))
-    return tuple(torch.cat(stacks) for stacks in zip(*found, strict=True))
-
-
-def _extended(
-    stack: torch.Tensor | MappedSlices, more: torch.Tensor | MappedSlices
-) -> torch.Tensor | MappedSlices:
-    if isinstance(stack, MappedSlices):
-        return stack.extended(more.rows)
-    return torch.cat([stack, more])
 
 
 def choose(weights: np.ndarray, count: int, rng: torch.Generator) -> np.ndarray:

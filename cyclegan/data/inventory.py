@@ -1,6 +1,6 @@
-"""What a run was given, for its report: counts, sizes, intensities, examples, copies and leaks.
+"""The data of a run, for its report: counts, sizes, intensities, examples, copies and leaks.
 
-Training must not have seen what it is judged by. A person in a training folder and among the pairs
+Training must not have seen what it is judged by. A subject in a training folder and among the pairs
 makes the scores too good, and nothing in the curves shows it; so files are compared here.
 """
 
@@ -16,30 +16,35 @@ import numpy as np
 from PIL import Image
 
 from cyclegan import CONTRASTS
-from cyclegan.data.decoded_files import DecodedFiles, file_digest
-from cyclegan.data.file_summary import BINS, EXAMPLES, FileSummary, evenly_spaced, summarise_file
-from cyclegan.data.item_facts import read_item
-from cyclegan.data.slice_cache import SliceCache
+from cyclegan.data.decoding import (
+    BINS,
+    EXAMPLES,
+    Files,
+    FileSummary,
+    decode,
+    evenly_spaced,
+    summarise,
+)
+from cyclegan.data.slice_cache import SliceCache, content_of
 from cyclegan.data.training_folders import Item, find_files
-from cyclegan.model.preprocess import scale_intensity
 from cyclegan.reading.volume import ReadError
 
-LOOKED_AT = 200  # files of one source and contrast that are decoded, evenly spaced; all are hashed
-# Correlation of thumbnails. Measured: of 286 slices of other people, the most alike training slice
-# reaches 0.981; copies as JPEG, at 3/4 of the size, padded, darker or noisy reach 0.9978 or more; a
-# person's neighbouring slices 0.957 (T2) and 0.974 (T1) in the median, 0.9925 at most.
+DECODED = 200  # files of one source and contrast that are decoded, evenly spaced; all are hashed
+# Correlation of thumbnails. Measured: of 286 slices of other subjects, the most similar training
+# slice reaches 0.981; copies as JPEG, at 3/4 of the size, padded, darker or noisy reach 0.9978 or
+# more; a subject's neighbouring slices 0.957 (T2) and 0.974 (T1) in the median, 0.9925 at most.
 ALIKE = 0.99
 LISTED = 50  # warnings of one kind that are written out
 
 
-class _Seen(NamedTuple):
-    """A file that was found: where, which source, its hash, and what decoding it showed."""
+class _File(NamedTuple):
+    """A file of a training folder or of the pairs that a run is judged by."""
 
     place: str  # "training folder/T1/name" or "pairs folder/T1/name"
     contrast: str
     source: str
     judged: bool  # one of the pairs
-    digest: str
+    content: str  # SHA-256
     summary: FileSummary | None
 
 
@@ -72,25 +77,22 @@ def take_inventory(
     Raises:
         DataError, CacheError: as `SliceDataset.load`.
     """
-    found = [(item, False) for folder in folders for item in find_files(Path(folder))]
+    items = [(item, False) for folder in folders for item in find_files(Path(folder))]
     if pairs is not None:
-        found += [(item, True) for item in _pair_files(Path(pairs))]
-    decode = _evenly(found)
+        items += [(item, True) for item in _pair_files(Path(pairs))]
+    chosen = _evenly(items)
     with cache or nullcontext():
-        files = DecodedFiles(cache) if cache else None
-        looks = (_look(*one, one in decode, files) for one in progress(found))
-        seen = [one for one in looks if one is not None]
-    groups: dict[tuple, list[_Seen]] = defaultdict(list)
-    for one in seen:
-        groups[one.judged, one.source, one.contrast].append(one)
-    sources = [
-        _source(number, members, out)
-        for number, (_, members) in enumerate(sorted(groups.items(), key=lambda group: group[0]))
-    ]
-    copies = _copies(seen)
-    leaks = _alike(seen)
+        read = (_read(*item, item in chosen, cache) for item in progress(items))
+        files = [file for file in read if file is not None]
+    groups: dict[tuple, list[_File]] = defaultdict(list)
+    for file in files:
+        groups[file.judged, file.source, file.contrast].append(file)
+    copies, leaks = _copies(files), _leaks(files)
     return {
-        "sources": sources,
+        "sources": [
+            _source(number, members, out)
+            for number, (_, members) in enumerate(sorted(groups.items()))
+        ],
         "skipped": list(skipped),
         "copies": copies[:LISTED],
         "leaks": leaks[:LISTED],
@@ -108,81 +110,75 @@ def _pair_files(pairs: Path) -> list[Item]:
     ]
 
 
-def _evenly(found: Sequence[tuple]) -> set[tuple]:
-    """Which files to decode: at most `LOOKED_AT` of a source and contrast."""
+def _evenly(items: Sequence[tuple[Item, bool]]) -> set[tuple[Item, bool]]:
+    """Which files to decode: at most `DECODED` of a source and contrast."""
     groups = defaultdict(list)
-    for item, judged in found:
+    for item, judged in items:
         groups[item.contrast, item.source, judged].append((item, judged))
-    return {item for items in groups.values() for item in evenly_spaced(items, LOOKED_AT)}
+    return {item for members in groups.values() for item in evenly_spaced(members, DECODED)}
 
 
-def _look(item: Item, judged: bool, decode: bool, known: DecodedFiles | None) -> _Seen | None:
+def _read(item: Item, judged: bool, decoded: bool, cache: SliceCache | None) -> _File | None:
+    summary = None
     try:
-        digest = known.digest_of(item.files) if known else file_digest(item.files)
+        content = cache.content_of(item.files) if cache else content_of(item.files)
+        if decoded:
+            summary = cache.summary_of(item.files) if cache else _summary_of(item.files)
     except (OSError, ReadError):  # training says so itself
         return None
-    summary = None
-    if decode:
-        summary = known.summary_of(item.files) if known else _decode(item.files)
     place = f"{item.source.split('/')[0]}/{item.contrast}/{item.name}"
-    return _Seen(place, item.contrast, item.source, judged, digest, summary)
+    return _File(place, item.contrast, item.source, judged, content, summary)
 
 
-def _decode(files: tuple[Path, ...]) -> FileSummary | None:
+def _summary_of(files: Files) -> FileSummary | None:
     try:
-        volume, _ = read_item(files)
+        return summarise(decode(files))
     except ReadError:
         return None
-    return summarise_file(volume, scale_intensity(volume.pixels))
 
 
-def _source(number: int, members: Sequence[_Seen], out: Path) -> dict[str, Any]:
+def _source(number: int, members: Sequence[_File], out: Path) -> dict[str, Any]:
     """One of `sources`, with its example strip written."""
-    summary = _summarise(members)
-    tiles = [one.summary.tiles for one in members if one.summary]
-    if tiles:
-        summary["examples"] = f"examples/{number:03d}.png"
-        row = np.hstack(list(evenly_spaced(np.concatenate(tiles), EXAMPLES)))
-        (out / "examples").mkdir(parents=True, exist_ok=True)
-        Image.fromarray(row).save(out / summary["examples"])
-    return summary
-
-
-def _summarise(members: Sequence[_Seen]) -> dict[str, Any]:
-    decoded = [one.summary for one in members if one.summary]
-    histogram = sum((one.histogram for one in decoded), np.zeros(BINS))
-    first = members[0]
-    return {
-        "source": first.source,
-        "contrast": first.contrast,
-        "judged": first.judged,
+    summaries = [file.summary for file in members if file.summary]
+    histogram = sum((summary.histogram for summary in summaries), np.zeros(BINS))
+    matrices = Counter(f"{s.shape[1]} x {s.shape[2]}" for s in summaries)
+    source = {
+        "source": members[0].source,
+        "contrast": members[0].contrast,
+        "judged": members[0].judged,
         "files": len(members),
-        "decoded": len(decoded),
-        "slices": sum(one.slices for one in decoded),
-        "matrices": dict(Counter(one.matrix for one in decoded).most_common()),
-        "spacings": dict(Counter(one.spacing_text for one in decoded).most_common()),
+        "decoded": len(summaries),
+        "slices": sum(int(summary.shape[0]) for summary in summaries),
+        "matrices": dict(matrices.most_common()),
+        "spacings": dict(Counter(s.spacing_text for s in summaries).most_common()),
         "histogram": (histogram / max(histogram.sum(), 1)).round(5).tolist(),
     }
+    if summaries:
+        source["examples"] = f"examples/{number:03d}.png"
+        tiles = evenly_spaced(np.concatenate([s.tiles for s in summaries]), EXAMPLES)
+        (out / "examples").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.hstack(list(tiles))).save(out / source["examples"])
+    return source
 
 
-def _copies(seen: Sequence[_Seen]) -> list[dict[str, Any]]:
+def _copies(files: Sequence[_File]) -> list[dict[str, Any]]:
     """Groups of files with the same bytes, those between training and pairs first."""
     groups = defaultdict(list)
-    for one in seen:
-        groups[one.digest].append(one)
-    found = [
+    for file in files:
+        groups[file.content].append(file)
+    copies = [
         {
-            "files": [one.place for one in group],
-            "leak": len({one.judged for one in group}) > 1,
-            "contrasts": len({one.contrast for one in group}) > 1,
+            "files": [file.place for file in group],
+            "leak": len({file.judged for file in group}) > 1,
+            "contrasts": len({file.contrast for file in group}) > 1,
         }
         for group in groups.values()
         if len(group) > 1
     ]
-    return sorted(found, key=lambda group: (not group["leak"], not group["contrasts"]))
+    return sorted(copies, key=lambda group: (not group["leak"], not group["contrasts"]))
 
 
-def _alike(seen: Sequence[_Seen]) -> list[dict[str, Any]]:
+def _leaks(files: Sequence[_File]) -> list[dict[str, Any]]:
     """For each file of the pairs, the training file most like it, when it is too much so.
 
     Thumbnails are compared by correlation, which survives another file format, size, border and
@@ -191,23 +187,23 @@ def _alike(seen: Sequence[_Seen]) -> list[dict[str, Any]]:
     leaks = []
     for contrast in CONTRASTS:
         trained, judged = (
-            [s for s in seen if s.contrast == contrast and s.judged is j and s.summary]
+            [f for f in files if f.contrast == contrast and f.judged is j and f.summary]
             for j in (False, True)
         )
         if not trained or not judged:
             continue
-        known = np.concatenate([one.summary.thumbnails for one in trained]).astype(np.float32)
-        owners = np.repeat(np.arange(len(trained)), [len(s.summary.thumbnails) for s in trained])
-        for one in judged:
-            likeness = (one.summary.thumbnails.astype(np.float32) @ known.T).max(0)
+        known = np.concatenate([file.summary.thumbnails for file in trained]).astype(np.float32)
+        owners = np.repeat(np.arange(len(trained)), [len(f.summary.thumbnails) for f in trained])
+        for file in judged:
+            likeness = (file.summary.thumbnails.astype(np.float32) @ known.T).max(0)
             nearest = trained[owners[likeness.argmax()]]
             if likeness.max() >= ALIKE:
                 leaks.append(
                     {
-                        "pair": one.place,
+                        "pair": file.place,
                         "training": nearest.place,
                         "likeness": round(float(min(likeness.max(), 1)), 4),
-                        "same_bytes": one.digest == nearest.digest,
+                        "same_bytes": file.content == nearest.content,
                     }
                 )
     return sorted(leaks, key=lambda leak: -leak["likeness"])

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,14 +18,12 @@ from torch import nn
 
 from cyclegan import CONTRASTS
 from cyclegan.data import stripping
-from cyclegan.data.dataset import choose, join
-from cyclegan.data.decoded_files import DecodedFiles, Files
-from cyclegan.data.framed_slices import SMALLEST_HEAD, head_masks
-from cyclegan.data.item_facts import read_item
-from cyclegan.data.mapped_slices import MappedSlices
-from cyclegan.data.slice_cache import SliceCache
+from cyclegan.data.dataset import choose
+from cyclegan.data.decoding import SMALLEST_HEAD, Files, decode, head_masks
+from cyclegan.data.slice_cache import SliceCache, StoredSlices, concatenate
 from cyclegan.data.training_folders import DataError, find_files, layout_of
-from cyclegan.model.preprocess import Frame, head_mask, scale_intensity
+from cyclegan.model.head import head_mask
+from cyclegan.model.preprocess import Frame
 from cyclegan.reading.volume import ReadError
 
 LAYOUT = "a pairs folder holds T1/ and T2/ with equal file names"
@@ -53,8 +51,8 @@ class PairedSlices:
         copies: skull-stripped copies, by row: see `add_stripped`.
     """
 
-    slices: dict[str, torch.Tensor | MappedSlices]
-    masks: dict[str, torch.Tensor | MappedSlices]
+    slices: dict[str, torch.Tensor | StoredSlices]
+    masks: dict[str, torch.Tensor | StoredSlices]
     sources: np.ndarray
     names: list[str]
     skipped: list[str] = field(default_factory=list)
@@ -87,29 +85,26 @@ class PairedSlices:
         """
         pairs, skipped = [], []
         for folder in folders:
-            found, alone = _partners(Path(folder))
-            pairs += found
+            partners, alone = _partners(Path(folder))
+            pairs += partners
             skipped += alone
         store = SliceCache(cache, size) if cache is not None else None
         framed, labels = [], []
         with store or nullcontext():
-            for source, paths in progress(pairs):
+            for source, files in progress(pairs):
                 try:
-                    one = _read(paths, size, store)
+                    framed.append(_read(files, size, store))
+                    labels += [source] * len(framed[-1]["T1"][0])
                 except ReadError as error:
                     skipped.append(str(error))
-                    continue
-                framed.append(one)
-                labels += [source] * len(one["T1"] if store else one["T1"][0])
         if not framed:
             where = ", ".join(str(f) for f in folders)
             raise DataError(f"{where}: no usable pair; first problem: {skipped[0]}")
         names = sorted(set(labels))
-        slices, masks = {}, {}
-        for c in CONTRASTS:
-            slices[c], masks[c] = join([one[c] for one in framed], store)
-        index = {name: k for k, name in enumerate(names)}
-        sources = np.array([index[label] for label in labels])
+        slices, masks = (
+            {c: concatenate([pair[c][k] for pair in framed]) for c in CONTRASTS} for k in (0, 1)
+        )
+        sources = np.array([names.index(label) for label in labels])
         return cls(slices, masks, sources, names, skipped, store)
 
     def source_weights(self) -> np.ndarray:
@@ -219,44 +214,40 @@ def _partners(folder: Path) -> tuple[list[tuple[str, dict[str, Files]]], list[st
     return [(sources[n], {c: named[c][n] for c in CONTRASTS}) for n in common], alone
 
 
-def _read(pair: dict[str, Files], size: int, cache: SliceCache | None) -> dict[str, Any]:
-    """Contrast -> slices and masks of one pair, or, with a cache, its rows.
+def _read(pair: dict[str, Files], size: int, cache: SliceCache | None) -> dict[str, tuple]:
+    """Contrast -> slices and head masks of one pair.
 
     Raises:
         ReadError: unreadable, or the two do not fit together.
     """
     if cache is None:
         return _frame(pair, size)
-    try:
-        known = DecodedFiles(cache)
-        digests = [known.digest_of(pair[c]) for c in CONTRASTS]
-    except OSError as error:
-        raise ReadError(f"{pair['T1'][0].name}: {error.strerror or error}.") from error
-    key = f"{PAIRED} {' '.join(digests)}"
-    rows = cache.rows(key)
-    if rows is None:
-        framed = _frame(pair, size)
-        stacks = [torch.cat([framed[c][k] for c in CONTRASTS]) for k in (0, 1)]
-        rows = cache.add(key, *stacks)
-    return dict(zip(CONTRASTS, np.split(rows, 2), strict=True))  # T1, then T2
+    both = " ".join(cache.content_of(pair[c]) for c in CONTRASTS)
+    framed: dict[str, tuple] = {}
+
+    def make(contrast: str) -> tuple[torch.Tensor, torch.Tensor]:
+        framed.update(framed or _frame(pair, size))
+        return framed[contrast]
+
+    return {c: cache.slices(f"{PAIRED} {both} {c}", lambda c=c: make(c)) for c in CONTRASTS}
 
 
 def _frame(pair: dict[str, Files], size: int) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
     """Contrast -> (N, 1, size, size) float16 slices and bool masks, both in one frame."""
-    volumes = {c: read_item(pair[c])[0] for c in CONTRASTS}
-    scaled = {c: scale_intensity(volume.pixels) for c, volume in volumes.items()}
+    decoded = {c: decode(pair[c]) for c in CONTRASTS}
+    scaled = {c: one.scaled for c, one in decoded.items()}
     shapes = {c: "x".join(map(str, volume.shape)) for c, volume in scaled.items()}
     if shapes["T1"] != shapes["T2"]:
         raise ReadError(
             f"{pair['T1'][0].name}: T1 is {shapes['T1']} but T2 is {shapes['T2']} (slices x rows x "
-            "columns); lay one over the other first."
+            "columns); resample one onto the other first."
         )
     if len(scaled["T1"]) > 1:
         areas = np.array([[head_mask(image).mean() for image in scaled[c]] for c in CONTRASTS])
         full = (areas > SMALLEST_HEAD * areas.max(1, keepdims=True)).all(0)
         scaled = {c: volume[full] for c, volume in scaled.items()}
-    # One grid has one shape of pixels; where one of the two does not tell it, the other does.
-    spacing = volumes["T1"].pixel_spacing or volumes["T2"].pixel_spacing
+    # One grid has one shape of pixels; where one of the two does not say it, the other does.
+    spacing = decoded["T1"].volume.pixel_spacing or decoded["T2"].volume.pixel_spacing
     frame = Frame.fit(np.maximum(scaled["T1"], scaled["T2"]), size, spacing)
     slices = {c: frame.apply(volume).half() for c, volume in scaled.items()}
     return {c: (stack, head_masks(stack)) for c, stack in slices.items()}

@@ -1,49 +1,137 @@
-"""Decoded slices on disk: each file is decoded once, and training reads memory-mapped rows.
+"""Decoded slices on disk: each file is decoded once, and training maps its slices into memory.
 
 A cache folder holds one folder for each grid and each way of scaling and framing, such as
-`256-1-1a2b3c4d/`, and in it
+`256-3-1a2b3c4d/`, and in it
 
-    pixels.f16     (N, S, S) little-endian float16, the framed slices
-    heads.bits     (N, ceil(S² / 8)) uint8, the head masks, eight pixels a byte
-    index.sqlite   which rows belong to which content, and which file had which content when
+    files/*.json    for each path, size and time of the file, and the SHA-256 of its content
+    facts/*.json    for each content, its shape, and whether it holds labels
+    slices/*.npy    for each content, (N,) records of a slice, (S, S) little-endian float16, and its
+                    head mask, eight pixels a byte; also of pairs and stripped copies
+    arrays/*.npz    for each content, what the report shows of it; brain masks
 
-Rows are only ever added: written and synced first, then committed to the index, after each file but
-not more than once a second. So a process that is killed loses the files in work and those of that
-second; it leaves at worst bytes that nothing refers to, and the next one writes over them.
-Processes that share a cache take turns at filling it. What belonged to files that have changed or
-gone is not used and not taken back: delete the folder between runs to be rid of it.
+Every file is written beside its place and moved there whole (os.replace), so a process that is
+killed leaves nothing half; what a broken disk has damaged is made anew. Processes that share a
+cache take turns at filling it. What belonged to files that have changed or gone is not used and not
+taken back: delete the folder between runs to be rid of it.
 """
 
 from __future__ import annotations
 
 import errno
+import functools
+import hashlib
 import io
+import itertools
+import json
 import logging
-import sqlite3
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
+import uuid
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from filelock import FileLock, Timeout
 
-from cyclegan.data.framed_slices import recipe
-from cyclegan.data.mapped_slices import MappedSlices, RowFile
+from cyclegan import __version__
+from cyclegan.data.decoding import Decoded, Facts, Files, FileSummary, decode, recipe, summarise
+from cyclegan.reading.read import parts
+from cyclegan.reading.volume import ReadError
 
-FORMAT = 2  # raised when the layout changes, or when `read_volume` gives other pixels for a file
-COMMIT_EVERY = 1.0  # seconds; a commit took 13 ms on a busy disk, decoding a slice 4
+FORMAT = 3  # raised when the layout changes, or when `read_volume` gives other pixels for a file
+THREADS = min(4, os.cpu_count() or 1)  # each may hold a volume and its copies, 1/4 GB
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, stamp TEXT, digest TEXT, error TEXT);
-CREATE TABLE IF NOT EXISTS slices (key TEXT PRIMARY KEY, start INTEGER, count INTEGER);
-CREATE TABLE IF NOT EXISTS arrays (key TEXT PRIMARY KEY, npz BLOB);
-"""
+DAMAGED = (
+    ValueError,
+    TypeError,
+    KeyError,
+    OSError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+)  # or not there
+ENDINGS = {"files": ".json", "facts": ".json", "slices": ".npy", "arrays": ".npz"}
+Arrays = dict[str, np.ndarray]
 
 
 class CacheError(ValueError):
     """The cache cannot be written; the message says which folder, and what would work."""
+
+
+class StoredSlices:
+    """Slices or head masks in files of a cache; indexing copies what it selects into a tensor.
+
+    Stands for a (N, 1, S, S) tensor wherever one is indexed along its first axis.
+
+    Args:
+        name: "slice" or "head", a field of the records.
+        size: S.
+        paths, rows: (N,) the file of each slice, and its record there.
+    """
+
+    def __init__(self, name: str, size: int, paths: np.ndarray, rows: np.ndarray):
+        self.name, self.size, self.paths, self.rows = name, size, paths, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def shape(self) -> torch.Size:
+        return torch.Size((len(self.rows), 1, self.size, self.size))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return torch.float16 if self.name == "slice" else torch.bool
+
+    def __getitem__(self, key: Any) -> torch.Tensor:
+        first, *rest = key if isinstance(key, tuple) else (key,)
+        rows = self.rows[first]
+        images = self._read(np.atleast_1d(self.paths[first]), np.atleast_1d(rows))
+        return images[(0 if np.ndim(rows) == 0 else slice(None), *rest)]
+
+    def _read(self, paths: np.ndarray, rows: np.ndarray) -> torch.Tensor:
+        records = [np.empty(0, record_of(self.size))[self.name]]
+        for path, group in itertools.groupby(zip(paths, rows, strict=True), lambda item: item[0]):
+            mapped = _mapped(path, os.stat(path).st_mtime_ns)[self.name]
+            records.append(mapped[[row for _, row in group]])
+        raw = np.concatenate(records)
+        if self.dtype == torch.bool:
+            values = np.unpackbits(raw, axis=1, count=self.size**2).view(bool)
+        else:
+            values = raw.astype(np.float16, copy=False)
+        return torch.from_numpy(values).reshape(-1, 1, self.size, self.size)
+
+
+@functools.lru_cache(maxsize=128)  # a process may have some thousand open files
+def _mapped(path: str, modified: int) -> np.ndarray:
+    return np.load(path, mmap_mode="r")
+
+
+class ItemSlices(NamedTuple):
+    """Files that were read together: the key of their content, slices, head masks, and facts."""
+
+    key: str
+    slices: torch.Tensor | StoredSlices  # (N, 1, S, S) float16 in [0, 1]
+    heads: torch.Tensor | StoredSlices  # the same shape, bool
+    facts: Facts
+
+
+def concatenate(stacks: Sequence[Any]) -> Any:
+    """Several stacks of slices or head masks as one; all tensors, or all `StoredSlices`."""
+    if isinstance(stacks[0], torch.Tensor):
+        return torch.cat(list(stacks))
+    paths, rows = (np.concatenate([getattr(s, name) for s in stacks]) for name in ("paths", "rows"))
+    return StoredSlices(stacks[0].name, stacks[0].size, paths, rows)
+
+
+def record_of(size: int) -> np.dtype:
+    """What is stored of a slice and its head mask."""
+    return np.dtype([("slice", "<f2", (size, size)), ("head", "u1", (-(-(size**2) // 8),))])
 
 
 class SliceCache:
@@ -60,17 +148,13 @@ class SliceCache:
     def __init__(self, folder: str | Path, size: int):
         self.folder = Path(folder) / f"{size}-{FORMAT}-{recipe()}"
         self.size = size
-        self.remaining = 1  # files still to come, this one too; for the message on a full disk
-        self._pixels = RowFile(self.folder / "pixels.f16", size, torch.float16)
-        self._heads = RowFile(self.folder / "heads.bits", size, torch.bool)
-        self._added = (0, 0)  # files and rows, by this process
-        self._inside = 0  # transactions within transactions
-        self._committed = 0.0
+        self._parts = self.folder / "parts"
+        self._lock = FileLock(self.folder / "lock")
 
     def __enter__(self) -> SliceCache:
         with self._writable():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock = FileLock(self.folder / "lock")
+            for name in ("parts", *ENDINGS):
+                (self.folder / name).mkdir(parents=True, exist_ok=True)
             try:
                 self._lock.acquire(timeout=1)
             except Timeout:
@@ -78,150 +162,201 @@ class SliceCache:
                     "waiting for another process that fills %s", self.folder.parent
                 )
                 self._lock.acquire()
-            try:
-                self._open()
-            except BaseException:
-                self._lock.release()
-                raise
+            for part in self._parts.iterdir():  # of a process that was killed
+                part.unlink()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def read(self, files: Files) -> ItemSlices:
+        """An item, decoded when it is new.
+
+        Raises:
+            ReadError: it cannot be read.
+        """
+        record = self._record(files)
+        key = record["content"]
+        if record["error"]:
+            raise ReadError(record["error"])
+        facts, stored = self._json("facts", key), self._stored(key)
+        if facts is None or stored is None:
+            decoded = self._decode(files, record)
+            self._summary(key, lambda: decoded)
+            stored = self.slices(key, lambda: decoded.frame(self.size))
+            facts = decoded.facts._asdict()
+            self._write_json("facts", key, facts)
+        return ItemSlices(key, *stored, Facts(**facts))
+
+    def content_of(self, files: Files) -> str:
+        """SHA-256 of an item, remembered while sizes and times are as they were.
+
+        Raises:
+            ReadError: a file cannot be opened.
+        """
+        return self._record(files)["content"]
+
+    def summary_of(self, files: Files) -> FileSummary | None:
+        """What an item shows, decoded when it is new; None when it cannot be read."""
         try:
-            with self._writable():
-                self._commit()
-        except CacheError:
-            if kind is None:  # else the first error says more
-                raise
-        finally:
-            self._index.close()
-            self._lock.release()
+            record = self._record(files)
+            return self._summary(record["content"], lambda: self._decode(files, record))
+        except ReadError:
+            return None
 
-    def file(self, path: str, stamp: str) -> tuple[str, str | None] | None:
-        """The digest of a file, and why it cannot be read, if remembered with this stamp."""
-        return self._index.execute(
-            "SELECT digest, error FROM files WHERE path = ? AND stamp = ?", (path, stamp)
-        ).fetchone()
-
-    def remember(self, path: str, stamp: str, digest: str, error: str | None) -> None:
-        """Remember a file by its path, in place of what it was before."""
-        with self.transaction():
-            row = (path, stamp, digest, error)
-            self._index.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", row)
-
-    def rows(self, key: str) -> np.ndarray | None:
-        """Row numbers that were added under a key, or None."""
-        found = self._index.execute("SELECT start, count FROM slices WHERE key = ?", (key,))
-        return next((start + np.arange(count) for start, count in found), None)
-
-    def add(self, key: str, slices: torch.Tensor, heads: torch.Tensor) -> np.ndarray:
-        """Keep (N, 1, S, S) float16 slices and their bool head masks; returns their row numbers."""
-        with self.transaction(needed=len(slices)):
-            (start,) = self._index.execute("SELECT coalesce(max(start + count), 0) FROM slices")
-            self._pixels.write(start[0], slices)
-            self._heads.write(start[0], heads)
-            row = (key, start[0], len(slices))
-            self._index.execute("INSERT INTO slices VALUES (?, ?, ?)", row)
-        self._added = self._added[0] + 1, self._added[1] + len(slices)
-        return start[0] + np.arange(len(slices))
-
-    def arrays(self, key: str) -> dict[str, np.ndarray] | None:
-        """Small arrays that were kept under a key, or None."""
-        for (npz,) in self._index.execute("SELECT npz FROM arrays WHERE key = ?", (key,)):
-            with np.load(io.BytesIO(npz), allow_pickle=False) as found:
-                return dict(found)
-        return None
-
-    def keep(self, key: str, arrays: dict[str, np.ndarray]) -> None:
-        """Keep small arrays under a key."""
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, **arrays)
-        with self.transaction():
-            row = (key, buffer.getvalue())
-            self._index.execute("INSERT OR REPLACE INTO arrays VALUES (?, ?)", row)
-
-    def mapped(self, rows: np.ndarray) -> tuple[MappedSlices, MappedSlices]:
-        """Slices and head masks of these rows; they stay readable when the cache is closed."""
-        return MappedSlices(self._pixels, rows), MappedSlices(self._heads, rows)
-
-    def _open(self) -> None:
-        path = self.folder / "index.sqlite"
-        for attempt in ("as it is", "anew"):
-            # Transactions are begun by hand: sqlite3's own leave out what only reads.
-            self._index = sqlite3.connect(path, isolation_level=None)
-            try:
-                self._index.executescript(SCHEMA)
-                (end,) = self._index.execute("SELECT max(start + count) FROM slices").fetchone()
-            except sqlite3.DatabaseError as error:
-                self._index.close()
-                if attempt == "anew" or isinstance(error, sqlite3.OperationalError):
-                    raise
-            else:
-                if all(_rows_in(file) >= (end or 0) for file in (self._pixels, self._heads)):
-                    break
-                self._index.close()
-            # A damaged index, or rows that are gone: nothing in it can be trusted.
-            for file in self.folder.glob("index.sqlite*"):
-                file.unlink()
-        for rows in (self._pixels, self._heads):
-            if not end:  # a run may still be reading rows of a lost index: a new file, not new rows
-                rows.path.unlink(missing_ok=True)
-            rows.path.touch()
-
-    @contextmanager
-    def transaction(self, needed: int = 0) -> Iterator[None]:
-        """All that is kept inside, or nothing; inside another transaction, a part of that.
+    def slices(
+        self, key: str, make: Callable[[], tuple[torch.Tensor, torch.Tensor]]
+    ) -> tuple[StoredSlices, StoredSlices]:
+        """Slices and head masks that are stored under a key.
 
         Args:
-            needed: rows that are to be added, for the message on a full disk.
+            make: called when there are none yet: (N, 1, S, S) float16, and bool.
         """
-        with self._writable(needed):
-            outermost = not self._inside
-            if not self._index.in_transaction:
-                self._index.execute("BEGIN")
-            self._index.execute("SAVEPOINT part")
-            self._inside += 1
-            try:
-                yield
-            except BaseException:
-                if self._index.in_transaction:  # SQLite has gone back by itself when it was full
-                    self._index.execute("ROLLBACK TO part")
-                    self._index.execute("RELEASE part")
-                raise
-            finally:
-                self._inside -= 1
-            self._index.execute("RELEASE part")
-            if outermost and time.monotonic() - self._committed > COMMIT_EVERY:
-                self._commit()
+        if stored := self._stored(key):
+            return stored
+        slices, heads = make()
+        records = np.empty(len(slices), record_of(self.size))
+        records["slice"] = slices[:, 0].numpy()
+        records["head"] = np.packbits(heads.flatten(1).numpy(), axis=1)
+        buffer = io.BytesIO()
+        np.save(buffer, records)
+        self._write(self._path("slices", key), buffer.getbuffer())
+        return self._records(self._path("slices", key), len(slices))
 
-    def _commit(self) -> None:
-        if self._index.in_transaction:
-            for file in (self._pixels, self._heads):
-                file.sync()
-            self._index.execute("COMMIT")
-        self._committed = time.monotonic()
+    def arrays(self, key: str, make: Callable[[], Arrays]) -> Arrays:
+        """Small arrays that are stored under a key; `make` is called when there are none yet."""
+        path = self._path("arrays", key)
+        with suppress(*DAMAGED), np.load(path, allow_pickle=False) as stored:
+            return dict(stored)
+        arrays, buffer = make(), io.BytesIO()
+        np.savez_compressed(buffer, **arrays)
+        self._write(path, buffer.getbuffer())
+        return arrays
+
+    def _summary(self, key: str, decoded: Callable[[], Decoded]) -> FileSummary:
+        arrays = self.arrays(f"summary {key}", lambda: summarise(decoded())._asdict())
+        return FileSummary(**arrays)
+
+    def _record(self, files: Files) -> dict[str, Any]:
+        """Of an item: its `stamp`, the SHA-256 of its `content`, and `error`, if it has one."""
+        path = os.path.abspath(files[0])
+        try:
+            stamp, record = _stamp(files), self._json("files", path)
+            if record is None or record["stamp"] != stamp:
+                record = {"stamp": stamp, "content": content_of(files), "error": None}
+                self._write_json("files", path, record)
+        except OSError as error:
+            reason = f"the file cannot be opened ({error.strerror})"
+            raise ReadError(f"{files[0].name}: {reason}.") from error
+        return record
+
+    def _decode(self, files: Files, record: dict[str, Any]) -> Decoded:
+        if record["error"]:
+            raise ReadError(record["error"])
+        try:
+            decoded = decode(files)
+        except ReadError as error:
+            self._write_json("files", os.path.abspath(files[0]), record | {"error": str(error)})
+            raise
+        if not all(path.is_file() for path in files) or _stamp(files) != record["stamp"]:
+            raise ReadError(f"{files[0].name}: it changed while it was read; start again.")
+        return decoded
+
+    def _stored(self, key: str) -> tuple[StoredSlices, StoredSlices] | None:
+        path = self._path("slices", key)
+        with suppress(*DAMAGED):
+            return self._records(path, len(np.load(path, mmap_mode="r")))
+        return None
+
+    def _records(self, path: Path, count: int) -> tuple[StoredSlices, StoredSlices]:
+        places = np.full(count, str(path), object), np.arange(count)
+        slices, heads = (StoredSlices(name, self.size, *places) for name in ("slice", "head"))
+        return slices, heads
+
+    def _path(self, kind: str, key: str) -> Path:
+        name = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+        return self.folder / kind / f"{name}{ENDINGS[kind]}"
+
+    def _json(self, kind: str, key: str) -> dict[str, Any] | None:
+        with suppress(*DAMAGED):
+            return dict(json.loads(self._path(kind, key).read_text("utf-8")))
+        return None
+
+    def _write_json(self, kind: str, key: str, value: dict[str, Any]) -> None:
+        self._write(self._path(kind, key), json.dumps(value).encode())
+
+    def _write(self, path: Path, data: bytes | memoryview) -> None:
+        with self._writable():
+            part = self._parts / uuid.uuid4().hex
+            try:
+                part.write_bytes(data)
+                part.replace(path)
+            finally:
+                part.unlink(missing_ok=True)  # what is full needs the room
 
     @contextmanager
-    def _writable(self, needed: int = 0) -> Iterator[None]:
+    def _writable(self) -> Iterator[None]:
         """Say in a sentence what keeps the cache from being written."""
         try:
             yield
-        except (OSError, sqlite3.OperationalError) as error:
-            full = getattr(error, "errno", None) in FULL or "disk is full" in str(error)
-            if not full:
-                reason = getattr(error, "strerror", None) or error
+        except OSError as error:
+            folder, reason = self.folder.parent, error.strerror or error
+            if error.errno in FULL:
+                mib = record_of(self.size).itemsize * 1000 / 2**20
                 raise CacheError(
-                    f"{self.folder.parent}: slices cannot be cached there ({reason}); "
-                    "choose a folder that can be written (--cache)"
+                    f"{folder}: the disk is full; 1000 slices take {mib:.0f} MiB: make room, or "
+                    "choose another folder (--cache)"
                 ) from error
-            files, rows = self._added
-            mean = (rows + needed) / (files + 1)
-            bytes_needed = mean * self.remaining * (self._pixels.row_bytes + self._heads.row_bytes)
             raise CacheError(
-                f"{self.folder.parent}: the disk is full; about "
-                f"{max(bytes_needed, 2**20) / 2**20:.0f} MiB more are needed to keep the slices of "
-                "all files: make room, or choose another folder (--cache)"
+                f"{folder}: slices cannot be cached there ({reason}); choose a folder that can be "
+                "written (--cache)"
             ) from error
 
 
-def _rows_in(file: RowFile) -> int:
-    return file.path.stat().st_size // file.row_bytes if file.path.is_file() else 0
+def content_of(files: Files) -> str:
+    """SHA-256, in hexadecimal, of what reading an item reads: also of the other half of a pair.
+
+    Raises:
+        OSError: a file cannot be opened.
+        ReadError: as `read.parts`.
+    """
+    total = hashlib.sha256()
+    for path in _paths(files):
+        with path.open("rb") as file:
+            hashlib.file_digest(file, lambda: total)
+    return total.hexdigest()
+
+
+def _stamp(files: Files) -> str:
+    """What changes when a file does; the version, too, as other formats may read other files."""
+    stats = [path.stat() for path in _paths(files)]
+    stamp = " ".join([__version__, *(f"{s.st_size}:{s.st_mtime_ns}" for s in stats)])
+    return hashlib.sha256(stamp.encode()).hexdigest()
+
+
+def _paths(files: Files) -> list[Path]:
+    return [part for path in files for part in parts(path)]
+
+
+def read_in_memory(files: Files, size: int) -> ItemSlices:
+    """As `SliceCache.read`, without a cache: every time anew, and kept in memory."""
+    decoded = decode(files)
+    return ItemSlices(str(files[0]), *decoded.frame(size), decoded.facts)
+
+
+def read_ahead(
+    read: Callable[[Files], ItemSlices], items: Sequence[Files]
+) -> Iterator[ItemSlices | ReadError]:
+    """Read items in threads, a few at a time: each in turn, or why it cannot be read."""
+
+    def attempt(files: Files) -> ItemSlices | ReadError:
+        try:
+            return read(files)
+        except ReadError as error:
+            return error
+
+    pool = ThreadPoolExecutor(THREADS)
+    try:
+        yield from pool.map(attempt, items)
+    finally:
+        pool.shutdown(cancel_futures=True)

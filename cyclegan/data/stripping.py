@@ -8,6 +8,9 @@ good enough to vary training data, not a brain extraction tool.
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,9 +19,11 @@ from scipy import ndimage
 from torch import nn
 from tqdm import trange
 
+from cyclegan import CONTRASTS
+from cyclegan.data.slice_cache import Arrays, SliceCache, StoredSlices
 from cyclegan.model.networks import UNetGenerator
-from cyclegan.model.precision import multiplies_bfloat16
 from cyclegan.model.preprocess import Frame
+from cyclegan.model.translator import multiplies_bfloat16
 from cyclegan.simulation.simulate import Simulator
 
 SIZE = 128  # pixels; a brain's outline needs no more
@@ -55,7 +60,7 @@ def train_masker(
     # Where bfloat16 is emulated, a step took 10 s on two cores, in float32 less than one.
     fast = multiplies_bfloat16(simulator.device)
     for _ in trange(steps, desc="brain masks", leave=False):
-        pair = simulator.draw(batch // 2, SIZE, rng, stripped=0.1)
+        pair = simulator.sample(batch // 2, SIZE, rng, stripped=0.1)
         given, brain = torch.cat([pair.t1, pair.t2]), torch.cat([pair.brain] * 2).float()
         with torch.autocast(kind, torch.bfloat16, enabled=fast):
             found = masker(given)
@@ -197,3 +202,92 @@ def _one_piece(mask: np.ndarray) -> np.ndarray:
     if count > 1:
         mask = parts == 1 + np.bincount(parts.ravel())[1:].argmax()
     return ndimage.binary_fill_holes(mask)
+
+
+class FileSlices(NamedTuple):
+    """The slices of one file among those of its contrast."""
+
+    source: int
+    contrast: str
+    key: str  # of its content
+    slices: torch.Tensor | StoredSlices  # (M, 1, S, S) float16, of the contrast
+    heads: torch.Tensor | StoredSlices  # their bool head masks
+    at: np.ndarray  # (N,) where those of the file are
+
+
+def strip_files(
+    masker: nn.Module,
+    files: Sequence[FileSlices],
+    cache: SliceCache | None,
+    progress: Callable[[Iterable], Iterable] = iter,
+) -> dict[int, dict[str, list[tuple[Any, Any]]]]:
+    """Strip the sources whose slices show more than the brain; one file at a time is in memory.
+
+    Args:
+        masker: from `train_masker`.
+        cache: open; stores masks and copies for the next start. None: all stay in memory.
+        progress: wraps the list of files, and then that of the copies, for progress bars.
+
+    Returns:
+        Source -> "T1" and "T2" -> for each file with any, the copies and their head masks.
+    """
+    name = fingerprint(masker) if cache else ""
+    in_memory: dict[str, Arrays] = {}
+
+    def measure(file: FileSlices) -> Arrays:
+        key = f"brains {name} {file.key}"
+        if cache:
+            return cache.arrays(key, lambda: _measure(masker, file))
+        if key not in in_memory:
+            in_memory[key] = _measure(masker, file)
+        return in_memory[key]
+
+    by_source: dict[int, list[tuple[FileSlices, Arrays]]] = defaultdict(list)
+    for file in progress(files):
+        numbers = {name: array for name, array in measure(file).items() if name != "bits"}
+        by_source[file.source].append((file, numbers))
+    jobs = []
+    copied: dict[int, dict[str, list]] = {}
+    for source, measured in sorted(by_source.items()):
+        if not is_head_in(np.concatenate([numbers["shares"] for _, numbers in measured])):
+            continue
+        copied[source] = {c: [] for c in CONTRASTS}
+        for c in CONTRASTS:
+            whites = [(f, n["whites"]) for f, n in measured if f.contrast == c and len(n["whites"])]
+            if whites:
+                lowest = lowest_white(torch.from_numpy(np.concatenate([w for _, w in whites])))
+                jobs += [(file, lowest) for file, _ in whites]
+    for file, lowest in progress(jobs):
+
+        def strip(file: FileSlices = file, lowest: float = lowest) -> tuple:
+            return _strip(file, measure(file), lowest)
+
+        # The lowest white depends on the other files of the source, so it is part of the key.
+        key = f"stripped {name} {file.key} {lowest!r}"
+        copied[file.source][file.contrast].append(cache.slices(key, strip) if cache else strip())
+    return copied
+
+
+def _measure(masker: nn.Module, file: FileSlices) -> Arrays:
+    """What the brain masks of a file say.
+
+    Returns:
+        `shares`, see `outline_shares`; `chosen` and `whites`, see `brain_whites`; and `bits`, the
+        masks of the chosen slices, eight pixels a byte.
+    """
+    images, heads = file.slices[file.at], file.heads[file.at]
+    brains = brain_masks(masker, images)
+    chosen, whites = brain_whites(images, heads, brains)
+    return {
+        "shares": outline_shares(heads, brains),
+        "chosen": chosen.numpy(),
+        "whites": whites.numpy(),
+        "bits": np.packbits(brains[chosen].numpy(), axis=-1),
+    }
+
+
+def _strip(file: FileSlices, measured: Arrays, lowest: float) -> tuple[torch.Tensor, torch.Tensor]:
+    images = file.slices[file.at[measured["chosen"]]]
+    brains = np.unpackbits(measured["bits"], axis=-1, count=images.shape[-1]).view(bool)
+    whites = torch.from_numpy(measured["whites"]).clamp_min(lowest)
+    return cut_to_brain(images, torch.from_numpy(brains), whites)

@@ -1,4 +1,4 @@
-"""What lies in a training folder: files that are read together, each of them once."""
+"""What lies in a training folder: files that are read together, each of them once; and masks."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cyclegan import CONTRASTS
+from cyclegan.data.slice_cache import ItemSlices
 from cyclegan.reading.dicom.choices import series_of
-from cyclegan.reading.volume import split_name
+from cyclegan.reading.volume import ReadError, split_name
 
 # Folder names of the two contrasts, in the layouts that people already have.
 LAYOUTS = (("T1", "T2"), ("trainA", "trainB"), ("Tr1/TrainT1", "Tr2/TrainT2"))
@@ -100,3 +101,59 @@ def _read_together(paths: Sequence[Path]) -> list[tuple[Path, ...]]:
     for path in paths:
         groups[series_of(path) or path].append(path)
     return [tuple(group) for group in groups.values()]
+
+
+def without_masks(
+    items: Sequence[Item], results: Sequence[ItemSlices | ReadError]
+) -> tuple[list[tuple[Item, ItemSlices]], list[str]]:
+    """Leave out masks and label maps: volumes of labels beside an image of their matrix.
+
+    Returns:
+        What is left, in order, and a sentence for each item that is not.
+    """
+    images = {
+        (item.files[0].parent, *result.facts.shape)
+        for item, result in zip(items, results, strict=True)
+        if isinstance(result, ItemSlices) and not result.facts.labels
+    }
+    read, skipped = [], []
+    for item, result in zip(items, results, strict=True):
+        if isinstance(result, ReadError):
+            skipped.append(str(result))
+        elif result.facts.labels and (item.files[0].parent, *result.facts.shape) in images:
+            skipped.append(
+                f"{item.name}: few whole numbers beside an image of the same size, taken for a mask"
+            )
+        else:
+            read.append((item, result))
+    return read, skipped
+
+
+def describe_folder(
+    folder: str, items: Sequence[Item], usable: Sequence[tuple[Item, ItemSlices]]
+) -> list[str]:
+    """For each contrast of a folder, a sentence on what became of its files.
+
+    Args:
+        folder: its name.
+        items: all of the folder.
+        usable: what became slices, of this folder and of others.
+    """
+    mine, sentences = set(items), []
+    for contrast in CONTRASTS:
+        read = [(item, one) for item, one in usable if item.contrast == contrast and item in mine]
+        series = [item for item, _ in read if len(item.files) > 1]
+        volumes = sum(one.facts.shape[0] > 1 for _, one in read)
+        others = sum(one.facts.others for _, one in read)
+        left_out = sum(item.contrast == contrast for item in mine) - len(read)
+        parts = [f"{volumes} volumes", f"{len(read) - volumes} single slices"]
+        if series:
+            files = sum(len(item.files) for item in series)
+            parts.append(f"of them {len(series)} from {files} files of DICOM series")
+        if others:
+            parts.append(f"{others} other images in these series not taken (echoes, planes, ...)")
+        if left_out:
+            parts.append(f"{left_out} left out")
+        slices = sum(len(one.slices) for _, one in read)
+        sentences.append(f"{folder}, {contrast}: {', '.join(parts)}; {slices} slices")
+    return sentences

@@ -12,7 +12,8 @@ import numpy as np
 from scipy import ndimage
 from skimage.feature import peak_local_max
 
-from cyclegan.evaluation.metrics import OUTLINE, foreground
+from cyclegan.evaluation.metrics import OUTLINE
+from cyclegan.model.head import foreground
 
 MIN_LESION_PIXELS = 20  # fewer, and the contrast is one of noise
 SHOWN_BY_SOURCE = -0.2  # contrast in the source: from here on down it shows the lesion as dark

@@ -11,25 +11,11 @@ import numpy as np
 from scipy import ndimage
 from skimage.metrics import structural_similarity
 
-AIR = 0.06  # of full scale after a 1.5 pixel blur; Rician noise in air stays below it
+from cyclegan.model.head import joint_head
+
 PSNR_CEILING = 100.0  # dB, what identical images score, so that means stay finite
 OUTLINE = 12  # pixels: what lies deeper is brain and its fluid in head-in slices, too
 SKULL = 20  # pixels: the skull begins nearer to the outline than this
-
-
-def foreground(image: np.ndarray) -> np.ndarray:
-    """Pixels of `image` ((H, W), [0, 1]) that are not air, holes filled: (H, W) bool."""
-    return ndimage.binary_fill_holes(_above_air(image))
-
-
-def head_mask(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The head in two registered contrasts of one slice.
-
-    `a` and `b`: (H, W) in [0, 1]. Returns (H, W) bool, true where either is above air, small gaps
-    closed and holes filled, so that bone and fluid count in both contrasts. Empty when both are.
-    """
-    either = _above_air(np.maximum(a, b))
-    return ndimage.binary_fill_holes(ndimage.binary_closing(either, iterations=2))
 
 
 def ssim_map(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -69,7 +55,7 @@ def mae(predicted: np.ndarray, truth: np.ndarray, mask: np.ndarray | None = None
     return float(np.abs(predicted - truth)[_inside(mask)].mean())
 
 
-def structure_agreement(
+def gradient_correlation(
     predicted: np.ndarray, truth: np.ndarray, mask: np.ndarray | None = None
 ) -> float:
     """Correlation of gradient magnitudes (Gaussian, sigma 1 pixel) over `mask`, in [-1, 1].
@@ -89,14 +75,14 @@ def slice_scores(predicted: np.ndarray, truth: np.ndarray, source: np.ndarray) -
 
     `predicted`, `truth`, `source`: (H, W) in [0, 1], registered; values of `predicted` outside
     are clipped. The head is that of `source` and `truth`: it does not depend on the prediction.
-    Returns ssim, psnr (dB), mae, gcc (`structure_agreement`), full_ssim and full_psnr (dB).
+    Returns ssim, psnr (dB), mae, gradient_correlation, full_ssim and full_psnr (dB).
     Raises ValueError when there is no head, when shapes differ, or on NaN.
     """
     predicted, truth = _as_pair(predicted, truth)
     if not np.isfinite(predicted).all():
         raise ValueError("the predicted slice holds NaN or infinity")
     predicted = np.clip(predicted, 0, 1)
-    mask = head_mask(source, truth)
+    mask = joint_head(source, truth)
     if not mask.any():
         raise ValueError("no head in this slice: source and truth are both air")
     similarity = ssim_map(predicted, truth)
@@ -104,7 +90,7 @@ def slice_scores(predicted: np.ndarray, truth: np.ndarray, source: np.ndarray) -
         "ssim": float(similarity[mask].mean()),
         "psnr": psnr(predicted, truth, mask),
         "mae": mae(predicted, truth, mask),
-        "gcc": structure_agreement(predicted, truth, mask),
+        "gradient_correlation": gradient_correlation(predicted, truth, mask),
         "full_ssim": float(similarity.mean()),
         "full_psnr": psnr(predicted, truth),
     }
@@ -120,7 +106,7 @@ def ssim_by_region(
     stripped brain), `deeper`, and `scalp` (down to the darkest part of the skull) where there is
     one; regions without a pixel are left out.
     """
-    mask = head_mask(source, truth)
+    mask = joint_head(source, truth)
     depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
     similarity = ssim_map(np.clip(predicted, 0, 1), truth)
     skull = _skull_depth(np.maximum(source, truth), depth)
@@ -142,10 +128,6 @@ def _skull_depth(brighter: np.ndarray, depth: np.ndarray) -> int | None:
     inside = np.median(brighter[depth > SKULL]) if (depth > SKULL).any() else 0
     scalp = profile[:darkest].max()
     return darkest if profile[darkest] < 0.7 * min(scalp, inside) else None
-
-
-def _above_air(image: np.ndarray) -> np.ndarray:
-    return ndimage.gaussian_filter(np.asarray(image, dtype=np.float64), 1.5) > AIR
 
 
 def _as_pair(predicted: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

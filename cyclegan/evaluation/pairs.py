@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from cyclegan import OTHER
-from cyclegan.evaluation.metrics import head_mask
 from cyclegan.evaluation.registration import register_rigid
+from cyclegan.model.head import joint_head
 from cyclegan.model.preprocess import scale_intensity
 
 
@@ -106,7 +106,7 @@ def _load_pair(folder: Path, name: str) -> Pair:
     shapes = [image.shape for image in images.values()]
     if shapes[0] != shapes[1]:
         raise ValueError(f"{name}: T1 is {_size(shapes[0])} but T2 is {_size(shapes[1])} pixels")
-    if not head_mask(*(to_unit(image) for image in images.values())).any():
+    if not joint_head(*(to_unit(image) for image in images.values())).any():
         raise ValueError(f"{name}: nothing but air in either contrast")
     lesion = None
     if (folder / "lesion" / name).is_file():

@@ -8,6 +8,7 @@ between two scans, and, unlike a translation's own edges, it flatters no network
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -105,18 +106,8 @@ def _register(
     is_flat = fixed.ndim == 2
     transform = sitk.Euler2DTransform() if is_flat else sitk.Euler3DTransform()
     transform.SetCenter(centre)
-    method = sitk.ImageRegistrationMethod()
-    method.SetMetricAsMattesMutualInformation(BINS)
-    method.SetMetricSamplingStrategy(method.NONE)
-    method.SetNumberOfThreads(1)  # sums in one order: the same answer every time
-    method.SetInterpolator(sitk.sitkLinear)
-    method.SetOptimizerAsRegularStepGradientDescent(1.0, 1e-3, ITERATIONS, 0.6)
-    method.SetOptimizerScalesFromPhysicalShift()
-    method.SetShrinkFactorsPerLevel([factor for factor, _ in LEVELS])
-    method.SetSmoothingSigmasPerLevel([sigma for _, sigma in LEVELS])
-    method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOff()
+    method = mutual_information(transform)
     method.SetMetricMovingMask(mask)
-    method.SetInitialTransform(transform, inPlace=True)
     before = method.MetricEvaluate(*images)
     try:
         method.Execute(*images)
@@ -136,6 +127,29 @@ def _register(
     matrix[:n, :n] = rotation * step / step[:, None]
     matrix[:n, 3] = np.asarray(transform.TransformPoint([0.0] * n)) / step
     return RigidMotion(matrix, distance, degrees)
+
+
+def mutual_information(
+    transform: sitk.Transform, levels: Sequence[tuple[int, float]] = LEVELS
+) -> sitk.ImageRegistrationMethod:
+    """Mattes' mutual information over all samples, from coarse to fine.
+
+    Args:
+        transform: where it starts; `Execute` changes it in place.
+        levels: shrink factor, and blur in samples.
+    """
+    method = sitk.ImageRegistrationMethod()
+    method.SetMetricAsMattesMutualInformation(BINS)
+    method.SetMetricSamplingStrategy(method.NONE)
+    method.SetNumberOfThreads(1)  # sums in one order: the same answer every time
+    method.SetInterpolator(sitk.sitkLinear)
+    method.SetOptimizerAsRegularStepGradientDescent(1.0, 1e-3, ITERATIONS, 0.6)
+    method.SetOptimizerScalesFromPhysicalShift()
+    method.SetShrinkFactorsPerLevel([factor for factor, _ in levels])
+    method.SetSmoothingSigmasPerLevel([sigma for _, sigma in levels])
+    method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOff()
+    method.SetInitialTransform(transform, inPlace=True)
+    return method
 
 
 def _image(array: np.ndarray, spacing: tuple[float, ...]) -> sitk.Image:

@@ -1,7 +1,7 @@
-"""Weights and training state on disk, as safetensors: loading never unpickles.
+"""Weights and training states on disk, as safetensors: loading never unpickles.
 
-A weights folder holds `config.json` and `model.safetensors` (both generators, half precision). A
-training state is one safetensors file with everything that resuming needs.
+A weights folder holds `config.json`, `model.safetensors` (both generators, half precision) and what
+else `CONTENTS` lists. A training state is one safetensors file with everything that resuming needs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,24 @@ from safetensors.torch import load, save_file
 from torch import nn
 
 from cyclegan.model.networks import GENERATORS
-from cyclegan.model.weights_files import CONFIG, WEIGHTS
+
+# What a weights folder holds: training writes `REQUIRED`; the commands named in `OPTIONAL` add the
+# rest.
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+CHECK, CHECK_WEIGHTS = "checks.json", "checks.safetensors"
+TRUST = "trust.json"
+STYLES = "styles.json"
+CARD = "README.md"  # the model card
+
+REQUIRED = (CONFIG, WEIGHTS)
+# Each with the command that makes it; without one, a part of the page is missing, and it says so.
+OPTIONAL = {
+    CHECK: "python -m cyclegan.release.check_training",
+    CHECK_WEIGHTS: "python -m cyclegan.release.check_training",
+    TRUST: "python -m cyclegan.release.calibrate",
+    STYLES: "python -m cyclegan.release.name_styles",
+}
+CONTENTS = (*REQUIRED, *OPTIONAL, CARD)
 
 FORMAT = 1  # of the weights folder; raised when old software could not read it
 # Weights up to version 0.9.0 call some layers and options by other names.
@@ -46,10 +63,10 @@ def export_weights(
 
     Args:
         folder: created when missing.
-        generators: wanted contrast, "T1" and "T2" -> generator.
+        generators: target contrast, "T1" and "T2" -> generator.
         generator, generator_options: name in `networks.GENERATORS` and its arguments.
         size: side of the grid that the generators were trained on.
-        version: shown to the reader.
+        version: shown to the user.
         training: what the model saw, for the record.
     """
     folder = Path(folder)
@@ -110,7 +127,7 @@ def read_checked(
 
 
 def load_weights(folder: str | Path) -> tuple[dict[str, nn.Module], dict[str, Any]]:
-    """Read a weights folder: (wanted contrast -> generator in float32, config).
+    """Read a weights folder: (target contrast -> generator in float32, config).
 
     Raises:
         CheckpointError: missing or damaged files, a checksum that does not match, or a config that
@@ -172,8 +189,8 @@ def save_state(path: str | Path, state: dict[str, Any]) -> None:
     replace_file(Path(path), lambda p: save_file(tensors, p, {"structure": structure}))
 
 
-def load_state(path: str | Path) -> dict[str, Any]:
-    """Read what `save_state` wrote.
+def load_state(path: str | Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """Read what `save_state` wrote, its tensors onto a device.
 
     Raises:
         CheckpointError: no such file, or not a training state.
@@ -182,7 +199,7 @@ def load_state(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"{path}: no training state to resume from; start without --resume")
     try:
-        with safe_open(path, "pt") as file:
+        with safe_open(path, "pt", str(device)) as file:
             structure = json.loads((file.metadata() or {})["structure"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, KeyError, json.JSONDecodeError):

@@ -1,10 +1,10 @@
 """The finest detail of a translation follows its source, at the source's own resolution.
 
-What adversaries have taught of it lies elsewhere than in the truth, and on a matrix finer than the
-network's grid an answer has none. An edge of one contrast mostly is an edge of the other, so a
+Detail that adversaries bring in lies elsewhere than in the truth, and on a matrix finer than the
+network's grid an output has none. An edge of one contrast mostly is an edge of the other, so a
 guided filter (He et al. 2013; from a coarse grid: He & Sun 2015, "Fast guided filter") takes the
-answer as a linear function of the source around each pixel, brighter or darker, and applies it to
-the source's own pixels. Where the source is flat, the answer is smoothed.
+output as a linear function of the source around each pixel, brighter or darker, and applies it to
+the source's own pixels. Where the source is flat, the output is smoothed.
 """
 
 from __future__ import annotations
@@ -21,47 +21,47 @@ FLAT = 0.004
 
 
 def guided(
-    answers: torch.Tensor, grids: torch.Tensor, sources: np.ndarray, frame: Frame
+    outputs: torch.Tensor, grids: torch.Tensor, sources: np.ndarray, frame: Frame
 ) -> np.ndarray:
-    """Lay answers over the native matrix, with the detail of the sources.
+    """Resample outputs onto the native matrix, with the detail of the sources.
 
     Args:
-        answers: (N, 1, size, size), of a generator.
-        grids: (N, 1, size, size) in [0, 1], what it was given: `frame.apply(sources)`.
+        outputs: (N, 1, size, size), of a generator.
+        grids: (N, 1, size, size) in [0, 1], its input: `frame.apply(sources)`.
         sources: (N, H, W) in [0, 1].
         frame: of the sources.
 
     Returns:
         (N, H, W) float32 in [0, 1], zero outside the frame.
     """
-    slope, level = np.moveaxis(frame.lay(_linear(answers, grids)), 1, 0)
+    slope, level = np.moveaxis(frame.restore(_linear(outputs, grids)), 1, 0)
     return np.clip(slope * sources + level, 0, 1)
 
 
-def guided_grid(answers: torch.Tensor, grids: torch.Tensor) -> torch.Tensor:
-    """What `guided` makes of answers, on the network's own grid and differentiable.
+def guided_grid(outputs: torch.Tensor, grids: torch.Tensor) -> torch.Tensor:
+    """What `guided` makes of outputs, on the network's own grid and differentiable.
 
-    A generator that learns from pairs is judged by this: what the filter blurs, it then draws with
-    more contrast, and what the filter adds, it need not draw.
+    A generator that learns from pairs is judged by this: what the filter blurs, it then outputs
+    with more contrast, and what the filter adds, it need not output.
 
     Args:
-        answers: (B, 1, S, S), of a generator.
-        grids: (B, 1, S, S) in [0, 1], what it was given.
+        outputs: (B, 1, S, S), of a generator.
+        grids: (B, 1, S, S) in [0, 1], its input.
 
     Returns:
         (B, 1, S, S) float32 in [0, 1].
     """
-    slope, level = _linear(answers, grids).split(1, 1)
+    slope, level = _linear(outputs, grids).split(1, 1)
     return (slope * grids.float() + level).clamp(0, 1)
 
 
-def _linear(answers: torch.Tensor, grids: torch.Tensor) -> torch.Tensor:
-    """Slope and level of the answers as a linear function of the grids: (N, 2, S, S) float32."""
-    answers, grids = answers.float(), grids.float()
-    moments = _local_mean(torch.cat([grids, answers, grids.square(), grids * answers], 1))
-    source, answer, square, product = moments.split(1, 1)
-    slope = _local_mean((product - source * answer) / (square - source.square() + FLAT))
-    return torch.cat([slope, answer - slope * source], 1)
+def _linear(outputs: torch.Tensor, grids: torch.Tensor) -> torch.Tensor:
+    """Slope and level of the outputs as a linear function of the grids: (N, 2, S, S) float32."""
+    outputs, grids = outputs.float(), grids.float()
+    moments = _local_mean(torch.cat([grids, outputs, grids.square(), grids * outputs], 1))
+    source, output, square, product = moments.split(1, 1)
+    slope = _local_mean((product - source * output) / (square - source.square() + FLAT))
+    return torch.cat([slope, output - slope * source], 1)
 
 
 def _local_mean(values: torch.Tensor) -> torch.Tensor:

@@ -21,8 +21,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from cyclegan.model.checkpoint import CheckpointError
-from cyclegan.model.weights_files import CONFIG, OPTIONAL, WEIGHTS
+from cyclegan.model.checkpoint import CONFIG, OPTIONAL, WEIGHTS, CheckpointError
 
 VARIABLE = "CYCLEGAN_WEIGHTS"  # of the environment: the weights to take where none are named
 DEFAULT = "weights"

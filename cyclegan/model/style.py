@@ -1,7 +1,7 @@
 """How one scanner shows a contrast, as a few numbers: never an image, and none can be made of it.
 
-The code is what a generator's `LookEncoder` says of real slices; it means something to the weights
-that made it only.
+The code is the output of a generator's `StyleEncoder` for real slices; it means something only to
+the weights that made it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from cyclegan import OTHER
-from cyclegan.model.weights_files import OPTIONAL, STYLES
+from cyclegan.model.checkpoint import OPTIONAL, STYLES
 
 FORMAT = 1  # of the files
 FAR = 3.0  # deviations of the training slices, from which on a style is far from all of them
@@ -31,7 +31,7 @@ class Style:
         contrast: "T1" or "T2", what it is a style of.
         code: numbers in [-1, 1].
         checksum: SHA-256 of the weights that made it, hexadecimal.
-        name: shown to readers, may be empty.
+        name: shown to users, may be empty.
     """
 
     contrast: str
@@ -52,10 +52,10 @@ class Style:
             StyleError: no such file, or not a style.
         """
         try:
-            held = json.loads(Path(path).read_text("utf-8"))
-            if held.pop("format") != FORMAT:
+            record = json.loads(Path(path).read_text("utf-8"))
+            if record.pop("format") != FORMAT:
                 raise StyleError(f"{path}: a style of another format; make it again")
-            style = cls(**held | {"code": tuple(float(v) for v in held["code"])})
+            style = cls(**record | {"code": tuple(float(v) for v in record["code"])})
         except FileNotFoundError:
             raise StyleError(f"{path}: no such file") from None
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -81,7 +81,7 @@ class Style:
 
 
 def mean_style(styles: Sequence[Style], name: str = "") -> Style:
-    """The mean of styles of one contrast and one model: of several slices, or several people.
+    """The mean of styles of one contrast and one model: of several slices, or several subjects.
 
     Raises:
         StyleError: none, or styles that do not belong together.
@@ -121,13 +121,13 @@ class KnownStyles:
             checksum: SHA-256 of the model that is loaded.
         """
         try:
-            held = json.loads((Path(folder) / STYLES).read_text("utf-8"))
-            if (held["format"], held["sha256"]) != (FORMAT, checksum):
+            record = json.loads((Path(folder) / STYLES).read_text("utf-8"))
+            if (record["format"], record["sha256"]) != (FORMAT, checksum):
                 return cls(missing=f"{STYLES} is of another model; {OPTIONAL[STYLES]} renews it.")
             named = [
-                Style(e["contrast"], tuple(e["code"]), checksum, e["name"]) for e in held["named"]
+                Style(e["contrast"], tuple(e["code"]), checksum, e["name"]) for e in record["named"]
             ]
-            return cls(tuple(named), held["centre"], held["deviation"])
+            return cls(tuple(named), record["centre"], record["deviation"])
         except FileNotFoundError:
             return cls(missing=f"{STYLES} is missing; {OPTIONAL[STYLES]} makes it.")
         except (OSError, ValueError, KeyError, TypeError):

@@ -1,4 +1,4 @@
-"""Pixels in, pixels out: the only thing that the page, the command line and users need."""
+"""Pixels in, pixels out: the only module that the page, the command line and users need."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from cyclegan import OTHER
 from cyclegan.model.arrays import checked_image, real_array
 from cyclegan.model.checkpoint import load_weights
 from cyclegan.model.guided import guided
+from cyclegan.model.head import FOREGROUND, head_without_rim
 from cyclegan.model.hub import weights_folder
-from cyclegan.model.precision import multiplies_bfloat16
-from cyclegan.model.preprocess import FOREGROUND, Frame, Scale, head_without_rim
+from cyclegan.model.preprocess import Frame, Scale
 from cyclegan.model.style import Style, StyleError, mean_style
 
-STYLE_SLICES = 12  # of a volume tell its style; more change the code little
-STYLE_HEAD = 0.5  # of the largest head in a volume: slices with less head tell little
+STYLE_SLICES = 12  # of a volume make its style; more change the code little
+STYLE_HEAD = 0.5  # of the largest head in a volume: slices with less head show little of a style
 BATCH = 4  # slices of a volume at a time; more is no faster on a CPU and takes more memory
 
 
@@ -43,10 +43,10 @@ class Prepared:
 
 
 class Translator:
-    """Two generators and the way from any slice or volume to their grid and back.
+    """Two generators, and what brings any slice or volume onto their grid and back.
 
     Args:
-        generators: wanted contrast, "T1" and "T2" -> network.
+        generators: target contrast, "T1" and "T2" -> network.
         config: as `checkpoint.export_weights` writes it.
         device: where the networks run.
         precision: torch.float32, or torch.bfloat16 for all but the last layer: 1.7 times as fast
@@ -129,8 +129,8 @@ class Translator:
         return all(getattr(g, "style_encoder", None) is not None for g in self.generators.values())
 
     @property
-    def has_band(self) -> bool:
-        """Whether these weights say how large their error is likely to be."""
+    def predicts_error(self) -> bool:
+        """Whether these weights predict the error of a translation, too."""
         return all(getattr(g, "error_head", None) is not None for g in self.generators.values())
 
     def style(
@@ -142,14 +142,14 @@ class Translator:
         spacing: tuple[float, float] | None = None,
         name: str = "",
     ) -> Style:
-        """How a scanner shows a contrast, from real slices of it, of any person.
+        """How a scanner shows a contrast, from real slices of it, of anyone.
 
         Args:
             images: a slice (H, W), a volume (Z, H, W), or a list of either, any real dtype.
             contrast: what they are, "T1" or "T2".
             prepared: of the volume that `images` is a part of. Default: of each image itself.
             spacing: (row, column) in mm where pixels are not square, as `prepare` takes it.
-            name: shown to readers.
+            name: shown to users.
 
         Raises:
             ValueError: no such contrast, no image, wrong arrays, or weights without styles.
@@ -157,12 +157,13 @@ class Translator:
         if contrast not in OTHER:
             raise ValueError(f'contrast="{contrast}": a style is of "T1" or "T2"')
         if not self.has_styles:
-            raise StyleError(f"version {self.version} of the weights knows no styles; 0.5.0 does")
+            raise StyleError(f"version {self.version} of the weights knows no styles")
         if isinstance(images, np.ndarray):
             images = [images]
-        each = [(image, prepared or self.prepare(image, spacing)) for image in images]
-        codes = [self._codes(image, contrast, one).mean(0) for image, one in each]
-        styles = [Style(contrast, tuple(map(float, c)), self.checksum, name) for c in codes]
+        styles = []
+        for image in images:
+            code = self._codes(image, contrast, prepared or self.prepare(image, spacing)).mean(0)
+            styles.append(Style(contrast, tuple(map(float, code)), self.checksum, name))
         return mean_style(styles, name)
 
     def translate(
@@ -178,11 +179,11 @@ class Translator:
 
         Args:
             image: (H, W) or (Z, H, W), any real dtype, the other contrast than `to`.
-            to: the wanted contrast, "T1" or "T2".
+            to: the target contrast, "T1" or "T2".
             prepared: of the volume that `image` is a part of. Default: of `image` itself.
             spacing: (row, column) in mm where pixels are not square, as `prepare` takes it; with
                 `prepared` it is known already.
-            style: of the wanted contrast, from `Translator.style`. Default: what suits the source.
+            style: of the target contrast, from `Translator.style`. Default: what suits the source.
 
         Returns:
             float32, the shape of `image`, in [0, 1]. Air stays black.
@@ -193,10 +194,7 @@ class Translator:
                 style of another contrast or other weights.
         """
         source, prepared = self._scaled(image, to, prepared, spacing)
-        (translated,) = self._run(
-            source, prepared.frame, to, self._style_codes(style, to, len(source))
-        )
-        return translated.reshape(np.shape(image))
+        return self._run(source, prepared.frame, to, style)[0].reshape(np.shape(image))
 
     def translate_with_error(
         self,
@@ -207,21 +205,20 @@ class Translator:
         spacing: tuple[float, float] | None = None,
         style: Style | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Translate, and say how large the error is likely to be: arguments as in `translate`.
+        """Translate, and predict the error: arguments as in `translate`.
 
         Returns:
-            (translation, likely absolute error), both float32 and the shape of `image`; the second
-            is the scale of a Laplace distribution in the units of the first, 0 in air.
+            (translation, predicted absolute error), both float32 and the shape of `image`; the
+            second is the scale of a Laplace distribution in the units of the first, 0 in air.
 
         Raises:
-            ValueError: as `translate`; or weights that do not say it.
+            ValueError: as `translate`; or weights that predict no error.
         """
-        if not self.has_band:
-            raise ValueError(f"version {self.version} of the weights tells no likely error")
+        if not self.predicts_error:
+            raise ValueError(f"version {self.version} of the weights predicts no error")
         source, prepared = self._scaled(image, to, prepared, spacing)
-        codes = self._style_codes(style, to, len(source))
-        found = self._run(source, prepared.frame, to, codes, band=True)
-        translated, error = (a.reshape(np.shape(image)) for a in found)
+        outputs = self._run(source, prepared.frame, to, style, with_error=True)
+        translated, error = (output.reshape(np.shape(image)) for output in outputs)
         return translated, error
 
     def cycle(
@@ -235,15 +232,14 @@ class Translator:
     ) -> CycleResult:
         """Translate, and translate the result back: arguments as in `translate`.
 
-        The way back starts from the translated pixels as the user sees them, not from a tensor
-        inside the network, and is framed as the way there. It keeps the source's own style, where
-        the weights know styles: that is there to be measured, and is no part of the error.
+        The reconstruction starts from the translated pixels as the user sees them, not from a
+        tensor inside the network, and in the frame of the translation. It keeps the source's own
+        style, where the weights know styles: that is there to be measured, and is no part of the
+        error.
         """
         source, prepared = self._scaled(image, to, prepared, spacing)
-        (translated,) = self._run(
-            source, prepared.frame, to, self._style_codes(style, to, len(source))
-        )
-        own = self._own(source, prepared.frame, OTHER[to]) if self.has_styles else None
+        (translated,) = self._run(source, prepared.frame, to, style)
+        own = self._own_codes(source, prepared.frame, OTHER[to]) if self.has_styles else None
         (reconstructed,) = self._run(translated, prepared.frame, OTHER[to], own)
         shape = np.shape(image)
         return CycleResult(*(a.reshape(shape) for a in (source, translated, reconstructed)))
@@ -255,24 +251,17 @@ class Translator:
         if style.checksum != self.checksum:
             raise StyleError("the style was made by other weights; make it again with these")
 
-    def _style_codes(self, style: Style | None, to: str, count: int) -> torch.Tensor | None:
-        """(count, numbers) of a style that fits the wanted contrast and these weights."""
-        if style is None:
-            return None
-        self.require_fitting(style, to)
-        return torch.tensor([style.code], device=self.device).expand(count, -1)
-
     def _codes(self, image: np.ndarray, contrast: str, prepared: Prepared) -> np.ndarray:
-        """(N, numbers) of the telling slices of a slice or volume."""
+        """(N, numbers) of the slices of a slice or volume that show enough head."""
         source = prepared.scale.apply(real_array(image)).reshape(-1, *np.shape(image)[-2:])
         areas = np.array([(s > FOREGROUND).mean() for s in source])
-        telling = np.flatnonzero(areas >= STYLE_HEAD * areas.max())
-        places = np.linspace(0, len(telling) - 1, min(STYLE_SLICES, len(telling))).round()
-        chosen = source[telling[places.astype(int)]]
-        return self._own(chosen, prepared.frame, contrast).cpu().numpy()
+        large = np.flatnonzero(areas >= STYLE_HEAD * areas.max())
+        places = np.linspace(0, len(large) - 1, min(STYLE_SLICES, len(large))).round()
+        chosen = source[large[places.astype(int)]]
+        return self._own_codes(chosen, prepared.frame, contrast).cpu().numpy()
 
     @torch.inference_mode()
-    def _own(self, images: np.ndarray, frame: Frame, contrast: str) -> torch.Tensor:
+    def _own_codes(self, images: np.ndarray, frame: Frame, contrast: str) -> torch.Tensor:
         """(N, numbers): the style of each of (N, H, W) in [0, 1], themselves of `contrast`."""
         encoder = self.generators[contrast].style_encoder
         parts = [
@@ -307,35 +296,42 @@ class Translator:
         images: np.ndarray,
         frame: Frame,
         to: str,
-        codes: torch.Tensor | None = None,
-        band: bool = False,
+        style: Style | torch.Tensor | None,
+        with_error: bool = False,
     ) -> list[np.ndarray]:
         """(N, H, W) in [0, 1] -> (N, H, W) in [0, 1] through the generator for `to`.
 
         Args:
-            codes: (N, numbers) of the wanted styles.
-            band: whether to give the likely absolute errors, (N, H, W), too.
+            style: of all images, or (N, numbers), the code of each.
+            with_error: whether to give the predicted absolute errors, (N, H, W), too.
         """
-        parts = []
+        if isinstance(style, Style):
+            self.require_fitting(style, to)
+            style = torch.tensor([style.code], device=self.device).expand(len(images), -1)
+        network, parts = self.generators[to], []
         for start in range(0, len(images), self.batch):
-            places = slice(start, start + self.batch)
-            batch, code = images[places], None if codes is None else codes[places]
+            batch = images[start : start + self.batch]
             grid = frame.apply(batch).to(self.device, memory_format=torch.channels_last)
-            output, log_error = self._answer(grid, to, code, band)
+            inputs = [grid] if style is None else [grid, style[start : start + self.batch]]
+            reduced = self.precision != torch.float32
+            with torch.autocast(self.device.type, self.precision, enabled=reduced):
+                output = network(*inputs, error=True) if with_error else network(*inputs)
+            output, *log_errors = output if with_error else (output,)
             native = [guided(output, grid, batch, frame)]
-            if log_error is not None:
-                native.append(frame.lay(log_error.float().exp())[:, 0].clip(0))
-            heads = [head_without_rim(b, frame.sides) for b in batch]
+            for log_error in log_errors:
+                native.append(frame.restore(log_error.float().exp())[:, 0].clip(0))
+            heads = [head_without_rim(image, frame.sides) for image in batch]
             parts.append([np.where(heads, n, 0).astype(np.float32, copy=False) for n in native])
         return [np.concatenate(p) for p in zip(*parts, strict=True)]
 
-    def _answer(
-        self, grid: torch.Tensor, to: str, code: torch.Tensor | None, band: bool
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        network = self.generators[to]
-        with torch.autocast(
-            self.device.type, self.precision, enabled=self.precision != torch.float32
-        ):
-            if band:
-                return network(grid, code, error=True)
-            return (network(grid) if code is None else network(grid, code)), None
+
+def multiplies_bfloat16(device: torch.device | str) -> bool:
+    """Whether `device` multiplies bfloat16 matrices in hardware, not by emulation.
+
+    CPUs: AVX512-BF16 or AMX (Intel from Cooper Lake, AMD from Zen 4). GPUs: NVIDIA from Ampere.
+    """
+    if torch.device(device).type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    # `torch.ops.mkldnn._is_mkldnn_bf16_supported` is true for emulation, too, which is slow.
+    native = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # no public question exists
+    return native is not None and bool(native())

@@ -22,16 +22,17 @@ from tqdm import tqdm
 
 from cyclegan import OTHER
 from cyclegan.evaluation.lesions import lesion_parts
-from cyclegan.evaluation.metrics import foreground, head_mask, ssim
+from cyclegan.evaluation.metrics import ssim
 from cyclegan.evaluation.pairs import Pair, load_pairs, to_unit
+from cyclegan.model.checkpoint import TRUST
+from cyclegan.model.head import foreground, joint_head
 from cyclegan.model.hub import weights_folder
 from cyclegan.model.translator import Translator
-from cyclegan.model.weights_files import TRUST
 from cyclegan.trust import evidence
 from cyclegan.trust.calibration import BASELINE, FORMAT, MEASURES, NEEDED
 
-MULTIPLES = (0.5, 1, 1.5, 2, 2.5, 3, 4, 6)  # of the expected error
-COVERED = 0.9  # share of the pixels whose true value is to lie within the band
+MULTIPLES = (0.5, 1, 1.5, 2, 2.5, 3, 4, 6)  # of the predicted error
+COVERED = 0.9  # share of the pixels whose true value is to lie within the interval
 EXPECTED = (10, 90)  # percentiles of a number over validation slices
 ALIKE = 0.02  # maps whose rank correlations differ by less are alike: the simplest is shown
 SIMULATED = ("sim",)  # how the names of simulated pairs begin; real people decide
@@ -41,36 +42,33 @@ def measure_slice(translator: Translator, pair: Pair, to: str) -> dict[str, Any]
     """Everything that is measured of one pair, translated into `to`.
 
     Returns:
-        `name`, `person`, `to`, the true `ssim`, `numbers` (those of `MEASURES` and each entry of
-        `evidence.STRUCTURE` by its name), `maps` (Spearman's correlation of each map of
-        `evidence.error_maps`, and of `BASELINE`, with the absolute error in the head) and, where
-        the generators expect an error, `within`: the share of the head's pixels whose error is at
+        `name`, `subject`, `to`, the true `ssim`, `numbers` (those of `MEASURES`), `maps`
+        (Spearman's correlation of each map of `evidence.error_maps`, and of `BASELINE`, with the
+        absolute error in the head) and, where
+        the generators predict an error, `within`: the share of the head's pixels whose error is at
         most each of `MULTIPLES` of it.
     """
     image, truth = pair.images[OTHER[to]], to_unit(pair.images[to])
     prepared = translator.prepare(image)
     result = translator.cycle(image, to, prepared=prepared)
     frame, translate = prepared.frame, translator.translate
-    likely = None
-    if translator.has_band:
-        _, likely = translator.translate_with_error(image, to, prepared=prepared)
+    predicted = None
+    if translator.predicts_error:
+        _, predicted = translator.translate_with_error(image, to, prepared=prepared)
     own = evidence.own_style(translator, result.source, to, frame)
     again = evidence.reconstruct_disturbed(translate, result.translated, to, frame, own)
-    head = head_mask(to_unit(image), truth)
+    head = joint_head(to_unit(image), truth)
     error = np.abs(result.translated - truth)[head]
-    maps = evidence.error_maps(result, likely) | {BASELINE: result.translated}
-    numbers = evidence.cycle_numbers(result, again)
-    if likely is not None:
-        numbers |= evidence.likely_numbers(result.source, likely)
-    for name in evidence.STRUCTURE:
-        numbers[name] = evidence.structure(name, result)["structure"]
+    maps = evidence.error_maps(result, predicted) | {BASELINE: result.translated}
+    numbers = evidence.cycle_numbers(result, again) | evidence.nmi(result)
     within = {}
-    if likely is not None:
-        ratio = error / np.maximum(likely[head], 1e-6)
+    if predicted is not None:
+        numbers |= evidence.mean_predicted_error(result.source, predicted)
+        ratio = error / np.maximum(predicted[head], 1e-6)
         within = {"within": [_round((ratio <= m).mean()) for m in MULTIPLES]}
     return {
         "name": pair.name,
-        "person": pair.source,
+        "subject": pair.source,
         "to": to,
         "ssim": ssim(result.translated, truth, head),
         "numbers": numbers,
@@ -86,17 +84,16 @@ def summarise(slices: Sequence[dict[str, Any]]) -> dict[str, Any]:
     number's sign is turned so that a positive rank is the right one.
 
     Returns:
-        `structure`, the measure that ranks best over both directions; `people`; `slices`, how many
-        pairs; and `directions[to]` with `expected`, `ranks`, `maps` and `map`, the best one if it
-        reaches `NEEDED`, else None.
+        `subjects`; `slices`, how many pairs; and `directions[to]` with `expected`, `ranks`, `maps`
+        and `map`, the best one if it reaches `NEEDED`, else None.
     """
-    people = sorted({each["person"] for each in slices})
+    people = sorted({each["subject"] for each in slices})
     directions = {}
     for to in OTHER:
-        groups = [[s for s in slices if s["to"] == to and s["person"] == p] for p in people]
+        groups = [[s for s in slices if s["to"] == to and s["subject"] == p] for p in people]
         ranks, expected = {}, {}
         for name in groups[0][0]["numbers"]:
-            sign = 1 if name not in MEASURES or MEASURES[name].higher_is_better else -1
+            sign = 1 if MEASURES[name].higher_is_better else -1
             values = [[s["numbers"][name] for s in group] for group in groups]
             true = [[s["ssim"] for s in group] for group in groups]
             ranks[name] = _mean(
@@ -116,23 +113,16 @@ def summarise(slices: Sequence[dict[str, Any]]) -> dict[str, Any]:
             "map": _choose_map(maps),
         }
         if "within" in groups[0][0]:
-            directions[to]["band"] = _band(dict(zip(people, groups, strict=True)))
-    chosen = max(
-        evidence.STRUCTURE, key=lambda name: sum(d["ranks"][name] for d in directions.values())
-    )
-    for direction in directions.values():
-        for part in ("expected", "ranks"):
-            direction[part]["structure"] = direction[part][chosen]
+            directions[to]["interval"] = _interval(dict(zip(people, groups, strict=True)))
     return {
-        "structure": chosen,
-        "people": people,
+        "subjects": people,
         "slices": len(slices) // len(OTHER),
         "directions": directions,
     }
 
 
-def _band(groups: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
-    """The multiple of the expected error within which `COVERED` of the pixels' true values lie.
+def _interval(groups: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    """The multiple of the predicted error within which `COVERED` of the pixels' true values lie.
 
     Returns:
         `multiple`, that of the mean over people, and `coverage`, the share of pixels within it for
@@ -146,7 +136,7 @@ def _band(groups: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
 
 
 def _choose_map(maps: dict[str, float]) -> str | None:
-    """The simplest of the maps that rank best, as `error_maps` has the simple ones first."""
+    """The first of the maps that rank best, as `error_maps` has them."""
     eligible = {name: rank for name, rank in maps.items() if name != BASELINE}
     best = max(eligible.values())
     if best < NEEDED:
@@ -202,7 +192,7 @@ def lesion_contrast(pairs: Iterable[Pair]) -> dict[str, Any] | None:
 
 def format_table(record: dict[str, Any]) -> str:
     """The ranges and correlations of trust.json as text for people."""
-    lines = [f"{record['slices']} slices of {', '.join(record['people'])}"]
+    lines = [f"{record['slices']} slices of {', '.join(record['subjects'])}"]
     for to, source in OTHER.items():
         direction = record["directions"][to]
         lines += ["", f"{source} → {to}", f"  {'number':<50} expected         ranks slices"]
@@ -212,18 +202,16 @@ def format_table(record: dict[str, Any]) -> str:
         lines.append(f"  {'map':<50} ranks pixels")
         maps = sorted(direction["maps"].items(), key=lambda item: -item[1])
         lines += [f"  {name:<50} {rank:7.3f}" for name, rank in maps]
-        if "band" in direction:
-            band = direction["band"]
-            people = ", ".join(f"{p} {c:.2f}" for p, c in band["coverage"].items())
-            within = f"{band['multiple']:.2f} times the expected error"
-            lines.append(f"  {COVERED:.0%} of the pixels lie within {within}; by person: {people}")
+        if "interval" in direction:
+            interval = direction["interval"]
+            people = ", ".join(f"{p} {c:.2f}" for p, c in interval["coverage"].items())
+            within = f"{interval['multiple']:.2f} times the predicted error"
+            lines.append(f"  {COVERED:.0%} of the pixels lie within {within}; by subject: {people}")
         lines.append(f"  shown: {direction['map'] or f'none reaches {NEEDED}'}")
-    lines += ["", f"structure agreement: {record['structure']}"]
     if record["lesions"]:
         lesions = record["lesions"]
-        lines.append(
-            f"median contrast of {lesions['count']} lesions: T1 {lesions['T1']}, T2 {lesions['T2']}"
-        )
+        medians = f"T1 {lesions['T1']}, T2 {lesions['T2']}"
+        lines += ["", f"median contrast of {lesions['count']} lesions: {medians}"]
     return "\n".join(lines)
 
 

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import torch
 
-from cyclegan.simulation.augment import Draw, add_rician_noise, blur, sample, sampling_grid, view
+from cyclegan.simulation.augment import (
+    RandomStream,
+    add_rician_noise,
+    blur,
+    per_image,
+    resample,
+    sampling_grid,
+)
 from cyclegan.trust.checks import SIZE
 
 
@@ -18,21 +25,21 @@ def augment(images: torch.Tensor, size: int, rng: torch.Generator) -> torch.Tens
     Returns:
         (B, 1, size, size) in [0, 1].
     """
-    stream = Draw(len(images), rng)
+    stream = RandomStream(len(images), rng)
     out = place(images, size, stream)
-    out = out * (1 - view(stream.chance(1 / 12)) * rim(size, stream))
-    out = out * (view(stream.uniform(0, 0.3)) * stream.field(size, 2)).exp()
+    out = out * (1 - stream.switch(1 / 12) * rim(size, stream))
+    out = out * (stream.factor(0, 0.3) * stream.field(size, 2)).exp()
     out = acquire(out, stream)
-    low = view(stream.chance(0.4) * stream.uniform(0, 0.12))
-    high = view(stream.uniform(0.68, 1.1))
-    out = ((out - low) / (high - low)).clamp(0, 1) ** view(stream.uniform(-0.45, 0.45).exp())
+    low = stream.switch(0.4) * stream.factor(0, 0.12)
+    high = stream.factor(0.68, 1.1)
+    out = ((out - low) / (high - low)).clamp(0, 1) ** stream.factor(-0.45, 0.45).exp()
     sigma = stream.uniform(0, 1.1) * size / SIZE
     soft = stream.chance(0.5).bool()
     out[soft] = blur(out[soft], sigma[soft])
     return write_letters(out, stream)
 
 
-def place(images: torch.Tensor, size: int, stream: Draw) -> torch.Tensor:
+def place(images: torch.Tensor, size: int, stream: RandomStream) -> torch.Tensor:
     """Turn, stretch, mirror and frame anew: (B, 1, S, S) -> (B, 1, size, size).
 
     A quarter is framed so wide, and off the middle, as a head is found whose air is grey or that
@@ -40,16 +47,16 @@ def place(images: torch.Tensor, size: int, stream: Draw) -> torch.Tensor:
     """
     grey = stream.chance(0.25) * stream.uniform(0, 0.15)
     ends = stream.chance(0.5)
-    inner, outer = view(grey * ends), view(grey * (1 - ends))
+    inner, outer = per_image(grey * ends), per_image(grey * (1 - ends))
     loose = stream.chance(0.25)
     half = stream.uniform(0.8, 1.2) + loose * stream.uniform(0, 0.5)
     centre = (loose * (half - 1).clamp_min(0))[:, None] * stream.uniform(-0.6, 0.6, 2)
     grid = sampling_grid(stream, size, centre, half, rotation=14, stretch=0.1, shift=0.05)
-    out = sample(images * (1 - inner) + inner, grid)
+    out = resample(images * (1 - inner) + inner, grid)
     return out * (1 - outer) + outer
 
 
-def rim(size: int, stream: Draw) -> torch.Tensor:
+def rim(size: int, stream: RandomStream) -> torch.Tensor:
     """What lies outside a random oval, (B, 1, size, size): as if stripped or cropped.
 
     So that no scalp is no sign of a contrast.
@@ -60,7 +67,7 @@ def rim(size: int, stream: Draw) -> torch.Tensor:
     return (oval > 1).float()[:, None]
 
 
-def acquire(images: torch.Tensor, stream: Draw) -> torch.Tensor:
+def acquire(images: torch.Tensor, stream: RandomStream) -> torch.Tensor:
     """Another scan of the same: more noise, fewer lines of k-space, a ghost along them.
 
     A third is taken with 35 to 100 % of the lines in each direction, mostly with the noise of a low
@@ -70,7 +77,7 @@ def acquire(images: torch.Tensor, stream: Draw) -> torch.Tensor:
     coarse = stream.chance(0.35)
     noise = stream.chance(0.5) * stream.uniform(0, 0.04)
     noise = noise + coarse * stream.chance(0.7) * stream.uniform(0, 0.1)
-    ghost = view(stream.chance(0.08) * stream.uniform(0, 0.2))
+    ghost = stream.switch(0.08) * stream.factor(0, 0.2)
     shift = int(stream.uniform(0.1, 0.9)[0] * size)
     share = stream.uniform(0.35, 1, 2)
     out = add_rician_noise(images, noise, stream)
@@ -84,7 +91,7 @@ def acquire(images: torch.Tensor, stream: Draw) -> torch.Tensor:
     return out
 
 
-def write_letters(images: torch.Tensor, stream: Draw) -> torch.Tensor:
+def write_letters(images: torch.Tensor, stream: RandomStream) -> torch.Tensor:
     """A line of what looks like small letters near the edge of a tenth: (B, 1, S, S)."""
     size = images.shape[-1]
     places, written = stream.uniform(0, 1, 4), stream.chance(0.1).bool()

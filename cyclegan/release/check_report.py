@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from cyclegan.model.checkpoint import CheckpointError
-from cyclegan.model.preprocess import head_mask, scale_intensity
+from cyclegan.model.head import head_mask
+from cyclegan.model.preprocess import scale_intensity
 from cyclegan.reading.read import read_volume
 from cyclegan.reading.volume import ReadError
 from cyclegan.release.check_data import FOLDERS, group_of

@@ -74,7 +74,7 @@ def add_simulated(
         for style, stripped in (("head", 0.0), ("stripped", 1.0)):
             for start in range(0, count // 2, 16):
                 batch = min(16, count // 2 - start)
-                pair = simulator.draw(batch, SIZE, torch_rng, stripped=stripped)
+                pair = simulator.sample(batch, SIZE, torch_rng, stripped=stripped)
                 for name, kind in outputs:
                     framed = reframe(getattr(pair, name)[:, 0].numpy())
                     pool.add(kind, f"{style}/{source}", framed)
@@ -136,7 +136,7 @@ def add_outside(
             continue
         simulator = Simulator(np.stack(maps), values)
         for _ in range(0, count // 2, 16):
-            pair = simulator.draw(16, SIZE, torch_rng, lesions=0.0, stripped=0.0)
+            pair = simulator.sample(16, SIZE, torch_rng, lesions=0.0, stripped=0.0)
             for images in (pair.t1, pair.t2):
                 pool.add("OUTSIDE", f"{region}/{source}", reframe(images[:, 0].numpy()))
 
@@ -232,7 +232,7 @@ def add_cuts(
     torch_rng = torch.Generator().manual_seed(seed)
     for start in range(0, len(cuts), 16):
         pick = torch.arange(start, min(start + 16, len(cuts)))
-        pair = simulator.draw(
+        pair = simulator.sample(
             len(pick), SIZE, torch_rng, stripped=rng.choice([0.0, 1.0]), pick=pick
         )
         for images in (pair.t1, pair.t2):

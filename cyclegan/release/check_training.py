@@ -13,6 +13,7 @@ are never trained on: the temperature is fitted to them.
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -25,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from tqdm import tqdm
 
-from cyclegan.model.precision import multiplies_bfloat16
+from cyclegan.model.translator import multiplies_bfloat16
 from cyclegan.release.check_augment import augment
 from cyclegan.release.check_data import (
     Pool,
@@ -236,7 +237,7 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError as error:
         print(f"check_training: {error}", file=sys.stderr)
         return 1
-    network = fit(pool, config, print)
+    network = fit(pool, config, functools.partial(print, flush=True))  # also into a log
     temperature = fit_temperature(network, held)
     counts: dict[str, Any] = {
         name: {f"{kind} {source}": len(v) for (kind, source), v in sorted(part.images.items())}

@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
@@ -30,8 +31,15 @@ from cyclegan.data.dataset import SliceDataset
 from cyclegan.data.paired_slices import PairedSlices
 from cyclegan.model.preprocess import Frame
 from cyclegan.model.translator import Translator
-from cyclegan.release.affine import Views, laid_over, register
-from cyclegan.release.pair_search import LIKELY, Match, copies, find_partners
+from cyclegan.release.pair_search import (
+    LIKELY,
+    Match,
+    Views,
+    are_copies,
+    find_partners,
+    register,
+    resample,
+)
 
 FINER = 1.5  # than the network's grid: what is written will be framed, and so resampled, once more
 TABLE = "pairs.csv"
@@ -42,11 +50,11 @@ class Pair(NamedTuple):
 
     source: str
     agreement: float
-    t1: torch.Tensor
-    t2: torch.Tensor
+    t1: np.ndarray
+    t2: np.ndarray
 
 
-def found_pairs(translator: Translator, dataset: SliceDataset) -> Iterator[Pair]:
+def new_pairs(translator: Translator, dataset: SliceDataset) -> Iterator[Pair]:
     """The pairs in unpaired slices, source by source."""
     for index, name in enumerate(dataset.names):
         slices = {c: dataset.slices[c][dataset.sources[c] == index] for c in CONTRASTS}
@@ -54,35 +62,36 @@ def found_pairs(translator: Translator, dataset: SliceDataset) -> Iterator[Pair]
             continue
         views = {c: _views(translator, slices[c], c, name) for c in CONTRASTS}
         matches = find_partners(views["T1"], views["T2"], _bar(f"comparing {name}"))
-        yield from _laid(name, matches, slices)
+        yield from _registered(name, matches, slices)
 
 
 def known_pairs(translator: Translator, paired: PairedSlices) -> Iterator[Pair]:
-    """Known pairs, laid over each other anew; those that agree too little are left out."""
+    """Known pairs, registered anew; those that agree too little are left out."""
     for index, name in enumerate(paired.names):
         slices = {c: paired.slices[c][paired.sources == index] for c in CONTRASTS}
-        views = {c: _views(translator, slices[c], c, name) for c in CONTRASTS}
-        registered = zip(*register(views["T1"], views["T2"]), strict=True)
-        matches = [Match(k, k, matrix, float(a)) for k, (matrix, a) in enumerate(registered)]
-        yield from _laid(name, [m for m in matches if m.agreement >= LIKELY], slices)
+        t1, t2 = (_views(translator, slices[c], c, name) for c in CONTRASTS)
+        rows = _bar(f"registering {name}")(range(len(t1.own)))
+        matches = [register(t1, t2, row, row) for row in rows]
+        yield from _registered(name, [m for m in matches if m.agreement >= LIKELY], slices)
 
 
 def _views(translator: Translator, slices: torch.Tensor, contrast: str, name: str) -> Views:
     """Slices of a contrast on the network's grid, and what they translate to."""
     size = (translator.size, translator.size)
-    own, translated = [], []
-    for image in _bar(f"translating {contrast} of {name}")(slices):
-        own.append(F.interpolate(image[None].float(), size, mode="bilinear", antialias=True))
-        answer = translator.translate(own[-1][0, 0].numpy(), to=OTHER[contrast])
-        translated.append(torch.from_numpy(answer)[None, None])
-    return Views(torch.cat(own), torch.cat(translated))
+    own = F.interpolate(slices.float(), size, mode="bilinear", antialias=True)[:, 0].numpy()
+    images = _bar(f"translating {contrast} of {name}")(own)
+    translated = [translator.translate(image, to=OTHER[contrast]) for image in images]
+    return Views(own, np.stack(translated))
 
 
-def _laid(name: str, matches: Iterable[Match], slices: dict[str, torch.Tensor]) -> Iterator[Pair]:
+def _registered(
+    name: str, matches: Iterable[Match], slices: dict[str, torch.Tensor]
+) -> Iterator[Pair]:
     for match in matches:
-        moving = slices["T2"][[match.t2]].float()
-        over = laid_over(moving, match.transform[None])[0, 0]
-        yield Pair(name, match.agreement, slices["T1"][match.t1, 0].float(), over)
+        t1, t2 = (
+            slices[c][row, 0].float().numpy() for c, row in zip(CONTRASTS, match, strict=False)
+        )
+        yield Pair(name, match.agreement, t1, resample(t2[None], match.transform)[0])
 
 
 def write_pairs(out: Path, pairs: Iterable[Pair]) -> list[tuple[float, str]]:
@@ -94,11 +103,11 @@ def write_pairs(out: Path, pairs: Iterable[Pair]) -> list[tuple[float, str]]:
     numbers: Counter[str] = Counter()
     rows = []
     for pair in pairs:
-        source = pair.source.split("/")[-1].replace("_", "-")  # known and found ones count as one
+        source = pair.source.split("/")[-1].replace("_", "-")  # known and new ones count as one
         numbers[source] += 1
         name = f"{source}_{numbers[source]:04}.png"  # train.py takes what is before the _ as source
         for contrast, image in zip(CONTRASTS, (pair.t1, pair.t2), strict=True):
-            grey = (255 * image).round().byte().numpy()
+            grey = (255 * image).round().astype(np.uint8)
             (out / contrast).mkdir(parents=True, exist_ok=True)
             Image.fromarray(grey).save(out / contrast / name)
         rows.append((round(pair.agreement, 3), name))
@@ -115,24 +124,22 @@ def _bar(what: str):
 
 def _search(options: argparse.Namespace, translator: Translator) -> Iterator[Pair]:
     finer = round(FINER * translator.size)
-    found = []
+    new = []
     if options.data:
         dataset = SliceDataset.load(options.data, finer, _bar("reading"), options.cache)
-        found = list(found_pairs(translator, dataset))
-        yield from found
-    if not options.pairs:
-        return
-    paired = PairedSlices.load(options.pairs, finer, _bar("reading pairs"), options.cache)
-    known = list(known_pairs(translator, paired))
-    again = copies(_alone(known), _alone(found)).tolist()
-    yield from (pair for pair, seen in zip(known, again, strict=True) if not seen)
+        new = list(new_pairs(translator, dataset))
+        yield from new
+    if options.pairs:
+        paired = PairedSlices.load(options.pairs, finer, _bar("reading pairs"), options.cache)
+        known = list(known_pairs(translator, paired))
+        again = are_copies(_framed_t1(known), _framed_t1(new))
+        yield from (pair for pair, is_copy in zip(known, again, strict=True) if not is_copy)
 
 
-def _alone(pairs: Sequence[Pair]) -> torch.Tensor:
-    """The T1 of each, framed without regard to the T2: (N, 1, S, S)."""
-    images = [pair.t1.numpy() for pair in pairs]
-    framed = [Frame.fit(image, len(image)).apply(image[None]) for image in images]
-    return torch.cat(framed) if framed else torch.empty(0, 1, 4, 4)
+def _framed_t1(pairs: Sequence[Pair]) -> np.ndarray:
+    """The T1 of each, framed without regard to the T2: (N, S, S)."""
+    images = [Frame.fit(pair.t1, len(pair.t1)).apply(pair.t1[None])[0, 0] for pair in pairs]
+    return np.array([image.numpy() for image in images])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The report of a training run, anew: one HTML file that asks for nothing from outside.
+"""The report of a training run, rebuilt: one HTML file that asks for nothing from outside.
 
 python -m cyclegan.report RUN
 """

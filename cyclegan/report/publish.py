@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,8 @@ from huggingface_hub import EvalResult, HfApi, ModelCard, ModelCardData, get_tok
 from huggingface_hub.errors import HFValidationError, HTTPError
 
 from cyclegan import OTHER
-from cyclegan.model.checkpoint import CheckpointError
+from cyclegan.model.checkpoint import CARD, CONFIG, CONTENTS, WEIGHTS, CheckpointError
 from cyclegan.model.hub import brief
-from cyclegan.model.training_data import told_data
-from cyclegan.model.weights_files import CARD, CONFIG, CONTENTS, WEIGHTS
 from cyclegan.report.runlog import EVALUATION, MODEL, REPORT, read_json
 
 
@@ -100,7 +99,7 @@ def model_card(run: str | Path, name: str, license: str = "other") -> ModelCard:
         eval_results=_eval_results(evaluation) or None,
     )
     training = config["training"]
-    data_told = told_data(config) or "not recorded"
+    data_used = data_in_words(config) or "not recorded"
     text = f"""
 # {name}
 
@@ -118,7 +117,7 @@ translator = Translator.from_pretrained("{name}")
 t2 = translator.translate(image, to="T2")  # (H, W), any real dtype -> float32 in [0, 1]
 ```
 
-Training data: {data_told}. SHA-256 of `{WEIGHTS}`: `{config["sha256"]}`
+Training data: {data_used}. SHA-256 of `{WEIGHTS}`: `{config["sha256"]}`
 
 {_scores_as_text(evaluation)}
 """
@@ -129,38 +128,70 @@ def _eval_results(evaluation: dict[str, Any] | None) -> list[EvalResult]:
     """Means over the sources of the pairs, one entry per direction and score."""
     if evaluation is None:
         return []
-    names = {"ssim": "SSIM inside the head", "psnr": "PSNR inside the head (dB)"}
+    pairs = f"{evaluation['slices']} paired slices of {len(evaluation['sources'])} sources"
     return [
         EvalResult(
             task_type="image-to-image",
-            task_name=f"{OTHER[to]} → {to} MRI translation",
+            task_name=f"{source} → {to} MRI translation",
             # One dataset for each direction: results that share task and dataset are merged.
             dataset_type="paired-slices",
-            dataset_name=f"{evaluation['slices']} paired slices of "
-            f"{len(evaluation['sources'])} sources, {OTHER[to]} → {to}",
-            dataset_config=f"{OTHER[to]}-to-{to}",
+            dataset_name=f"{pairs}, {source} → {to}",
+            dataset_config=f"{source}-to-{to}",
             metric_type=metric,
             metric_name=label,
             metric_value=round(evaluation["predictors"][MODEL][to]["mean"][metric], 4),
         )
-        for to in OTHER
-        for metric, label in names.items()
+        for to, source in OTHER.items()
+        for metric, label in (
+            ("ssim", "SSIM inside the head"),
+            ("psnr", "PSNR inside the head (dB)"),
+        )
     ]
 
 
 def _scores_as_text(evaluation: dict[str, Any] | None) -> str:
     if evaluation is None:
-        return "Not judged on paired slices: no `--val` was given."
+        return "No scores on paired slices: no `--val` was given."
     lines = [
-        f"Judged on {evaluation['slices']} paired slices, inside the head, mean over "
-        f"{len(evaluation['sources'])} sources (persons or studies):",
+        f"Scores on {evaluation['slices']} paired slices, inside the head, mean over "
+        f"{len(evaluation['sources'])} sources (subjects or studies):",
         "",
         "| | SSIM T1 → T2 | SSIM T2 → T1 | PSNR T1 → T2 | PSNR T2 → T1 |",
         "|---|---|---|---|---|",
     ]
     for name, scores in evaluation["predictors"].items():
-        means = {to: scores[to]["mean"] for to in OTHER}
-        ssim = " | ".join(f"{means[to]['ssim']:.3f}" for to in OTHER)
-        psnr = " | ".join(f"{means[to]['psnr']:.1f} dB" for to in OTHER)
-        lines.append(f"| {name} | {ssim} | {psnr} |")
+        means = [scores[to]["mean"] for to in OTHER]
+        cells = [f"{m['ssim']:.3f}" for m in means] + [f"{m['psnr']:.1f} dB" for m in means]
+        lines.append(f"| {' | '.join([name, *cells])} |")
     return "\n".join(lines)
+
+
+def data_in_words(config: dict[str, Any]) -> str:
+    """What weights were trained on, as part of a sentence; "" when nothing is recorded.
+
+    Args:
+        config: of the weights; its `training` names `sources` of unpaired slices and
+            `paired_sources`, and what slices were `simulated_from`, of these weights and of those
+            that they started from.
+    """
+    training = config.get("training") or {}
+    sources, paired = training.get("sources") or [], training.get("paired_sources") or []
+    stripped = ", stripped"  # how `data.stripped_copies` calls them
+    unpaired = {str(source).rsplit("/", 1)[-1] for source in sources}
+    names = sorted({name.removesuffix(stripped) for name in unpaired})
+    pairs = sorted({str(source).rsplit("/", 1)[-1] for source in paired})
+    parts = []
+    if names:
+        copies = sum(name.endswith(stripped) for name in unpaired)
+        also = f"; those of {copies} also with the skull removed" if copies else ""
+        parts.append(f"axial slices of {_listed(names)}{also}, unmatched")
+    if pairs:
+        parts.append(f"T1 and T2 of the same slices of {_listed(pairs)}")
+    if origins := training.get("simulated_from"):
+        parts.append(f"slices simulated from {_listed(sorted(origins))}")
+    return "; ".join(parts)
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names as a part of a sentence: "a", "a and b", "a, b and c"."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import html
 import io
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cyclegan.data.inventory import BINS
@@ -28,54 +30,48 @@ def curves(
     """Curves over the training step.
 
     Args:
-        label: says to a screen reader what the chart shows.
+        label: for screen readers, what the chart shows.
         series: legend -> (steps, values); a legend of "" is not drawn.
         smooth: draw the running mean over a fiftieth of the rows, and the rows faintly behind it.
 
     Returns:
         An <svg> element.
     """
-    figure, axis = _figure()
-    for colour, (name, (steps, values)) in zip(_cycle(), series.items(), strict=False):
+    figure, axis = _figure(height=2.2)
+    for colour, (name, (steps, values)) in zip(itertools.cycle(COLOURS), series.items()):
         every = max(1, len(steps) // POINTS)
         window = len(steps) // 50 if smooth else 1
         if window > 1:
             axis.plot(steps[::every], values[::every], color=colour, alpha=0.3, linewidth=0.8)
-            steps, values = (
-                steps[window - 1 :],
-                np.convolve(values, np.ones(window) / window, "valid"),
-            )
+            steps = steps[window - 1 :]
+            values = np.convolve(values, np.ones(window) / window, "valid")
         marker = "o" if len(steps) < 30 else None
-        axis.plot(
-            steps[::every], values[::every], color=colour, marker=marker, markersize=3, label=name
-        )
+        style = {"color": colour, "marker": marker, "markersize": 3}
+        axis.plot(steps[::every], values[::every], label=name, **style)
     axis.set_xlabel("step", color=TEXT)
-    if any(series):
-        _legend(figure)
     summary = "; ".join(
         f"{name or 'values'} from {values[0]:.3g} to {values[-1]:.3g}"
         for name, (_, values) in series.items()
     )
-    return _as_svg(figure, f"{label}: {summary}")
+    return _as_svg(figure, f"{label}: {summary}", legend=any(series))
 
 
 @_plain_text
 def histograms(label: str, shares: Mapping[str, Sequence[float]]) -> str:
     """Step histograms of intensities in [0, 1]: contrast -> share of the pixels in each bin."""
     figure, axis = _figure(height=1.5)
-    for colour, (name, values) in zip(_cycle(), shares.items(), strict=False):
+    for colour, (name, values) in zip(COLOURS, shares.items(), strict=False):
         axis.stairs(values, np.linspace(0, 1, BINS + 1), color=colour, linewidth=1.4, label=name)
     axis.set_yticks([])
     axis.set_xlabel("intensity, black to white", color=TEXT)
-    _legend(figure)
+    middles = (np.arange(BINS) + 0.5) / BINS
     means = "; ".join(
-        f"mean of {name} {np.dot(values, (np.arange(BINS) + 0.5) / BINS):.2f}"
-        for name, values in shares.items()
+        f"mean of {name} {np.dot(values, middles):.2f}" for name, values in shares.items()
     )
-    return _as_svg(figure, f"{label}: {means}")
+    return _as_svg(figure, f"{label}: {means}", legend=True)
 
 
-def _figure(height: float = 2.2):
+def _figure(height: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(4.2, height), layout="constrained")
     axis = figure.subplots()
     axis.patch.set_visible(False)
@@ -86,18 +82,11 @@ def _figure(height: float = 2.2):
     return figure, axis
 
 
-def _legend(figure: Figure) -> None:
-    """Above the axes, where it hides no curve."""
-    style = {"fontsize": 8, "frameon": False, "labelcolor": TEXT, "handlelength": 1.2}
-    figure.legend(loc="outside upper left", ncols=3, **style)
-
-
-def _cycle() -> list[str]:
-    return list(COLOURS) * 10
-
-
-def _as_svg(figure: Figure, label: str) -> str:
+def _as_svg(figure: Figure, label: str, legend: bool) -> str:
     """An <svg> element with text as text, no ids that several charts would share, and a label."""
+    if legend:  # above the axes, where it hides no curve
+        style = {"fontsize": 8, "frameon": False, "labelcolor": TEXT, "handlelength": 1.2}
+        figure.legend(loc="outside upper left", ncols=3, **style)
     written = io.StringIO()
     # The label salts the ids of clip paths and markers, so that charts in one page do not mix them.
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": label}):

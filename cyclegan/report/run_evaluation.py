@@ -19,14 +19,14 @@ from cyclegan.model.translator import Translator
 from cyclegan.report.runlog import EVALUATION, MODEL, write_json
 
 EVERY = 3  # pair that validation takes while training runs
-WORST = 6  # cases that are drawn
+WORST = 6  # cases that are shown
 LARGEST_ERROR = 0.5  # white in the error maps, as in `evaluate.draw_figure`
 
 
 def make_validation(pairs: Path) -> Callable[[dict[str, nn.Module], dict[str, Any]], dict]:
     """A function that scores generators on every `EVERY`-th pair, as `Trainer` calls it.
 
-    It takes generators (wanted contrast -> network) and `Trainer.weights_config()`, and returns
+    It takes generators (target contrast -> network) and `Trainer.weights_config()`, and returns
     "T2 ssim", "T2 psnr", "T2 ssim SOURCE" and the same for T1.
 
     Raises:
@@ -37,13 +37,12 @@ def make_validation(pairs: Path) -> Callable[[dict[str, nn.Module], dict[str, An
     def validate(generators: dict[str, nn.Module], config: dict[str, Any]) -> dict[str, float]:
         device = next(generators["T2"].parameters()).device
         identity = {"size": config["size"], "version": "training", "sha256": ""}
-        translator = Translator(generators, identity, device=device)
-        predictors = {MODEL: translator.translate}
-        scores = evaluate(pairs, predictors, every=EVERY)["predictors"][MODEL]
-        flat = {}
+        translate = Translator(generators, identity, device=device).translate
+        scores = evaluate(pairs, {MODEL: translate}, every=EVERY)["predictors"][MODEL]
+        flat = {
+            f"{to} {name}": scores[to]["mean"][name] for to in OTHER for name in ("ssim", "psnr")
+        }
         for to in OTHER:
-            flat[f"{to} ssim"] = scores[to]["mean"]["ssim"]
-            flat[f"{to} psnr"] = scores[to]["mean"]["psnr"]
             flat |= {f"{to} ssim {k}": v["ssim"] for k, v in scores[to]["sources"].items()}
         return flat
 
@@ -75,20 +74,18 @@ def final_evaluation(pairs: str | Path, out: Path) -> dict[str, Any]:
 def _worst(pairs: str | Path, translate: Predictor, out: Path) -> list[dict[str, Any]]:
     """The `WORST` translations by SSIM inside the head; half of them for each direction."""
     loaded, _ = load_pairs(pairs)
+    (out / "worst").mkdir(exist_ok=True)
     cases = []
     for to, contrast in OTHER.items():
         scored = []
-        for pair in loaded:
+        for number, pair in enumerate(loaded):
             source, truth = to_unit(pair.images[contrast]), to_unit(pair.images[to])
-            predicted = translate(pair.images[contrast], to)
-            scored.append((slice_scores(predicted, truth, source)["ssim"], pair.name))
-        by_name = {pair.name: pair for pair in loaded}
-        for ssim, name in sorted(scored)[: WORST // 2]:
-            image = f"worst/{len(cases)}.png"
-            (out / "worst").mkdir(exist_ok=True)
-            pair = by_name[name]
-            source, truth = to_unit(pair.images[contrast]), to_unit(pair.images[to])
-            _panels(source, translate(pair.images[contrast], to), truth).save(out / image)
+            ssim = slice_scores(translate(pair.images[contrast], to), truth, source)["ssim"]
+            scored.append((ssim, pair.name, number))
+        for ssim, name, number in sorted(scored)[: WORST // 2]:
+            image, images = f"worst/{len(cases)}.png", loaded[number].images
+            source, truth = to_unit(images[contrast]), to_unit(images[to])
+            _panels(source, translate(images[contrast], to), truth).save(out / image)
             cases.append({"name": name, "to": to, "ssim": ssim, "image": image})
     return cases
 

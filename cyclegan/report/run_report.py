@@ -1,6 +1,7 @@
 """The report of a training run: one HTML file that asks for nothing from outside.
 
 Everything in it is read from what the run left on disk, so it can be rebuilt at any time.
+`report.html.jinja` has its words.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
 from cyclegan import OTHER
-from cyclegan.data.inventory import LOOKED_AT
+from cyclegan.data.decoding import evenly_spaced
+from cyclegan.data.inventory import DECODED
 from cyclegan.report.run_charts import curves, histograms
-from cyclegan.report.run_page import SCRIPT, STYLE, TEMPLATE
 from cyclegan.report.runlog import (
     DATA,
     DATA_WAIT,
@@ -36,19 +37,11 @@ from cyclegan.report.runlog import (
 
 SHEETS = 24  # sample sheets in the slider, evenly spaced: the file stays below some 5 MB
 SHEET_WIDTH = 960  # pixels
-SECTIONS = (
-    ("data", "Data"),
-    ("losses", "Losses"),
-    ("validation", "Validation"),
-    ("samples", "Samples"),
-    ("evaluation", "Evaluation"),
-    ("settings", "Settings"),
-)
 # What each curve means to someone who sees it for the first time.
 NOTES = {
-    "pairs": "Registered real pairs, some with implanted lesions: everything supervised, of both "
-    "directions, against the real slice beside them. Falls slowly; if validation gets worse "
-    "meanwhile, the pairs are learnt by heart.",
+    "pairs": "Registered real pairs, some with implanted lesions: all supervised losses, of both "
+    "directions, against the real slice. Falls slowly; if validation gets worse meanwhile, the run "
+    "overfits the pairs.",
     "simulated": "The same on simulated pairs. Falls fast, then slowly. If it stays up, the "
     "learning rate is too high.",
     "sharp": "The part of both that is detail of one to eight pixels. A blur keeps it high.",
@@ -59,13 +52,13 @@ NOTES = {
     "error": "How badly the predicted error of each pixel fits the true one (negative log "
     "likelihood). Falls below 0, and goes on falling while translations get better.",
     "loss_G": "How far the generators are from fooling the discriminators, both directions added. "
-    "It hovers: 0.5 is a draw; near 2 the discriminators have won and teach nothing more.",
-    "loss_D": "The discriminators' error at telling real from made, both directions added. 0.5 is "
-    "guessing; near 0 they have won.",
-    "cycle": "The difference between a slice and its way there and back, both directions added. "
-    "Falls, but a low value proves nothing about the translation in between.",
-    "cycle_ssim": "The same way there and back by structure: 1 - SSIM, both directions added. It "
-    "sees the blur that `cycle` is content with, and proves as little.",
+    "It hovers: 0.5 is a draw; near 2 the discriminators have won and give no gradient.",
+    "loss_D": "The discriminators' error at telling real from generated, both directions added. "
+    "0.5 is guessing; near 0 they have won.",
+    "cycle": "The difference between a slice and its reconstruction, both directions added. Falls, "
+    "but a low value proves nothing about the translation in between.",
+    "cycle_ssim": "The same by structure: 1 - SSIM, both directions added. It sees the blur that "
+    "`cycle` ignores, and proves as little.",
     "idt": "The change of a slice that has the target contrast already. Falls towards 0.",
     "structure": "Edges of source and translation that do not lie on each other. Rises when "
     "anatomy moves; a fall to 0 with a poor validation score means copying.",
@@ -74,9 +67,8 @@ NOTES = {
     "implanted": "Lesions implanted in unpaired slices, whose translation is known. If it rises, "
     "lesions are being erased.",
 }
-
-
 NO_CURVES = ("step", "minutes", STEPS_PER_SECOND, DATA_WAIT)  # columns that are no losses
+Rows = list[dict[str, float]]
 
 
 class ReportError(ValueError):
@@ -86,8 +78,8 @@ class ReportError(ValueError):
 def write_report(run: str | Path) -> Path:
     """Write `report.html` into the folder of a run, from what lies there.
 
-    Reads `log.csv`, `validation.csv`, `samples/`, `data.json`, `evaluation.json`, `run.json`; what
-    is missing is said in its section.
+    Reads `log.csv`, `validation.csv`, `samples/`, `data.json`, `evaluation.json`, `run.json`; where
+    one is missing, its section says so.
 
     Returns:
         The file's path.
@@ -99,31 +91,42 @@ def write_report(run: str | Path) -> Path:
     run = Path(run)
     if not any((run / name).exists() for name in (LOG, RUN, DATA, SAMPLES)):
         raise ReportError(f"{run}: not the folder of a run; expected {LOG} or {RUN} in it")
-    environment = Environment(autoescape=True, undefined=StrictUndefined)
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
+    )
     environment.filters["picture"] = lambda name: _data_uri(run / name)
-    environment.filters["most"] = _most
-    environment.filters["counted"] = _counted
+    environment.filters |= {"most": _most, "counted": _counted}
     log, validation = _read_rows(run / LOG), _read_rows(run / VALIDATION)
-    data = _with_defaults(read_json(run / DATA))
-    evaluation = read_json(run / EVALUATION)
-    text = environment.from_string(TEMPLATE).render(
+    evaluation, record = read_json(run / EVALUATION), read_json(run / RUN)
+    data: dict[str, Any] = {"sources": [], "skipped": [], "copies": [], "leaks": []}
+    data |= {"simulated": None, "paired": None, "counts": {"copies": 0, "leaks": 0}}
+    data |= read_json(run / DATA) or {}
+    data["sources"] = [{"examples": None} | s for s in data["sources"]]
+    sheets = evenly_spaced(sorted((run / SAMPLES).glob("*.png")), SHEETS)
+    text = environment.get_template(f"{REPORT}.jinja").render(
         name=run.resolve().name,
-        style=STYLE,
-        script=SCRIPT,
-        sections=SECTIONS,
         facts=_facts(log, evaluation),
         warnings=_warnings(data, log, evaluation),
         data=data,
-        looked_at=LOOKED_AT,
-        judged=any(s["judged"] for s in data["sources"]),
+        decoded=DECODED,
+        copies=[_copy(group) for group in data["copies"]],
+        leaks=[_leak(leak) for leak in data["leaks"]],
         histograms=_histograms(data["sources"]),
-        losses=_loss_charts(log),
+        losses=[
+            _chart(name, {"": _series(log, name)}, NOTES.get(name, ""), smooth=True)
+            for name in _columns(log)
+        ],
         validation=_validation_charts(validation),
-        samples=_sample_sheets(run / SAMPLES),
+        samples=[
+            {"step": str(int(path.stem)), "picture": _data_uri(path, SHEET_WIDTH)}
+            for path in sheets
+        ],
         evaluation=evaluation,
+        lesions=_lesions(evaluation),
         directions=list(OTHER.items()),
         model=MODEL,
-        run=read_json(run / RUN),
+        run=record,
+        settings=_settings(record or {}),
     )
     part = run / f".{REPORT}.part"  # a browser that reloads sees the old report or the new one
     part.write_text(text, "utf-8")
@@ -131,94 +134,70 @@ def write_report(run: str | Path) -> Path:
     return run / REPORT
 
 
-def _with_defaults(data: dict[str, Any] | None) -> dict[str, Any]:
-    empty: dict[str, Any] = {"sources": [], "skipped": [], "copies": [], "leaks": []}
-    empty |= {"simulated": None, "paired": None}
-    data = empty | {"counts": {"copies": 0, "leaks": 0}} | (data or {})
-    data["sources"] = [{"examples": None} | s for s in data["sources"]]
-    return data
-
-
-def _read_rows(path: Path) -> list[dict[str, float]]:
+def _read_rows(path: Path) -> Rows:
     """Rows of a CSV log; empty and unfinished cells are left out."""
     rows = []
     for row in read_csv(path)[1]:
         numbers = {column: _number(text) for column, text in row.items()}
-        rows.append({k: v for k, v in numbers.items() if v is not None})
+        rows.append({k: v for k, v in numbers.items() if math.isfinite(v)})
     return [row for row in rows if "step" in row]
 
 
-def _number(text: str | None) -> float | None:
+def _number(text: str | None) -> float:
     try:
-        value = float(text or "")
+        return float(text or "")
     except ValueError:
-        return None
-    return value if math.isfinite(value) else None
+        return math.nan
 
 
-def _series(rows: list[dict[str, float]], column: str) -> tuple[list[float], list[float]]:
+def _series(rows: Rows, column: str) -> tuple[list[float], list[float]]:
     """Steps and values of the rows that have the column."""
-    found = [(row["step"], row[column]) for row in rows if column in row]
-    return [step for step, _ in found], [value for _, value in found]
+    with_column = [row for row in rows if column in row]
+    return [row["step"] for row in with_column], [row[column] for row in with_column]
 
 
-def _columns(rows: list[dict[str, float]]) -> list[str]:
+def _columns(rows: Rows) -> list[str]:
     return [k for k in dict.fromkeys(k for r in rows for k in r) if k not in NO_CURVES]
 
 
-def _loss_charts(rows: list[dict[str, float]]) -> list[dict[str, str]]:
-    return [
-        {
-            "name": column,
-            "svg": curves(f"Loss {column}", {"": _series(rows, column)}, smooth=True),
-            "note": NOTES.get(column, "A loss that this report has no words for yet."),
-        }
-        for column in _columns(rows)
-    ]
+def _chart(name: str, series: dict[str, tuple], note: str, smooth: bool = False) -> dict[str, str]:
+    label = f"Loss {name}" if smooth else name
+    return {"name": name, "svg": curves(label, series, smooth=smooth), "note": note}
 
 
-def _validation_charts(rows: list[dict[str, float]]) -> list[dict[str, str]]:
+def _validation_charts(rows: Rows) -> list[dict[str, str]]:
     """SSIM and PSNR of both directions, and the SSIM of each direction by source."""
     charts = []
     for metric, note in (
         ("ssim", "Structure inside the head; 1 is perfect, 0 unrelated, below 0 reversed."),
         ("psnr", "Grey values inside the head, in dB. Sensitive to the window of the export."),
     ):
-        series = {f"{OTHER[to]} → {to}": _series(rows, f"{to} {metric}") for to in OTHER}
-        charts.append((metric.upper(), series, note))
-    for to in OTHER:
+        names = {f"{source} → {to}": f"{to} {metric}" for to, source in OTHER.items()}
+        charts.append((metric.upper(), names, note))
+    for to, source in OTHER.items():
         start = f"{to} ssim "
-        series = {c.removeprefix(start): _series(rows, c) for c in _columns(rows) if start in c}
-        note = "One person or study each. A source that stays behind is unlike the training data."
-        charts.append((f"SSIM by source, {OTHER[to]} → {to}", series, note))
-    charts = [(name, {k: v for k, v in s.items() if v[0]}, note) for name, s, note in charts]
-    return [
-        {"name": name, "svg": curves(name, series, smooth=False), "note": note}
-        for name, series, note in charts
-        if series
+        names = {c.removeprefix(start): c for c in _columns(rows) if c.startswith(start)}
+        note = "One subject or study each. A source that stays behind is unlike the training data."
+        charts.append((f"SSIM by source, {source} → {to}", names, note))
+    logged = set(_columns(rows))
+    charts = [
+        (title, {name: _series(rows, c) for name, c in names.items() if c in logged}, note)
+        for title, names, note in charts
     ]
+    return [_chart(*chart) for chart in charts if chart[1]]
 
 
 def _histograms(sources: list[dict[str, Any]]) -> list[dict[str, str]]:
     """One chart per source, T1 and T2 in it."""
-    groups: dict[tuple[bool, str], dict[str, list[float]]] = {}
+    groups: dict[tuple[str, str], dict[str, list[float]]] = {}
     for s in sources:
         if s["decoded"]:
-            groups.setdefault((s["judged"], s["source"]), {})[s["contrast"]] = s["histogram"]
+            use = "validation" if s["judged"] else "training"
+            groups.setdefault((s["source"], use), {})[s["contrast"]] = s["histogram"]
     return [
-        {
-            "name": f"{source}, {'judging' if judged else 'training'}",
-            "svg": histograms(f"Intensities of {source}", shares),
-        }
-        for (judged, source), shares in groups.items()
+        {"name": source, "svg": histograms(f"Intensities of {source}", shares), "note": use}
+        for (source, use), shares in groups.items()
     ]
-
-
-def _sample_sheets(folder: Path) -> list[dict[str, str]]:
-    files = sorted(folder.glob("*.png"))
-    count = min(len(files), SHEETS)
-    chosen = [files[round(i * (len(files) - 1) / max(count - 1, 1))] for i in range(count)]
-    return [{"step": str(int(f.stem)), "picture": _data_uri(f, SHEET_WIDTH)} for f in chosen]
 
 
 def _data_uri(path: Path, width: int | None = None) -> str:
@@ -234,7 +213,7 @@ def _data_uri(path: Path, width: int | None = None) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(written.getvalue()).decode()
 
 
-def _facts(log: list[dict], evaluation: dict[str, Any] | None) -> list[tuple[str, str]]:
+def _facts(log: Rows, evaluation: dict[str, Any] | None) -> list[tuple[str, str]]:
     facts = []
     if log:
         facts.append(("Steps", f"{log[-1]['step']:,.0f}"))
@@ -243,44 +222,70 @@ def _facts(log: list[dict], evaluation: dict[str, Any] | None) -> list[tuple[str
             (STEPS_PER_SECOND, "Steps per second", "{:,.3g}"),
             (DATA_WAIT, "Waiting for data", "{:.1%}"),
         ):
-            _, values = _series(log, column)
-            if values:
+            if values := _series(log, column)[1]:
                 facts.append((label, form.format(statistics.median(values))))
     if evaluation:
-        for to, given in OTHER.items():
+        for to, source in OTHER.items():
             score = evaluation["predictors"][MODEL][to]["mean"]["ssim"]
-            facts.append((f"SSIM {given} → {to}", f"{score:.3f}"))
+            facts.append((f"SSIM {source} → {to}", f"{score:.3f}"))
     return facts
 
 
-def _warnings(data: dict, log: list[dict], evaluation: dict | None) -> list[str]:
-    """What a reader must know before any curve."""
+def _warnings(data: dict, log: Rows, evaluation: dict | None) -> list[str]:
+    """What a user must know before any curve."""
     warnings = []
     shared = sum(group["leak"] for group in data["copies"])
     if shared or data["leaks"]:
         count = max(shared, data["counts"]["leaks"])
         warnings.append(
             f"Leak: {_counted(count, 'slice')} of the pairs in the training folders, too. The "
-            "scores below are too good. Remove these people from one of the two."
+            "scores below are too good. Remove these subjects from one of the two."
         )
-    both = sum(group["contrasts"] for group in data["copies"])
-    if both:
+    if both := sum(group["contrasts"] for group in data["copies"]):
         warnings.append(f"{_counted(both, 'picture')} both in the T1 and in the T2 folder.")
     if data["skipped"]:
         left_out = _counted(len(data["skipped"]), "file")
         warnings.append(f"{left_out} left out; see Data for the reasons.")
-    if evaluation:
-        for to, given in OTHER.items():
-            scores = {n: s[to]["mean"]["ssim"] for n, s in evaluation["predictors"].items()}
-            best = max((n for n in scores if n != MODEL), key=scores.get)
-            if scores[best] >= scores[MODEL]:
-                warnings.append(
-                    f'{given} → {to} is no better than "{best}" by SSIM: the run has learnt little '
-                    "or went wrong."
-                )
+    for to, source in OTHER.items() if evaluation else ():
+        scores = {n: s[to]["mean"]["ssim"] for n, s in evaluation["predictors"].items()}
+        best = max((n for n in scores if n != MODEL), key=scores.get)
+        if scores[best] >= scores[MODEL]:
+            warnings.append(
+                f'{source} → {to} is no better than "{best}" by SSIM: the run has learnt little or '
+                "went wrong."
+            )
     if log and not any(s["judged"] for s in data["sources"]) and not evaluation:
         warnings.append("No paired slices were given: nothing here says if translations are right.")
     return warnings
+
+
+def _copy(group: dict[str, Any]) -> str:
+    text = ", ".join(group["files"])
+    text += ": training and validation" if group["leak"] else ""
+    return text + (": as T1 and as T2" if group["contrasts"] else "")
+
+
+def _leak(leak: dict[str, Any]) -> str:
+    how = "the same file" if leak["same_bytes"] else f"likeness {leak['likeness']:.4f}"
+    return f"{leak['pair']} and {leak['training']}: {how}"
+
+
+def _lesions(evaluation: dict[str, Any] | None) -> list[str]:
+    """A sentence on all lesions, and one on those that the T1 shows."""
+    lesions = evaluation["predictors"][MODEL].get("lesions", {}) if evaluation else {}
+    rows = (("Of {} lesions", lesions), ("Of the {} that the T1 shows", lesions.get("in_source")))
+    return [
+        f"{text.format(row['lesions'])}, T1 → T2 preserved at least half of the contrast of "
+        f"{row['kept']:.0%} and inverted {row['inverted']:.0%}."
+        for text, row in rows
+        if row and row["lesions"]
+    ]
+
+
+def _settings(record: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Machine, versions and settings, one after the other."""
+    machine = [(k, v) for k, v in record.items() if k not in ("starts", "versions", "config")]
+    return [*machine, *record.get("versions", {}).items(), *record.get("config", {}).items()]
 
 
 def _most(counts: dict[str, int]) -> str:

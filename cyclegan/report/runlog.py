@@ -1,27 +1,30 @@
-"""What a run writes for people: CSV logs that survive a resume, sheets of sample slices, settings.
+"""What a run writes while it goes on: CSV logs that survive a resume, sample sheets, settings.
 
-`report` reads all of it back.
+`run_report` reads all of it back.
 """
 
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from torch import nn
 from tqdm import tqdm
 
 from cyclegan import CONTRASTS, OTHER, __version__
-from cyclegan.model.checkpoint import replace_file
+from cyclegan.model.checkpoint import CheckpointError, replace_file
 
 LOG, VALIDATION, SAMPLES = "log.csv", "validation.csv", "samples"
 STEPS_PER_SECOND, DATA_WAIT = "steps_per_second", "data_wait"  # columns of the log
@@ -63,10 +66,10 @@ class CsvLog:
         return read_csv(self.path)[1]
 
     def append(self, row: dict[str, float]) -> None:
-        """Add a row, and say it where there is no progress bar.
+        """Add a row, and print it where there is no progress bar.
 
-        A new column (the second stage has losses of its own) is added to the earlier rows, empty.
-        Nine digits tell any two float32 values apart.
+        A new column (later samples have losses of their own) is added to the earlier rows, empty.
+        Nine digits distinguish any two float32 values.
         """
         columns = self._columns()
         if columns and set(row) <= set(columns):
@@ -80,9 +83,8 @@ class CsvLog:
 
     def truncate(self, step: int) -> None:
         """Drop rows that a killed run wrote after its last checkpoint."""
-        if self._columns():
-            kept = [r for r in self.rows() if int(r["step"]) <= step]
-            self._write(self._columns(), kept)
+        if columns := self._columns():
+            self._write(columns, [row for row in self.rows() if int(row["step"]) <= step])
 
     def sync(self) -> None:
         """Wait until the rows are on the disk."""
@@ -101,13 +103,11 @@ class CsvLog:
         return columns
 
     def _write(self, columns: list[str], rows: list[dict]) -> None:
-        def write(path: str) -> None:
-            with Path(path).open("w", newline="") as file:
-                writer = csv.DictWriter(file, columns)
-                writer.writeheader()
-                writer.writerows(rows)
-
-        replace_file(self.path, write)
+        written = io.StringIO(newline="")
+        writer = csv.DictWriter(written, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+        replace_file(self.path, lambda part: Path(part).write_bytes(written.getvalue().encode()))
 
 
 def _with_digits(row: dict[str, float], digits: int) -> dict[str, Any]:
@@ -118,21 +118,88 @@ def _with_digits(row: dict[str, float], digits: int) -> dict[str, Any]:
 def write_sample_sheet(
     path: Path, generators: dict[str, nn.Module], samples: dict[str, torch.Tensor]
 ) -> None:
-    """Write rows of source, translation and cycle, for T1 and then for T2.
+    """Write rows of source, translation and reconstruction, for T1 and then for T2.
 
     Args:
         path: a PNG file; its folder is created.
-        generators: wanted contrast -> network.
+        generators: target contrast -> network.
         samples: contrast -> (N, 1, S, S) in [0, 1].
     """
     from torchvision.utils import save_image  # takes a second, and the page has no use for it
 
     rows = []
-    for given in CONTRASTS:
-        translated = generators[OTHER[given]](samples[given])
-        rows += [samples[given], translated, generators[given](translated)]
+    for contrast in CONTRASTS:
+        translated = generators[OTHER[contrast]](samples[contrast])
+        rows += [samples[contrast], translated, generators[contrast](translated)]
     path.parent.mkdir(exist_ok=True)
     save_image(torch.cat(rows).cpu(), path, nrow=len(rows[0]))
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Around the writing of `path`: says what to do when that fails.
+
+    Raises:
+        CheckpointError: an OSError inside, as a sentence.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointError(
+            f"{path}: cannot be written ({error.strerror or error}); the last checkpoint is "
+            "intact: make room, or repair the disk, and continue with --resume"
+        ) from None
+
+
+class RunOutput:
+    """The logs and sample sheets of a run; written by its main process only.
+
+    Args:
+        out: folder of the run.
+        accelerator: Accelerate's; its trackers, when there are any, get the rows, too.
+
+    Every method that writes raises `CheckpointError` when it cannot.
+    """
+
+    def __init__(self, out: Path, accelerator: Accelerator):
+        self.out, self.accelerator = out, accelerator
+        self.losses, self.scores = CsvLog(out / LOG), CsvLog(out / VALIDATION)
+
+    def log_losses(self, step: int, seconds: float, values: dict[str, float]) -> None:
+        """Add a row to `log.csv`."""
+        self._append(self.losses, step, seconds, values)
+
+    def log_scores(self, step: int, seconds: float, values: dict[str, float]) -> None:
+        """Add a row to `validation.csv`."""
+        self._append(self.scores, step, seconds, values)
+
+    def write_samples(
+        self, step: int, generators: dict[str, nn.Module], samples: dict[str, torch.Tensor]
+    ) -> None:
+        """Write `samples/STEP.png`; see `write_sample_sheet`."""
+        path = self.out / SAMPLES / f"{step:07d}.png"
+        with writing(path):
+            write_sample_sheet(path, generators, samples)
+
+    def drop_rows_after(self, step: int) -> None:
+        """Drop the rows of steps that are not done, or, after a kill, no longer."""
+        if self.accelerator.is_main_process:
+            for log in (self.losses, self.scores):
+                with writing(log.path):
+                    log.truncate(step)
+
+    def sync(self) -> None:
+        """Wait until all rows are on the disk."""
+        for log in (self.losses, self.scores):
+            log.sync()
+
+    def _append(self, log: CsvLog, step: int, seconds: float, values: dict[str, float]) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        with writing(log.path):
+            log.append({"step": step, "minutes": round(seconds / 60, 2), **values})
+        named = {f"{log.path.stem}/{k.replace(' ', '_')}": v for k, v in values.items()}
+        self.accelerator.log(named, step=step)
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -153,13 +220,13 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Write JSON for people and for `read_json`."""
+    """Write JSON with one value a line, for `read_json`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", "utf-8")
 
 
 def record_run(
-    out: Path, config: dict[str, Any], accelerator: Any, arguments: Sequence[str]
+    out: Path, config: dict[str, Any], accelerator: Accelerator, arguments: Sequence[str]
 ) -> None:
     """Write `out/run.json`: settings, versions, hardware, and each start of the run.
 

@@ -43,22 +43,22 @@ def measure(
     frame = series.prepared(model).frame
     unit = Prepared(evidence.UNIT, frame)
     fit = None if series.is_simulated else _fit(model, series, result.source, to)
-    numbers = evidence.structure(calibration.structure, result)
+    numbers = evidence.nmi(result)
     if not numbers:  # no head
         return Measured(numbers, None, fit, whole)
     if whole:
         again = model.reconstruct_disturbed(result, to, frame)
         numbers = evidence.cycle_numbers(result, again) | numbers
-    likely = None
-    if model.translator.has_band:
-        _, likely = model.translate_with_error(result.source, to, unit, made.style)
-        numbers |= evidence.likely_numbers(result.source, likely)
-    shown = evidence.LIKELY if calibration.is_band(to) else calibration.map_name(to)
+    predicted_error = None
+    if model.translator.predicts_error:
+        _, predicted_error = model.translate_with_error(result.source, to, unit, made.style)
+        numbers |= evidence.mean_predicted_error(result.source, predicted_error)
+    shown = evidence.PREDICTED_ERROR if calibration.shows_interval(to) else calibration.map_name(to)
     if shown is None:
         return Measured(numbers, None, fit, whole)
-    chosen = evidence.error_maps(result, likely)[shown]
-    if calibration.is_band(to):
-        chosen = chosen * calibration.band(to)
+    chosen = evidence.error_maps(result, predicted_error)[shown]
+    if calibration.shows_interval(to):
+        chosen = chosen * calibration.interval(to)
     return Measured(numbers, chosen.astype(np.float32), fit, whole)
 
 
@@ -84,7 +84,7 @@ def findings(
 ) -> dict[str, Any]:
     """As JSON, what the page says of a slice."""
     calibration, to = model.calibration, made.to
-    readings = telling(calibration.readings(to, measured.numbers, drawn=series.is_simulated))
+    readings = telling(calibration.readings(to, measured.numbers, is_simulated=series.is_simulated))
     readings.sort(key=lambda reading: -(reading["rank"] or 0))
     fit = whole_fit(series, measured, readings)
     real = series.real if series.real is not None and series.real.to == to else None
@@ -105,7 +105,7 @@ def findings(
             "meaning": calibration.map_meaning(to),
             "rank": calibration.map_rank(to, map_name),
         },
-        "interval_words": calibration.band_words(to) or None,
+        "interval_words": calibration.interval_words(to) or None,
         "lesion_contrast": calibration.lesion_contrast(to),
         "lesion_words": calibration.lesion_words(),
         "report": report(model, series, index, made, readings, fit.sentence, real, true, elsewhere),

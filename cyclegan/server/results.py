@@ -28,7 +28,7 @@ class Measured(NamedTuple):
     Attributes:
         numbers: by the names of `calibration.MEASURES`.
         map: (H, W) float32 in shares of the grey range: the uncertainty, or where no map is worth
-            it the interval around each value (`Calibration.is_band`), or None.
+            it the interval around each value (`Calibration.shows_interval`), or None.
         fit: whether the slice by itself is what the direction wants, or None without a check.
         is_whole: whether numbers that tell little are among them.
     """

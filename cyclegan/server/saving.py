@@ -255,7 +255,7 @@ def _companions(
         )
     reports, table = [], []
     for index, (result, measurement) in enumerate(zip(results, measured, strict=True)):
-        readings = calibration.readings(to, measurement.numbers, drawn=series.is_simulated)
+        readings = calibration.readings(to, measurement.numbers, is_simulated=series.is_simulated)
         fit = whole_fit(series, measurement, telling(readings))
         true, elsewhere = true_findings(real, series, index, result)
         key = made.view.made

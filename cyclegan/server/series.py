@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from cyclegan.export.provenance import Provenance, provenance
-from cyclegan.model.preprocess import Scale, head_mask
+from cyclegan.model.head import head_mask
+from cyclegan.model.preprocess import Scale
 from cyclegan.model.translator import CycleResult, Prepared
 from cyclegan.reading.sequence_names import contrast_in_name
 from cyclegan.server.input_warning import InputWarning, input_warning, preset, simulated_warning

@@ -1,7 +1,7 @@
 """Random geometry and intensity on batches of images, on whatever device they live.
 
-Every draw goes back to CPU generators, one for a batch or one for each image, so equal seeds give
-equal batches on the same kind of device. Images are (B, C, H, W) float32 in [0, 1].
+Every random number goes back to CPU generators, one for a batch or one for each image, so equal
+seeds give equal batches on the same kind of device. Images are (B, C, H, W) float32 in [0, 1].
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
-BLOCK = 128  # uniform numbers drawn ahead for each image: one copy to the device instead of many
+BLOCK = 128  # uniform numbers made ahead for each image: one copy to the device instead of many
 
 
-class Draw:
+class RandomStream:
     """Random numbers of a batch: one value per image, or one smooth field per image.
 
     Args:
         batch: number of images, B.
         rng: one CPU generator for the batch, or one for each image. With one for each, an image's
             numbers do not depend on which others share its batch.
-        device: where the numbers are wanted. On a GPU normal numbers are drawn there, from
+        device: where the numbers are needed. On a GPU normal numbers are made there, from
             generators that `rng` seeds: a CPU is slower at noise than a GPU is at a training step.
     """
 
@@ -56,11 +56,9 @@ class Draw:
 
     def normal(self, *shape: int) -> torch.Tensor:
         """Standard normal: (B, *shape)."""
-        drawn = [
-            torch.randn(self.each, *shape, generator=g, device=self.device)
-            for g in self.normal_rngs
-        ]
-        return torch.cat(drawn)
+        shape = (self.each, *shape)
+        normal = [torch.randn(shape, generator=g, device=self.device) for g in self.normal_rngs]
+        return torch.cat(normal)
 
     def integer(self, high: int) -> torch.Tensor:
         """Uniform among 0 to `high` - 1, on the CPU: (B,) int64."""
@@ -69,6 +67,14 @@ class Draw:
     def chance(self, probability: float) -> torch.Tensor:
         """1.0 with the given probability, else 0.0: (B,)."""
         return (self.uniform(0, 1) < probability).float()
+
+    def factor(self, low: float, high: float) -> torch.Tensor:
+        """Uniform in [low, high), to multiply images by: (B, 1, 1, 1)."""
+        return per_image(self.uniform(low, high))
+
+    def switch(self, probability: float) -> torch.Tensor:
+        """`chance`, to multiply images by: (B, 1, 1, 1)."""
+        return per_image(self.chance(probability))
 
     def field(self, size: int, cells: int, channels: int = 1) -> torch.Tensor:
         """Smooth unit-variance noise with about `cells` bumps a side: (B, channels, size, size)."""
@@ -81,13 +87,13 @@ class Draw:
         return self.normal(channels, size, size)
 
 
-def view(values: torch.Tensor) -> torch.Tensor:
+def per_image(values: torch.Tensor) -> torch.Tensor:
     """(B,) -> (B, 1, 1, 1), to multiply images by one value each."""
     return values[:, None, None, None]
 
 
 def sampling_grid(
-    draw: Draw,
+    rng: RandomStream,
     size: int,
     centre: torch.Tensor,
     half_side: torch.Tensor,
@@ -109,10 +115,10 @@ def sampling_grid(
     Returns:
         (B, size, size, 2).
     """
-    angle = draw.uniform(-rotation, rotation) * math.pi / 180
-    mirror = 1 - 2 * draw.chance(0.5)
-    scale = half_side[:, None] * (1 + draw.uniform(-stretch, stretch, 2))
-    offset = centre + half_side[:, None] * draw.uniform(-shift, shift, 2)
+    angle = rng.uniform(-rotation, rotation) * math.pi / 180
+    mirror = 1 - 2 * rng.chance(0.5)
+    scale = half_side[:, None] * (1 + rng.uniform(-stretch, stretch, 2))
+    offset = centre + half_side[:, None] * rng.uniform(-shift, shift, 2)
     cos, sin = angle.cos(), angle.sin()
     rows = torch.stack(
         [
@@ -121,14 +127,14 @@ def sampling_grid(
         ],
         1,
     )  # (B, 2, 3)
-    grid = F.affine_grid(rows, [draw.batch, 1, size, size], align_corners=False)
+    grid = F.affine_grid(rows, [rng.batch, 1, size, size], align_corners=False)
     if elastic:
-        amount = view(half_side * draw.uniform(0, elastic))
-        grid = grid + (amount * draw.field(size, 6, 2)).permute(0, 2, 3, 1)
+        amount = per_image(half_side * rng.uniform(0, elastic))
+        grid = grid + (amount * rng.field(size, 6, 2)).permute(0, 2, 3, 1)
     return grid
 
 
-def sample(images: torch.Tensor, grid: torch.Tensor, outside: str = "zeros") -> torch.Tensor:
+def resample(images: torch.Tensor, grid: torch.Tensor, outside: str = "zeros") -> torch.Tensor:
     """Bilinear sampling of (B, C, H, W) at `grid`; `outside` is "zeros" (air) or "border"."""
     return F.grid_sample(images, grid, mode="bilinear", padding_mode=outside, align_corners=False)
 
@@ -164,16 +170,16 @@ def local_mean(images: torch.Tensor, weights: torch.Tensor, rounds: int) -> torc
     return F.interpolate(mean, size=images.shape[-2:], mode="bilinear", align_corners=False)
 
 
-def add_rician_noise(images: torch.Tensor, sigma: torch.Tensor, draw: Draw) -> torch.Tensor:
+def add_rician_noise(images: torch.Tensor, sigma: torch.Tensor, rng: RandomStream) -> torch.Tensor:
     """Magnitude of the image plus complex Gaussian noise (Gudbjartsson & Patz 1995)."""
     size, channels = images.shape[-1], images.shape[1]
-    real = images + view(sigma) * draw.white(size, channels)
-    imaginary = view(sigma) * draw.white(size, channels)
+    real = images + per_image(sigma) * rng.white(size, channels)
+    imaginary = per_image(sigma) * rng.white(size, channels)
     return (real**2 + imaginary**2).sqrt()
 
 
 def move_real(
-    images: torch.Tensor, masks: torch.Tensor, size: int, draw: Draw
+    images: torch.Tensor, masks: torch.Tensor, size: int, rng: RandomStream
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Move framed real slices about without changing what they show.
 
@@ -188,36 +194,36 @@ def move_real(
     Returns:
         Images and masks, moved alike: (B, 1, size, size) in [0, 1], and 0 or 1.
     """
-    centre = torch.zeros(draw.batch, 2, device=images.device)
-    half = draw.uniform(0.92, 1.12)
-    grid = sampling_grid(draw, size, centre, half, rotation=8, stretch=0.08, shift=0.03)
-    out, moved_masks = sample(torch.cat([images, masks.float()], 1), grid).split(1, 1)
-    out = out.clamp(0, 1) ** view(draw.uniform(-0.08, 0.08).exp())
-    out = out * (view(draw.uniform(0, 0.04)) * draw.field(size, 2)).exp()
+    centre = torch.zeros(rng.batch, 2, device=images.device)
+    half = rng.uniform(0.92, 1.12)
+    grid = sampling_grid(rng, size, centre, half, rotation=8, stretch=0.08, shift=0.03)
+    out, moved_masks = resample(torch.cat([images, masks.float()], 1), grid).split(1, 1)
+    out = out.clamp(0, 1) ** rng.factor(-0.08, 0.08).exp()
+    out = out * (rng.factor(0, 0.04) * rng.field(size, 2)).exp()
     return out.clamp(0, 1), (moved_masks > 0.5).float()
 
 
-def disturb(images: torch.Tensor, masks: torch.Tensor, draw: Draw) -> torch.Tensor:
+def disturb(images: torch.Tensor, masks: torch.Tensor, rng: RandomStream) -> torch.Tensor:
     """Another scanner, another export: gain, gamma, bias field, blur and noise, differentiable.
 
-    For what a generator is given, never for what it should give: so it learns to answer with a
-    clean image in the usual window, whatever the window, and cannot read the answer off a grey
-    value or off faint detail.
+    For the input of a generator, never for its target: so it learns to output a clean image in the
+    usual window, whatever the window of its input, and cannot read the target off a grey value or
+    off faint detail.
 
     Args:
         images: (B, 1, S, S) in [0, 1].
         masks: (B, 1, S, S), the head; outside stays as it is.
     """
     size = images.shape[-1]
-    out = images.clamp_min(1e-3) ** view(draw.uniform(-0.25, 0.25).exp())  # finite slope at zero
-    out = out * (view(draw.uniform(0, 0.12)) * draw.field(size, 2)).exp()
-    out = out * view(draw.uniform(0.8, 1.05))
-    out = blur(out, draw.chance(0.4) * draw.uniform(0, 0.8))
-    out = out + view(draw.uniform(0, 0.025)) * draw.white(size)
+    out = images.clamp_min(1e-3) ** rng.factor(-0.25, 0.25).exp()  # finite slope at zero
+    out = out * (rng.factor(0, 0.12) * rng.field(size, 2)).exp()
+    out = out * rng.factor(0.8, 1.05)
+    out = blur(out, rng.chance(0.4) * rng.uniform(0, 0.8))
+    out = out + rng.factor(0, 0.025) * rng.white(size)
     return torch.where(masks > 0.5, out, images).clamp(0, 1)
 
 
-def fading_rim(masks: torch.Tensor, draw: Draw, probability: float) -> torch.Tensor:
+def fading_rim(masks: torch.Tensor, rng: RandomStream, probability: float) -> torch.Tensor:
     """Weights that cut a slice smaller and let it fade towards its new outline.
 
     Brain masks are tight or loose, and interpolation leaves them soft. What fades away looks like a
@@ -240,7 +246,7 @@ def fading_rim(masks: torch.Tensor, draw: Draw, probability: float) -> torch.Ten
         depth = depth + 2 * left
         left = 1 - F.max_pool2d(1 - left, 3, stride=1, padding=1)
     depth = F.interpolate(depth, size=(size, size), mode="bilinear", align_corners=False)
-    ragged = (view(draw.uniform(0, 1)) * draw.field(size, 24)).clamp(-2, 2)
-    start, width = view(draw.uniform(0, 6)) + ragged, view(draw.uniform(0.5, 6))
+    ragged = (rng.factor(0, 1) * rng.field(size, 24)).clamp(-2, 2)
+    start, width = rng.factor(0, 6) + ragged, rng.factor(0.5, 6)
     weights = ((depth - start) / width).clamp(0, 1) * masks
-    return torch.where(view(draw.chance(probability)) > 0, weights, torch.ones_like(weights))
+    return torch.where(rng.switch(probability) > 0, weights, torch.ones_like(weights))

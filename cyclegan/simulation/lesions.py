@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from scipy import ndimage
 
-from cyclegan.simulation.augment import Draw, local_mean, view
+from cyclegan.simulation.augment import RandomStream, local_mean, per_image
 
 LARGEST_NUMBER = 5  # lesions in a slice
 # A contrast is a lesion's mean less that of what surrounds it, in standard deviations of the brain.
@@ -79,20 +79,20 @@ class LesionBank:
             raise ValueError(f"{path}: no lesion in it is dark in T1 and bright in T2")
         return cls(*(torch.from_numpy(np.stack(p)) for p in zip(*usable, strict=True)))
 
-    def sample(self, draw: Draw, seeds: torch.Tensor, size: int) -> torch.Tensor:
+    def sample(self, rng: RandomStream, seeds: torch.Tensor, size: int) -> torch.Tensor:
         """A lesion for each image, turned, mirrored, from a tenth to a quarter of a side wide.
 
         Args:
-            draw: of B images.
+            rng: of B images.
             seeds: (B,), the pixel of each flattened image that becomes the lesion's centre.
             size: side of the images.
 
         Returns:
             (B, 3, size, size): contrasts in T1 and T2, and the mask.
         """
-        pick = draw.integer(len(self))
-        sides = (draw.uniform(0.06, 0.25) * size).round().int().clamp_min(8).tolist()
-        turns, mirrored = draw.integer(4).tolist(), draw.integer(2).tolist()
+        pick = rng.integer(len(self))
+        sides = (rng.uniform(0.06, 0.25) * size).round().int().clamp_min(8).tolist()
+        turns, mirrored = rng.integer(4).tolist(), rng.integer(2).tolist()
         canvas = torch.zeros(len(pick), 3, size, size)
         for k, (row, seed) in enumerate(zip(pick.tolist(), seeds.tolist(), strict=True)):
             patch = self.patches[row : row + 1].rot90(turns[k], (2, 3))
@@ -105,7 +105,7 @@ class LesionBank:
             canvas[k, :, rows, columns] = inner[
                 :, : rows.stop - rows.start, : columns.stop - columns.start
             ]
-        return canvas.to(draw.device)
+        return canvas.to(rng.device)
 
 
 _BANK_FORMAT = "expected .npz with t1, t2 and flair, (N, planes, P, P) each"
@@ -137,7 +137,7 @@ def _patches(
 
 
 def sample_lesions(
-    inside: torch.Tensor, draw: Draw, probability: float
+    inside: torch.Tensor, rng: RandomStream, probability: float
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Soft masks of up to five lesions in the brain.
 
@@ -155,31 +155,31 @@ def sample_lesions(
     if probability == 0:
         seeds = torch.zeros(len(inside), dtype=torch.int64, device=inside.device)
         return core.expand(-1, LARGEST_NUMBER, -1, -1), core, seeds
-    present = draw.chance(probability)
-    warp = draw.field(size, 12) * 0.35 + draw.field(size, 40) * 0.15
-    warp = warp * view(draw.uniform(0.1, 1))  # tumours are rounder than what was infarcted
+    present = rng.chance(probability)
+    warp = rng.field(size, 12) * 0.35 + rng.field(size, 40) * 0.15
+    warp = warp * rng.factor(0.1, 1)  # tumours are rounder than what was infarcted
     rank = inside.flatten(1).cumsum(1)  # the nth brain pixel is where this first reaches n
-    is_mass = draw.chance(0.6)
+    is_mass = rng.chance(0.6)
     masks, seeds_of = [], []
     for k in range(LARGEST_NUMBER):
-        wish = draw.uniform(0, 1, 1) * rank[:, -1:]
+        wish = rng.uniform(0, 1, 1) * rank[:, -1:]
         seeds = torch.searchsorted(rank, wish).clamp_max(size * size - 1)[:, 0]
         seeds_of.append(seeds)
-        y = axis[None, None, :, None] - view((seeds // size).float())
-        x = axis[None, None, None, :] - view((seeds % size).float())
+        y = axis[None, None, :, None] - per_image((seeds // size).float())
+        x = axis[None, None, None, :] - per_image((seeds % size).float())
         # The first is a mass more often than not, of up to 10 cm, the rest are spots of white
         # matter: 20 to 170 pixels.
-        share = draw.uniform(0, 1)
+        share = rng.uniform(0, 1)
         radius = 0.9 + 1.1 * share
         if k == 0:
             radius = torch.where(is_mass > 0, 1.2 + 2.7 * share**0.6, radius)
-        radius = view(radius.exp()) * size / 256
-        ratio = view(draw.uniform(-0.35, 0.35).exp())
+        radius = per_image(radius.exp()) * size / 256
+        ratio = rng.factor(-0.35, 0.35).exp()
         distance = ((y * ratio) ** 2 + (x / ratio) ** 2).sqrt() / radius * (1 + warp)
-        where = view(present * (draw.chance(0.5) if k else 1.0)) * inside
+        where = per_image(present * (rng.chance(0.5) if k else 1.0)) * inside
         masks.append(where * torch.sigmoid((1 - distance) * 8))
         if k == 0:
-            has_core = view(draw.chance(0.3)) * (radius > 10 * size / 256)
+            has_core = rng.switch(0.3) * (radius > 10 * size / 256)
             core = where * has_core * torch.sigmoid((0.5 - distance) * 14)
     return torch.cat(masks, 1), core, seeds_of[0]
 
@@ -189,7 +189,7 @@ def implant_lesions(
     target: torch.Tensor,
     masks: torch.Tensor,
     to: str,
-    draw: Draw,
+    rng: RandomStream,
     bank: LesionBank | None = None,
 ) -> Implanted:
     """Implant the same lesions in real slices and in their other contrast.
@@ -209,12 +209,12 @@ def implant_lesions(
     reach = size // 16  # from the head's outline; first along columns, then along rows, for time
     outside = F.max_pool2d(1 - masks, (2 * reach + 1, 1), stride=1, padding=(reach, 0))
     interior = 1 - F.max_pool2d(outside, (1, 2 * reach + 1), stride=1, padding=(0, reach))
-    shapes, core, seeds = sample_lesions(interior, draw, 1.0)
-    t1, t2 = _contrasts(shapes, draw)
-    washed_out = view(draw.chance(0.5) * draw.uniform(0.5, 1)) * shapes.amax(1, keepdim=True)
+    shapes, core, seeds = sample_lesions(interior, rng, 1.0)
+    t1, t2 = _contrasts(shapes, rng)
+    washed_out = rng.switch(0.5) * rng.factor(0.5, 1) * shapes.amax(1, keepdim=True)
     if bank is not None:
-        real = view(draw.chance(BANK_SHARE))
-        *contrasts, mask = bank.sample(draw, seeds, size).split(1, 1)
+        real = rng.switch(BANK_SHARE)
+        *contrasts, mask = bank.sample(rng, seeds, size).split(1, 1)
         mask = mask * interior * real
         others = 1 - mask
         t1, t2 = (old * others + new * mask for old, new in zip((t1, t2), contrasts, strict=True))
@@ -238,7 +238,9 @@ def implant_lesions(
     def as_t2(image: torch.Tensor) -> torch.Tensor:
         # As bright as the fluid of the slice, at most.
         rank = (0.02 * masks.flatten(1).sum(1, keepdim=True)).long()
-        fluid = view(image.flatten(1).sort(dim=1, descending=True).values.gather(1, rank)[:, 0])
+        fluid = per_image(
+            image.flatten(1).sort(dim=1, descending=True).values.gather(1, rank)[:, 0]
+        )
         bright = torch.minimum(changed(image, t2), torch.maximum(fluid, image))
         return (bright + 0.9 * core * (fluid - bright).clamp_min(0)).clamp(0, 1)
 
@@ -248,15 +250,15 @@ def implant_lesions(
     return Implanted(as_t2(source), as_t1(target), lesion, around)
 
 
-def _contrasts(shapes: torch.Tensor, draw: Draw) -> tuple[torch.Tensor, torch.Tensor]:
+def _contrasts(shapes: torch.Tensor, rng: RandomStream) -> tuple[torch.Tensor, torch.Tensor]:
     """Contrasts of lesions in T1 and T2, (B, 1, S, S) each, that belong together as real ones do.
 
     Texture is shared: where a lesion is darker in T1 it is brighter in T2.
     """
     count, (first, last) = shapes.shape[1], T1_CONTRAST
-    t1 = first + (last - first) * draw.uniform(0, 1, count) ** 1.7
-    t2 = T2_AT_ZERO + T2_SLOPE * t1 + T2_REST * draw.normal(count)
-    texture = 1 + 0.25 * draw.field(shapes.shape[-1], 40)
+    t1 = first + (last - first) * rng.uniform(0, 1, count) ** 1.7
+    t2 = T2_AT_ZERO + T2_SLOPE * t1 + T2_REST * rng.normal(count)
+    texture = 1 + 0.25 * rng.field(shapes.shape[-1], 40)
     largest = shapes.argmax(1, keepdim=True)  # where two overlap, the nearer one's
     weight = shapes.amax(1, keepdim=True) * texture
 

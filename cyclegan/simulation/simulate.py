@@ -1,7 +1,7 @@
 """Label map -> T1w and T2w slice of the same anatomy, by the signal equations, randomised.
 
 The inputs vary as scanners and people do (tissue values, sequence, resolution, bias field, noise,
-stripped or not, lesions); the targets are clean and in one moderate style. A generator taught on
+stripped or not, lesions); the targets are clean and in one moderate style. A generator trained on
 such pairs knows which tissue is which before it sees a real image.
 """
 
@@ -14,8 +14,16 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from cyclegan.model.preprocess import FOREGROUND, HIGH_PERCENTILE, MARGIN, SMALLEST_FRAME
-from cyclegan.simulation.augment import Draw, add_rician_noise, blur, sample, sampling_grid, view
+from cyclegan.model.head import FOREGROUND
+from cyclegan.model.preprocess import HIGH_PERCENTILE, MARGIN, SMALLEST_FRAME
+from cyclegan.simulation.augment import (
+    RandomStream,
+    add_rician_noise,
+    blur,
+    per_image,
+    resample,
+    sampling_grid,
+)
 from cyclegan.simulation.lesions import sample_lesions
 from cyclegan.simulation.tissues import TISSUES, Tissue, inversion_recovery, spin_echo
 
@@ -36,13 +44,13 @@ class SimulatedPair:
 
 
 class Simulator:
-    """Draws batches of simulated pairs from a stack of label maps.
+    """Simulates batches of pairs from a stack of label maps.
 
     Args:
         labels: (N, H, W) integer label maps, 1 mm, square, anterior up.
         tissues: label -> Tissue. Labels without an entry become air.
         device: where the batches are made.
-        origin: of the label maps, as people are told.
+        origin: of the label maps, in words: recorded with the weights.
     """
 
     def __init__(
@@ -75,99 +83,96 @@ class Simulator:
     def __len__(self) -> int:
         return len(self.indices)
 
-    def draw(
+    def sample(
         self,
         batch: int,
         size: int,
-        rng: torch.Generator | Sequence[torch.Generator],
+        rngs: torch.Generator | Sequence[torch.Generator],
         *,
         lesions: float = 0.5,
         stripped: float = 0.45,
         degrade: bool = True,
         pick: torch.Tensor | None = None,
     ) -> SimulatedPair:
-        """Draw a batch.
+        """Simulate a batch.
 
         Args:
             batch: number of pairs.  size: side of the images in pixels.
-            rng: source of every random choice, one for the batch or one for each pair.
+            rngs: source of every random choice, one for the batch or one for each pair.
             lesions, stripped: probability that a pair has lesions; that it is skull-stripped.
             degrade: False leaves out noise, bias field, blur and the random view.
-            pick: (B,) indices of the label maps; drawn when omitted.
+            pick: (B,) indices of the label maps; random when omitted.
         """
-        draw = Draw(batch, rng, self.device)
+        rng = RandomStream(batch, rngs, self.device)
         if pick is None:
-            pick = draw.integer(len(self))
+            pick = rng.integer(len(self))
         pick = pick.to(self.device)
-        is_stripped = draw.chance(stripped) * self.has_brain[pick]
+        is_stripped = rng.chance(stripped) * self.has_brain[pick]
         index = self.indices[pick].long()  # (B, H, W)
-        signals, lesion = self._signals(index, draw, lesions, vary=degrade)
-        keep = self._keep(index, is_stripped, draw)
+        signals, lesion = self._signals(index, rng, lesions, vary=degrade)
+        keep = self._keep(index, is_stripped, rng)
         brain, head = self.brain_boxes[pick], self.head_boxes[pick]
         box = torch.where(is_stripped[:, None].bool(), brain, head)
         half = (MARGIN * box[:, 2]).clamp_min(SMALLEST_FRAME)
         if degrade:
-            half = half * draw.uniform(0.92, 1.25)
-        amount = {"rotation": 12, "stretch": 0.08, "shift": 0.05, "elastic": 0.02}
-        if not degrade:
-            amount = dict.fromkeys(amount, 0.0)
-        grid = sampling_grid(draw, size, box[:, :2], half, **amount)
+            half = half * rng.uniform(0.92, 1.25)
+        most = {"rotation": 12, "stretch": 0.08, "shift": 0.05, "elastic": 0.02}
+        grid = sampling_grid(
+            rng, size, box[:, :2], half, **(most if degrade else dict.fromkeys(most, 0.0))
+        )
         brain = self._brain(index)
-        moved = sample(torch.cat([signals, lesion, brain], 1), grid)
+        moved = resample(torch.cat([signals, lesion, brain], 1), grid)
         images, lesion, brain = moved.split([4, 1, 1], 1)
-        keep = sample(keep, grid, outside="border")  # there is noise beside the label map, too
+        keep = resample(keep, grid, outside="border")  # there is noise beside the label map, too
         # Real voxels mix tissues; bilinear sampling does part of that, this the rest.
         sigma = torch.full((batch,), 0.45, device=self.device)
         clean = blur(images[:, 2:], sigma * size / 256) * keep
         t1_target, t2_target = (_normalise(c) for c in clean.split(1, 1))
         inputs = []
         for image in images[:, :2].split(1, 1):
-            inputs.append(_degrade(image * keep, keep, draw) if degrade else _normalise(image))
+            inputs.append(_degrade(image * keep, keep, rng) if degrade else _normalise(image))
         return SimulatedPair(*inputs, t1_target, t2_target, lesion > 0.5, brain > 0.5)
 
     def _signals(
-        self, index: torch.Tensor, draw: Draw, lesions: float, vary: bool
+        self, index: torch.Tensor, rng: RandomStream, lesions: float, vary: bool
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Signals (B, 4, H, W): t1, t2, t1 target, t2 target; and the lesions (B, 1, H, W)."""
-        tissue_maps, lesion = self._tissue(index, draw, lesions)
+        tissue_maps, lesion = self._tissue(index, rng, lesions)
         nominal = tissue_maps(0.0)
-        t1_target = 0.5 * spin_echo(*nominal, 550, 12) + 0.5 * inversion_recovery(
-            *nominal, 2000, 900, 4
-        )
+        echo, recovery = spin_echo(*nominal, 550, 12), inversion_recovery(*nominal, 2000, 900, 4)
+        t1_target = 0.5 * echo + 0.5 * recovery
         t2_target = spin_echo(*nominal, 4000, 95)
-        t1, t2 = self._acquired(index, draw, tissue_maps) if vary else (t1_target, t2_target)
+        t1, t2 = self._acquired(index, rng, tissue_maps) if vary else (t1_target, t2_target)
         return torch.cat([t1, t2, t1_target, t2_target], 1), lesion
 
     def _tissue(
-        self, index: torch.Tensor, draw: Draw, lesions: float
+        self, index: torch.Tensor, rng: RandomStream, lesions: float
     ) -> tuple[TissueMaps, torch.Tensor]:
         """What makes maps of PD, T1 and T2 of the same heads again and again, each time with other
         values of the tissues; and the lesions, (B, 1, H, W)."""
         size = index.shape[-1]
         inside = self.inside[index][:, None]
-        shapes, core, _ = sample_lesions(inside, draw, lesions)
+        shapes, core, _ = sample_lesions(inside, rng, lesions)
         lesion = shapes.amax(1, keepdim=True)
         # Tissue is never flat: water content varies slowly, and moves T1 and T2 together. This is
         # in the targets too, so the network learns to follow the source rather than a mean value.
-        water = draw.field(size, 6) * 0.4 + draw.field(size, 24) * 0.4 + draw.field(size, 90) * 0.4
-        water = water * view(draw.uniform(0.01, 0.09))
+        water = rng.field(size, 6) * 0.4 + rng.field(size, 24) * 0.4 + rng.field(size, 90) * 0.4
+        water = water * rng.factor(0.01, 0.09)
         # Oedema that is faint in T1 is plain in T2: that must be learnt, or it is lost.
-        stretch_t1 = 1 + lesion * view(draw.uniform(0.1, 0.9)) * (1 + 3 * water)
-        stretch_t2 = 1 + lesion * view(draw.uniform(0.7, 2.5)) * (1 + 3 * water)
-        wet = 1 + lesion * view(draw.uniform(0.05, 0.2))
+        stretch_t1 = 1 + lesion * rng.factor(0.1, 0.9) * (1 + 3 * water)
+        stretch_t2 = 1 + lesion * rng.factor(0.7, 2.5) * (1 + 3 * water)
+        wet = 1 + lesion * rng.factor(0.05, 0.2)
         # A tumour takes the place of what was there: no grey and white matter shows through.
         mass, mass_pd, mass_t1, mass_t2 = torch.zeros_like(lesion), 0.0, 0.0, 0.0
         if lesions:
-            mass = lesion * view(draw.chance(0.5) * draw.uniform(0.6, 1))
-            mass_pd, mass_t1 = view(draw.uniform(0.78, 0.9)), view(draw.uniform(1000, 2200))
-            mass_t2 = mass_t1 * view(draw.uniform(0.09, 0.14))
+            mass = lesion * rng.switch(0.5) * rng.factor(0.6, 1)
+            mass_pd, mass_t1 = rng.factor(0.78, 0.9), rng.factor(1000, 2200)
+            mass_t2 = mass_t1 * rng.factor(0.09, 0.14)
 
         def tissue_maps(jitter: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-            table = self.table * (jitter * draw.normal(*self.table.shape)).exp()  # (B, K, 3)
-            maps = torch.gather(table, 1, index.flatten(1)[..., None].expand(-1, -1, 3)).unflatten(
-                1, index.shape[1:]
-            )  # (B, H, W, 3)
-            pd, t1, t2 = (maps[..., k][:, None] for k in range(3))
+            table = self.table * (jitter * rng.normal(*self.table.shape)).exp()  # (B, K, 3)
+            places = torch.arange(len(index), device=index.device)[:, None, None]
+            pd, t1, t2 = table[places, index].permute(3, 0, 1, 2)[:, :, None]  # (B, 1, H, W) each
             t1 = t1 * (1.2 * water).exp() * stretch_t1
             t2 = t2 * (1.5 * water).exp() * stretch_t2
             pd = pd * (0.3 * water).exp() * wet
@@ -181,30 +186,25 @@ class Simulator:
         return tissue_maps, lesion
 
     def _acquired(
-        self, index: torch.Tensor, draw: Draw, tissue_maps: TissueMaps
+        self, index: torch.Tensor, rng: RandomStream, tissue_maps: TissueMaps
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """T1 and T2 signals, (B, 1, H, W), as some scanner's sequences give them."""
         outside = self.outside[index][:, None].float()
 
         def outer_gain(low: float, high: float) -> torch.Tensor:
             """Surface coils brighten the scalp, fat suppression darkens it."""
-            return 1 + outside * (view(draw.uniform(low, high)) - 1)
+            return 1 + outside * (rng.factor(low, high) - 1)
 
         mixed = tissue_maps(0.07)
-        is_gradient_echo = view(draw.chance(0.5))
-        echo = spin_echo(*mixed, view(draw.uniform(350, 850)), view(draw.uniform(6, 20)))
+        is_gradient_echo = rng.switch(0.5)
+        echo = spin_echo(*mixed, rng.factor(350, 850), rng.factor(6, 20))
         inversion = inversion_recovery(
-            *mixed,
-            view(draw.uniform(1500, 2600)),
-            view(draw.uniform(650, 1050)),
-            view(draw.uniform(2, 6)),
+            *mixed, rng.factor(1500, 2600), rng.factor(650, 1050), rng.factor(2, 6)
         )
         t1 = echo + is_gradient_echo * (inversion * 1.2 - echo)
         t1 = t1 * outer_gain(0.5, 1.6)
-        t2 = spin_echo(
-            *tissue_maps(0.07), view(draw.uniform(2500, 7000)), view(draw.uniform(70, 125))
-        )
-        suppressed = view(draw.chance(0.4))
+        t2 = spin_echo(*tissue_maps(0.07), rng.factor(2500, 7000), rng.factor(70, 125))
+        suppressed = rng.switch(0.4)
         t2 = t2 * (suppressed * outer_gain(0.15, 0.7) + (1 - suppressed) * outer_gain(0.6, 1.3))
         return t1, t2
 
@@ -213,10 +213,12 @@ class Simulator:
         inside = self.inside[index][:, None]
         return blur(inside, torch.full((len(index),), 2.0, device=self.device))
 
-    def _keep(self, index: torch.Tensor, is_stripped: torch.Tensor, draw: Draw) -> torch.Tensor:
+    def _keep(
+        self, index: torch.Tensor, is_stripped: torch.Tensor, rng: RandomStream
+    ) -> torch.Tensor:
         """1 where the image stays: everywhere, or inside a slightly sloppy brain mask."""
-        brain = (self._brain(index) > view(draw.uniform(0.35, 0.7))).float()
-        return torch.where(view(is_stripped).bool(), brain, torch.ones_like(brain))
+        brain = (self._brain(index) > rng.factor(0.35, 0.7)).float()
+        return torch.where(per_image(is_stripped).bool(), brain, torch.ones_like(brain))
 
 
 def simulate_pair(
@@ -231,7 +233,7 @@ def simulate_pair(
     Args:
         labels: (S, S) integer label map.
         rng: decides sequence, tissue values, noise and lesions.
-        lesion: draw lesions of long T1 and T2.
+        lesion: add lesions of long T1 and T2.
         clean: leave out noise, bias field, blur and variation of the sequence.
 
     Returns:
@@ -239,13 +241,11 @@ def simulate_pair(
     """
     seed = torch.Generator().manual_seed(int(rng.integers(2**62)))
     simulator = Simulator(labels[None])
-    draw = Draw(1, seed)
-    signals, mask = simulator._signals(
-        simulator.indices.long(), draw, float(lesion), vary=not clean
-    )
+    rng = RandomStream(1, seed)
+    signals, mask = simulator._signals(simulator.indices.long(), rng, float(lesion), vary=not clean)
     keep = torch.ones_like(mask)
     targets = [_normalise(blur(c, torch.tensor([0.45]))) for c in signals[:, 2:].split(1, 1)]
-    inputs = targets if clean else [_degrade(c, keep, draw) for c in signals[:, :2].split(1, 1)]
+    inputs = targets if clean else [_degrade(c, keep, rng) for c in signals[:, :2].split(1, 1)]
     brain = simulator._brain(simulator.indices.long())
     return SimulatedPair(
         *(image[0, 0].numpy() for image in (*inputs, *targets, mask > 0.5, brain > 0.5))
@@ -264,15 +264,15 @@ def _box(mask: torch.Tensor) -> torch.Tensor:
     return torch.tensor([(left + right) / width - 1, (top + bottom) / height - 1, half])
 
 
-def _degrade(image: torch.Tensor, keep: torch.Tensor, draw: Draw) -> torch.Tensor:
+def _degrade(image: torch.Tensor, keep: torch.Tensor, rng: RandomStream) -> torch.Tensor:
     """What a scanner and an export do to a clean signal (B, 1, S, S); result in [0, 1]."""
     size = image.shape[-1]
-    image = image * (view(draw.uniform(0, 0.25)) * draw.field(size, 2)).exp()
-    image = _normalise(blur(image, draw.uniform(0, 1.2, 2) * size / 256))
-    image = image ** view(draw.uniform(-0.35, 0.5).exp())
-    image = add_rician_noise(image, draw.uniform(0, 0.035), draw) * (keep > 0.5)
+    image = image * (rng.factor(0, 0.25) * rng.field(size, 2)).exp()
+    image = _normalise(blur(image, rng.uniform(0, 1.2, 2) * size / 256))
+    image = image ** rng.factor(-0.35, 0.5).exp()
+    image = add_rician_noise(image, rng.uniform(0, 0.035), rng) * (keep > 0.5)
     # Some archives saturate the scalp, and some leave head room.
-    image = _normalise(image) * view(draw.uniform(0.92, 1.08) + draw.chance(0.12) * 0.5)
+    image = _normalise(image) * per_image(rng.uniform(0.92, 1.08) + rng.chance(0.12) * 0.5)
     return image.clamp(0, 1)
 
 
@@ -288,4 +288,4 @@ def _normalise(image: torch.Tensor) -> torch.Tensor:
     top = flat.topk(math.ceil((1 - HIGH_PERCENTILE / 100) * flat.shape[1]) + 1, dim=1).values
     high = top.gather(1, (count - rank).clamp_min(0))[:, 0]
     high = torch.where(count[:, 0] > 0, high, torch.ones_like(high))
-    return (image / view(high.clamp_min(1e-6))).clamp(0, 1)
+    return (image / per_image(high.clamp_min(1e-6))).clamp(0, 1)

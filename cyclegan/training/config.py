@@ -97,7 +97,7 @@ def option(name: str) -> str:
 
 def resolved(config: TrainConfig, kinds: Collection[str]) -> TrainConfig:
     """The settings with every None replaced by what suits the kinds of samples that there are; by
-    zero where it has no effect on them.
+    zero where it has no effect on them, so that what is recorded is what was done.
 
     Raises:
         ValueError: a setting without effect on these, or one out of its range.
@@ -107,13 +107,15 @@ def resolved(config: TrainConfig, kinds: Collection[str]) -> TrainConfig:
     for name, needs in NEEDS.items():
         missing = [need for need in needs if not need & set(kinds)]
         if missing:
-            values[name] = 0  # so that what is recorded is what was done
+            values[name] = 0
             if getattr(config, name) is not None:
                 sources = " or ".join(OPTIONS[kind] for kind in OPTIONS if kind in missing[0])
                 raise ValueError(f"{option(name)}: has no effect without {sources}; leave it out")
     values = {name: v for name, v in values.items() if getattr(config, name) is None}
+    if config.weight_gan == 0 and config.discriminator is not None:
+        raise ValueError("--discriminator: has no effect with --weight-gan 0; leave it out")
     config = dataclasses.replace(config, **values)
-    if (config.batch or 0) < 1 or config.accumulate < 1:
+    if config.batch < 1 or config.accumulate < 1:
         raise ValueError("--batch and --accumulate count from 1")
     for name in ("supervised", "unpaired", "implanted", "ema"):
         if not 0 <= getattr(config, name) <= 1:

@@ -21,23 +21,19 @@ class ImagePool:
         self, images: torch.Tensor, labels: torch.Tensor, rng: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Swap (B, 1, H, W) images and their (B,) labels with the history."""
-        if self.size == 0:
-            return images, labels
         if self.images and self.images[0].shape != images.shape[1:]:  # the resolution has grown
             self.images, self.labels = [], []
-        chosen_images, chosen_labels = [], []
-        for image, label in zip(images.detach(), labels, strict=True):
+        images, labels = images.detach().clone(), labels.clone()
+        for k in range(len(images)):
             if len(self.images) < self.size:
-                self.images.append(image.clone())
-                self.labels.append(label.clone())
+                self.images.append(images[k].clone())
+                self.labels.append(labels[k].clone())
             elif torch.rand(1, generator=rng).item() < 0.5:
                 place = int(torch.randint(self.size, (1,), generator=rng))
-                old_image, old_label = self.images[place], self.labels[place]
-                self.images[place], self.labels[place] = image.clone(), label.clone()
-                image, label = old_image, old_label
-            chosen_images.append(image)
-            chosen_labels.append(label)
-        return torch.stack(chosen_images), torch.stack(chosen_labels)
+                older = self.images[place], self.labels[place]
+                self.images[place], self.labels[place] = images[k].clone(), labels[k].clone()
+                images[k], labels[k] = older
+        return images, labels
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         if not self.images:

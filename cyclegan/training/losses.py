@@ -12,9 +12,9 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from cyclegan.model.head import AIR
 from cyclegan.simulation.augment import local_mean
 
-AIR = 0.02  # below this a pixel says nothing of tissue
 LEVELS = 4  # of the pyramid: details of about 1, 2, 4 and 8 pixels
 SPOT_LEVELS = (1, 2, 3)  # lesions; a pixel alone is a vessel or noise
 SHOWN = 0.01  # local contrast, of white, from which on an image shows something

@@ -11,6 +11,7 @@ added.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any
 
 import torch
@@ -20,12 +21,12 @@ from torch import nn
 from cyclegan import CONTRASTS, OTHER
 from cyclegan.model.guided import guided_grid
 from cyclegan.model.networks import GENERATORS, PatchDiscriminator
-from cyclegan.simulation.augment import Draw, disturb
-from cyclegan.simulation.lesions import LesionBank, implant_lesions
+from cyclegan.simulation.augment import RandomStream, disturb
+from cyclegan.simulation.lesions import implant_lesions
 from cyclegan.training import losses
 from cyclegan.training.config import PAIRS, TRUTH, UNPAIRED, TrainConfig
 from cyclegan.training.image_pool import ImagePool
-from cyclegan.training.samples import Batch, Sample
+from cyclegan.training.samples import Batch, Sample, TrainingData
 from cyclegan.training.sharing import Share, stream
 
 POOL = 50  # translations in the history of either discriminator, as published
@@ -36,35 +37,28 @@ SHARP = 0.5  # of weight_pairs and weight_simulated: differences of detail at fo
 ERROR = 0.02  # of the same: only has to be small, as the layers of the error have no other loss
 IMPLANTED_UNPAIRED = 3.0  # of lesions implanted in unpaired slices, where no real pairs have them
 
+Terms = dict[str, torch.Tensor]  # names of the log -> losses
+
 
 class Objective:
     """Generators, discriminators and history pools, one of each per target contrast.
 
     Args:
         config: resolved; loss weights and networks.
-        kinds: of samples that there are.
-        sources: number of sources of unpaired slices.
+        data: what there is to train on.
         accelerator: decides device and precision.
-        bank: real lesions to implant, or None.
     """
 
-    def __init__(
-        self,
-        config: TrainConfig,
-        kinds: tuple[str, ...],
-        sources: int,
-        accelerator: Accelerator,
-        bank: LesionBank | None = None,
-    ):
-        self.config, self.kinds, self.bank = config, kinds, bank
+    def __init__(self, config: TrainConfig, data: TrainingData, accelerator: Accelerator):
+        self.config, self.kinds, self.bank = config, data.kinds, data.bank
         self.accelerator, self.device = accelerator, accelerator.device
-        self.published = kinds == (UNPAIRED,)
+        self.published = self.kinds == (UNPAIRED,)
         self.generators = {c: self.new_generator() for c in CONTRASTS}
         # Discriminators that know the data source, where there are several: a translation has to
         # look like that scanner's other contrast, not like the average of all.
-        conditional = 0 if self.published or sources < 2 else sources
+        sources = len(data.unpaired.names) if data.unpaired and not self.published else 0
         self.discriminators = {
-            c: self._place(PatchDiscriminator(config.discriminator, conditional))
+            c: self._place(PatchDiscriminator(config.discriminator, sources if sources > 1 else 0))
             for c in (CONTRASTS if config.weight_gan else ())
         }
         self.pools = {c: ImagePool(POOL) for c in CONTRASTS}
@@ -80,7 +74,7 @@ class Objective:
             network.load_state_dict(self.generators[c].state_dict())
         return copies
 
-    def weights(self, adversary: float = 1.0) -> dict[str, Any]:
+    def weights(self, adversary: float = 1.0) -> dict[str, float]:
         """Term of the log -> its weight in the generators' objective: the whole of it, one table.
 
         Args:
@@ -99,6 +93,13 @@ class Objective:
             "simulated": config.weight_simulated,
         }
 
+    def supervised_weights(self) -> dict[str, float]:
+        """The same within `pairs` and `simulated`, beside L1 + half of (1 - SSIM)."""
+        lesions = self.config.weight_lesions
+        weights = {"sharp": SHARP, "faded": lesions, "lesions": lesions}
+        has_error = self.generators["T2"].error_head is not None
+        return weights | ({"error": ERROR} if has_error else {})
+
     def terms(self, unpaired: bool) -> list[str]:
         """What `generator_loss` and `discriminator_loss` log, where a step has unpaired slices or
         not; losses without weight are not computed."""
@@ -108,53 +109,40 @@ class Objective:
             names += [k for k, weight in self.weights().items() if weight and k not in TRUTH]
         return [*names, "loss_D"] if "loss_G" in names else names
 
-    def supervised_weights(self) -> dict[str, Any]:
-        """The same within `pairs` and `simulated`, beside L1 + half of (1 - SSIM)."""
-        lesions = self.config.weight_lesions
-        weights = {"sharp": SHARP, "faded": lesions, "lesions": lesions}
-        has_error = getattr(self.generators["T2"], "error_head", None) is not None
-        return weights | {"error": ERROR} if has_error else weights
-
     def generator_loss(
         self, batch: Batch, adversary: float = 1.0
-    ) -> tuple[torch.Tensor, dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    ) -> tuple[torch.Tensor, Terms, dict[str, torch.Tensor]]:
         """All losses of a share of a step.
 
         Args:
-            batch: from `Samples.draw`.
+            batch: from `Samples.batch`.
             adversary: as `weights` takes it.
 
         Returns:
             (weighted sum, the terms of the log by name, translations of the unpaired slices by
             target contrast).
         """
-        terms: dict[str, torch.Tensor] = {}
-
-        def add(name: str, value: torch.Tensor) -> None:
-            terms[name] = terms[name] + value if name in terms else value
-
+        nothing = torch.zeros((), device=self.device)
+        terms: Terms = defaultdict(lambda: nothing)
         kinds = len(TRUTH & set(self.kinds))
         for kind, (share, directions) in batch.supervised.items():
             for c, sample in directions.items():
                 loss, parts = self.supervised_loss(c, sample)
-                add(kind, loss * share.weight)
-                for name, value in parts.items():
-                    add(name, value.detach() * share.weight / kinds)  # mean of the kinds, to read
-        fakes: dict[str, torch.Tensor] = {}
+                terms[kind] = terms[kind] + loss * share.weight
+                for name, value in parts.items():  # mean of the kinds, to read
+                    terms[name] = terms[name] + value.detach() * share.weight / kinds
+        fakes = {}
         for c in CONTRASTS if batch.unpaired else ():
             fakes[c] = batch.unpaired[c].images
             if batch.share:
                 parts, fakes[c] = self.unpaired_losses(c, batch)
                 for name, value in parts.items():
-                    add(name, value * batch.share.weight)
-        weights, total = self.weights(adversary), torch.zeros((), device=self.device)
-        for name, value in terms.items():
-            total = total + weights.get(name, 0.0) * value
+                    terms[name] = terms[name] + value * batch.share.weight
+        weights = self.weights(adversary)
+        total = sum((weights.get(k, 0.0) * value for k, value in terms.items()), nothing)
         return total, {name: value.detach() for name, value in terms.items()}, fakes
 
-    def supervised_loss(
-        self, to: str, sample: Sample
-    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    def supervised_loss(self, to: str, sample: Sample) -> tuple[torch.Tensor, Terms]:
         """L1 + half of (1 - SSIM), detail, spots, lesions and predicted error of one direction.
 
         The output is judged as the product shows it, after the guided filter and cut to the head,
@@ -163,7 +151,11 @@ class Objective:
         Returns:
             (weighted sum, the terms of `supervised_weights`).
         """
-        output, log_error = self.generate_with_error(to, sample.source, sample.reference)
+        weights, log_error = self.supervised_weights(), None
+        if "error" in weights:
+            output, log_error = self.generate(to, sample.source, sample.reference, error=True)
+        else:
+            output = self.generate(to, sample.source, sample.reference)
         output = guided_grid(output, sample.source) * sample.mask
         target = losses.aligned(sample.target, output, sample.tolerance)
         parts = {
@@ -173,13 +165,10 @@ class Objective:
         }
         if log_error is not None:
             parts["error"] = losses.laplace(output, target, log_error, sample.mask)
-        weights = self.supervised_weights()
         total = losses.dissimilarity(output, target, sample.weight)
         return total + sum(weights[name] * value for name, value in parts.items()), parts
 
-    def unpaired_losses(
-        self, to: str, batch: Batch
-    ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    def unpaired_losses(self, to: str, batch: Batch) -> tuple[Terms, torch.Tensor]:
         """GAN, cycle, identity, structure and intensity losses of one direction.
 
         Translations are cut to the source's head, as `Translator` does: nobody sees the rest.
@@ -200,8 +189,8 @@ class Objective:
         if "cycle" in active:
             # A network can hide the source in faint detail (Chu et al. 2017) or in the brightness
             # of a tissue; noise and another window drown both.
-            back = self._disturb(fake, mask, share, f"back from {to}")
-            reconstruction = self.generate(OTHER[to], back, references[OTHER[to]]) * mask
+            noisy = self._disturb(fake, mask, share, f"back from {to}")
+            reconstruction = self.generate(OTHER[to], noisy, references[OTHER[to]]) * mask
             parts["cycle"] = losses.l1(reconstruction, source * mask)
             if "cycle_ssim" in active:
                 parts["cycle_ssim"] = losses.ssim_loss(reconstruction, source * mask)
@@ -220,7 +209,7 @@ class Objective:
     ) -> list[dict[str, tuple[torch.Tensor, torch.Tensor]]]:
         """Swap the translations of a step with the history, alike in all processes.
 
-        Every process holds the same history and asks it for the step's whole batch in the order of
+        Every process has the same history and asks it for the step's whole batch in the order of
         the places, so what comes back does not depend on how the batch was shared out.
 
         Args:
@@ -232,19 +221,17 @@ class Objective:
             discriminator as generated.
         """
         recalled: list[dict] = [{} for _ in batches]
-        first = batches[0].first
+        positions = [p for batch in batches for p in batch.share.positions]
         for c in CONTRASTS:
-            own = [b.unpaired[OTHER[c]].sources.to(self.device) for b in batches]
-            places = torch.tensor([p for b in batches for p in b.share.places], device=self.device)
+            labels = [b.unpaired[OTHER[c]].sources.to(self.device) for b in batches]
             images, sources = (
-                self._in_order(torch.cat(stacks), places, batches[0].share.total)
-                for stacks in ([f[c].detach() for f in fakes], own)
+                self._in_order(torch.cat(stacks), positions, batches[0].share.total)
+                for stacks in ([f[c].detach() for f in fakes], labels)
             )
             rng = stream(self.config.seed, step, f"pool {c}")
             images, sources = self.pools[c].query(images, sources, rng)
             for batch, result in zip(batches, recalled, strict=True):
-                at = [p - first for p in batch.share.places]
-                result[c] = images[at], sources[at]
+                result[c] = images[batch.share.positions], sources[batch.share.positions]
         return recalled
 
     def discriminator_loss(
@@ -255,33 +242,39 @@ class Objective:
         for c in CONTRASTS:
             self.discriminators[c].requires_grad_(True)
             images, _, labels = batch.unpaired[c]
-            old, old_labels = recalled[c]
+            fakes, fake_labels = recalled[c]
             loss_real = losses.lsgan(self._judge(c, images, labels), images, real=True)
-            loss_fake = losses.lsgan(self._judge(c, old, old_labels), old, real=False)
+            loss_fake = losses.lsgan(self._judge(c, fakes, fake_labels), fakes, real=False)
             loss = loss + 0.5 * (loss_real + loss_fake)  # halved, as in the paper
         return loss * batch.share.weight
 
-    def _in_order(self, own: torch.Tensor, places: torch.Tensor, total: int) -> torch.Tensor:
-        """All `total` samples of a step in the order of their places, from those of this process.
+    def generate(
+        self, to: str, images: torch.Tensor, reference: torch.Tensor | None = None, **options: bool
+    ) -> Any:
+        """Translations of `images` in the style of `reference`, of the source where that is black.
 
-        `Share.deal` gives each process as many as the others, or one more: what is missing is
-        filled up for the exchange.
+        Args:
+            reference: (B, 1, S, S) in [0, 1], or None.
+            options: of the generator: with `error` the logs of the predicted errors, too.
         """
-        processes = self.accelerator.num_processes
-        if processes > 1:
-            missing = -(-total // processes) - len(own)
-            own = torch.cat([own, own.new_zeros(missing, *own.shape[1:])])
-            places = torch.cat([places, places.new_full((missing,), -1)])
-            own, places = (self.accelerator.gather(t.contiguous()) for t in (own, places))
-            own, places = own[places >= 0], places[places >= 0]
-        return own[places.argsort()]
+        network = self.generators[to]
+        images = images.contiguous(memory_format=torch.channels_last)
+        code = style_code(network, reference)
+        with self.accelerator.autocast():
+            output = network(images, code, **options)
+        return tuple(o.float() for o in output) if options else output.float()
+
+    def _judge(self, contrast: str, images: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
+        images = images.contiguous(memory_format=torch.channels_last)
+        with self.accelerator.autocast():
+            return self.discriminators[contrast](images, source.to(self.device))
 
     def _disturb(
         self, images: torch.Tensor, mask: torch.Tensor, share: Share, purpose: str
     ) -> torch.Tensor:
         if self.published:
             return images
-        return disturb(images, mask, Draw(len(images), share.streams(purpose), self.device))
+        return disturb(images, mask, RandomStream(len(images), share.streams(purpose), self.device))
 
     def _implanted_loss(
         self, to: str, source: torch.Tensor, fake: torch.Tensor, mask: torch.Tensor, share: Share
@@ -289,47 +282,35 @@ class Objective:
         """Lesions implanted in the source must show in the translation.
 
         What lies around them counts for little: there the target is the network's own output, and
-        would hold it to what it makes of the real lesions in the slice.
+        would tie it to what it makes of the real lesions in the slice.
         """
-        draw = Draw(len(share), share.streams(f"implanted to {to}"), self.device)
-        implanted = implant_lesions(source, fake.detach(), mask, to, draw, self.bank)
+        rng = RandomStream(len(share), share.streams(f"implanted to {to}"), self.device)
+        implanted = implant_lesions(source, fake.detach(), mask, to, rng, self.bank)
         output = self.generate(to, implanted.source) * mask
         weight = 0.05 + 0.95 * implanted.around
         contrast = losses.lesion_contrast(output, implanted.target, implanted.lesion * mask, mask)
         return losses.dissimilarity(output, implanted.target, weight) + contrast
 
+    def _in_order(self, own: torch.Tensor, positions: list[int], total: int) -> torch.Tensor:
+        """All `total` samples of a step in the order of their positions, from this process's.
+
+        `Share.deal` gives each process as many as the others, or one more: what is missing is
+        filled up for the exchange.
+        """
+        order, processes = (
+            torch.tensor(positions, device=self.device),
+            self.accelerator.num_processes,
+        )
+        if processes > 1:
+            missing = -(-total // processes) - len(own)
+            own = torch.cat([own, own.new_zeros(missing, *own.shape[1:])])
+            order = torch.cat([order, order.new_full((missing,), -1)])
+            own, order = (self.accelerator.gather(t.contiguous()) for t in (own, order))
+            own, order = own[order >= 0], order[order >= 0]
+        return own[order.argsort()]
+
     def _place(self, network: nn.Module) -> nn.Module:
         return network.to(self.device, memory_format=torch.channels_last)
-
-    def generate(
-        self, to: str, images: torch.Tensor, reference: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """Translations of `images`, in the style of `reference` where that is not black."""
-        return self._run(to, images, reference).float()
-
-    def generate_with_error(
-        self, to: str, images: torch.Tensor, reference: torch.Tensor | None
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """As `generate`, and the logs of the predicted errors, of generators that have them."""
-        if getattr(self.generators[to], "error_head", None) is None:
-            return self.generate(to, images, reference), None
-        output, log_error = self._run(to, images, reference, error=True)
-        return output.float(), log_error.float()
-
-    def _run(
-        self, to: str, images: torch.Tensor, reference: torch.Tensor | None, **more: bool
-    ) -> Any:
-        network = self.generators[to]
-        images = images.contiguous(memory_format=torch.channels_last)
-        code = style_code(network, reference)
-        with self.accelerator.autocast():
-            # Generators of other kinds take images alone.
-            return network(images, **more) if code is None else network(images, code, **more)
-
-    def _judge(self, contrast: str, images: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
-        images = images.contiguous(memory_format=torch.channels_last)
-        with self.accelerator.autocast():
-            return self.discriminators[contrast](images, source.to(self.device))
 
 
 def style_code(network: nn.Module, reference: torch.Tensor | None) -> torch.Tensor | None:
@@ -343,7 +324,7 @@ def style_code(network: nn.Module, reference: torch.Tensor | None) -> torch.Tens
         (B, numbers), zeros, which change nothing, where the reference is black; None without
         references and for generators without styles.
     """
-    if reference is None or getattr(network, "style_encoder", None) is None:
+    if reference is None or network.style_encoder is None:
         return None
     present = (reference.amax((1, 2, 3)) > 0).float()[:, None]
     return network.style_encoder(reference) * present

@@ -1,8 +1,6 @@
-"""Schedule of a run, gradients of several processes, and averages of the generators."""
+"""Schedule of a run, gradients of several processes, moving average of the generators."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -60,7 +58,7 @@ def optimise(optimizer: torch.optim.Optimizer, accelerator: Accelerator) -> None
             weights are as they were.
     """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    for parameter in parameters:  # a share of a step may hold nothing that reaches it
+    for parameter in parameters:  # a share of a step may have nothing that reaches it
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
     gradients = [p.grad for p in parameters]
@@ -80,39 +78,3 @@ def update_average(average: nn.Module, network: nn.Module, decay: float, step: i
     """Exponential moving average of the weights; follows fast in the first steps."""
     weight = 1 - min(decay, (1 + step) / (10 + step))
     torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), weight)
-
-
-class Average:
-    """Mean of networks over several moments of a run (Izmailov et al. 2018).
-
-    The averaged generators of one run's last quarter, each a moving average itself, take the place
-    of several runs' mean.
-    """
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.means: dict[str, dict[str, torch.Tensor]] = {}
-
-    def add(self, networks: dict[str, nn.Module]) -> None:
-        """Add networks of this moment, by name."""
-        self.count += 1
-        for name, network in networks.items():
-            mean = self.means.setdefault(name, {})
-            for key, value in network.state_dict().items():
-                value = value.detach().clone()
-                mean[key] = mean[key].lerp(value, 1 / self.count) if key in mean else value
-
-    def copy_to(self, networks: dict[str, nn.Module]) -> None:
-        """Load the mean into networks; they stay as they are before anything was added."""
-        for name, mean in self.means.items():
-            networks[name].load_state_dict(mean)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"count": self.count, "means": self.means}
-
-    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
-        self.count = state["count"]
-        self.means = {
-            name: {key: value.to(device) for key, value in mean.items()}
-            for name, mean in state["means"].items()
-        }

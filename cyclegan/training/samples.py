@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -23,20 +24,19 @@ import torch.nn.functional as F
 from cyclegan import CONTRASTS, OTHER
 from cyclegan.data.dataset import Drawn, SliceDataset
 from cyclegan.data.paired_slices import DrawnPairs, PairedSlices
+from cyclegan.model.head import AIR
 from cyclegan.simulation.augment import (
-    Draw,
+    RandomStream,
     blur,
     disturb,
     fading_rim,
     move_real,
-    sample,
+    resample,
     sampling_grid,
-    view,
 )
 from cyclegan.simulation.lesions import LesionBank, implant_lesions
 from cyclegan.simulation.simulate import SimulatedPair, Simulator
 from cyclegan.training.config import PAIRS, SIMULATED, UNPAIRED, TrainConfig
-from cyclegan.training.losses import AIR
 from cyclegan.training.sharing import Share
 
 SIMULATED_SHARE = 0.25  # of the places that real and simulated pairs have together
@@ -50,11 +50,58 @@ TOLERANCE = 2  # pixels by which the target of a real pair may lie beside its so
 LARGEST_WEIGHT = 100.0  # of a pixel in or around a lesion; of any other: 1
 
 
+@dataclass(frozen=True)
+class TrainingData:
+    """What there is to train on, None for what there is not.
+
+    Attributes:
+        unpaired: real slices.
+        pairs: registered real pairs.
+        simulator: of simulated pairs.
+        bank: real lesions to implant; without, simulated ones.
+    """
+
+    unpaired: SliceDataset | None = None
+    pairs: PairedSlices | None = None
+    simulator: Simulator | None = None
+    bank: LesionBank | None = None
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """As `kinds_of`."""
+        return kinds_of(self.unpaired, self.pairs, self.simulator)
+
+    @property
+    def sources(self) -> dict[str, list[str]]:
+        """Names of the sources by kind, as config.json of the weights records them."""
+        return {
+            "sources": list(self.unpaired.names) if self.unpaired else [],
+            "paired_sources": list(self.pairs.names) if self.pairs else [],
+            "simulated_from": [self.simulator.origin] if self.simulator else [],
+        }
+
+    def described(self) -> dict[str, str]:
+        """What there is of each source, in words; the same data gives the same words."""
+        words = {}
+        for index, name in enumerate(self.unpaired.names if self.unpaired else []):
+            counts = [f"{int((self.unpaired.sources[c] == index).sum())} {c}" for c in CONTRASTS]
+            words[f"data source {name}"] = f"{' and '.join(counts)} slices"
+        for index, name in enumerate(self.pairs.names if self.pairs else []):
+            words[f"pairs {name}"] = f"{int((self.pairs.sources == index).sum())} pairs"
+        if self.pairs:
+            words["stripped copies of pairs"] = f"of {len(self.pairs.copies)} pairs"
+        if self.bank:
+            words["real lesions"] = f"{len(self.bank)} to implant"
+        if self.simulator:
+            words["simulated pairs"] = f"from {len(self.simulator)} label maps"
+        return words
+
+
 class Sample(NamedTuple):
     """One direction of a batch of pairs; images (B, 1, S, S) in [0, 1].
 
     Attributes:
-        source, clean: what the generator is given, and the same without disturbance.
+        source, clean: the generator's input, and the same without disturbance.
         target: what it should output.
         mask: 0 or 1, the head in the source.
         weight: from 0 up, how much each pixel counts.
@@ -81,43 +128,27 @@ class Batch(NamedTuple):
         share, unpaired: of unpaired slices, by contrast; maybe none of this share, or None: none in
             this step.
         references: target contrast -> contrast -> in whose style the translation to the target, and
-            the way back, shall be; black where the source has to guess it.
-        first: the first place in the step that unpaired slices have.
+            the reconstruction, shall be; black where the source has to guess it.
     """
 
     supervised: dict[str, tuple[Share, dict[str, Sample]]]
     share: Share
     unpaired: dict[str, Drawn] | None
     references: dict[str, dict[str, torch.Tensor | None]]
-    first: int
 
 
 class Samples:
-    """Draws what a step trains on, from whichever kinds of data there are.
+    """Samples what a step trains on, from whichever kinds of data there are.
 
     Args:
         config: resolved for these kinds.
+        data: what there is.
         device: where the samples are needed.
-        unpaired, pairs, simulator: real slices, registered pairs and simulated pairs, or None.
-        bank: real lesions to implant, or None for simulated ones.
-
-    Raises:
-        ValueError: no data, or more kinds of it than samples in a step.
     """
 
-    def __init__(
-        self,
-        config: TrainConfig,
-        device: torch.device,
-        unpaired: SliceDataset | None = None,
-        pairs: PairedSlices | None = None,
-        simulator: Simulator | None = None,
-        bank: LesionBank | None = None,
-    ):
-        self.config, self.device, self.bank = config, device, bank
-        self.unpaired, self.pairs, self.simulator = unpaired, pairs, simulator
+    def __init__(self, config: TrainConfig, data: TrainingData, device: torch.device):
+        self.config, self.data, self.kinds, self.device = config, data, data.kinds, device
         self.styled = bool(config.network_options().get("style"))
-        self.kinds = kinds_of(unpaired, pairs, simulator)
 
     def kinds_at(self, progress: float) -> tuple[str, ...]:
         """Kinds that a step sees after `progress`, a share of the run: supervised ones first."""
@@ -127,7 +158,7 @@ class Samples:
 
     def parts(self, share: Share, kinds: Collection[str]) -> dict[str, Share]:
         """What of a share belongs to each kind: the same number in every step."""
-        start, parts = 0, {}
+        start, parts = 0, {UNPAIRED: share.part(0, 0)}
         for kind, count in counts(share.total, kinds, self.config.unpaired).items():
             parts[kind] = share.part(start, start + count)
             start += count
@@ -138,19 +169,18 @@ class Samples:
 
         A sample's source and slices depend on its own random stream only.
         """
-        drawn = [
-            self.unpaired.draw(1, rng) for rng in self._unpaired(share, kinds).streams("slices")
-        ]
+        rngs = self.parts(share, kinds)[UNPAIRED].streams("slices")
+        each = [self.data.unpaired.draw(1, rng) for rng in rngs]
         read = {}
-        for c in CONTRASTS if drawn else ():
-            stacks = [torch.cat(stack) for stack in zip(*(d[c] for d in drawn), strict=True)]
+        for c in CONTRASTS if each else ():
+            stacks = [torch.cat(stack) for stack in zip(*(one[c] for one in each), strict=True)]
             if self.device.type == "cuda":  # a copy from pinned memory runs beside the computation
                 with torch.cuda.device(self.device):  # or the thread would wake the first GPU
                     stacks = [stack.pin_memory() for stack in stacks]
             read[c] = Drawn(*stacks)
         return read
 
-    def draw(
+    def batch(
         self, share: Share, size: int, kinds: Collection[str], read: dict[str, Drawn]
     ) -> Batch:
         """The batch of a share, augmented on the device.
@@ -158,66 +188,59 @@ class Samples:
         Args:
             share: which samples.
             size: side of the images in pixels.
-            kinds: as `kinds_at` says.
+            kinds: as `kinds_at` returns them.
             read: the unpaired slices, from `read`.
         """
-        parts = self.parts(share, kinds)
-        supervised = {}
-        if parts.get(PAIRS):
-            pairs = self.draw_pairs(parts[PAIRS], size)
-            real = {c: self.real_sample(c, pairs, parts[PAIRS]) for c in CONTRASTS}
-            supervised[PAIRS] = parts[PAIRS], real
-        if parts.get(SIMULATED):
-            pair = self.simulator.draw(
-                len(parts[SIMULATED]),
-                size,
-                parts[SIMULATED].streams("simulated"),
-                lesions=SIMULATED_LESIONS,
-                stripped=SIMULATED_STRIPPED,
+        parts, supervised = self.parts(share, kinds), {}
+        if part := parts.get(PAIRS):
+            pairs = self.sample_pairs(part, size)
+            supervised[PAIRS] = part, {c: self.real_sample(c, pairs, part) for c in CONTRASTS}
+        if part := parts.get(SIMULATED):
+            shares = {"lesions": SIMULATED_LESIONS, "stripped": SIMULATED_STRIPPED}
+            pair = self.data.simulator.sample(len(part), size, part.streams("simulated"), **shares)
+            supervised[SIMULATED] = (
+                part,
+                {c: self.simulated_sample(c, pair, part) for c in CONTRASTS},
             )
-            made = {c: self.simulated_sample(c, pair, parts[SIMULATED]) for c in CONTRASTS}
-            supervised[SIMULATED] = parts[SIMULATED], made
-        unpaired = self._unpaired(share, kinds)
+        unpaired = parts[UNPAIRED]
         if UNPAIRED not in kinds:
-            return Batch(supervised, unpaired, None, {}, 0)
+            return Batch(supervised, unpaired, None, {})
         slices = self._moved(unpaired, size, read)
         references = {c: self._references(c, slices, unpaired) for c in CONTRASTS}
-        return Batch(supervised, unpaired, slices, references, share.total - unpaired.total)
+        return Batch(supervised, unpaired, slices, references)
 
-    def draw_pairs(self, share: Share, size: int) -> DrawnPairs:
+    def sample_pairs(self, share: Share, size: int) -> DrawnPairs:
         """The pairs of a share, each moved alike in both contrasts: (B, 1, size, size)."""
-        drawn = self.pairs.draw(share.streams("pairs"), STRIPPED)
-        return move_pairs(
-            {c: image.to(self.device) for c, image in drawn.images.items()},
-            {c: mask.to(self.device) for c, mask in drawn.masks.items()},
-            size,
-            Draw(len(share), share.streams("move pairs"), self.device),
+        pairs = self.data.pairs.draw(share.streams("pairs"), STRIPPED)
+        images, masks = (
+            {c: stack.to(self.device) for c, stack in stacks.items()} for stacks in pairs
         )
+        return move_pairs(images, masks, size, self._random(share, "move pairs"))
 
     @torch.no_grad()
     def real_sample(self, to: str, pairs: DrawnPairs, share: Share) -> Sample:
-        """What registered pairs say of one direction."""
+        """Registered pairs as samples of one direction."""
         source, target, mask = pairs.images[OTHER[to]], pairs.images[to], pairs.masks[OTHER[to]]
         target, reference = self._toned(to, target, share)
         weight, lesion = torch.maximum(mask, pairs.masks[to]), torch.zeros_like(mask)
-        draw = Draw(len(share), share.streams(f"implanted {to}"), self.device)
-        present = view(draw.chance(self.config.implanted))
+        rng = self._random(share, f"implanted {to}")
+        present = rng.switch(self.config.implanted)
         if self.config.implanted:
-            implanted = implant_lesions(source, target, mask, to, draw, self.bank)
+            implanted = implant_lesions(source, target, mask, to, rng, self.data.bank)
             source = torch.where(present > 0, implanted.source, source)
             target = torch.where(present > 0, implanted.target, target)
             lesion = implanted.lesion * present
             weight = _with_lesions(weight, implanted.around * present)
-        fade = fading_rim(mask, draw, FADING)
+        fade = fading_rim(mask, rng, FADING)
         source, target = source * fade, target * fade
-        noise = Draw(len(share), share.streams(f"source of {to}"), self.device)
-        disturbed = disturb(source, mask, noise)
-        given = torch.where(view(noise.chance(DISTURBED)) > 0, disturbed, source)
-        return Sample(given, source, target, mask, weight, lesion * mask, reference, TOLERANCE)
+        rng = self._random(share, f"source of {to}")
+        disturbed = disturb(source, mask, rng)
+        shown = torch.where(rng.switch(DISTURBED) > 0, disturbed, source)
+        return Sample(shown, source, target, mask, weight, lesion * mask, reference, TOLERANCE)
 
     @torch.no_grad()
     def simulated_sample(self, to: str, pair: SimulatedPair, share: Share) -> Sample:
-        """What simulated pairs say of one direction."""
+        """Simulated pairs as samples of one direction."""
         images = {"T1": (pair.t1, pair.t1_target), "T2": (pair.t2, pair.t2_target)}
         (source, clean), (_, target) = images[OTHER[to]], images[to]
         mask = _closed((torch.maximum(clean, target) > AIR).float())
@@ -225,31 +248,43 @@ class Samples:
         lesion = pair.lesion.float() * mask
         return Sample(source, clean, target, mask, mask, lesion, reference, 0)
 
-    def _unpaired(self, share: Share, kinds: Collection[str]) -> Share:
-        return self.parts(share, kinds).get(UNPAIRED, share.part(0, 0))
+    def for_sheets(self) -> dict[str, torch.Tensor]:
+        """Slices of both contrasts for the sample sheets, the same for the whole run."""
+        rng = torch.Generator().manual_seed(1234)
+        if self.data.unpaired is not None:
+            images = {c: drawn.images for c, drawn in self.data.unpaired.draw(6, rng).items()}
+        elif self.data.pairs is not None:
+            images = self.data.pairs.draw(
+                Share(1234, 0, tuple(range(6)), 6).streams("sheet")
+            ).images
+        else:
+            pair = self.data.simulator.sample(4, self.config.size, rng)
+            images = {"T1": pair.t1, "T2": pair.t2}
+        return {c: image.to(self.device) for c, image in images.items()}
+
+    def _random(self, share: Share, purpose: str) -> RandomStream:
+        return RandomStream(len(share), share.streams(purpose), self.device)
 
     def _moved(self, share: Share, size: int, read: dict[str, Drawn]) -> dict[str, Drawn]:
         """Unpaired slices on the device, moved, and beside pairs cropped."""
         side = size if self.kinds == (UNPAIRED,) else max(round(CROP * size / 16), 2) * 16
         if not share:
-            nothing, labels = torch.zeros(0, 1, side, side), torch.zeros(0, dtype=torch.int64)
-            nothing, labels = nothing.to(self.device), labels.to(self.device)
+            nothing = torch.zeros(0, 1, side, side, device=self.device)
+            labels = torch.zeros(0, dtype=torch.int64, device=self.device)
             return dict.fromkeys(CONTRASTS, Drawn(nothing, nothing, labels))
         moved = {}
-        for c, drawn in read.items():
-            images, masks, sources = (t.to(self.device, non_blocking=True) for t in drawn)
-            draw = Draw(len(share), share.streams(f"move {c}"), self.device)
-            both = torch.cat(move_real(images, masks, size, draw), 1)
+        for c, slices in read.items():
+            images, masks, sources = (t.to(self.device, non_blocking=True) for t in slices)
+            rng = self._random(share, f"move {c}")
+            both = torch.cat(move_real(images, masks, size, rng), 1)
             if side < size:
-                corners = [draw.integer(size - side + 1).tolist() for _ in range(2)]
-                both = torch.stack(
-                    [
-                        b[:, y : y + side, x : x + side]
-                        for b, y, x in zip(both, *corners, strict=True)
-                    ]
-                )
-            images, masks = both.split(1, 1)
-            moved[c] = Drawn(images, masks, sources)
+                corners = zip(*(rng.integer(size - side + 1).tolist() for _ in "yx"), strict=True)
+                crops = [
+                    image[:, y : y + side, x : x + side]
+                    for image, (y, x) in zip(both, corners, strict=True)
+                ]
+                both = torch.stack(crops)
+            moved[c] = Drawn(*both.split(1, 1), sources)
         return moved
 
     def _references(
@@ -257,13 +292,14 @@ class Samples:
     ) -> dict[str, torch.Tensor | None]:
         """References of either contrast for unpaired slices, black in a share of them.
 
-        On the way to `to` it is a slice of the same data source, on the way back the source.
+        For the translation to `to` a slice of the same data source, for the reconstruction the
+        source.
         """
         if not self.styled or self.kinds == (UNPAIRED,) or not share:
             return dict.fromkeys(CONTRASTS)
-        draw = Draw(len(share), share.streams(f"style to {to}"), self.device)
-        styled = view(draw.chance(STYLED))
-        return {c: seen_elsewhere(slices[c].images, draw) * styled for c in CONTRASTS}
+        rng = self._random(share, f"style to {to}")
+        styled = rng.switch(STYLED)
+        return {c: seen_elsewhere(slices[c].images, rng) * styled for c in CONTRASTS}
 
     def _toned(
         self, to: str, target: torch.Tensor, share: Share
@@ -271,22 +307,20 @@ class Samples:
         """The target, in a share of the samples in a tone of its own, and a reference in it."""
         if not self.styled:
             return target, torch.zeros_like(target)
-        draw = Draw(len(share), share.streams(f"style {to}"), self.device)
-        styled = view(draw.chance(STYLED))
-        target = torch.where(styled > 0, toned(target, draw), target)
+        rng = self._random(share, f"style {to}")
+        styled = rng.switch(STYLED)
+        target = torch.where(styled > 0, toned(target, rng), target)
         # Not another sample's anatomy: a share may hold one alone, and must learn the same from it.
-        return target, seen_elsewhere(target, draw) * styled
+        return target, seen_elsewhere(target, rng) * styled
 
 
-def kinds_of(
-    unpaired: SliceDataset | None, pairs: PairedSlices | None, simulator: Simulator | None
-) -> tuple[str, ...]:
-    """Which kinds of samples there are.
+def kinds_of(unpaired: object, pairs: object, simulated: object) -> tuple[str, ...]:
+    """Which kinds of samples there are: those that are not None.
 
     Raises:
         ValueError: none.
     """
-    present = {PAIRS: pairs, SIMULATED: simulator, UNPAIRED: unpaired}
+    present = {PAIRS: pairs, SIMULATED: simulated, UNPAIRED: unpaired}
     kinds = tuple(kind for kind, data in present.items() if data is not None)
     if not kinds:
         raise ValueError("nothing to train on: give --data, --pairs, --labelmaps, or several")
@@ -307,21 +341,24 @@ def counts(total: int, kinds: Collection[str], unpaired: float) -> dict[str, int
             f"a step of {total} cannot hold {', '.join(kinds)} samples: raise --batch or "
             f"--accumulate to {len(kinds)} or more"
         )
-    rest = [kind for kind in (PAIRS, SIMULATED) if kind in kinds]
-    free = total - len(rest) if rest else 0
-    apart = min(max(round(unpaired * total), 1), free) if UNPAIRED in kinds and rest else 0
+    supervised = [kind for kind in (PAIRS, SIMULATED) if kind in kinds]
+    apart = total
+    if supervised:
+        most = total - len(supervised)
+        apart = min(max(round(unpaired * total), 1), most) if UNPAIRED in kinds else 0
     left = total - apart
-    result = dict.fromkeys(rest, left)
-    if len(rest) == 2:
-        simulated = min(max(round(SIMULATED_SHARE * left), 1), left - 1)
-        result = {PAIRS: left - simulated, SIMULATED: simulated}
-    if UNPAIRED in kinds:
-        result[UNPAIRED] = apart or total
-    return result
+    result = dict.fromkeys(supervised, left)
+    if len(supervised) == 2:
+        result[SIMULATED] = min(max(round(SIMULATED_SHARE * left), 1), left - 1)
+        result[PAIRS] = left - result[SIMULATED]
+    return result | ({UNPAIRED: apart} if UNPAIRED in kinds else {})
 
 
 def move_pairs(
-    images: dict[str, torch.Tensor], masks: dict[str, torch.Tensor], size: int, draw: Draw
+    images: dict[str, torch.Tensor],
+    masks: dict[str, torch.Tensor],
+    size: int,
+    rng: RandomStream,
 ) -> DrawnPairs:
     """Mirror, turn, stretch and shift both contrasts alike, as `augment.move_real` does one.
 
@@ -331,9 +368,9 @@ def move_pairs(
         images, masks: "T1" and "T2" -> (B, 1, S, S) in [0, 1], and bool.
         size: side of the result.
     """
-    centre = torch.zeros(draw.batch, 2, device=draw.device)
-    half = draw.uniform(0.92, 1.12)
-    grid = sampling_grid(draw, size, centre, half, rotation=10, stretch=0.08, shift=0.04)
+    centre = torch.zeros(rng.batch, 2, device=rng.device)
+    half = rng.uniform(0.92, 1.12)
+    grid = sampling_grid(rng, size, centre, half, rotation=10, stretch=0.08, shift=0.04)
 
     def moved(stacks: dict[str, torch.Tensor], mode: str) -> dict[str, torch.Tensor]:
         both = torch.cat([stacks[c].float() for c in CONTRASTS], 1)
@@ -344,41 +381,41 @@ def move_pairs(
     return DrawnPairs(moved(images, "bicubic"), heads)
 
 
-def toned(images: torch.Tensor, draw: Draw) -> torch.Tensor:
+def toned(images: torch.Tensor, rng: RandomStream) -> torch.Tensor:
     """Another scanner's brightness, contrast and sharpness: gain, gamma and blur.
 
     Args:
         images: (B, 1, S, S) in [0, 1].
-        draw: equal ones give equal tones.
+        rng: equal ones give equal tones.
     """
-    softer = blur(images, draw.chance(0.5) * draw.uniform(0, 1.0))
-    out = softer.clamp(1e-4, 1) ** view(draw.uniform(-0.4, 0.4).exp()) * (images > 0)
-    return (out * view(draw.uniform(0.75, 1.05))).clamp(0, 1)
+    softer = blur(images, rng.chance(0.5) * rng.uniform(0, 1.0))
+    out = softer.clamp(1e-4, 1) ** rng.factor(-0.4, 0.4).exp() * (images > 0)
+    return (out * rng.factor(0.75, 1.05)).clamp(0, 1)
 
 
-def seen_elsewhere(images: torch.Tensor, draw: Draw) -> torch.Tensor:
+def seen_elsewhere(images: torch.Tensor, rng: RandomStream) -> torch.Tensor:
     """The slices turned, mirrored, stretched and half covered: a style, not a place.
 
     Args:
         images: (B, 1, S, S) in [0, 1].
     """
     size = images.shape[-1]
-    centre = torch.zeros(draw.batch, 2, device=draw.device)
-    half = draw.uniform(0.85, 1.15)
-    grid = sampling_grid(draw, size, centre, half, rotation=40, stretch=0.15, shift=0.08)
-    moved = sample(images, grid)
-    angle = view(draw.uniform(0, 2 * math.pi))
+    centre = torch.zeros(rng.batch, 2, device=rng.device)
+    half = rng.uniform(0.85, 1.15)
+    grid = sampling_grid(rng, size, centre, half, rotation=40, stretch=0.15, shift=0.08)
+    moved = resample(images, grid)
+    angle = rng.factor(0, 2 * math.pi)
     ramp = torch.linspace(-1, 1, size, device=images.device)
     side = ramp[:, None] * angle.sin() + ramp[None, :] * angle.cos()
-    covered = (side > view(draw.uniform(-0.3, 0.3))) & (view(draw.chance(0.5)) > 0)
-    return moved * ~covered
+    covered = side > rng.factor(-0.3, 0.3)
+    return moved * ~(covered & (rng.switch(0.5) > 0))
 
 
 def _with_lesions(weight: torch.Tensor, around: torch.Tensor) -> torch.Tensor:
     """Let lesions count as much as the whole slice together; a few small spots alone must not."""
     around = around * weight
-    inside, all_of_it = (w.sum((1, 2, 3), keepdim=True) for w in (around, weight))
-    return weight * (1 + around * (all_of_it / inside.clamp_min(1)).clamp_max(LARGEST_WEIGHT))
+    inside, total = (w.sum((1, 2, 3), keepdim=True) for w in (around, weight))
+    return weight * (1 + around * (total / inside.clamp_min(1)).clamp_max(LARGEST_WEIGHT))
 
 
 def _closed(mask: torch.Tensor) -> torch.Tensor:

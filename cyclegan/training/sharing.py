@@ -1,7 +1,7 @@
 """How the samples of an optimiser step are shared out, and the random streams that go with them.
 
 Each sample has streams of its own, seeded by the run's seed, the step, the sample's place in the
-step's batch and a purpose. Whichever process handles a sample draws the same numbers for it, so the
+step's batch and a purpose. Whichever process handles a sample uses the same numbers for it, so the
 number of processes and of accumulated passes changes nothing but the order of summation; and a
 resumed run needs no random state but the step.
 """
@@ -9,7 +9,7 @@ resumed run needs no random state but the step.
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -29,13 +29,15 @@ class Share:
     Attributes:
         seed, step: of the run.
         places: ascending places in the step's batch.
-        total: samples in the step's batch.
+        total: samples in the step's batch, or in the part of it that this is of.
+        start: the first place of that part.
     """
 
     seed: int
     step: int
     places: tuple[int, ...]
     total: int
+    start: int = 0
 
     @classmethod
     def deal(cls, seed: int, step: int, batch: int, parts: int) -> list[Share]:
@@ -55,10 +57,15 @@ class Share:
         """What a mean over this share counts in the mean over the step's batch."""
         return len(self.places) / max(self.total, 1)
 
+    @property
+    def positions(self) -> list[int]:
+        """The places, counted from the start of the part."""
+        return [place - self.start for place in self.places]
+
     def part(self, start: int, stop: int) -> Share:
         """What this share has of the places from `start` to `stop` of the step, maybe nothing."""
         places = tuple(p for p in self.places if start <= p < stop)
-        return Share(self.seed, self.step, places, max(stop - start, 0))
+        return replace(self, places=places, total=max(stop - start, 0), start=start)
 
     def streams(self, purpose: str) -> list[torch.Generator]:
         """One generator for each sample."""

@@ -7,10 +7,12 @@ on which schedule `optimisation.py`'s, how a step is shared out `sharing.py`'s, 
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -19,39 +21,35 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from cyclegan import CONTRASTS, __version__
-from cyclegan.data.dataset import Drawn, SliceDataset
-from cyclegan.data.paired_slices import PairedSlices
+from cyclegan.data.dataset import Drawn
 from cyclegan.model.checkpoint import CheckpointError, export_weights, save_state
-from cyclegan.report.run_output import RunOutput, writing
-from cyclegan.simulation.lesions import LesionBank
-from cyclegan.simulation.simulate import Simulator
+from cyclegan.report.runlog import DATA_WAIT, STEPS_PER_SECOND, RunOutput, writing
 from cyclegan.training.config import UNPAIRED, TrainConfig, resolved
 from cyclegan.training.interruption import Interrupted, StopSignals
 from cyclegan.training.objective import Objective
 from cyclegan.training.optimisation import (
-    Average,
     adversary_strength,
     learning_rate,
     new_optimizer,
     optimise,
     update_average,
 )
-from cyclegan.training.pace import Pace
-from cyclegan.training.samples import Batch, Samples, counts, kinds_of
-from cyclegan.training.sharing import Share, stream
+from cyclegan.training.samples import Batch, Samples, TrainingData, counts
+from cyclegan.training.sharing import Share
 from cyclegan.training.training_state import (
+    FORMAT,
     STATE,
-    Stored,
     add_sources,
-    collect_state,
-    describe_data,
-    restore_state,
+    collect,
+    read_state,
+    restore,
+    unfit,
 )
 
-Validate = Callable[[dict[str, nn.Module], dict[str, Any]], dict[str, float]]
 SMALL = 0.25  # share of the run at `start_size`
 AVERAGED = 0.75  # share of the run after which the exported average takes a snapshot at each save
 
@@ -65,10 +63,7 @@ class Trainer:
     Args:
         config: the run.
         out: folder for checkpoints, logs and samples; created when missing.
-        unpaired: real slices, or None.
-        pairs: registered real pairs, or None.
-        simulator: of simulated pairs, or None; one of the three is needed.
-        bank: real lesions to implant, or None.
+        data: what to train on.
         accelerator: device, precision and processes.
         validate: called with the EMA generators and `weights_config()`; returns numbers to log.
         report: called whenever the state was saved, after it.
@@ -82,45 +77,39 @@ class Trainer:
         self,
         config: TrainConfig,
         out: str | Path,
+        data: TrainingData,
         *,
-        unpaired: SliceDataset | None = None,
-        pairs: PairedSlices | None = None,
-        simulator: Simulator | None = None,
-        bank: LesionBank | None = None,
         accelerator: Accelerator | None = None,
-        validate: Validate | None = None,
+        validate: Callable[[dict[str, nn.Module], dict[str, Any]], dict[str, float]] | None = None,
         report: Callable[[], object] | None = None,
     ):
         if config.steps is None and config.minutes is None:
             raise ValueError("no budget: give steps, minutes, or both")
-        kinds = kinds_of(unpaired, pairs, simulator)
-        self.config, self.out = resolved(config, kinds), Path(out)
+        self.config, self.out, self.data = resolved(config, data.kinds), Path(out), data
         self.out.mkdir(parents=True, exist_ok=True)
         self.accelerator = accelerator or Accelerator(cpu=not torch.cuda.is_available())
         self.validate, self.report = validate, report
-        counts(self.samples_per_step, kinds, self.config.unpaired)  # raises where there are too few
-        self.samples = Samples(
-            self.config, self.accelerator.device, unpaired, pairs, simulator, bank
-        )
+        counts(self.samples_per_step, data.kinds, self.config.unpaired)  # raises for too few
+        self.samples = Samples(self.config, data, self.accelerator.device)
         torch.manual_seed(config.seed)  # the same initial weights in every process
         self.step, self.seconds = 0, 0.0
-        sources = len(unpaired.names) if unpaired else 0
-        self.objective = Objective(self.config, kinds, sources, self.accelerator, bank)
+        self.objective = Objective(self.config, data, self.accelerator)
         self.ema = self.objective.frozen_copies()
-        self.average = Average()
+        # Of the EMA generators at the saves of the last quarter (Izmailov et al. 2018): one run's
+        # snapshots take the place of several runs' mean.
+        self.average = {c: AveragedModel(network) for c, network in self.ema.items()}
         self.optimizer_G = new_optimizer(self.objective.generators)
         adversaries = self.objective.discriminators
         self.optimizer_D = new_optimizer(adversaries) if adversaries else None
         self.output = RunOutput(self.out, self.accelerator)
-        self.sheet = self._fixed_samples()
-        self.saw = {
-            "sources": list(unpaired.names) if unpaired else [],
-            "paired_sources": list(pairs.names) if pairs else [],
-            "simulated_from": [simulator.origin] if simulator else [],
-        }
+        self.sheet = self.samples.for_sheets()
+        self.seen = data.sources  # by these weights, here and in their starts
+        self.started_from: dict[str, str] | None = None  # version and SHA-256 of other weights
         self._reader = ThreadPoolExecutor(1, "slices")
         self._ahead: dict[tuple, list[Future]] = {}  # (step, kinds) -> the slices of its shares
-        self.pace = Pace()
+        self.pace: Counter[str] = (
+            Counter()
+        )  # steps, their seconds, those waited; since the last row
 
     # The loop
 
@@ -148,22 +137,27 @@ class Trainer:
         started, before = time.monotonic(), self.seconds
         with bar, StopSignals() as signals:
             while self.progress < 1:
-                with self.pace.step():
-                    terms = self.train_step()
+                step_started = time.perf_counter()
+                terms = self.train_step()
+                self.pace += Counter(steps=1, seconds=time.perf_counter() - step_started)
                 self.step += 1
                 elapsed = before + time.monotonic() - started
                 self.seconds, stop = self._agree(elapsed, signals.received)
                 bar.update()
-                if self._is_due(self.config.log_every):
+                if self.step % self.config.log_every == 0:
                     values = self._add_up(terms)
                     bar.set_postfix({k: f"{v:.3f}" for k, v in values.items()})
-                    self.output.log_losses(self.step, self.seconds, self.pace.take() | values)
-                due = self._is_due(self.config.save_every)
+                    self.output.log_losses(self.step, self.seconds, self._take_pace() | values)
+                due = self.step % self.config.save_every == 0
                 if due and self.progress >= AVERAGED:
-                    self.average.add(self.ema)
+                    self._add_to(self.average)
                 if due and main:
                     self.write_samples()
-                    self._validate()
+                    if self.validate:
+                        scores = self.validate(self.ema, self.weights_config())
+                        self.output.log_scores(self.step, self.seconds, scores)
+                    if self.report:
+                        self.report()
                 # Last, so that a run which resumes here has all that belongs to this step.
                 if stop or due:
                     self.save()
@@ -173,10 +167,9 @@ class Trainer:
                         f"stopped by {signal.Signals(stop).name} after step {self.step}, which is "
                         "saved; continue with --resume",
                     )
-        if main:
-            self.write_samples()
         self.save()
         if main:
+            self.write_samples()
             self.export()
         self.accelerator.wait_for_everyone()
         return self.out / "weights"
@@ -184,19 +177,14 @@ class Trainer:
     @property
     def progress(self) -> float:
         """Share of the budget spent, by steps or by time, whichever is further."""
-        steps, minutes = self.config.steps, self.config.minutes
-        seconds = None if minutes is None else 60 * minutes
-        return max(_spent(self.step, steps), _spent(self.seconds, seconds))
+        budgets = (self.step, self.config.steps), (self.seconds / 60, self.config.minutes)
+        # A budget of nothing is spent at once.
+        return max(done / total if total else 1.0 for done, total in budgets if total is not None)
 
     @property
     def samples_per_step(self) -> int:
         """Samples in a step: batch x accumulated passes x processes."""
         return self.config.batch * self.config.accumulate * self.accelerator.num_processes
-
-    @property
-    def optimizers(self) -> tuple[torch.optim.Optimizer, ...]:
-        """Of the generators and, where there are any, of the discriminators."""
-        return tuple(filter(None, (self.optimizer_G, self.optimizer_D)))
 
     def train_step(self) -> dict[str, torch.Tensor]:
         """One step: the generators on all samples, the discriminators on the unpaired ones.
@@ -206,10 +194,11 @@ class Trainer:
             to means over the step's samples.
         """
         objective, progress = self.objective, self.progress
-        for optimizer in self.optimizers:
+        for optimizer in filter(None, (self.optimizer_G, self.optimizer_D)):
             optimizer.param_groups[0]["lr"] = learning_rate(self.config, progress, self.step)
-        with self.pace.waiting():
-            batches = self._draw(progress)
+        started = time.perf_counter()
+        batches = self._batches(progress)
+        self.pace["waited"] += time.perf_counter() - started
         adversary = adversary_strength(self.config, objective.published, progress)
         nothing = torch.zeros((), device=objective.device)
         unpaired = batches[0].unpaired is not None
@@ -231,26 +220,26 @@ class Trainer:
         if "loss_D" in terms:
             self.optimizer_D.zero_grad(set_to_none=True)
             recalled = objective.recall(self.step, batches, fakes)
-            for batch, old in zip(batches, recalled, strict=True):
+            for batch, from_pool in zip(batches, recalled, strict=True):
                 if batch.share:
-                    loss = objective.discriminator_loss(batch, old)
+                    loss = objective.discriminator_loss(batch, from_pool)
                     backward(loss, {"loss_D": loss})
             self._optimise(self.optimizer_D)
         for c in CONTRASTS:
             update_average(self.ema[c], objective.generators[c], self.config.ema, self.step)
         return terms
 
-    def _draw(self, progress: float) -> list[Batch]:
+    def _batches(self, progress: float) -> list[Batch]:
         """This process's batches of the step, one for each accumulated pass."""
         size = self.config.start_size if progress < SMALL else self.config.size
         kinds, shares = self.samples.kinds_at(progress), self._shares(self.step)
         if UNPAIRED not in kinds:
-            return [self.samples.draw(share, size, kinds, {}) for share in shares]
+            return [self.samples.batch(share, size, kinds, {}) for share in shares]
         reads = self._ahead.pop((self.step, kinds), None) or self._read(self.step, kinds)
         # While this step computes, the next one's slices are fetched from the disk.
         self._ahead = {(self.step + 1, kinds): self._read(self.step + 1, kinds)}
         return [
-            self.samples.draw(share, size, kinds, read.result())
+            self.samples.batch(share, size, kinds, read.result())
             for share, read in zip(shares, reads, strict=True)
         ]
 
@@ -272,108 +261,8 @@ class Trainer:
                 "--lr"
             ) from None
 
-    # What a run leaves behind
-
-    def weights_config(self) -> dict[str, Any]:
-        """Arguments of `export_weights` that say what the generators are."""
-        return {
-            "generator": self.config.generator,
-            "generator_options": self.config.network_options(),
-            "size": self.config.size,
-        }
-
-    def exported(self) -> dict[str, nn.Module]:
-        """The generators that are exported: the mean of the moving averages at the saves of the
-        last quarter and at the end."""
-        generators = self.objective.frozen_copies()
-        average = Average()
-        average.load_state_dict(self.average.state_dict(), self.accelerator.device)
-        average.add(self.ema)
-        average.copy_to(generators)
-        return generators
-
-    def export(self) -> Path:
-        """Write the averaged generators as a weights folder."""
-        training = {
-            "steps": self.step,
-            "minutes": round(self.seconds / 60, 1),
-            "config": dataclasses.asdict(self.config),
-            **self.saw,
-        }
-        with writing(self.out / "weights"):
-            return export_weights(
-                self.out / "weights",
-                self.exported(),
-                **self.weights_config(),
-                version=__version__,
-                training=training,
-            )
-
-    def save(self) -> None:
-        """Write everything that `resume` needs to `out/state.safetensors`, atomically."""
-        if self.accelerator.is_main_process:
-            with writing(self.out / STATE):
-                self.output.sync()  # a state on the disk has its rows on the disk
-                save_state(self.out / STATE, collect_state(self.stored()))
-
-    def stored(self) -> Stored:
-        """What of this run goes to the disk and comes back."""
-        objective, samples = self.objective, self.samples
-        return Stored(
-            config=self.config,
-            samples=self.samples_per_step,
-            data=describe_data(samples.unpaired, samples.pairs, samples.simulator, samples.bank),
-            precision=self.accelerator.mixed_precision,
-            networks={
-                "generators": objective.generators,
-                "ema": self.ema,
-                "discriminators": objective.discriminators,
-            },
-            optimizers=self.optimizers,
-            pools=objective.pools,
-            average=self.average,
-            step=self.step,
-            seconds=self.seconds,
-            saw=self.saw,
-        )
-
-    def resume(self, allow: Collection[str] = ()) -> None:
-        """Continue from `out/state.safetensors`: networks, optimisers, averages, pools and step.
-
-        Args:
-            allow: settings that may differ though they change the run; also "data", "precision".
-
-        Raises:
-            CheckpointError: no state, or one of other settings, data or networks.
-        """
-        device = self.objective.device
-        self.step, self.seconds = restore_state(self.stored(), self.out / STATE, device, allow)
-        self.output.drop_rows_after(self.step)
-
-    def start_from(self, start: dict[str, nn.Module], record: dict[str, Any]) -> None:
-        """Start from trained generators ("T1", "T2" -> network) instead of random weights.
-
-        Args:
-            start: the generators.
-            record: `training` of their config. What they saw, the weights of this run saw, too,
-                and say so.
-
-        Raises:
-            CheckpointError: generators of another kind or width.
-        """
-        add_sources(self.saw, record)
-        try:
-            for networks in (self.objective.generators, self.ema):
-                for c, network in networks.items():
-                    network.load_state_dict(start[c].state_dict())
-        except RuntimeError:
-            raise CheckpointError(
-                "--init: these weights are of another generator; give the same "
-                "--generator and width"
-            ) from None
-
     def _agree(self, seconds: float, stop: int) -> tuple[float, int]:
-        """The same time and wish to stop in all processes, so that they stop after the same step.
+        """The same time and signal to stop in all processes, so that they stop after the same step.
 
         Returns:
             (mean seconds, a signal's number or 0).
@@ -391,36 +280,131 @@ class Trainer:
             values = self.accelerator.reduce(values, "sum")
         return dict(zip(terms, values.tolist(), strict=True))
 
-    def _is_due(self, interval: int) -> bool:
-        return self.step % interval == 0
+    def _take_pace(self) -> dict[str, float]:
+        """Steps per second, and the share of their time spent waiting for the batch.
 
-    def _validate(self) -> None:
-        if self.validate:
-            scores = self.validate(self.ema, self.weights_config())
-            self.output.log_scores(self.step, self.seconds, scores)
-        if self.report:
-            self.report()
+        That is reading slices as far as it was not done ahead, simulating, copying and augmenting;
+        on a GPU the last two are launched, not awaited. Samples, validation and saving are between
+        the steps and count for neither.
+        """
+        pace, self.pace = self.pace, Counter()
+        return {k: pace[n] / pace["seconds"] for k, n in ((STEPS_PER_SECOND, "steps"),
+                                                          (DATA_WAIT, "waited"))}  # fmt: skip
 
-    def _fixed_samples(self) -> dict[str, torch.Tensor]:
-        """Slices of both contrasts for the sample sheets, the same for the whole run."""
-        rng = torch.Generator().manual_seed(1234)
-        samples = self.samples
-        if samples.unpaired is not None:
-            images = {c: drawn.images for c, drawn in samples.unpaired.draw(6, rng).items()}
-        elif samples.pairs is not None:
-            images = samples.pairs.draw([stream(1234, k, "sheet") for k in range(6)]).images
-        else:
-            pair = samples.simulator.draw(4, self.config.size, rng)
-            images = {"T1": pair.t1, "T2": pair.t2}
-        return {c: image.to(self.accelerator.device) for c, image in images.items()}
+    # What a run leaves behind
+
+    def weights_config(self) -> dict[str, Any]:
+        """Arguments of `export_weights` that say what the generators are."""
+        return {
+            "generator": self.config.generator,
+            "generator_options": self.config.network_options(),
+            "size": self.config.size,
+        }
+
+    def export(self) -> Path:
+        """Write the mean of the EMA generators at the saves of the last quarter and at the end, as
+        a weights folder."""
+        average = copy.deepcopy(self.average)
+        self._add_to(average)
+        training = {
+            "steps": self.step,
+            "minutes": round(self.seconds / 60, 1),
+            "config": dataclasses.asdict(self.config),
+            "data": self.data.described(),
+            "started_from": self.started_from,
+            **self.seen,
+        }
+        with writing(self.out / "weights"):
+            return export_weights(
+                self.out / "weights",
+                {c: network.module for c, network in average.items()},
+                **self.weights_config(),
+                version=__version__,
+                training=training,
+            )
+
+    def _add_to(self, average: dict[str, AveragedModel]) -> None:
+        for c, network in average.items():
+            network.update_parameters(self.ema[c])
+
+    def save(self) -> None:
+        """Write everything that `resume` needs to `out/state.safetensors`, atomically."""
+        if self.accelerator.is_main_process:
+            state = self._identity() | {
+                "format": FORMAT,
+                "step": self.step,
+                "seconds": self.seconds,
+                "seen": self.seen,
+                "started_from": self.started_from,
+                "parts": collect(self._parts()),
+            }
+            with writing(self.out / STATE):
+                self.output.sync()  # a state on the disk has its rows on the disk
+                save_state(self.out / STATE, state)
+
+    def resume(self, allow: Collection[str] = ()) -> None:
+        """Continue from `out/state.safetensors`: networks, optimisers, averages, pools and step.
+
+        Args:
+            allow: settings that may differ though they change the run; also "data", "precision".
+
+        Raises:
+            CheckpointError: no state, or one of other settings, data or networks.
+        """
+        path = self.out / STATE
+        state = read_state(path, self._identity(), self.accelerator.device, allow)
+        try:
+            restore(self._parts(), state["parts"])
+        except (KeyError, ValueError, RuntimeError):
+            raise unfit(path) from None
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.started_from = state["started_from"]
+        add_sources(self.seen, state["seen"])
+        self.output.drop_rows_after(self.step)
+
+    def _identity(self) -> dict[str, Any]:
+        """What must be the same when a run goes on; see `read_state`."""
+        return {
+            "config": dataclasses.asdict(self.config),
+            "samples": self.samples_per_step,
+            "data": self.data.described(),
+            "precision": self.accelerator.mixed_precision,
+        }
+
+    def _parts(self) -> dict[str, Any]:
+        """What has a state: networks, optimisers, averages, pools."""
+        return {
+            "generators": self.objective.generators,
+            "ema": self.ema,
+            "discriminators": self.objective.discriminators,
+            "average": self.average,
+            "optimizers": tuple(filter(None, (self.optimizer_G, self.optimizer_D))),
+            "pools": self.objective.pools,
+        }
+
+    def start_from(self, start: dict[str, nn.Module], config: dict[str, Any]) -> None:
+        """Start from trained generators ("T1", "T2" -> network) instead of random weights.
+
+        Args:
+            start: the generators.
+            config: theirs, as `load_weights` returns it. What they saw, the weights of this run
+                saw, too, and say so.
+
+        Raises:
+            CheckpointError: generators of another kind or width.
+        """
+        add_sources(self.seen, config.get("training") or {})
+        self.started_from = {name: config[name] for name in ("version", "sha256")}
+        try:
+            for networks in (self.objective.generators, self.ema):
+                for c, network in networks.items():
+                    network.load_state_dict(start[c].state_dict())
+        except RuntimeError:
+            raise CheckpointError(
+                "--init: these weights are of another generator; give the same "
+                "--generator and width"
+            ) from None
 
     def write_samples(self) -> None:
         """Write `samples/STEP.png` with the EMA generators."""
         self.output.write_samples(self.step, self.ema, self.sheet)
-
-
-def _spent(done: float, budget: float | None) -> float:
-    """The share of a budget that is spent; a budget of nothing is spent at once."""
-    if budget is None:
-        return 0.0
-    return done / budget if budget else 1.0

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cyclegan import OTHER
-from cyclegan.model.weights_files import TRUST
+from cyclegan.model.checkpoint import TRUST
 from cyclegan.trust import evidence
 
 FORMAT = 1
@@ -20,8 +20,16 @@ NEEDED = 0.3  # rank correlation with the true error below which a map or a scor
 TELLING = 0.5  # and below which a number gives no alarm: of the slices' order it tells a quarter
 TELLS_LITTLE = "on validation this number told little about the error"
 TELLS = "on validation slices with a better number mostly had a smaller error"
-OF_DRAWINGS = "this head is drawn, so what is usual in people says nothing of it"
+OF_SIMULATED = "this head is simulated, so the usual values of real heads do not apply"
 BASELINE = "brightness of the translation"  # no map, but what any map should be compared with
+# Names in trust.json of weights up to 0.9.0, and today's.
+RENAMED = {
+    "normalised mutual information": "nmi",
+    "likely_error": evidence.PREDICTED_ERROR.replace(" ", "_"),
+    "error that the generator expects": evidence.PREDICTED_ERROR,
+    "band": "interval",
+    "people": "subjects",
+}
 
 
 @dataclass(frozen=True)
@@ -35,13 +43,15 @@ class Measure:
 
 MEASURES = {
     "cycle_error": Measure(
-        "Cycle error", False, "the way back differs more from the original than usual"
+        "Cycle error", False, "the reconstruction differs more from the original than usual"
     ),
     "cycle_robustness": Measure(
-        "Cycle robustness", True, "the way back lives on detail that nobody can see"
+        "Cycle robustness", True, "the reconstruction depends on detail that nobody can see"
     ),
-    "structure": Measure("Structure agreement", True, "anatomy may have moved"),
-    "likely_error": Measure("Mean likely error", False, "the model expects more error than usual"),
+    "nmi": Measure("Anatomy match", True, "anatomy may have moved"),
+    "predicted_error": Measure(
+        "Mean predicted error", False, "the model predicts more error than usual"
+    ),
 }
 
 
@@ -67,7 +77,7 @@ class Calibration:
         """
         command = f"python -m cyclegan.release.calibrate --pairs DIR --weights {Path(folder).name}"
         try:
-            record = json.loads((Path(folder) / TRUST).read_text("utf-8"))
+            record = _with_todays_names(json.loads((Path(folder) / TRUST).read_text("utf-8")))
             fits = record["sha256"] == checksum and record["format"] == FORMAT
         except FileNotFoundError:
             return cls(None, f"No expected ranges: {TRUST} is missing; {command} makes it.")
@@ -79,14 +89,10 @@ class Calibration:
             )
         return cls(record)
 
-    @property
-    def structure(self) -> str:
-        """The entry of `evidence.STRUCTURE` to use."""
-        return self.record["structure"] if self.record else next(iter(evidence.STRUCTURE))
-
     def map_name(self, to: str) -> str | None:
         """The map of `evidence.error_maps` that is worth showing for translations into `to`."""
-        return self.record["directions"][to]["map"] if self.record else None
+        name = self.record["directions"][to]["map"] if self.record else None
+        return name if name in (evidence.PREDICTED_ERROR, evidence.CYCLE_ERROR) else None
 
     def expected(self, to: str, name: str) -> tuple[float, float] | None:
         """The usual range of a number for translations into `to`."""
@@ -101,14 +107,14 @@ class Calibration:
         return self.record["directions"][to]["maps"][name]
 
     def readings(
-        self, to: str, numbers: dict[str, float], *, drawn: bool = False
+        self, to: str, numbers: dict[str, float], *, is_simulated: bool = False
     ) -> list[dict[str, Any]]:
         """The numbers of one slice in words.
 
         Args:
             to: the contrast of the translation.
             numbers: by the names of `MEASURES`.
-            drawn: whether the source is a phantom, which the ranges of people do not fit.
+            is_simulated: whether the source is a phantom, which ranges of real heads do not fit.
 
         Returns:
             For each number that is worth showing: `name`, `title`, `value`, `expected` (low, high)
@@ -118,21 +124,18 @@ class Calibration:
         """
         readings = []
         for name, measure in MEASURES.items():
-            if name not in numbers or not self.is_telling(to, name):
+            value, rank = numbers.get(name), self.rank(to, name)
+            # A predicted error is shown only where it ranks slices.
+            if value is None or (name == "predicted_error" and (rank or 0) < NEEDED):
                 continue
-            value, rank = numbers[name], self.rank(to, name)
-            expected = None if drawn else self.expected(to, name)
             weak = rank is not None and rank < TELLING
-            unusual = (
-                expected is not None
-                and not weak
-                and (value < expected[0] if measure.higher_is_better else value > expected[1])
-            )
+            expected = None if is_simulated else self.expected(to, name)
             text, *typical = _with_digits(value, *(expected or ()))
-            if expected is not None:
+            unusual = False
+            if expected:
                 text = f"typical {typical[0]} to {typical[1]}, this slice {text}"
-            if unusual:
-                text += f": {measure.warning}"
+                outside = value < expected[0] if measure.higher_is_better else value > expected[1]
+                unusual = outside and not weak
             worth = "" if rank is None else TELLS_LITTLE if weak else TELLS
             readings.append(
                 {
@@ -143,30 +146,26 @@ class Calibration:
                     "rank": rank,
                     "weak": weak,
                     "unusual": unusual,
-                    "text": text,
-                    "worth": OF_DRAWINGS if drawn and rank is not None else worth,
+                    "text": f"{text}: {measure.warning}" if unusual else text,
+                    "worth": OF_SIMULATED if is_simulated and worth else worth,
                 }
             )
         return readings
 
-    def is_telling(self, to: str, name: str) -> bool:
-        """Whether a number may be shown: the likely error only where it ranks slices."""
-        if name != "likely_error":
-            return True
-        return self.record is not None and (self.rank(to, name) or 0) >= NEEDED
-
-    def band(self, to: str) -> float | None:
-        """Times the expected error, 9 in 10 true values lie within; None where nobody knows."""
-        known = self.record["directions"][to].get("band") if self.record else None
+    def interval(self, to: str) -> float | None:
+        """Times the predicted error, 9 in 10 true values lie within; None where that is unknown."""
+        known = self.record["directions"][to].get("interval") if self.record else None
         return known and known["multiple"]
 
-    def is_band(self, to: str) -> bool:
-        """Whether the map of `findings.slice_findings` is the band: shown as such, or as no map."""
-        return self.band(to) is not None and self.map_name(to) in (None, evidence.LIKELY)
+    def shows_interval(self, to: str) -> bool:
+        """Whether the map of `findings.measure` is the interval around each value: shown as such,
+        or as no map."""
+        shown = self.map_name(to)
+        return self.interval(to) is not None and shown in (None, evidence.PREDICTED_ERROR)
 
     def lesion_contrast(self, to: str) -> float | None:
-        """Median contrast of lesions in real images, in shares of the grey range; None where nobody
-        knows. A band that is wider leaves open whether there is one."""
+        """Median contrast of lesions in real images, in shares of the grey range; None where it is
+        unknown. An interval that is wider leaves open whether there is one."""
         return self._lesions[to] if self._lesions else None
 
     def lesion_words(self) -> str:
@@ -178,14 +177,14 @@ class Calibration:
     def _lesions(self) -> dict[str, Any] | None:
         return self.record.get("lesions") if self.record else None
 
-    def band_words(self, to: str) -> str:
-        """What the band around a value of the translation means, "" where there is none."""
-        if self.record is None or not self.is_band(to):
+    def interval_words(self, to: str) -> str:
+        """What the interval around a value of the translation means, "" where there is none."""
+        if not self.shows_interval(to):
             return ""
-        coverage = self.record["directions"][to]["band"]["coverage"].values()
+        coverage = self.record["directions"][to]["interval"]["coverage"].values()
         return (
-            f"In 9 of 10 pixels on validation the true value lay within the band "
-            f"({min(coverage):.0%} to {max(coverage):.0%} by person)."
+            f"In 9 of 10 pixels on validation the true value lay within the interval "
+            f"({min(coverage):.0%} to {max(coverage):.0%} by subject)."
         )
 
     def map_meaning(self, to: str) -> str:
@@ -193,9 +192,9 @@ class Calibration:
         name = self.map_name(to)
         if name is None:
             return ""
-        if not self.is_band(to):
+        if not self.shows_interval(to):
             return f"Bright where the model is unsure ({name})."
-        return f"Bright where the model expects to be wrong. {self.band_words(to)}"
+        return f"Bright where the model predicts an error. {self.interval_words(to)}"
 
     def map_words(self, to: str) -> str:
         """What the uncertainty map is worth, or why there is none, in plain words."""
@@ -203,7 +202,7 @@ class Calibration:
             return f"No uncertainty map. {self.missing}"
         maps, name = self.record["directions"][to]["maps"], self.map_name(to)
         if name is None:
-            best = max((each for each in maps if each != BASELINE), key=maps.get)
+            best = max((candidate for candidate in maps if candidate != BASELINE), key=maps.get)
             return (
                 f"No uncertainty map for {OTHER[to]} → {to}: of {len(maps) - 1} methods the best "
                 f"({best}) reached a rank correlation of {maps[best]:.2f} with the true error on "
@@ -212,9 +211,16 @@ class Calibration:
         return (
             f"{self.map_meaning(to)} Rank correlation with the true error "
             f"{maps[name]:.2f} on {self.record['slices']} validation slices of "
-            f"{len(self.record['people'])} people; 1 would be perfect, and brightness alone "
+            f"{len(self.record['subjects'])} subjects; 1 would be perfect, and brightness alone "
             f"reaches {maps[BASELINE]:.2f}. Dark does not mean right."
         )
+
+
+def _with_todays_names(node: Any) -> Any:
+    """A record, or a part of it, whose names are those of `RENAMED`."""
+    if isinstance(node, dict):
+        return {RENAMED.get(k, k): _with_todays_names(v) for k, v in node.items()}
+    return RENAMED.get(node, node) if isinstance(node, str) else node
 
 
 def _with_digits(*numbers: float) -> list[str]:

@@ -1,9 +1,9 @@
 """Is the input what the model expects? T1, T2, another contrast, or no axial brain slice at all.
 
 A small classifier that warns and never blocks: an adult's T1 or T2 fits, an unsure answer is
-doubtful, and the rest is not what the translation learnt. Its weights lie beside the generators' in
-`checks.safetensors` and `checks.json`; `python -m cyclegan.release.check_training` makes them and
-`python -m cyclegan.release.check_report` measures them.
+doubtful, and the rest is not what the translation was trained on. Its weights lie beside the
+generators' in `checks.safetensors` and `checks.json`; `python -m cyclegan.release.check_training`
+makes them and `python -m cyclegan.release.check_report` measures them.
 """
 
 from __future__ import annotations
@@ -23,15 +23,21 @@ from torch import nn
 
 from cyclegan import OTHER
 from cyclegan.model.arrays import real_array
-from cyclegan.model.checkpoint import CheckpointError, file_sha256, read_checked
+from cyclegan.model.checkpoint import (
+    CHECK,
+    CHECK_WEIGHTS,
+    CheckpointError,
+    file_sha256,
+    read_checked,
+)
+from cyclegan.model.head import head_mask
 from cyclegan.model.hub import weights_folder
-from cyclegan.model.preprocess import Frame, head_mask, scale_intensity
-from cyclegan.model.weights_files import CHECK, CHECK_WEIGHTS
+from cyclegan.model.preprocess import Frame, scale_intensity
 
 FORMAT = 1
 SIZE = 160  # side of the classifier's grid: a vessel of 2 mm is still a pixel wide
 
-# What the network tells apart, and the answer that each belongs to.
+# The classes of the network, and the label that each belongs to.
 KINDS = {
     "T1": "T1",
     "T2": "T2",
@@ -60,7 +66,7 @@ BECAUSE = {
     "OUTSIDE": "outside of what training saw",
 }
 FITS, DOUBTFUL, UNLEARNT = "fits", "doubtful", "not what it learnt"
-SURE = 0.8  # below this the sentence names the second possibility, too
+SURE = 0.8  # below this an answer is doubtful, and the sentence names the second possibility, too
 SLICES = 7  # of a volume
 INNER = 0.6  # of a volume's largest cross-section: slices with less than this are passed over
 
@@ -75,8 +81,9 @@ class Assessment:
         kind: one of `KINDS`, the most probable one within `label`.
         sentence: the answer in plain words.
         slices: indices along axis 0 that the answer comes from; (0,) for a single slice.
-        outside: indices along axis 0 that were looked at and show neck, face or the top of the
-            head; the answer does not come from them unless there are no others.
+        outside: indices along axis 0 that were assessed and show neck, face or the top of the
+            head: outside of what training saw. The answer does not come from them unless there are
+            no others; then they are its `slices`, too.
     """
 
     label: str
@@ -88,7 +95,11 @@ class Assessment:
 
     @property
     def fit(self) -> str:
-        """In a word: `FITS`, `DOUBTFUL` or `UNLEARNT`."""
+        """Whether the input is what the translation was trained on, by one threshold.
+
+        `DOUBTFUL` where the label is less than `SURE` probable; else `FITS` for T1 and T2, and
+        `UNLEARNT` for the rest. Whether it is the source of a direction is `contradicts`.
+        """
         if self.probabilities[self.label] < SURE:
             return DOUBTFUL
         return FITS if self.label in OTHER else UNLEARNT
@@ -180,7 +191,7 @@ class InputCheck:
 
         Args:
             image: (H, W) or (Z, H, W), any real dtype and range, shown as it would be read:
-                anterior up. Of a volume a few slices through its middle are looked at, and
+                anterior up. Of a volume a few slices through its middle are assessed, and
                 their probabilities averaged; those of neck and face are left out.
             spacing: (row, column) in mm where pixels are not square.
 

@@ -1,7 +1,7 @@
 """How far to trust one translated slice when its truth is unknown: numbers and maps.
 
-Pure functions on arrays. What each is worth has been measured on pairs, by `calibrate`; some are
-worth little, and then the page says so.
+Pure functions on arrays. What each is worth has been measured on pairs, by
+`cyclegan.release.calibrate`; some are worth little, and then the page says so.
 """
 
 from __future__ import annotations
@@ -9,22 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy import ndimage
 
 from cyclegan import OTHER
-from cyclegan.evaluation.metrics import foreground, mae, ssim, structure_agreement
+from cyclegan.evaluation.metrics import mae, ssim
+from cyclegan.model.head import foreground
 from cyclegan.model.preprocess import Frame, Scale
 from cyclegan.model.style import Style
 from cyclegan.model.translator import CycleResult, Prepared, Translator
 
-Translate = Callable[..., np.ndarray]  # `Translator.translate`, or one that waits for its turn
+Translate = Callable[..., np.ndarray]  # `Translator.translate`, or one that queues first
 
 UNIT = Scale(0.0, 1.0)  # of images that are scaled already
 NOISE = 2 / 255  # standard deviation, in shares of the grey range
-SMOOTHING = 1.5  # pixels
-LIKELY = (
-    "error that the generator expects"  # of `error_maps`; see `Translator.translate_with_error`
-)
+PREDICTED_ERROR, CYCLE_ERROR = "predicted error", "cycle error"  # of `error_maps`
 
 
 def disturbed(translated: np.ndarray) -> np.ndarray:
@@ -51,10 +48,10 @@ def reconstruct_disturbed(
     """Reconstruction, (H, W) in [0, 1], from the `disturbed` translation into `to`.
 
     Args:
-        style: of the source, which the way back keeps, as `Translator.cycle` does.
+        style: of the source, which the reconstruction keeps, as in `Translator.cycle`.
     """
-    back = disturbed(translated)
-    return translate(back, OTHER[to], prepared=Prepared(UNIT, frame), style=style)
+    image = disturbed(translated)
+    return translate(image, OTHER[to], prepared=Prepared(UNIT, frame), style=style)
 
 
 def own_style(translator: Translator, source: np.ndarray, to: str, frame: Frame) -> Style | None:
@@ -64,16 +61,16 @@ def own_style(translator: Translator, source: np.ndarray, to: str, frame: Frame)
     return translator.style(source, OTHER[to], prepared=Prepared(UNIT, frame))
 
 
-def cycle_numbers(result: CycleResult, again: np.ndarray) -> dict[str, float]:
-    """What the cycle says of one slice, inside the head of the source.
+def cycle_numbers(result: CycleResult, from_disturbed: np.ndarray) -> dict[str, float]:
+    """What the cycle shows of one slice, inside the head of the source.
 
     Args:
         result: (H, W) each.
-        again: (H, W) in [0, 1], the reconstruction from the `disturbed` translation.
+        from_disturbed: (H, W) in [0, 1], the reconstruction from the `disturbed` translation.
 
     Returns:
         `cycle_error`, the mean absolute difference of source and reconstruction in [0, 1], and
-        `cycle_robustness`, the SSIM of both reconstructions, 1 when the cycle doesn't live on
+        `cycle_robustness`, the SSIM of both reconstructions, 1 when the cycle doesn't depend on
         invisible detail. Empty without a head.
     """
     head = foreground(result.source)
@@ -81,17 +78,14 @@ def cycle_numbers(result: CycleResult, again: np.ndarray) -> dict[str, float]:
         return {}
     return {
         "cycle_error": mae(result.reconstructed, result.source, head),
-        "cycle_robustness": ssim(again, result.reconstructed, head),
+        "cycle_robustness": ssim(from_disturbed, result.reconstructed, head),
     }
-
-
-# Structure agreement
 
 
 def mutual_information(a: np.ndarray, b: np.ndarray, mask: np.ndarray) -> float:
     """Normalised mutual information of two images over `mask`, in [1, 2]; 32 x 32 bins.
 
-    Studholme et al. 1999: (H(a) + H(b)) / H(a, b). High when one grey value tells the other,
+    Studholme et al. 1999: (H(a) + H(b)) / H(a, b). High when one grey value predicts the other,
     whatever the contrast.
     """
     joint, _, _ = np.histogram2d(a[mask], b[mask], bins=32, range=[[0, 1], [0, 1]])
@@ -100,76 +94,37 @@ def mutual_information(a: np.ndarray, b: np.ndarray, mask: np.ndarray) -> float:
     return float((entropy[0] + entropy[1]) / entropy[2]) if entropy[2] > 0 else 1.0
 
 
-def gradient_fields(a: np.ndarray, b: np.ndarray, mask: np.ndarray, edge: float = 0.02) -> float:
-    """Normalised gradient fields: mean squared cosine between the gradients, in [0, 1].
-
-    Haber & Modersitzki 2006; gradients well below `edge` per pixel do not count.
-    """
-    dot, squared_a, squared_b = 0.0, edge**2, edge**2
-    for order in ((0, 1), (1, 0)):
-        slope_a, slope_b = (ndimage.gaussian_filter(x, 1.0, order=order) for x in (a, b))
-        dot, squared_a = dot + slope_a * slope_b, squared_a + slope_a**2
-        squared_b = squared_b + slope_b**2
-    return float((dot**2 / (squared_a * squared_b))[mask].mean())
-
-
-def local_correlation(a: np.ndarray, b: np.ndarray, mask: np.ndarray, sigma: float = 3) -> float:
-    """Mean squared correlation in Gaussian windows of `sigma` pixels over `mask`, in [0, 1]."""
-
-    def mean(x: np.ndarray) -> np.ndarray:
-        return ndimage.gaussian_filter(x, sigma)
-
-    covariance = mean(a * b) - mean(a) * mean(b)
-    variances = (mean(a * a) - mean(a) ** 2) * (mean(b * b) - mean(b) ** 2)
-    return float(np.clip(covariance**2 / np.maximum(variances, 1e-8), 0, 1)[mask].mean())
-
-
-# Each is high when source and translation show the same anatomy in whatever contrast.
-STRUCTURE: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], float]] = {
-    "correlation of gradient magnitudes": structure_agreement,
-    "normalised mutual information": mutual_information,
-    "normalised gradient fields": gradient_fields,
-    "local squared correlation": local_correlation,
-}
-
-
-def structure(name: str, result: CycleResult) -> dict[str, float]:
-    """`structure`: how well source and translation agree inside the head by `STRUCTURE[name]`."""
+def nmi(result: CycleResult) -> dict[str, float]:
+    """`nmi`: normalised mutual information of source and translation inside the head; empty
+    without one."""
     source, translated = (np.asarray(x, np.float64) for x in (result.source, result.translated))
     head = foreground(source)
-    return {"structure": STRUCTURE[name](source, translated, head)} if head.any() else {}
+    return {"nmi": mutual_information(source, translated, head)} if head.any() else {}
 
 
-# Where a translation is likely to be wrong
+def mean_predicted_error(source: np.ndarray, predicted_error: np.ndarray) -> dict[str, float]:
+    """`predicted_error`: its mean inside the head, of the grey range; empty without one.
+
+    Args:
+        source: (H, W) in [0, 1].
+        predicted_error: (H, W), of `Translator.translate_with_error`.
+    """
+    head = foreground(source)
+    return {"predicted_error": float(predicted_error[head].mean())} if head.any() else {}
 
 
-def local_contrast(image: np.ndarray) -> np.ndarray:
-    """Standard deviation of (H, W) in Gaussian windows of 2 pixels, of the grey range."""
-    mean = ndimage.gaussian_filter(image, 2)
-    return np.sqrt(np.maximum(ndimage.gaussian_filter(image * image, 2) - mean**2, 0))
-
-
-def error_maps(result: CycleResult, likely: np.ndarray | None = None) -> dict[str, np.ndarray]:
-    """Every map that might tell where a translated slice is wrong, in shares of the grey range.
+def error_maps(
+    result: CycleResult, predicted_error: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """The maps that might show where a translated slice is wrong, in shares of the grey range.
 
     Args:
         result: (H, W) each.
-        likely: (H, W), the error that the generator expects, where it expects one.
+        predicted_error: (H, W), where the generators predict it.
 
     Returns:
-        Name -> (H, W), higher where the translation is less sure. They are candidates: `calibrate`
-        measures which of them rank the true error.
+        Name -> (H, W), higher where the translation is less sure. Calibration measures which of
+        them rank the true error; `PREDICTED_ERROR` comes first where there is one.
     """
-    cycle = np.abs(np.asarray(result.source, np.float64) - result.reconstructed)
-    learnt = {} if likely is None else {LIKELY: likely}
-    return learnt | {
-        "cycle error": cycle,
-        "cycle error, smoothed": ndimage.gaussian_filter(cycle, SMOOTHING),
-        "local contrast of the translation": local_contrast(result.translated.astype(np.float64)),
-    }
-
-
-def likely_numbers(source: np.ndarray, likely: np.ndarray) -> dict[str, float]:
-    """`likely_error`: mean of the expected error inside the head, of the grey range."""
-    head = foreground(source)
-    return {"likely_error": float(likely[head].mean())} if head.any() else {}
+    learnt = {} if predicted_error is None else {PREDICTED_ERROR: predicted_error}
+    return learnt | {CYCLE_ERROR: np.abs(np.float64(result.source) - result.reconstructed)}

@@ -1,4 +1,4 @@
-"""A style from files: read, checked to be of the wanted contrast, and measured."""
+"""A style from files: read, checked to be of the right contrast, and measured."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ def style_of_volume(
 
     Args:
         translator, check: of the same weights; None where there is no check.
-        volume: of any person.
+        volume: of anyone.
         contrast: what it has to be, "T1" or "T2".
-        name: shown to readers; default: none.
+        name: shown to users; default: none.
 
     Raises:
         StyleError: it looks like something else, or the weights know no styles.
     """
     if check is not None:
-        found = check.assess(volume.pixels, volume.pixel_spacing)
-        if found.label != contrast and found.probabilities[found.label] >= SURE:
+        seen = check.assess(volume.pixels, volume.pixel_spacing)
+        if seen.label != contrast and seen.probabilities[seen.label] >= SURE:
             raise StyleError(
-                f"{volume.name} looks like {found.label}, not like {contrast}; a style of "
+                f"{volume.name} looks like {seen.label}, not like {contrast}; a style of "
                 f"{contrast} needs a real {contrast}"
             )
     return translator.style(volume.pixels, contrast, spacing=volume.pixel_spacing, name=name)
@@ -47,7 +47,7 @@ def style_of_path(
     A file's name may be a patient's: a style that is measured here is called `GIVEN`.
 
     Raises:
-        StyleError: nothing of the wanted contrast, a style of other weights, or none at all.
+        StyleError: nothing of that contrast, a style of other weights, or none at all.
         ReadError: a file that cannot be read.
     """
     path = Path(path)

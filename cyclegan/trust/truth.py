@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from cyclegan.evaluation.metrics import head_mask, mae, psnr, ssim
+from cyclegan.evaluation.metrics import mae, psnr, ssim
 from cyclegan.evaluation.registration import RigidMotion, register_rigid
+from cyclegan.model.head import foreground, joint_head
 from cyclegan.model.preprocess import Scale
 from cyclegan.trust.evidence import mutual_information
 
@@ -42,7 +43,7 @@ class Truth:
         to_truth: (4, 4) from (column, row, slice, 1) of the source to those of `volume`; None when
             both have the same matrix and are compared pixel by pixel.
         notes: sentences on how they were matched, for the user.
-        motion: by which it was registered; None where that was not asked for.
+        motion: by which it was registered; None where registration was not requested.
     """
 
     volume: Volume
@@ -151,7 +152,7 @@ def true_error(
     Returns:
         {"ssim", "psnr", "mae"}; None when fewer than `MIN_HEAD_PIXELS` can be compared.
     """
-    head = head_mask(source, truth) & covered
+    head = joint_head(source, truth) & covered
     if head.sum() < MIN_HEAD_PIXELS:
         return None
     return {
@@ -168,17 +169,13 @@ def is_elsewhere(truth: np.ndarray, source: np.ndarray, covered: np.ndarray) -> 
         truth, source: (H, W) in [0, 1], of different contrasts.
         covered: (H, W) bool, where the truth was measured.
     """
-    both = _head(truth) & _head(source) & covered
+    both = foreground(truth) & foreground(source) & covered
     inside = ndimage.binary_erosion(both, iterations=6)
     if inside.sum() < MIN_HEAD_PIXELS:
         return False
-    edges = [ndimage.gaussian_gradient_magnitude(each, 2)[inside] for each in (truth, source)]
-    alike = np.corrcoef(*edges)[0, 1] if all(each.std() > 0 for each in edges) else 0.0
+    edges = [ndimage.gaussian_gradient_magnitude(image, 2)[inside] for image in (truth, source)]
+    alike = np.corrcoef(*edges)[0, 1] if all(edge.std() > 0 for edge in edges) else 0.0
     return bool(alike < SAME_EDGES and mutual_information(source, truth, both) < SAME_GREYS)
-
-
-def _head(image: np.ndarray) -> np.ndarray:
-    return ndimage.binary_fill_holes(ndimage.binary_opening(image > 0.08))
 
 
 def _truth_indices(

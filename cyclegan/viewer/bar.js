@@ -1,88 +1,101 @@
-// The bar and its menus: what is open, its series, saving, how far to trust it, help.
+// The bar and its menus: what is open, its series, saving, measurements, how far to trust it, help; and the status line.
 
 import * as api from "./api.js";
 import { pick } from "./files.js";
-import { copy, findingsOf, trust } from "./findings.js";
-import { panels } from "./panels.js";
-import { comparedIn } from "./compare.js";
-import { choose, isFirstSight, openExample, openFiles, save } from "./scan.js";
-import { openScan, may, page, view } from "./state.js";
-import { say } from "./speech.js";
-import { picture, TOOLS } from "./tools.js";
+import { comparedIn } from "./layout.js";
 import * as measures from "./measures.js";
-import { goTo } from "./scroll.js";
+import { goTo } from "./navigation.js";
+import { focusImage, panels } from "./panels.js";
+import { choose, isFirstSight, isIdle, openExample, openFiles, save } from "./scan.js";
+import { may, openScan, page, say, view } from "./state.js";
+import { HELP } from "./keys.js";
+import { picture, TOOLS } from "./tools.js";
+import { findingsOf, trust } from "./trust.js";
 
 const CHEVRON = "M4 6.5l4 4 4-4";
+/** @type {Record<string, [string, string]>} */
 const SAVES = {
   png: ["PNG", "this slice, labelled as synthetic"],
   nifti: ["NIfTI", "the synthetic volume"],
   dicom: ["DICOM", "a derived series for a PACS"],
   everything: ["Everything", "all of it in a zip, with pictures and a table"],
 };
-const OTHER_KEYS = {
-  "↑ ↓": "slice; Home, End: first, last; Space: play", "W, L": "window wider, level up; with Shift the other way",
-  "Shift + arrows": "pan", "[ ]": "swipe line, opacity", Enter: "one image alone, and back",
-  C: "cross-hair, moved by the arrows, with Shift by ten pixels", "M, R": "ruler or region from there",
-  "Delete, Z": "remove the last measure (with Shift all), undo",
-};
+const FIRST_SIGHT = "Open a T1 or T2 brain scan, see the other contrast. Shown: a simulated example";
 
-const FIRST_SIGHT = "Open a T1 or T2 brain scan, see the other contrast. Shown: a drawn example";
-
+/** @param {string} selector @returns {any} */
 const by = (selector) => document.querySelector(selector);
+/** @param {string} tag @param {object} properties @param {(string | Node)[]} children */
 const make = (tag, properties = {}, ...children) => {
   const node = Object.assign(document.createElement(tag), properties);
   node.append(...children);
   return node;
 };
 
+// An entry of a menu: a picture, if any, a name and a word about it.
+/** @param {string} name @param {string} words @param {() => unknown} act @param {string} [src] */
+function entry(name, words, act, src) {
+  const button = make("button", { type: "button", className: "entry" });
+  if (src) button.append(make("img", { src, alt: "", loading: "lazy" }));
+  button.append(make("span", {}, make("strong", { textContent: name }), make("small", { textContent: words })));
+  button.addEventListener("click", act);
+  button.dataset.closes = "";
+  return button;
+}
+
 // Change an element only where it differs: what is announced, or pointed at, stays as it is.
-function fill(node, key, build) {
-  if (!node || node.dataset.made === key) return;
-  node.dataset.made = key;
+/** @param {HTMLElement} node @param {unknown} content @param {() => (string | Node)[]} build */
+function fill(node, content, build) {
+  const key = JSON.stringify(content);
+  if (node.dataset.content === key) return;
+  node.dataset.content = key;
   node.replaceChildren(...build());
 }
 
 // ---------------------------------------------------------------- menus
 
-let opener = null; // the button whose menu opens
+/** @type {Record<string, (button: HTMLButtonElement) => unknown>} */
+const ACTIONS = {
+  skip: focusImage,
+  open: () => pick(false, openFiles),
+  folder: () => pick(true, openFiles),
+  copyReport: (button) => copy(button, findingsOf(view.index)?.report ?? "", "Report copied"),
+  copyMeasures: (button) => copy(button, measures.table(), "Measurements copied"),
+  undo: measures.undo,
+  removeAll: () => measures.remove(true),
+};
 
 export function listenToMenus() {
-  document.addEventListener("click", ({ target }) => (opener = target.closest?.("[popovertarget]")), true);
+  /** @type {HTMLElement | null} */
+  let opener = null; // the button whose menu opens
+  document.addEventListener("click", ({ target }) => {
+    opener = /** @type {Element} */ (target).closest("[popovertarget]");
+  }, true);
   for (const menu of document.querySelectorAll(".menu")) {
-    menu.addEventListener("beforetoggle", ({ newState }) => newState === "open" && opener && below(menu, opener));
-    menu.addEventListener("click", ({ target }) => target.closest("[data-closes]") && menu.hidePopover());
+    menu.addEventListener("beforetoggle", (event) => {
+      if (/** @type {ToggleEvent} */ (event).newState === "open" && opener) place(/** @type {HTMLElement} */ (menu), opener);
+      for (const button of menu.querySelectorAll("[data-words]")) button.textContent = button.getAttribute("data-words");
+    });
+    menu.addEventListener("click", ({ target }) => {
+      if (/** @type {Element} */ (target).closest("[data-closes]")) /** @type {HTMLElement} */ (menu).hidePopover();
+    });
   }
-  by(".bar [data-do=open]").addEventListener("click", () => pick(false, openFiles));
-  by("[data-do=folder]").addEventListener("click", () => pick(true, openFiles));
-  by("[data-do=folder]").dataset.closes = "";
+  for (const button of document.querySelectorAll("[data-do]")) {
+    const act = ACTIONS[button.getAttribute("data-do") ?? ""];
+    button.addEventListener("click", () => act(/** @type {HTMLButtonElement} */ (button)));
+  }
   by(".split .more").append(picture(CHEVRON));
-  by("[data-do=copyReport]").addEventListener("click", async ({ target }) => {
-    await copy(findingsOf(view.index).report);
-    target.textContent = "Copied";
-    say("Report copied");
-  });
-  by("#menu-trust").addEventListener("beforetoggle", () => (by("[data-do=copyReport]").textContent = "Copy report"));
-  by("[data-do=copyMeasures]").addEventListener("click", async ({ target }) => {
-    await copy(measures.table());
-    target.textContent = "Copied";
-    say("Measurements copied");
-  });
-  by("[data-do=undo]").addEventListener("click", measures.undo);
-  by("[data-do=removeAll]").addEventListener("click", () => measures.remove(true));
-  const keys = Object.values(TOOLS).flat().filter(({ key }) => key).map(({ key, title }) => [key, title.split(":")[0].toLowerCase()]);
-  by(".help .keys").append(...[...keys, ...Object.entries(OTHER_KEYS)].map(([key, words]) =>
+  const keys = Object.values(TOOLS).flat().map(({ key, title }) => [key, title.split(":")[0].toLowerCase()]);
+  const rows = [...keys.filter(([key]) => key), ...Object.entries(HELP)];
+  by(".help .keys").append(...rows.map(([key, words]) =>
     make("div", {}, make("dt", {}, make("kbd", { textContent: key })), make("dd", { textContent: words }))));
+  /** @type {string[]} */
   const examples = JSON.parse(by(".viewer").dataset.examples || "[]");
-  by(".examples").append(...examples.map((label, number) => {
-    const button = make("button", { type: "button" }, make("img", { src: api.examplePicture(number), alt: "", loading: "lazy" }), label);
-    button.addEventListener("click", () => openExample(number));
-    button.dataset.closes = "";
-    return button;
-  }));
+  by(".examples").append(...examples.map((name, i) => entry(name, "", () => openExample(i), api.examplePicture(i))));
 }
 
 // Under its button, within the window.
-function below(menu, button) {
+/** @param {HTMLElement} menu @param {HTMLElement} button */
+function place(menu, button) {
   const box = button.getBoundingClientRect();
   const isRight = box.left > innerWidth / 2;
   Object.assign(menu.style, {
@@ -92,132 +105,141 @@ function below(menu, button) {
   });
 }
 
+/** @param {HTMLButtonElement} button @param {string} text @param {string} words */
+async function copy(button, text, words) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    // Without TLS there is no clipboard but this one.
+    const area = Object.assign(document.createElement("textarea"), { value: text });
+    by(".viewer").append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
+  button.dataset.words ??= button.textContent ?? "";
+  button.textContent = "Copied";
+  say(words);
+}
+
 // ---------------------------------------------------------------- what is open
 
+/** @param {SeriesLabel} series */
 const sizeWords = ({ contrast, plane, slices }) =>
   [contrast, plane, slices && `${slices} slice${slices === 1 ? "" : "s"}`].filter(Boolean).join(" · ");
 
-function showName() {
-  const scan = openScan();
-  const several = scan?.series?.length > 1;
-  const name = by(".scan-name");
-  const button = by(".series");
+/** @param {Scan | null} scan */
+function showName(scan) {
+  const series = scan?.series ?? [];
+  const several = series.length > 1;
+  const [name, button] = [by(".scan-name"), by(".series")];
   name.hidden = several;
   button.hidden = !several;
-  const words = !scan ? "" : isFirstSight() ? FIRST_SIGHT : scan.name;
-  fill(name, words, () => [words]);
-  name.title = words;
-  if (!several) return;
-  const one = scan.series[scan.chosen];
-  fill(button, `${one.label}/${scan.series.length}`, () => [
-    make("span", { textContent: one.label }), make("small", { textContent: `${scan.chosen + 1} of ${scan.series.length} series` }), picture(CHEVRON),
+  name.title = name.textContent = !scan ? "" : isFirstSight() ? FIRST_SIGHT : scan.name;
+  by(".split").classList.toggle("primary", isIdle());
+  if (!scan || !several) return;
+  const { label } = series[scan.chosen];
+  fill(button, [label, series.length], () => [
+    make("span", { textContent: label }), make("small", { textContent: `${scan.chosen + 1} of ${series.length} series` }), picture(CHEVRON),
   ]);
-  fill(by("#menu-series"), JSON.stringify([scan.scan, scan.chosen, scan.series]), () => scan.series.map((each) => {
-    const entry = make(
-      "button", { type: "button", className: "entry" },
-      make("img", { src: api.seriesPicture(scan, each.number), alt: "", loading: "lazy" }),
-      make("span", {}, make("strong", { textContent: each.label }), make("small", { textContent: sizeWords(each) })),
-    );
-    entry.setAttribute("aria-pressed", String(each.number === scan.chosen));
-    entry.dataset.closes = "";
-    entry.addEventListener("click", () => choose({ series: each.number }));
-    return entry;
+  fill(by("#menu-series"), [scan.scan, scan.chosen, series], () => series.map((each) => {
+    const { number } = each;
+    const button = entry(each.label, sizeWords(each), () => choose({ series: number }), api.seriesPicture(scan, number));
+    button.setAttribute("aria-pressed", String(number === scan.chosen));
+    return button;
   }));
+}
+
+/** @param {Scan | null} scan */
+function showSave(scan) {
+  by("[popovertarget=menu-save]").disabled = !may(page.state, "save") || !scan?.ready.length;
+  fill(by("#menu-save"), scan?.dicom, () =>
+    Object.entries(SAVES).filter(([kind]) => kind !== "dicom" || scan?.dicom).map(([kind, [name, words]]) => {
+      const button = entry(name, words, () => save(kind));
+      button.dataset.save = kind;
+      return button;
+    }));
 }
 
 function showMeasures() {
-  const rows = measures.summaries();
-  const [list, key] = [by(".measures"), JSON.stringify(rows)];
-  if (list.dataset.made !== key) by("[data-do=copyMeasures]").textContent = "Copy as a table";
-  fill(list, key, () => rows.map(({ measure, kind, where, size }) => {
-    const entry = make("button", { type: "button", className: "entry" }, make("span", {}, make("strong", { textContent: `${kind} ${size}` }), make("small", { textContent: where })));
-    entry.addEventListener("click", () => measure.plane === "axial" && goTo(measure.at));
-    return entry;
+  const rows = openScan() ? measures.summaries() : [];
+  fill(by(".measures"), rows, () => rows.map(({ measure, kind, where, size }) => {
+    const button = entry(`${kind} ${size}`, where, () => measure.plane === "axial" && goTo(measure.at));
+    delete button.dataset.closes;
+    return button;
   }));
-}
-
-function showSave() {
-  const scan = openScan();
-  const isReady = may(page.state, "save") && scan.ready.length > 0;
-  by(".save [popovertarget]").disabled = !isReady;
-  fill(by("#menu-save"), String(Boolean(scan?.dicom)), () =>
-    Object.entries(SAVES).filter(([kind]) => kind !== "dicom" || scan?.dicom).map(([kind, [name, words]]) => {
-      const entry = make("button", { type: "button", className: "entry" }, make("span", {}, make("strong", { textContent: name }), make("small", { textContent: words })));
-      Object.assign(entry.dataset, { closes: "", save: kind });
-      entry.addEventListener("click", () => save(kind));
-      return entry;
-    }));
 }
 
 // ---------------------------------------------------------------- at the image
 
-const sentences = (text) => text.replace(/\s+/g, " ").trim();
-
 // The word at the synthetic image, and what can be done where there is none.
-function showAtImages() {
-  const scan = openScan();
+/** @param {Scan | null} scan */
+function showAtImages(scan) {
   const verdict = trust();
-  const findings = findingsOf(view.index);
-  const first = findings?.numbers?.[0];
+  const first = findingsOf(view.index)?.numbers[0];
   let isShown = false;
   for (const { figure, name, plane, empty } of panels) {
-    const front = comparedIn(name).front;
-    const chip = figure.querySelector(".trust");
-    const isHere = !figure.hidden && verdict && front === "translated" && !isShown && plane === "axial" && figure.classList.contains("filled");
-    chip.hidden = !isHere;
-    if (isHere) {
+    const isSynthetic = !figure.hidden && comparedIn(name).front === "translated";
+    const isFilled = figure.classList.contains("filled");
+    const chip = /** @type {HTMLElement} */ (figure.querySelector(".trust"));
+    chip.hidden = !(isSynthetic && verdict && !isShown && plane === "axial" && isFilled);
+    if (verdict && !chip.hidden) {
       isShown = true;
-      chip.dataset.grade = verdict.grade;
-      chip.title = sentences(`${verdict.sentence} ${first ? `${first.title} ${first.short}.` : ""}`);
       const number = first ? ` · ${first.title.toLowerCase()} ${first.value.toFixed(2)}` : "";
+      chip.dataset.grade = verdict.grade;
+      chip.title = verdict.sentence + (first ? ` ${first.title} ${first.short}.` : "");
       fill(chip, verdict.word + number, () => [
         make("strong", { textContent: verdict.word[0].toUpperCase() + verdict.word.slice(1) }), make("span", { textContent: number }),
       ]);
     }
-    const isHalted = !figure.hidden && scan?.halted && front === "translated" && !figure.classList.contains("filled");
+    const halted = isSynthetic && !isFilled && scan?.halted;
     const other = scan?.check?.switch_to;
-    fill(empty.querySelector(".panel-offers"), isHalted ? scan.halted + other : "", () => !isHalted ? [] : [
-      make("p", { textContent: scan.halted }),
+    fill(/** @type {HTMLElement} */ (empty.lastElementChild), halted && [halted, other], () => !halted ? [] : [
+      make("p", { textContent: halted }),
       ...(other ? [offer(`Switch to ${other === "T2" ? "T1 → T2" : "T2 → T1"}`, { to: other })] : []),
       offer("Translate anyway", { translate: true }),
     ]);
   }
 }
 
+/** @param {string} words @param {object} choices */
 function offer(words, choices) {
   const button = make("button", { type: "button", textContent: words });
   button.addEventListener("click", () => choose({ ...choices, index: view.index }));
   return button;
 }
 
-function showTrust() {
-  const scan = openScan();
+/** @param {Scan | null} scan */
+function showTrust(scan) {
   const findings = findingsOf(view.index);
   const verdict = trust();
   by("[data-do=copyReport]").disabled = !findings;
-  fill(by(".trust-sentence"), verdict?.sentence ?? "", () => [verdict?.sentence ?? "Being looked at"]);
-  fill(by(".trust-numbers"), JSON.stringify(findings?.numbers ?? 0), () => (findings?.numbers ?? []).map(({ title, text, worth, unusual }) =>
-    make("div", { className: unusual ? "unusual" : "" }, make("dt", { textContent: title }), make("dd", { textContent: text }), ...(worth ? [make("dd", { className: "small", textContent: worth })] : []))));
-  const error = findings?.true_error;
-  fill(by(".trust-true"), JSON.stringify([scan?.real, error, findings?.true_warning]), () => !scan?.real ? [] : [
+  by(".trust-sentence").textContent = verdict?.sentence ?? "Being checked";
+  fill(by(".trust-numbers"), findings?.numbers, () => (findings?.numbers ?? []).map(({ title, text, worth, unusual }) => make(
+    "div", { className: unusual ? "unusual" : "" }, make("dt", { textContent: title }), make("dd", { textContent: text }),
+    ...(worth ? [make("dd", { className: "small", textContent: worth })] : []),
+  )));
+  const { true_error: error, true_warning: warning } = findings ?? {};
+  const real = scan?.real;
+  fill(by(".trust-true"), [real, error, warning], () => !real ? [] : [
     make("h2", { textContent: `Against the real ${scan.to}` }),
-    ...[scan.real.warning, findings?.true_warning].filter(Boolean).map((text) => make("p", { className: "warn", textContent: text })),
+    ...[real.warning, warning].filter(Boolean).map((textContent) => make("p", { className: "warn", textContent })),
     make("p", { textContent: error ? `SSIM ${error.ssim.toFixed(3)} · PSNR ${error.psnr.toFixed(1)} dB · MAE ${error.mae.toFixed(3)}, in the head` : "Being measured" }),
-    ...scan.real.notes.map((text) => make("p", { className: "small", textContent: text })),
+    ...real.notes.map((textContent) => make("p", { className: "small", textContent })),
   ]);
-  const notes = scan ? scan.notes.join(" ") : "";
-  fill(by(".trust-more"), notes, () => [notes]);
+  by(".trust-more").textContent = scan?.notes.join(" ") ?? "";
 }
 
-// ---------------------------------------------------------------- the one place that tells of waiting
+// ---------------------------------------------------------------- the status line
 
-// {text, share: 0 to 1, null for unknown or undefined for none, isWrong}
-export function statusOf({ phase, transfer, message, isWrong, scan }, index) {
-  if (phase === "sending") return { text: `Sending the files: ${Math.floor(100 * transfer.share)} %`, share: transfer.share };
+/** @typedef {{text: string, share?: number | null, isWrong?: boolean}} Status `share`: 0 to 1, null for unknown */
+
+/** @param {typeof page.state} state @param {string} busy @returns {Status} */
+export function statusOf({ phase, transfer, message, isWrong, scan }, busy) {
+  if (phase === "sending" && transfer) return { text: `Sending the files: ${Math.floor(100 * transfer.share)} %`, share: transfer.share };
   if (phase === "reading") return { text: "Reading the files", share: null };
-  if (phase === "lost" || phase === "gone") return { text: message, isWrong: true };
-  if (isWrong) return { text: message, isWrong };
-  if (!scan) return { text: message };
+  if (isWrong || !scan) return { text: message, isWrong };
+  if (busy) return { text: busy, share: null };
   const saving = scan.save;
   if (saving?.error) return { text: saving.error, isWrong: true };
   if (saving && !saving.file) return { text: `Preparing the file: ${saving.done} of ${saving.of}`, share: saving.done / (saving.of || 1) };
@@ -225,7 +247,7 @@ export function statusOf({ phase, transfer, message, isWrong, scan }, index) {
   if (scan.translating) {
     const done = scan.ready.reduce((sum, [first, last]) => sum + last - first + 1, 0);
     const wait = scan.place ? `, ${scan.place} before you` : "";
-    const time = scan.seconds >= 1 ? `, about ${Math.ceil(scan.seconds)} s` : "";
+    const time = scan.seconds && scan.seconds >= 1 ? `, about ${Math.ceil(scan.seconds)} s` : "";
     if (scan.slices === 1) return { text: `Translating${wait}${time}`, share: null };
     return { text: `Translating: ${done} of ${scan.slices} slices${wait}${time}`, share: done / scan.slices };
   }
@@ -233,30 +255,31 @@ export function statusOf({ phase, transfer, message, isWrong, scan }, index) {
   return { text: message || matrixWords(scan) };
 }
 
-function matrixWords({ width, height, spacing, slices, drawn }) {
+/** @param {Scan} scan */
+function matrixWords({ width, height, spacing, slices, drawn, directions }) {
   const [thick, row, column] = spacing || [];
-  const size = spacing ? ` of ${column.toFixed(2)} × ${row.toFixed(2)} mm` : ", size unknown";
-  const apart = spacing && slices > 1 ? `, slices ${thick.toFixed(2)} mm apart` : "";
-  return `${drawn ? "Drawn, not a person. " : ""}${width} × ${height} pixels${size}${apart}`;
+  const size = spacing ? ` of ${column?.toFixed(2)} × ${row?.toFixed(2)} mm` : "";
+  const apart = thick && slices > 1 ? `, slices ${thick.toFixed(2)} mm apart` : "";
+  const unknown = [!spacing && "size", !directions && "orientation"].filter(Boolean).join(" and ");
+  return `${drawn ? "Simulated, not a person. " : ""}${width} × ${height} pixels${size}${apart}${unknown && `, ${unknown} unknown`}`;
 }
 
 function showStatus() {
-  const { text, share, isWrong } = statusOf(page.state, view.index);
-  const line = by(".line .status");
-  if (line.textContent !== text) line.textContent = text;
-  line.title = text;
+  const { text, share, isWrong } = statusOf(page.state, page.busy);
+  const [line, bar] = [by(".line .status"), by(".line progress")];
+  if (line.textContent !== text) line.title = line.textContent = text;
   line.classList.toggle("wrong", Boolean(isWrong));
-  const bar = by(".line progress");
   bar.hidden = share === undefined;
   if (share === null) bar.removeAttribute("value");
   else if (share !== undefined) bar.value = share;
 }
 
 export function showBar() {
-  showName();
-  showSave();
+  const scan = openScan();
+  showName(scan);
+  showSave(scan);
   showMeasures();
-  showAtImages();
-  showTrust();
+  showAtImages(scan);
+  showTrust(scan);
   showStatus();
 }

@@ -4,17 +4,20 @@
 const HEADER_BYTES = 65536;
 const JUNK = /(^|\/)(\.|__MACOSX\/|Thumbs\.db$|DICOMDIR$|autorun\.inf$)|\.(exe|dll|html?|js|css|pdf|ini|inf|txt|xml|jar|app)$/i;
 const LONG = new Set(["OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"]);
-const FIELDS = { 0x00080060: "modality", 0x0008103e: "title", 0x0020000e: "series" };
+const FIELDS = new Map([[0x00080060, "modality"], [0x0008103e, "title"], [0x0020000e, "series"]]);
 const LAST = 0x0020000e; // the fields that are read end here
 
 // ---------------------------------------------------------------- what was dropped or chosen
 
+/** @param {any} entry of a drop: a file, or a folder @returns {Promise<FileEntry[]>} */
 async function walk(entry) {
   if (entry.isFile) {
+    /** @type {File} */
     const file = await new Promise((done, failed) => entry.file(done, failed));
     return [{ file, path: entry.fullPath.replace(/^\//, "") }];
   }
   const reader = entry.createReader();
+  /** @type {FileEntry[]} */
   const files = [];
   for (;;) {
     const some = await new Promise((done, failed) => reader.readEntries(done, failed));
@@ -23,30 +26,33 @@ async function walk(entry) {
   }
 }
 
-// All files of a drop, folders and all.
-export async function dropped(transfer) {
-  // Both are empty once the event's handler has returned.
-  const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
-  const files = [...transfer.files];
-  if (entries.length) return (await Promise.all(entries.map(walk))).flat();
+// All files of a drop, folders and all. Both are empty once the event's handler has returned.
+/** @param {{entries: (FileSystemEntry | null)[], files: File[]}} drop @returns {Promise<FileEntry[]>} */
+export async function dropped({ entries, files }) {
+  const there = entries.filter(Boolean);
+  if (there.length) return (await Promise.all(there.map(walk))).flat();
   return files.map((file) => ({ file, path: file.name }));
 }
 
 // Ask the user for files, or with `isFolder` for a folder.
+/** @param {boolean} isFolder @param {(files: FileEntry[]) => void} take */
 export function pick(isFolder, take) {
   const picker = Object.assign(document.createElement("input"), { type: "file", multiple: true, webkitdirectory: isFolder });
   picker.onchange = () =>
-    picker.files.length && take([...picker.files].map((file) => ({ file, path: file.webkitRelativePath || file.name })));
+    picker.files?.length && take([...picker.files].map((file) => ({ file, path: file.webkitRelativePath || file.name })));
   picker.click();
 }
 
 // ---------------------------------------------------------------- what of it is sent
 
 // Modality, description and series of a DICOM file; null for what is none. PS3.10 7.1, PS3.5 7.1.
+/** @param {ArrayBuffer} buffer @returns {Record<string, string> | null} */
 export function header(buffer) {
   const view = new DataView(buffer);
+  /** @param {number} at @param {number} length */
   const text = (at, length) => String.fromCharCode(...new Uint8Array(buffer, at, length)).replace(/[\0 ]+$/, "");
   if (view.byteLength < 140 || text(128, 4) !== "DICM") return null;
+  /** @type {Record<string, string>} */
   const fields = {};
   let isImplicit = false;
   let depth = 0;
@@ -67,7 +73,8 @@ export function header(buffer) {
     const isInside = length === 0xffffffff || group === 0xfffe;
     if (!isInside && start + length <= view.byteLength) {
       if (tag === 0x00020010) isImplicit = text(start, length) === "1.2.840.10008.1.2";
-      if (depth === 0 && FIELDS[tag]) fields[FIELDS[tag]] = text(start, length);
+      const field = FIELDS.get(tag);
+      if (depth === 0 && field) fields[field] = text(start, length);
     }
     at = isInside ? start : start + length;
   }
@@ -81,14 +88,16 @@ export function rank(title = "") {
   return /t1|t2|mprage|spgr|bravo/.test(words) ? 0 : 1;
 }
 
+/** @param {FileEntry[]} files */
 async function seriesOf(files) {
+  /** @type {Map<string, {title: string, files: FileEntry[], bytes: number}>} */
   const series = new Map();
   for (const each of files) {
     const fields = header(await each.file.slice(0, HEADER_BYTES).arrayBuffer());
     if (!fields || (fields.modality && fields.modality !== "MR")) continue;
     const key = fields.series || each.path;
-    if (!series.has(key)) series.set(key, { title: fields.title, files: [], bytes: 0 });
-    const one = series.get(key);
+    const one = series.get(key) ?? { title: fields.title, files: [], bytes: 0 };
+    series.set(key, one);
     one.files.push(each);
     one.bytes += each.file.size;
   }
@@ -96,11 +105,13 @@ async function seriesOf(files) {
 }
 
 // What is sent of the files, and a sentence about the rest. `limits`: {files, bytes} of one upload.
+/** @param {FileEntry[]} files @param {{files: number, bytes: number}} limits */
 export async function select(files, limits) {
   const useful = files.length > 1 ? files.filter(({ path }) => !JUNK.test(path)) : files;
   const bytes = useful.reduce((sum, { file }) => sum + file.size, 0);
   const fits = useful.length <= limits.files && (useful.length === 1 || bytes <= limits.bytes);
   if (fits) return { files: useful.length ? useful : files, text: "" };
+  /** @type {{files: FileEntry[], bytes: number}} */
   const taken = { files: [], bytes: 0 };
   const left = [];
   for (const one of await seriesOf(useful)) {

@@ -1,26 +1,27 @@
 // Keys, wherever the focus is outside of text fields.
 
-import { moveCompared, releaseBlink } from "./compare.js";
-import { toPlane, toVoxel } from "./geometry.js";
-import { enlarge } from "./layout.js";
-import { windowBy } from "./look.js";
-import * as measures from "./measures.js";
 import { valueWords } from "./draw.js";
+import { toPlane, toVoxel } from "./geometry.js";
+import { enlarge, moveCompared, releaseBlink } from "./layout.js";
+import * as measures from "./measures.js";
+import { meetAt, moveSlice, panBy, playOrStop, through } from "./navigation.js";
 import { activePanel, frontOf } from "./panels.js";
-import { panBy, through } from "./pointer.js";
-import { meetAt, moveSlice, playOrStop } from "./scroll.js";
-import { changed, openScan, view } from "./state.js";
-import { say } from "./speech.js";
+import { openScan, recall, remember, say, update, view } from "./state.js";
 import { isThere, toolOfKey } from "./tools.js";
+import { windowBy } from "./windowing.js";
 
+const OFF = "single keys off"; // the user's choice, in this browser
+/** @type {Record<string, Point>} */
 const ARROWS = { ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0] };
+const OWN = [...Object.keys(ARROWS), "Home", "End", "PageUp", "PageDown", " "]; // of sliders
 // With the words of the help; tools.js has the others.
-export const KEYS = {
+/** @type {Record<string, (panel: Panel, event: KeyboardEvent) => unknown>} */
+const KEYS = {
   Home: () => moveSlice(-Infinity),
   End: () => moveSlice(Infinity),
   PageUp: () => moveSlice(-1),
   PageDown: () => moveSlice(1),
-  "=": () => toolOfKey.get("+").act(),
+  "=": () => toolOfKey.get("+")?.act?.(),
   Enter: enlarge,
   w: (panel) => windowBy(panel, 0.05, 0),
   W: (panel) => windowBy(panel, -0.05, 0),
@@ -31,79 +32,103 @@ export const KEYS = {
   " ": playOrStop,
   m: (panel) => measureBy(panel, "ruler"),
   r: (panel) => measureBy(panel, "region"),
-  z: () => measures.undo(),
-  Delete: (panel, { shiftKey }) => measures.remove(shiftKey),
-  Backspace: (panel, { shiftKey }) => measures.remove(shiftKey),
+  z: measures.undo,
+  Delete: (_, { shiftKey }) => measures.remove(shiftKey),
+  Backspace: (_, { shiftKey }) => measures.remove(shiftKey),
   c: steer,
   Escape: (panel) => (view.steering ? steer(panel) : false),
+};
+/** @type {Record<string, string>} */
+export const HELP = {
+  "↑ ↓": "slice; Home, End: first, last; Space: play", "W, L": "window wider, level up; with Shift the other way",
+  "Shift + arrows": "pan", "[ ]": "swipe line, opacity", Enter: "one image alone, and back",
+  C: "cross-hair, moved by the arrows, with Shift by ten pixels", "M, R": "ruler or region from there",
+  "Delete, Z": "remove the last measure (with Shift all), undo",
 };
 
 // ---------------------------------------------------------------- cross-hair
 
+/** @param {Panel} panel */
 function steer(panel) {
-  view.steering = !view.steering;
-  const scan = openScan();
-  view.cursor = view.steering && !view.planes
-    ? [Math.floor(scan.width / 2) + 0.5, Math.floor(scan.height / 2) + 0.5, view.index + 0.5] : null;
-  if (view.steering) sayValue(panel);
+  const { width, height } = /** @type {Scan} */ (openScan());
+  const steering = !view.steering;
+  const middle = /** @type {Voxel} */ ([Math.floor(width / 2) + 0.5, Math.floor(height / 2) + 0.5, view.index + 0.5]);
+  update({ steering, cursor: steering && !view.planes ? middle : null });
+  if (steering) sayValue(panel);
   else say("Cross-hair off");
-  changed();
 }
 
-function moveCursor(panel, [dx, dy], isFar) {
+// Where the cross-hair is.
+const crosshair = () => /** @type {Voxel} */ (view.planes ? view.point : view.cursor);
+
+/** @param {Panel} panel @param {Point} direction @param {number} step */
+function moveCrosshair(panel, [dx, dy], step) {
   const { frame } = frontOf(panel);
-  const from = view.planes ? view.point : view.cursor;
-  const step = isFar ? 10 : 1;
-  const [u, v] = toPlane(frame, from);
+  const [u, v] = toPlane(frame, crosshair());
+  /** @param {number} at @param {number} most */
   const clamp = (at, most) => Math.min(Math.max(at, 0.5), most - 0.5);
+  /** @type {Point} */
   const to = [clamp(u + dx * step, frame.width), clamp(v + dy * step, frame.height)];
-  const voxel = toVoxel(frame, to, from);
+  const voxel = toVoxel(frame, to, crosshair());
   if (view.planes) meetAt(voxel);
-  else view.cursor = voxel;
+  else update({ cursor: voxel });
   if (!measures.follow(to)) sayValue(panel);
-  changed();
 }
 
+/** @param {Panel} panel */
 function sayValue(panel) {
-  const at = view.cursor || view.point;
+  const at = crosshair();
   const [column, row] = at.map((each) => Math.floor(each) + 1);
   say(`Column ${column}, row ${row}: ${valueWords(panel, frontOf(panel), at)}`);
 }
 
+/** @param {Panel} panel @param {"ruler" | "region"} kind */
 function measureBy(panel, kind) {
   if (!view.steering) return false;
-  measures.anchor(kind, panel, toPlane(frontOf(panel).frame, view.cursor || view.point));
+  measures.anchor(kind, panel.plane, toPlane(frontOf(panel).frame, crosshair()));
 }
 
 // ---------------------------------------------------------------- pressing
 
+/** @param {Panel} panel @param {KeyboardEvent} event */
 function arrow(panel, event) {
   const [dx, dy] = ARROWS[event.key];
-  if (view.steering) return moveCursor(panel, [dx, dy], event.shiftKey);
+  if (view.steering) return moveCrosshair(panel, [dx, dy], event.shiftKey ? 10 : 1);
   if (event.shiftKey) return panBy(panel, -20 * dx, -20 * dy);
-  return dy ? through(view.planes ? panel : { plane: "axial" }, dy) : false;
+  return dy ? through(panel, dy) : false;
 }
 
-// Fields and what else uses these keys itself.
-function isTaken({ target, key }) {
+// Fields, and what else uses a key itself.
+/** @param {Element} target @param {string} key */
+function isTaken(target, key) {
   if (target.matches("textarea, select, [contenteditable], input:not([type=range], [type=radio], [type=checkbox])")) return true;
-  if (target.closest("[popover], dialog")) return true;
-  if (target.matches("input:not([type=range])")) return key === " "; // Gradio's radio buttons are groups of one
-  if (target.matches("input")) return key in ARROWS || ["Home", "End", "PageUp", "PageDown", " "].includes(key);
+  if (target.closest("[popover], dialog")) return key.length > 1 || key === " "; // they scroll, close, are gone through
+  if (target.matches("input[type=range]")) return OWN.includes(key);
+  if (target.matches("input")) return key === " "; // Gradio's radio buttons are groups of one
   return target.matches("button, summary, a, [role=button]") && ["Enter", " "].includes(key);
 }
 
-export function listenToKeys() {
-  document.addEventListener("keydown", (event) => {
-    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || isTaken(event)) return;
-    const panel = activePanel();
-    if (!openScan() || !panel) return;
-    const tool = toolOfKey.get(event.key.toLowerCase());
-    const act = event.key in ARROWS ? arrow
-      : KEYS[event.key] || (tool && isThere(tool) && (() => tool.act())) || KEYS[event.key.toLowerCase()];
-    // Keys that do nothing here (arrows on a single slice) keep their meaning for the page.
-    if (act && act(panel, event) !== false) event.preventDefault();
-  });
+/** @param {KeyboardEvent} event */
+function press(event) {
+  const { key, target } = event;
+  if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (target instanceof Element && isTaken(target, key)) return;
+  if (key.length === 1 && key !== " " && recall("localStorage", OFF)) return;
+  const panel = activePanel();
+  if (!openScan() || !panel) return;
+  const tool = toolOfKey.get(key.toLowerCase());
+  const act = key in ARROWS ? arrow
+    : KEYS[key] || (tool && isThere(tool) && (() => tool.act?.())) || KEYS[key.toLowerCase()];
+  // Keys that do nothing here (arrows on a single slice) keep their meaning for the page.
+  if (act && act(panel, event) !== false) event.preventDefault();
+}
+
+// `choice`: the box in the help that switches keys of one character off (WCAG 2.1.4).
+/** @param {HTMLInputElement} choice */
+export function listenToKeys(choice) {
+  choice.checked = !recall("localStorage", OFF);
+  choice.addEventListener("change", () => remember("localStorage", OFF, choice.checked ? "" : "yes"));
+  document.addEventListener("keydown", press);
   document.addEventListener("keyup", ({ key }) => key.toLowerCase() === "b" && releaseBlink());
   addEventListener("blur", releaseBlink);
 }

@@ -1,47 +1,50 @@
 // Starts the page once Gradio has made its parts, and draws it anew whenever something has changed.
 
 import { listenToMenus, showBar } from "./bar.js";
+import { draw } from "./draw.js";
 import { dropped, pick } from "./files.js";
-import { lookCloser } from "./findings.js";
 import { positionWords } from "./geometry.js";
 import { fetchAhead } from "./images.js";
-import { arrange, fit, startCount } from "./layout.js";
-import { openWindows, settle } from "./look.js";
 import { listenToKeys } from "./keys.js";
-import { draw } from "./draw.js";
+import { arrange, fit, startCount } from "./layout.js";
+import { goTo, isPlaying, playOrStop, showScrubber } from "./navigation.js";
 import { describe, makePanels } from "./panels.js";
 import { listenAll } from "./pointer.js";
-import { giveReal, giveStyle, openFiles, start } from "./scan.js";
-import { goTo, isPlaying, playOrStop, showScrubber } from "./scroll.js";
-import { changed, openScan, onChange, page, view } from "./state.js";
+import { compareWith, compareWithCompanion, openFiles, register, start, useStyle } from "./scan.js";
+import { changed, onChange, openScan, page, view } from "./state.js";
 import { makeTools, picture, showTools } from "./tools.js";
+import { measureRested } from "./trust.js";
+import { openWindows, settle } from "./windowing.js";
 
-const PARTS = ["viewer", "bar", "save"];
+const PARTS = ["viewer", "bar"];
 const PLAY = "|M5 3l8 5-8 5z";
 const PAUSE = "|M4 3h3v10H4zM9 3h3v10H9z";
-const parts = {}; // what Gradio has made so far: name -> {element, tell}
+/** @type {Record<string, {element: HTMLElement, tell: (scan: string) => void}>} */
+const parts = {}; // what Gradio has made so far
 
 // A part of the page is there. `tell(scan)` has Gradio's controls follow the scan of that token.
+/** @param {string} name @param {HTMLElement} element @param {(scan: string) => void} tell */
 export function mount(name, element, tell) {
   parts[name] = { element, tell };
-  if (PARTS.every((each) => parts[each])) begin();
+  if (PARTS.every((each) => parts[each])) begin(parts.viewer);
 }
 
-export const chooseReal = () => pick(false, giveReal);
-export const chooseStyle = () => pick(false, giveStyle);
+// What Gradio's controls ask for.
+export const chooseReal = () => pick(false, compareWith);
+export const chooseStyle = () => pick(false, useStyle);
+export { compareWithCompanion, register };
 
-function begin() {
-  const { element, tell } = parts.viewer;
-  const root = element.querySelector(".viewer");
-  const grid = root.querySelector(".grid");
-  makePanels(grid, root.querySelector(".panel-template"));
-  makeTools(root.querySelector(".tools"));
+/** @param {typeof parts.viewer} viewer */
+function begin({ element, tell }) {
+  /** @param {string} selector @returns {any} */
+  const part = (selector) => element.querySelector(selector);
+  const [root, grid, scrubber, cine] = [".viewer", ".grid", ".scrubber", ".cine"].map(part);
+  makePanels(grid, part(".panel-template"));
+  makeTools(part(".tools"));
   listenAll();
-  listenToKeys();
+  listenToKeys(part(".help input"));
   listenToMenus();
-  const scrubber = root.querySelector(".scrubber");
-  scrubber.querySelector("input").addEventListener("input", ({ target }) => goTo(Number(target.value) - 1));
-  const cine = scrubber.querySelector(".cine");
+  part(".scrubber input").addEventListener("input", (/** @type {any} */ { target }) => goTo(Number(target.value) - 1));
   cine.addEventListener("click", playOrStop);
   startCount();
   arrange();
@@ -52,13 +55,13 @@ function begin() {
     describe();
     draw();
     showScrubber(scrubber);
-    show(cine, isPlaying());
+    showCine(cine);
     showTools();
     showBar();
-    root.querySelector(".position").textContent = positionOf();
+    part(".position").textContent = positionOf();
     mark(root);
     fetchAhead();
-    lookCloser();
+    measureRested();
   });
   addEventListener("resize", changed);
   document.addEventListener("fullscreenchange", changed);
@@ -67,21 +70,22 @@ function begin() {
   start(({ scan }) => tell(scan));
 }
 
-function show(cine, isOn) {
-  cine.setAttribute("aria-pressed", String(isOn));
-  cine.ariaLabel = "Play";
-  cine.title = "Play the slices (Space)";
-  if (cine.dataset.on === String(isOn)) return;
-  cine.dataset.on = String(isOn);
-  cine.replaceChildren(picture(isOn ? PAUSE : PLAY));
+/** @param {HTMLElement} cine */
+function showCine(cine) {
+  const isOn = String(isPlaying());
+  if (cine.ariaPressed === isOn) return;
+  cine.ariaPressed = isOn;
+  cine.replaceChildren(picture(isPlaying() ? PAUSE : PLAY));
 }
 
 function positionOf() {
   const at = view.cursor || (view.planes && view.point);
-  return at && openScan() ? positionWords(openScan(), at) : "";
+  const scan = openScan();
+  return at && scan ? positionWords(scan, at) : "";
 }
 
-// What style and tests look at.
+// What style and tests see.
+/** @param {HTMLElement} root */
 function mark(root) {
   const { phase } = page.state;
   Object.assign(root.dataset, { phase, index: view.index, key: openScan()?.key ?? "", drag: view.tool, ready: "true" });
@@ -90,28 +94,28 @@ function mark(root) {
 
 // ---------------------------------------------------------------- drops
 
+/** @param {DragEvent} event */
 const hasFiles = (event) => [...(event.dataTransfer?.types || [])].includes("Files");
 
 // Files may be dropped anywhere; those on the real image's or the style's place are that.
 function listenToDrops() {
-  addEventListener("dragover", (event) => {
-    if (!hasFiles(event)) return;
-    event.preventDefault();
-    document.body.classList.add("dropping");
-  }, true);
-  for (const name of ["dragleave", "dragend", "drop"]) {
+  addEventListener("dragover", (event) => document.body.classList.toggle("dropping", hasFiles(event)), true);
+  for (const name of /** @type {const} */ (["dragleave", "dragend", "drop"])) {
     addEventListener(name, (event) => {
       if (name !== "dragleave" || !event.relatedTarget) document.body.classList.remove("dropping");
     }, true);
   }
-  addEventListener("drop", async (event) => {
-    if (!hasFiles(event)) return;
-    event.preventDefault();
-    event.stopPropagation();
-    const take = event.target.closest?.("#real") ? giveReal : event.target.closest?.("#style-area") ? giveStyle : openFiles;
-    take(await dropped(event.dataTransfer));
-  }, true);
+  // `drops` in the page's head, which is there before this module, has the files of each.
+  const take = async () => {
+    for (const { target, ...drop } of drops.splice(0)) {
+      /** @param {string} selector */
+      const isOn = (selector) => target instanceof Element && target.closest(selector);
+      const use = isOn("#real") ? compareWith : isOn("#style-area") ? useStyle : openFiles;
+      use(await dropped(drop));
+    }
+  };
+  addEventListener("drop", take, true);
+  take();
 }
 
-// At once, also before Gradio has made its parts: else the browser would leave the page for the file.
 listenToDrops();

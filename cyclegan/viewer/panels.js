@@ -1,45 +1,53 @@
 // The panels: their elements, what each shows, and where a point of the screen lies in it.
 
-import { comparedIn } from "./compare.js";
 import { place, planeName, positionWords, toVoxel } from "./geometry.js";
-import { altOf, imageIn, offered, shareOf, titleOf } from "./images.js";
-import { showImage, shownViews } from "./layout.js";
-import { areaWords, regionOf, rulerWords } from "./measure.js";
+import { altOf, imageIn, offered, titleOf } from "./images.js";
+import { comparedIn, showImage, shownViews } from "./layout.js";
 import { openScan, page, view } from "./state.js";
-import { inUnits } from "./windows.js";
 
 const MOST = 6;
 
+/** @type {Panel[]} */
 export const panels = [];
 
+/** @param {Element} grid @param {HTMLTemplateElement} template */
 export function makePanels(grid, template) {
   for (let i = 0; i < MOST; i++) {
-    const figure = template.content.firstElementChild.cloneNode(true);
+    const figure = /** @type {HTMLElement} */ (/** @type {Element} */ (template.content.firstElementChild).cloneNode(true));
     grid.append(figure);
-    const part = (selector) => figure.querySelector(selector);
+    /** @param {string} selector */
+    const part = (selector) => /** @type {any} */ (figure.querySelector(selector));
+    /** @type {Panel} */
     const panel = {
       figure, canvas: part("canvas"), select: part("select"), empty: part(".panel-empty"), name: "original", plane: "axial",
       rasters: [0, 1, 2].map(() => document.createElement("canvas")),
     };
-    panel.select.addEventListener("change", () => showImage(panel.select.value, panel.name));
+    panel.select.addEventListener("change", () => showImage(/** @type {ImageName} */ (panel.select.value), panel.name));
     panels.push(panel);
   }
 }
 
-export const activePanel = () => {
-  const seen = panels.filter(({ figure }) => !figure.hidden);
-  return seen.find(({ name }) => name === view.active) || seen.at(-1);
-};
+export const shownPanels = () => panels.filter(({ figure }) => !figure.hidden);
+
+export function activePanel() {
+  const shown = shownPanels();
+  return shown.find(({ name }) => name === view.active) || shown[shown.length - 1];
+}
+
+export const focusImage = () => activePanel()?.canvas.focus({ preventScroll: true });
 
 // ---------------------------------------------------------------- what is where
 
+/** @param {Panel} panel */
+export const frontOf = (panel) => imageIn(comparedIn(panel.name).front, panel.plane);
+
+/** @param {Panel} panel @param {Picture} image */
 export function geometry(panel, image = frontOf(panel)) {
   return place(image.frame, panel.canvas, view.zoom, view.pan[panel.plane]);
 }
 
-export const frontOf = (panel) => imageIn(comparedIn(panel.name).front, panel.plane);
-
-// Where an event is on the panel's image, [u, v].
+// Where an event is on the panel's image.
+/** @param {Panel} panel @param {MouseEvent} event @returns {Point} */
 export function pointAt(panel, event) {
   const box = panel.canvas.getBoundingClientRect();
   const density = panel.canvas.width / box.width;
@@ -47,15 +55,18 @@ export function pointAt(panel, event) {
   return [((event.clientX - box.left) * density - g.left) / g.x, ((event.clientY - box.top) * density - g.top) / g.y];
 }
 
+/** @param {Panel} panel @param {MouseEvent} event */
 export const voxelAt = (panel, event) =>
   toVoxel(frontOf(panel).frame, pointAt(panel, event), view.point || [0, 0, view.index + 0.5]);
 
 // ---------------------------------------------------------------- around the canvas
 
+/** @template {object} T @param {T} node @param {keyof T} property @param {any} value */
 function write(node, property, value) {
   if (node[property] !== value) node[property] = value;
 }
 
+/** @param {ImageName} name */
 function emptyWords(name) {
   const scan = openScan();
   const { phase, below } = page.state;
@@ -69,18 +80,18 @@ function emptyWords(name) {
 // Bring the panels' elements in line with the state.
 export function describe() {
   const views = shownViews();
+  const choices = offered();
+  const options = choices.map((name) => `${name}:${titleOf(name)}`).join();
   panels.forEach((panel, i) => {
     const { figure, canvas, select, empty } = panel;
-    figure.hidden = i >= views.length;
+    write(figure, "hidden", i >= views.length);
     if (figure.hidden) return;
     [panel.name, panel.plane] = views[i];
     const { front, behind } = comparedIn(panel.name);
-    const image = imageIn(front, panel.plane);
+    const isFilled = Boolean(imageIn(front, panel.plane).pixels);
     Object.assign(figure.dataset, { panel: panel.name, shows: front, plane: panel.plane });
-    figure.classList.toggle("filled", Boolean(image.pixels));
-    write(empty.firstElementChild, "textContent", image.pixels ? "" : emptyWords(front));
-    const choices = offered();
-    const options = choices.map((name) => `${name}:${titleOf(name)}`).join();
+    figure.classList.toggle("filled", isFilled);
+    write(/** @type {Element} */ (empty.firstElementChild), "textContent", isFilled ? "" : emptyWords(front));
     if (select.dataset.options !== options) {
       select.dataset.options = options;
       select.replaceChildren(...choices.map((name) => new Option(titleOf(name), name)));
@@ -88,31 +99,15 @@ export function describe() {
     write(select, "value", panel.name);
     write(select, "hidden", view.planes || !openScan());
     write(select, "ariaLabel", `Image ${i + 1}`);
-    write(canvas, "ariaLabel", words(front, behind, panel.plane));
+    write(canvas, "ariaLabel", wordsOf(front, behind, panel.plane));
   });
 }
 
-function words(front, behind, plane) {
+/** @param {ImageName} front @param {ImageName | null} behind @param {Plane} plane */
+function wordsOf(front, behind, plane) {
   const scan = openScan();
   if (!scan) return `${titleOf(front)}: no image loaded`;
   const title = behind ? `${altOf(front)}; compared with: ${altOf(behind)}` : altOf(front);
-  if (plane !== "axial") return `${title}, ${planeName(scan, plane)} plane, ${positionWords(scan, view.point)}`;
+  if (view.point && plane !== "axial") return `${title}, ${planeName(scan, plane)} plane, ${positionWords(scan, view.point)}`;
   return scan.slices > 1 ? `${title}, ${planeName(scan, plane)} slice ${view.index + 1} of ${scan.slices}` : title;
-}
-
-// ---------------------------------------------------------------- measures
-
-export const depthOf = (plane) =>
-  plane === "axial" ? view.index : Math.floor(view.point[plane === "coronal" ? 1 : 0]);
-
-export const measuresIn = (plane) =>
-  view.measures.filter((each) => each.plane === plane && each.at === depthOf(plane));
-
-export function measureWords(measure, image) {
-  const { frame, group } = image;
-  if (measure.kind === "ruler") return rulerWords(openScan(), frame, measure);
-  const region = image.pixels && regionOf(measure, { ...frame, pixels: image.pixels, share: shareOf(group) });
-  if (!region) return "";
-  const { units } = openScan();
-  return `${inUnits(group, region.mean, units, 3)} ± ${inUnits(group, region.deviation, units, 3, true)}, ${areaWords(openScan(), frame, region.n)}`;
 }

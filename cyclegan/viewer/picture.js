@@ -1,33 +1,32 @@
 // What is seen, as a PNG that says in its pixels and in its text what is synthetic in it.
 
-import { openScan, view } from "./state.js";
-import { withText } from "./png.js";
 import { copyOf } from "./draw.js";
-import { frontOf, geometry, panels } from "./panels.js";
-import { say } from "./speech.js";
+import { frontOf, geometry, shownPanels } from "./panels.js";
+import { openScan, say, view } from "./state.js";
 
 const FOOT = 24; // CSS pixels of the line below the images
 
 // Save the panels on screen as they are, at the images' own resolution or better.
 export async function savePicture() {
-  const seen = panels.filter((panel) => !panel.figure.hidden && frontOf(panel).pixels);
-  if (!seen.length) return false;
-  const caveat = JSON.parse(document.querySelector(".viewer").dataset.caveat);
-  const { cursor } = view;
-  view.cursor = null; // it is no part of the picture
-  const finest = Math.min(...seen.map((panel) => Math.min(geometry(panel).x, geometry(panel).y)));
+  const panels = shownPanels().filter((panel) => frontOf(panel).pixels);
+  const scan = openScan();
+  if (!panels.length || !scan) return false;
+  const caveat = JSON.parse(document.querySelector(".viewer")?.getAttribute("data-caveat") ?? '""');
+  const finest = Math.min(...panels.flatMap((panel) => [geometry(panel).x, geometry(panel).y]));
   const factor = Math.max(1, Math.ceil(1 / finest));
   const density = (window.devicePixelRatio || 1) * factor;
-  const boxes = seen.map(({ canvas }) => canvas.getBoundingClientRect());
+  const boxes = panels.map(({ canvas }) => canvas.getBoundingClientRect());
   const [left, top] = [Math.min(...boxes.map((box) => box.left)), Math.min(...boxes.map((box) => box.top))];
   const [right, bottom] = [Math.max(...boxes.map((box) => box.right)), Math.max(...boxes.map((box) => box.bottom))];
   const picture = document.createElement("canvas");
   picture.width = Math.round((right - left) * density);
   picture.height = Math.round((bottom - top + FOOT) * density);
-  const context = picture.getContext("2d");
+  const context = /** @type {CanvasRenderingContext2D} */ (picture.getContext("2d"));
   context.fillStyle = "#14171a";
   context.fillRect(0, 0, picture.width, picture.height);
-  seen.forEach((panel, i) => {
+  const { cursor } = view;
+  view.cursor = null; // it is no part of the picture
+  panels.forEach((panel, i) => {
     context.drawImage(copyOf(panel, factor), (boxes[i].left - left) * density, (boxes[i].top - top) * density);
   });
   view.cursor = cursor;
@@ -35,13 +34,44 @@ export async function savePicture() {
   context.font = `${12 * density}px system-ui, sans-serif`;
   context.textBaseline = "middle";
   context.fillText(caveat, 8 * density, picture.height - (FOOT / 2) * density, picture.width - 16 * density);
-  const blob = await new Promise((done) => picture.toBlob(done, "image/png"));
-  const { to, slices } = openScan();
-  const marked = withText(await blob.arrayBuffer(), { Caveat: caveat, Title: `Synthetic ${to} beside its source` });
+  /** @type {Blob} */
+  const blob = await new Promise((done) => picture.toBlob((each) => each && done(each), "image/png"));
+  const marked = withText(await blob.arrayBuffer(), { Caveat: caveat, Title: `Synthetic ${scan.to} beside its source` });
   const link = Object.assign(document.createElement("a"), {
-    href: URL.createObjectURL(marked), download: `synthetic_${to}_view${slices > 1 ? `_slice${view.index + 1}` : ""}.png`,
+    href: URL.createObjectURL(marked), download: `synthetic_${scan.to}_view${scan.slices > 1 ? `_slice${view.index + 1}` : ""}.png`,
   });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
   say("Picture saved");
+}
+
+// ---------------------------------------------------------------- texts in a PNG, for machines (ISO/IEC 15948, 11.3.4.5)
+
+// CRC of chunks (annex D).
+const CRC = Uint32Array.from({ length: 256 }, (_, n) => {
+  for (let bit = 0; bit < 8; bit++) n = n & 1 ? 0xedb88320 ^ (n >>> 1) : n >>> 1;
+  return n >>> 0;
+});
+
+/** @param {Uint8Array} bytes */
+export function crc(bytes) {
+  let c = 0xffffffff;
+  for (const byte of bytes) c = CRC[(c ^ byte) & 255] ^ (c >>> 8);
+  return (c ^ 0xffffffff) >>> 0;
+}
+
+// The PNG with texts by their keywords, as iTXt chunks behind its header.
+/** @param {ArrayBuffer} png @param {Record<string, string>} texts */
+export function withText(png, texts) {
+  const HEADER = 33; // signature and IHDR
+  const chunks = Object.entries(texts).map(([keyword, words]) => {
+    const data = new TextEncoder().encode(`iTXt${keyword}\0\0\0\0\0${words}`);
+    const chunk = new Uint8Array(data.length + 8);
+    const numbers = new DataView(chunk.buffer);
+    numbers.setUint32(0, data.length - 4);
+    chunk.set(data, 4);
+    numbers.setUint32(data.length + 4, crc(data));
+    return chunk;
+  });
+  return new Blob([png.slice(0, HEADER), ...chunks, png.slice(HEADER)], { type: "image/png" });
 }

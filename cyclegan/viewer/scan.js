@@ -1,151 +1,190 @@
-// The scan that is held on the server: opened, followed, closed; what the user chooses for it.
+// The scan that the server holds: opened, followed, closed; what the user chooses for it.
 
 import * as api from "./api.js";
 import { select } from "./files.js";
 import { slices } from "./images.js";
 import { arrange } from "./layout.js";
-import { happen, openScan, may, page, view } from "./state.js";
-import { say } from "./speech.js";
-import { openWindows } from "./look.js";
+import { focusImage } from "./panels.js";
+import { happen, may, openScan, page, recall, remember, say, unpanned, update, view } from "./state.js";
+import { openWindows } from "./windowing.js";
 
-const KEPT = "scan"; // this tab's token, for a reload
+const TAB = "scan"; // this tab's token, for a reload
 const RETRY_MS = 1000;
 const REST_MS = 150; // at a slice, before the server is asked to translate it first
 const POLL_MS = 40_000; // longer than the server waits
 const CLAIM_MS = 150; // for another tab to say that a token is its own
 const RESTARTED = "The server was restarted; open the file again.";
-const FORGOTTEN = "The server does not hold this scan any more; open the file again.";
+const FORGOTTEN = "The server does not have this scan any more; open the file again.";
 
+/** @param {number} time */
 const pause = (time) => new Promise((done) => setTimeout(done, time));
 let transfers = 0;
-let sending = null; // aborts the files on their way
-let following = null; // aborts the question that waits for news
+let sending = new AbortController(); // ends the transfer of files
+let following = new AbortController(); // ends the request that waits for news
+/** @type {(scan: Scan) => void} */
 let tell = () => {}; // Gradio's controls
 let isUninvited = false; // the example that lies open when the page opens
-let fetched = null; // the last file that was saved
+let downloaded = ""; // the last file that was saved
 
 export const isFirstSight = () => isUninvited && Boolean(openScan());
+// Whether there is nothing of the user's that could be worked with.
+export const isIdle = () => !openScan() || isFirstSight() || page.state.below === "gone";
 
 // ---------------------------------------------------------------- opening
 
 // Of one upload; before Gradio has made the page, the server alone knows them.
-const limits = () => JSON.parse(document.querySelector(".viewer")?.dataset.limits || "null") || { files: Infinity, bytes: Infinity };
+const limits = () =>
+  JSON.parse(document.querySelector(".viewer")?.getAttribute("data-limits") || "null") || { files: Infinity, bytes: Infinity };
 
+/** @param {FileEntry[]} files */
 export async function openFiles(files) {
-  const number = ++transfers;
-  sending?.abort();
-  sending = new AbortController();
-  happen({ type: "send", number });
+  const { number, signal } = begin();
   await receive(number, async () => {
     const { files: chosen, text } = await select(files, limits());
-    const scan = await api.open(chosen, (share) => happen({ type: share < 1 ? "share" : "sent", number, share }), sending.signal);
+    const scan = await api.open(chosen, (share) => happen({ type: share < 1 ? "share" : "sent", number, share }), signal);
     return { scan, text };
   });
 }
 
+/** @param {number} example @param {boolean} uninvited */
 export async function openExample(example, uninvited = false) {
-  const number = ++transfers;
-  sending?.abort();
-  happen({ type: "send", number });
+  const { number } = begin();
   happen({ type: "sent", number });
-  return receive(number, async () => ({ scan: await api.openExample(example) }), uninvited);
+  return receive(number, async () => ({ scan: await api.openExample(example), text: "" }), uninvited);
 }
 
-async function receive(number, bring, uninvited = false) {
+// A transfer that takes the place of the one that may be on its way.
+function begin() {
+  const number = ++transfers;
+  sending.abort();
+  sending = new AbortController();
+  happen({ type: "send", number });
+  return { number, signal: sending.signal };
+}
+
+/** @param {number} number @param {() => Promise<{scan: Scan, text: string}>} transfer @param {boolean} uninvited */
+async function receive(number, transfer, uninvited = false) {
   try {
-    const { scan, text } = await bring();
+    const { scan, text } = await transfer();
     const before = openScan();
     // Files that came later have replaced these.
     if (!happen({ type: "opened", number, scan, text })) return api.forget(scan.scan);
-    following?.abort();
+    following.abort();
     isUninvited = uninvited;
-    begin(scan);
+    take(scan);
     // Last: what is still being fetched of it would be answered by an error.
     if (before && before.scan !== scan.scan) api.forget(before.scan);
     return true;
   } catch (fault) {
-    happen({ type: "refused", number, text: fault.message });
+    happen({ type: "refused", number, text: /** @type {Error} */ (fault).message });
     return false;
   }
 }
 
-function begin(scan) {
-  remember(isUninvited ? "" : scan.scan); // the example lies open anew
+/** @param {Scan} scan */
+function take(scan) {
+  remember("sessionStorage", TAB, isUninvited ? "" : scan.scan); // the example lies open anew
   slices.forgetOthers(scan.scan);
-  newSeries(scan);
+  showSeries(scan);
   tell(scan);
   follow(scan.scan);
+  // The keys are the images' from now on; whatever else has them was pressed to open this.
+  if (!isUninvited) requestAnimationFrame(focusImage);
 }
 
-function newSeries(scan) {
-  Object.assign(view, {
-    index: Math.floor(scan.slices / 2), cursor: null, point: null, steering: false, zoom: 1, planes: false, measures: [],
-    pan: { axial: [0, 0], coronal: [0, 0], sagittal: [0, 0] }, blinked: false, mode: "", hatched: false, map: "",
-  });
+/** @param {Scan} scan */
+function showSeries({ name, slices: count }) {
+  const index = Math.floor(count / 2);
   arrange();
   openWindows(["source", "target"]);
-  say(`${scan.name}${scan.slices > 1 ? `, slice ${view.index + 1} of ${scan.slices}` : ""}`);
+  update({
+    index, cursor: null, point: null, steering: false, zoom: 1, pan: unpanned(), planes: false, measures: [],
+    blinked: false, mode: "", hatched: false, map: "",
+  }, `${name}${count > 1 ? `, slice ${index + 1} of ${count}` : ""}`);
 }
 
 // ---------------------------------------------------------------- following
 
+/** @param {string} token */
 async function follow(token) {
-  following?.abort();
-  const { signal } = (following = new AbortController());
+  following.abort();
+  following = new AbortController();
+  const { signal } = following;
   while (!signal.aborted && openScan()?.scan === token) {
     try {
-      const after = page.state.below === "lost" ? -1 : openScan().version;
-      take(await api.poll(token, after, AbortSignal.any([signal, AbortSignal.timeout(POLL_MS)])));
+      const after = page.state.below === "lost" ? -1 : /** @type {Scan} */ (openScan()).version;
+      hear(await api.poll(token, after, AbortSignal.any([signal, AbortSignal.timeout(POLL_MS)])));
     } catch (fault) {
       if (signal.aborted) return;
       if (fault instanceof api.Refusal && [404, 410].includes(fault.status)) {
-        const isOther = fault.server && fault.server !== openScan().server;
+        const isOther = fault.server && fault.server !== openScan()?.server;
         happen({ type: "forgotten", text: isOther ? RESTARTED : FORGOTTEN });
-        remember("");
+        remember("sessionStorage", TAB, "");
         return;
       }
-      if (!(fault.name === "TimeoutError")) happen({ type: "cut" });
+      if (/** @type {Error} */ (fault).name !== "TimeoutError") happen({ type: "cut" });
       await pause(RETRY_MS);
     }
   }
 }
 
 // News of the scan.
-function take(scan) {
+/** @param {Scan} scan */
+function hear(scan) {
   const before = openScan();
   const wasLost = page.state.below === "lost"; // and with it, perhaps, what the controls were told
   if (!before || before.scan !== scan.scan || !happen({ type: "update", scan })) return;
-  if (before.chosen !== scan.chosen) newSeries(scan);
+  if (before.chosen !== scan.chosen) showSeries(scan);
   else if (Boolean(before.real) !== Boolean(scan.real)) arrange();
   if (before.key !== scan.key) openWindows(["target"]);
   if (wasLost || controls(before) !== controls(scan)) tell(scan);
   if (scan.message && scan.message !== before.message) say(scan.message);
-  saveFile(scan);
+  download(scan);
 }
 
 // What Gradio's controls show of a scan.
+/** @param {Scan} scan */
 const controls = ({ scan, chosen, to, style, styles, real, companion, check }) =>
   JSON.stringify([scan, chosen, to, style, styles, real, companion, check?.switch_to]);
 
 // ---------------------------------------------------------------- choosing
 
-async function act(request) {
-  if (!may(page.state, "choose")) return;
+// Ask the server for something; `words` stand in the status line meanwhile.
+/** @param {(scan: Scan) => Promise<Scan>} request @param {string} words */
+async function act(request, words = "") {
+  const scan = openScan();
+  if (!scan || !may(page.state, "choose")) return;
+  if (words) {
+    page.busy = words;
+    update({}, words);
+  }
   try {
-    take(await request(openScan()));
+    hear(await request(scan));
   } catch (fault) {
-    if (fault instanceof api.Refusal) happen({ type: "update", scan: { ...openScan(), message: fault.message } });
+    const now = openScan();
+    if (fault instanceof api.Refusal && now) happen({ type: "update", scan: { ...now, message: fault.message } });
     else happen({ type: "cut" });
   }
+  if (words) page.busy = "";
+  update({});
 }
 
+/** @param {object} choices */
 export const choose = (choices) => act((scan) => api.choose(scan, choices));
-export const giveReal = (files) => act((scan) => api.sendReal(scan, files));
-export const giveStyle = (files) => act((scan) => api.sendStyle(scan, files));
+const REGISTERING = "Reading the real image and registering it onto the scan";
+/** @param {FileEntry[]} files */
+export const compareWith = (files) => act((scan) => api.sendReal(scan, files), REGISTERING);
+export const compareWithCompanion = () => act(api.takeCompanion, REGISTERING);
+/** @param {boolean} isOn */
+export const register = (isOn) =>
+  act((scan) => api.choose(scan, { register: isOn }), isOn ? REGISTERING : "Taking the real image as it is");
+/** @param {FileEntry[]} files */
+export const useStyle = (files) => act((scan) => api.sendStyle(scan, files), "Reading the slice for its style");
 
 let resting = 0;
 
 // The slice on screen is translated first.
+/** @param {number} index */
 export function restAt(index) {
   clearTimeout(resting);
   resting = setTimeout(() => {
@@ -157,38 +196,25 @@ export function restAt(index) {
 
 // ---------------------------------------------------------------- saving
 
-// Resolves once the file is here, or could not be made.
+/** @param {string} kind */
 export function save(kind) {
-  if (!may(page.state, "save")) return Promise.resolve();
-  return act((scan) => api.save(scan, { kind, index: view.index, windows: { translated: view.windows.target } }));
+  const { index, windows } = view;
+  if (may(page.state, "save")) act((scan) => api.save(scan, { kind, index, windows: { translated: windows?.target } }));
 }
 
-function saveFile({ save: saving, ...scan }) {
-  if (!saving?.file || saving.file === fetched) return;
-  fetched = saving.file;
-  const link = Object.assign(document.createElement("a"), { href: api.file(scan, saving.file), download: saving.name });
-  link.click();
+/** @param {Scan} scan */
+function download(scan) {
+  const { file, name } = scan.save ?? {};
+  if (!file || file === downloaded) return;
+  downloaded = file;
+  Object.assign(document.createElement("a"), { href: api.file(scan, file), download: name }).click();
 }
 
 // ---------------------------------------------------------------- the tab
 
-function remember(token) {
-  try {
-    if (token) sessionStorage.setItem(KEPT, token);
-    else sessionStorage.removeItem(KEPT);
-  } catch {
-    // A reload then begins anew.
-  }
-}
-
 // The token that this tab had before a reload, "" where another tab has it: a tab that was duplicated.
 async function claimed() {
-  let token = "";
-  try {
-    token = sessionStorage.getItem(KEPT) || "";
-  } catch {
-    return "";
-  }
+  const token = recall("sessionStorage", TAB);
   const channel = new BroadcastChannel("scans");
   let isTaken = false;
   channel.onmessage = ({ data }) => {
@@ -202,22 +228,33 @@ async function claimed() {
 }
 
 // The scan from before a reload, or the example; `teller` hears what Gradio's controls should show.
+/** @param {(scan: Scan) => void} teller */
 export async function start(teller) {
   tell = teller;
   addEventListener("offline", () => happen({ type: "cut" }));
-  addEventListener("online", () => openScan() && page.state.below === "lost" && follow(openScan().scan));
-  addEventListener("pagehide", () => openScan() && api.close(openScan().scan));
+  addEventListener("online", () => {
+    const scan = openScan();
+    if (scan && page.state.below === "lost") follow(scan.scan);
+  });
+  addEventListener("pagehide", () => {
+    const scan = openScan();
+    if (scan) api.close(scan.scan);
+  });
   const token = await claimed();
-  if (transfers) return openScan() && tell(openScan()); // a file was quicker
+  if (transfers) {
+    const scan = openScan(); // a file was quicker
+    if (scan) tell(scan);
+    return;
+  }
   if (token) {
     try {
       const scan = await api.poll(token, -1);
       if (transfers) return;
       happen({ type: "opened", scan });
-      begin(scan);
+      take(scan);
       return;
     } catch {
-      remember("");
+      remember("sessionStorage", TAB, "");
     }
   }
   while (!transfers || (!openScan() && page.state.phase === "empty")) {

@@ -5,6 +5,7 @@
 // on their way have interrupted: what was on screen then is on screen still.
 //   empty: no scan · open: one is held · sending, reading: files are on their way to become the next one
 //   lost: the server does not answer · gone: it does not hold the scan any more; what is seen stays
+/** @type {Record<string, Record<string, string>>} */
 export const TABLE = {
   empty: { send: "sending", opened: "open" },
   open: { send: "sending", opened: "open", update: "open", cut: "lost", forgotten: "gone" },
@@ -15,16 +16,24 @@ export const TABLE = {
 };
 const LINK = ["update", "cut", "forgotten"]; // of the scan that is held, also while files are on their way
 
-// What the user may do in which phase. `look`: all that this browser does alone.
+// What the user may do in which phase. `view`: all that this browser does alone.
+/** @type {Record<string, string[]>} */
 export const MAY = {
-  open: ["open", "look", "choose", "save"],
-  lost: ["open", "look"],
-  gone: ["open", "look"],
+  open: ["open", "view", "choose", "save"],
+  lost: ["open", "view"],
+  gone: ["open", "view"],
   empty: ["open"],
-  sending: ["open", "look"],
-  reading: ["open", "look"],
+  sending: ["open", "view"],
+  reading: ["open", "view"],
 };
 
+/**
+ * @typedef {{phase: string, below: string, scan: Scan | null, transfer: {number: number, share: number} | null,
+ *   message: string, isWrong: boolean}} PageState
+ * @typedef {{type: string, number?: number, scan?: any, text?: string, share?: number}} PageEvent
+ */
+
+/** @returns {PageState} */
 export function initial() {
   return {
     phase: "empty",
@@ -38,15 +47,18 @@ export function initial() {
 
 // The state after `event`: {type, ...}, the same object when the event has no place in the phase, or belongs to
 // files that others have replaced. `number` counts the files that were sent.
+/** @param {PageState} state @param {PageEvent} event @returns {PageState} */
 export function step(state, event) {
   const after = next(state, event);
   return after === state || isInTransit(after) ? after : { ...after, below: after.phase };
 }
 
+/** @param {PageState} state */
 const isInTransit = ({ phase }) => ["sending", "reading"].includes(phase);
 
+/** @param {PageState} state @param {PageEvent} event @returns {PageState} */
 function next(state, event) {
-  const { type, number, scan, text = "", share = 0 } = event;
+  const { type, number = 0, scan, text = "", share = 0 } = event;
   if (isInTransit(state) && LINK.includes(type)) {
     const below = TABLE[state.below][type];
     return below ? { ...state, below, scan: type === "update" ? newer(state.scan, scan) : state.scan } : state;
@@ -54,7 +66,7 @@ function next(state, event) {
   const to = TABLE[state.phase][type];
   if (!to) return state;
   const isOfTransfer = ["share", "sent", "refused", "opened"].includes(type);
-  if (isOfTransfer && number !== undefined && number !== state.transfer?.number) return state;
+  if (isOfTransfer && event.number !== undefined && number !== state.transfer?.number) return state;
   const phase = to === "below" ? state.below : to;
   switch (type) {
     case "send":
@@ -77,47 +89,58 @@ function next(state, event) {
 }
 
 // Answers may overtake each other.
+/** @param {Scan | null} before @param {Scan} scan */
 function newer(before, scan) {
   return before && before.scan === scan.scan && before.version > scan.version ? before : scan;
 }
 
+/** @param {PageState} state @param {string} action */
 export function may(state, action) {
   return MAY[state.phase].includes(action) && (action === "open" || state.scan !== null);
 }
 
 // ---------------------------------------------------------------- what is seen
 
+/** @type {Viewed} */
 export const view = {
-  index: 0, // of the slice
-  cursor: null, // [column, row, slice] under the pointer or the keys' cross-hair, in pixels
-  point: null, // the same, where the planes meet
-  steering: false, // whether the arrow keys move the cross-hair
+  index: 0,
+  cursor: null,
+  point: null,
+  steering: false,
   zoom: 1,
-  pan: { axial: [0, 0], coronal: [0, 0], sagittal: [0, 0] }, // of the panel's centre from the image's, in pixels
-  tool: "window", // what a drag does
-  count: 3, // images on screen, unless one is enlarged
-  slots: [], // names of images, in the order of the screen
-  enlarged: null, // the name of an image alone
+  pan: unpanned(),
+  tool: "window",
+  count: 3,
+  slots: [],
+  enlarged: null,
   active: "translated",
   planes: false,
-  mode: "", // "swipe" or "overlay"
+  mode: "",
   blinked: false,
-  line: 0.5, // of the swipe, in shares of the panel
-  opacity: 0.5, // of the overlay
+  line: 0.5,
+  opacity: 0.5,
   hatched: false,
-  map: "", // the map of errors that lies over original and synthetic image
+  map: "",
   mapOpacity: 0.7,
   inverted: false,
   preset: "brain",
-  windows: null, // by group: {center, width} in shares of the grey range
-  measures: [], // see measure.js
+  windows: null,
+  measures: [],
 };
 
-export const page = { state: initial() };
+/** @returns {Record<Plane, Point>} */
+export function unpanned() {
+  return { axial: [0, 0], coronal: [0, 0], sagittal: [0, 0] };
+}
 
+// `busy`: what the server is asked to do with the open scan just now.
+export const page = { state: initial(), busy: "" };
+
+/** @type {(() => void)[]} */
 const listeners = [];
 let isPending = false;
 
+/** @param {() => void} listener */
 export function onChange(listener) {
   listeners.push(listener);
 }
@@ -132,6 +155,15 @@ export function changed() {
   });
 }
 
+// Change what is seen; `words` tell where that led to.
+/** @param {Partial<Viewed>} changes @param {string} [words] */
+export function update(changes, words) {
+  Object.assign(view, changes);
+  if (words) say(words);
+  changed();
+}
+
+/** @param {PageEvent} event */
 export function happen(event) {
   const before = page.state;
   page.state = step(before, event);
@@ -141,3 +173,42 @@ export function happen(event) {
 
 // What the server says of the scan that is open, null without one.
 export const openScan = () => page.state.scan;
+
+// The slice, row or column that a plane shows.
+/** @param {Plane} plane */
+export function depthOf(plane) {
+  return plane === "axial" || !view.point ? view.index : Math.floor(view.point[plane === "coronal" ? 1 : 0]);
+}
+
+let speaking = 0;
+
+// Have a screen reader say where a change led to, once it has come to rest: holding a key must not queue up sentences.
+/** @param {string} words */
+export function say(words) {
+  clearTimeout(speaking);
+  speaking = setTimeout(() => {
+    const line = document.querySelector(".viewer-spoken");
+    if (line) line.textContent = words;
+  }, 300);
+}
+
+// ---------------------------------------------------------------- what this browser remembers, if it does
+
+/** @param {"localStorage" | "sessionStorage"} store @param {string} name */
+export function recall(store, name) {
+  try {
+    return window[store].getItem(name) || "";
+  } catch {
+    return "";
+  }
+}
+
+/** @param {"localStorage" | "sessionStorage"} store @param {string} name @param {string} text "" forgets it */
+export function remember(store, name, text) {
+  try {
+    if (text) window[store].setItem(name, text);
+    else window[store].removeItem(name);
+  } catch {
+    // It goes for this page alone.
+  }
+}

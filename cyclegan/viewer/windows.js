@@ -6,15 +6,18 @@ export const FULL = 65535;
 export const GREY = { center: 0.5, width: 1 };
 // Tops of the colour bars, in shares of the grey range. In heads of validation the prediction interval is 0.09 to
 // 0.34, in the middle 0.17.
+/** @type {Partial<Windows>} */
 const MAPS = {
   cycle: { center: 0.125, width: 0.25 }, uncertainty: { center: 0.175, width: 0.35 }, signed: { center: 0, width: 1 },
 };
 export const NARROWEST = 0.02;
 export const WIDEST = 2;
 const INNER = 0.72; // of the way from the head's centre to its rim: inside lies brain, no bright scalp or dark skull
-const SAMPLED = 200_000; // pixels looked at
+const SAMPLED = 200_000; // pixels
 // Shares of the pixels that turn black and white, and how far the window reaches beyond, in widths; `below` where it
 // reaches less far down, so that noise in the air stays black.
+/** @typedef {{title: string, from?: number, to?: number, beyond?: number, below?: number}} Preset */
+/** @type {Record<string, Preset>} */
 export const PRESETS = {
   brain: { title: "Brain", from: 0.01, to: 0.995, beyond: 0.06, below: 0 },
   contrast: { title: "High contrast", from: 0.1, to: 0.9, beyond: 0.15 },
@@ -24,15 +27,22 @@ export const PRESETS = {
   hand: { title: "By hand" },
 };
 
+/** @param {Group} group */
 export const isMap = (group) => group in MAPS;
-export const opening = () => structuredClone({ source: GREY, target: GREY, ...MAPS });
+/** @returns {Windows} */
+export const opening = () => /** @type {Windows} */ (structuredClone({ source: GREY, target: GREY, ...MAPS }));
+/** @param {number} v @param {number} low @param {number} high */
 const clamp = (v, low, high) => Math.min(Math.max(v, low), high);
 
 // ---------------------------------------------------------------- what pixels suggest
 
-// An image here is {pixels, width, height, aspect}. Indices of some 200,000 of its pixels at most, evenly spread
+/** @typedef {{pixels: Uint16Array, width: number, height: number, aspect: number}} Sized */
+
+// Indices of some 200,000 of its pixels at most, evenly spread
 // over a rectangle.
-function sampled({ width, height }, [left, top, right, bottom] = [0, 0, width, height]) {
+/** @param {Sized} image @param {Box | null} [rectangle] */
+function sampled({ width, height }, rectangle) {
+  const [left, top, right, bottom] = rectangle || [0, 0, width, height];
   const every = Math.max(1, Math.ceil(Math.sqrt(((right - left) * (bottom - top)) / SAMPLED)));
   const indices = [];
   for (let y = top; y < bottom; y += every) {
@@ -42,6 +52,7 @@ function sampled({ width, height }, [left, top, right, bottom] = [0, 0, width, h
 }
 
 // Half of the threshold that parts dark from bright best (Otsu 1979): what is below is air.
+/** @param {number[]} pixels */
 function air(pixels) {
   const counts = new Float64Array(256);
   for (const value of pixels) counts[value >> 8]++;
@@ -58,17 +69,21 @@ function air(pixels) {
 }
 
 // Indices of pixels well inside the head, dark ones too: nearer to its centre than INNER of the way to its rim.
+/** @param {Sized} image */
 export function insideHead(image) {
   const { pixels, width, aspect } = image;
   const all = sampled(image);
   const dark = air(all.map((i) => pixels[i]));
   const head = all.filter((i) => pixels[i] > dark);
+  /** @param {(i: number) => number} of */
   const mean = (of) => head.reduce((sum, i) => sum + of(i), 0) / head.length;
   const [cx, cy] = [mean((i) => i % width), mean((i) => Math.floor(i / width))];
+  /** @param {number} i */
   const polar = (i) => {
     const [x, y] = [(i % width) - cx, (Math.floor(i / width) - cy) * aspect];
     return [Math.floor((Math.atan2(y, x) / Math.PI + 1) * 35.999), Math.hypot(x, y)];
   };
+  /** @type {number[][]} */
   const radii = Array.from({ length: 72 }, () => []);
   for (const i of head) {
     const [sector, radius] = polar(i);
@@ -83,15 +98,18 @@ export function insideHead(image) {
 }
 
 // Indices of the pixels in a rectangle, air aside.
+/** @param {Sized} image @param {Box | null} rectangle */
 export function inRectangle(image, rectangle) {
   return sampled(image, rectangle).filter((i) => image.pixels[i] > 0.02 * FULL);
 }
 
 // The window in which all but the outermost shares of the pixels `inside` are grey; null for too few.
-export function robust(pixels, inside, { from, to, beyond, below = beyond }) {
+/** @param {Uint16Array} pixels @param {number[]} inside @param {Omit<Preset, "title">} preset */
+export function robust(pixels, inside, { from = 0, to = 1, beyond = 0, below = beyond }) {
   const counts = new Uint32Array(1024);
   for (const i of inside) counts[pixels[i] >> 6]++;
   if (inside.length < 64) return null;
+  /** @param {number} share */
   const at = (share) => {
     let seen = 0;
     for (let bin = 0; bin < counts.length; bin++) {
@@ -107,12 +125,18 @@ export function robust(pixels, inside, { from, to, beyond, below = beyond }) {
 
 // A grey window for each of `images` ({group: image}) by the preset `name`; what it does not say stays away.
 // `own` is the file's window; the original's head decides which pixels count, or the rectangle in view.
+/**
+ * @param {string} name @param {{source: Sized, target?: Sized | null}} images @param {GreyWindow | null} own
+ * @param {Box | null} rectangle @returns {Partial<Windows>}
+ */
 export function byPreset(name, images, own, rectangle) {
   const preset = PRESETS[name];
   const { source } = images;
   const inside = preset.from === undefined ? null : name === "auto" ? inRectangle(source, rectangle) : insideHead(source);
+  /** @type {Partial<Windows>} */
   const windows = {};
-  for (const [group, image] of Object.entries(images)) {
+  for (const group of /** @type {const} */ (["source", "target"])) {
+    const image = images[group];
     if (!image) continue;
     const ranged = inside && robust(image.pixels, inside, preset);
     if (ranged) windows[group] = ranged;
@@ -123,6 +147,7 @@ export function byPreset(name, images, own, rectangle) {
 }
 
 // The window after a drag or a key: wider by `widen`, brighter or darker by `raise`, shares of the grey range.
+/** @param {Group} group @param {GreyWindow} window @param {number} widen @param {number} raise */
 export function adjusted(group, { center, width }, widen, raise) {
   if (!isMap(group)) {
     return { width: clamp(width + widen, NARROWEST, WIDEST), center: clamp(center + raise, -0.5, 1.5) };
@@ -149,19 +174,23 @@ const SIGNED = LEVELS.map((i) => {
   const t = (i - 127.5) / 127.5;
   return (t < 0 ? [90, 170, 255] : [255, 160, 50]).map((c) => c * Math.min(1, Math.abs(t) * 1.1));
 });
+/** @type {Record<Group, number[][]>} */
 const COLOURS = { source: GREYS, target: GREYS, cycle: ERRORS, uncertainty: ERRORS, signed: SIGNED };
 
 // CSS colours from one end of the group's colour bar to the other.
+/** @param {Group} group */
 export function ramp(group) {
   return [0, 36, 73, 109, 146, 182, 219, 255].map((i) => `rgb(${COLOURS[group][i].map(Math.round).join(" ")})`);
 }
 
 // The canvas colour, 0xAABBGGRR, of each of the 65536 values. In "signed" 0 stands for -1 and 65535 for 1. A table that
 // is `sheer` lets through what lies below where there is little to show.
+/** @param {Group} group @param {GreyWindow} window @param {boolean} inverted @param {boolean} [sheer] */
 export function lookUp(group, { center, width }, inverted, sheer = false) {
   const signed = group === "signed";
   const low = (signed ? (center - width / 2 + 1) / 2 : center - width / 2) * FULL;
   const scale = (255 / (width * FULL)) * (signed ? 2 : 1);
+  /** @param {number} i */
   const alpha = (i) => (sheer ? Math.min(255, 1.6 * (signed ? 2 * Math.abs(i - 127.5) : i)) : 255);
   const packed = COLOURS[group].map(([r, g, b], i) => (alpha(i) << 24) | (b << 16) | (g << 8) | r);
   if (inverted && !isMap(group)) packed.reverse();
@@ -173,6 +202,7 @@ export function lookUp(group, { center, width }, inverted, sheer = false) {
 // ---------------------------------------------------------------- in words
 
 // A share of the grey range as the file would say it; synthetic images have no units but this share.
+/** @param {Group} group @param {number} share @param {[number, number] | null} units @param {number} [digits] */
 export function inUnits(group, share, units, digits = 2, isWidth = false) {
   if (group !== "source" || !units) return share.toFixed(digits).replace("-", "−");
   const [low, high] = units;
@@ -180,6 +210,7 @@ export function inUnits(group, share, units, digits = 2, isWidth = false) {
   return value.toFixed(high - low >= 20 ? 0 : digits).replace("-", "−");
 }
 
+/** @param {Group} group @param {GreyWindow} window @param {[number, number] | null} units */
 export function windowWords(group, { center, width }, units) {
   return `W ${inUnits(group, width, units, 2, true)}  L ${inUnits(group, center, units)}`;
 }

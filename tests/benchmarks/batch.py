@@ -1,12 +1,13 @@
 """What a folder of volumes takes, from files to files, beside the network alone on this machine.
 
-    python -m benchmarks.batch [--volumes 40] [--slices 24] [--repeats 3]
+    PYTHONPATH=tests python -m benchmarks.batch [--volumes 40] [--slices 24] [--repeats 3]
         [--workers N ...]
 
-Draws NIfTI volumes of 256x256, has them translated by what `python -m cyclegan.translate` runs, and
-prints slices per second and processor time for each slice. The network alone gets the same slices
-from memory, on all cores. All take turns, and the median counts, so that whatever else the machine
-does slows all. --workers adds Dask's processes of one thread each; their start is not counted.
+Simulates NIfTI volumes of 256x256, has them translated by what `python -m cyclegan.translate` runs,
+and prints slices per second and processor time for each slice. The network alone gets the same
+slices from memory, on all cores. All take turns, and the median counts, so that whatever else the
+machine does slows all. --workers adds Dask's processes of one thread each; their start is not
+counted.
 """
 
 from __future__ import annotations

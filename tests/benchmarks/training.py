@@ -1,12 +1,13 @@
 """Training speed: each part of our recipe beside the published setting, on this machine.
 
-    python -m benchmarks.training [--data DIR ...] [--pairs DIR] [--steps N] [--size N]
+    PYTHONPATH=tests python -m benchmarks.training [--data DIR ...] [--pairs DIR] [--steps N]
+        [--size N] [--precision no]
 
 Prints steps and samples per second, and the share of the time in which steps wait for data: of the
 supervised part of a run, of the part with unpaired slices, and of the published setting (Zhu et al.
 2017, unpaired slices alone, one at a time) with our generator and with the paper's ResNet-9.
-Without --data it draws slices; --pairs brings real pairs into ours. OMP_NUM_THREADS sets the number
-of threads; let nothing else run. How good a run is at which minute is in its `validation.csv`.
+Without --data it simulates slices; --pairs brings real pairs into ours. OMP_NUM_THREADS sets the
+number of threads; let nothing else run. How good a run is at which minute is in its validation.csv.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -26,15 +28,15 @@ from PIL import Image
 from cyclegan import CONTRASTS
 from cyclegan.data.dataset import SliceDataset
 from cyclegan.data.paired_slices import PairedSlices
-from cyclegan.model.precision import multiplies_bfloat16
-from cyclegan.report.runlog import DATA_WAIT, STEPS_PER_SECOND
+from cyclegan.model.translator import multiplies_bfloat16
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import Simulator, simulate_pair
 from cyclegan.training.config import TrainConfig
+from cyclegan.training.samples import TrainingData
 from cyclegan.training.trainer import Trainer
 
 WARM_UP = 3  # steps that are not counted: the first ones allocate and choose kernels
-DRAWN = 24  # heads drawn where no data is given
+HEADS = 24  # simulated where no data is given
 PUBLISHED = "published setting"
 
 
@@ -68,7 +70,7 @@ def measure(
     """
     accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=precision)
     unpaired = SliceDataset.load(folders, size, cache=scratch / "cache")
-    labels = np.stack([draw_slice(seed, 0.5) for seed in range(DRAWN // 3)])
+    labels = np.stack([draw_slice(seed, 0.5) for seed in range(HEADS // 3)])
     ours = {
         "unpaired": unpaired,
         "pairs": PairedSlices.load(pairs, size, cache=scratch / "cache") if pairs else None,
@@ -82,7 +84,8 @@ def measure(
         (PUBLISHED, alone, {"generator": "resnet"}),
     ):
         config = TrainConfig(size=size, start_size=size, steps=10**6, **settings)
-        trainer = Trainer(config, scratch / "run", accelerator=accelerator, **data)
+        data = TrainingData(**data)
+        trainer = Trainer(config, scratch / "run", data, accelerator=accelerator)
         speed = _time(trainer, steps)
         yield Speed(recipe, config.generator, trainer.config.batch, *speed)
 
@@ -92,14 +95,12 @@ def _time(trainer: Trainer, steps: int) -> tuple[float, float]:
     for k in range(WARM_UP + steps):
         if k == WARM_UP:
             _synchronise()
-            trainer.pace.take()
-        with trainer.pace.step():
-            trainer.train_step()
-            trainer.step += 1
-            if k == WARM_UP + steps - 1:
-                _synchronise()
-    taken = trainer.pace.take()
-    return taken[STEPS_PER_SECOND], taken[DATA_WAIT]
+            started, waited = time.perf_counter(), trainer.pace["waited"]
+        trainer.train_step()
+        trainer.step += 1
+    _synchronise()
+    seconds = time.perf_counter() - started
+    return steps / seconds, (trainer.pace["waited"] - waited) / seconds
 
 
 def _synchronise() -> None:
@@ -108,12 +109,12 @@ def _synchronise() -> None:
         torch.cuda.synchronize()
 
 
-def draw_data(folder: Path) -> Path:
-    """Write `DRAWN` simulated slices of each contrast as 8-bit PNG files: a training folder."""
-    for seed in range(DRAWN):
+def write_data(folder: Path) -> Path:
+    """Write `HEADS` simulated slices of each contrast as 8-bit PNG files: a training folder."""
+    for seed in range(HEADS):
         pair = simulate_pair(draw_slice(seed, 0.5), np.random.default_rng(seed))
         for contrast in CONTRASTS:
-            path = folder / contrast / f"drawn_{seed}.png"
+            path = folder / contrast / f"head_{seed}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             pixels = 255 * getattr(pair, contrast.lower())
             Image.fromarray(pixels.round().astype(np.uint8)).save(path)
@@ -142,7 +143,9 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--data", nargs="+", metavar="DIR", help="training folders; default: drawn")
+    parser.add_argument(
+        "--data", nargs="+", metavar="DIR", help="training folders; default: simulated"
+    )
     parser.add_argument("--pairs", nargs="+", metavar="DIR", default=[], help="slices in both "
                         "contrasts, by equal names")  # fmt: skip
     parser.add_argument("--steps", type=int, default=8, metavar="N", help="of each; default: 8")
@@ -155,13 +158,13 @@ def main(arguments: list[str] | None = None) -> int:
     how = {"size": options.size, "steps": options.steps, "precision": precision}
     with tempfile.TemporaryDirectory() as scratch:
         try:
-            folders = [Path(f) for f in options.data or [draw_data(Path(scratch) / "drawn")]]
+            folders = [Path(f) for f in options.data or [write_data(Path(scratch) / "simulated")]]
             pairs, speeds = [Path(f) for f in options.pairs], []
             for speed in measure(folders, Path(scratch), pairs=pairs, **how):
                 print(f"{speed.recipe}, {speed.generator}: done", file=sys.stderr)
                 speeds.append(speed)
         except ValueError as error:  # DataError, too
-            print(f"training_benchmark: {error}", file=sys.stderr)
+            print(f"benchmarks.training: {error}", file=sys.stderr)
             return 1
     print(as_table(speeds))
     where = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"

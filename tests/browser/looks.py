@@ -80,7 +80,7 @@ FOCUSED = """() => {
 # Text that is cut off, or that sticks out of the part it belongs to.
 CUT_OFF = """() => [...document.querySelectorAll("main *")]
   .filter((e) => e.checkVisibility() && !e.closest(
-    ".unseen, .sr-only, [class*=sr-only], .sidebar:not(.open), [popover]"))
+    ".unseen, .skip, .sr-only, [class*=sr-only], .sidebar:not(.open), [popover]"))
   .filter((e) => e.matches("input[type=number]") ||
     [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim()))
   .filter((e) => {

@@ -93,7 +93,7 @@ class Made:
 
     def findings(self, index: int) -> dict[str, Any]:
         """Of slice `index`."""
-        number = {"name": "structure", "title": "Structure agreement", "value": 1.2 + index / 100}
+        number = {"name": "nmi", "title": "Anatomy match", "value": 1.2 + index / 100}
         words = {"expected": [1.1, 1.3], "text": f"{number['value']:.3f}", "worth": "", "rank": 0.6}
         return {
             "numbers": [number | words | {"unusual": False, "short": f"{number['value']:.2f}"}],

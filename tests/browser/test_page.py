@@ -83,7 +83,7 @@ def test_first_sight_is_a_drawn_example_that_invites(opened, url):
     assert complaints == []
     assert shown(page) == list(PANELS)
     assert all(statistics(page, name)[1] > 20 for name in PANELS)
-    assert "drawn example" in page.locator(".scan-name").inner_text()
+    assert "simulated example" in page.locator(".scan-name").inner_text()
     assert page.get_by_text("Research demo, not for diagnosis").first.is_visible()
     for click in (
         lambda: page.get_by_role("button", name="Open a scan").click(),
@@ -182,6 +182,8 @@ def test_of_a_study_series_are_seen_and_chosen_and_both_contrasts_compared(page,
     page.wait_for_selector("[data-panel=real].filled")
     assert shown(page) == ["original", "translated", "real"]
     press(page, "4")
+    assert shown(page) == ["original", "translated", "reconstructed", "real"]
+    page.locator(".panel-name select").nth(2).select_option(label="True error")
     page.wait_for_selector("[data-panel=trueError].filled")
     assert statistics(page, "trueError")[1] > 1
     page.locator(".trust:visible").click()
@@ -332,7 +334,7 @@ def test_a_whole_session_by_keyboard_alone(opened, volume_file):
     spoken(page, "Report copied")
     assert "Synthetic T1 from T2" in page.evaluate("navigator.clipboard.readText()")
     page.keyboard.press("Escape")
-    tab_to(page, ".save button")
+    tab_to(page, "[popovertarget=menu-save]")
     page.keyboard.press("Enter")
     tab_to(page, "[data-save=png]")
     with page.expect_download() as download:

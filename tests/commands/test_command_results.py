@@ -115,30 +115,6 @@ def test_several_series_are_numbered_from_one_and_each_has_its_slices(translate,
             assert derived.InstanceNumber == number
 
 
-@pytest.mark.parametrize("keep", [False, True])
-def test_the_patient_is_in_the_results_only_when_asked(translate, tmp_path, head, keep):
-    dataset = mr_image(head[4])
-    dataset.PatientName, dataset.PatientSex, dataset.PatientAge = "Doe^Jane", "F", "057Y"
-    path = saved(tmp_path, dataset, "scan.dcm")
-    assert translate(path, *["--keep-identity"] * keep) == 0
-    derived = pydicom.dcmread(tmp_path / "out/scan_synthetic-T2.dcm")
-    values = [str(derived.get(key, "")) for key in ("PatientName", "PatientSex", "PatientAge")]
-    assert values == (["Doe^Jane", "F", "057Y"] if keep else ["ANONYMOUS", "", ""])
-
-
-def test_what_is_said_is_what_was_done(translate, tmp_path, head, capsys):
-    (tmp_path / "in").mkdir()
-    for name in ("a", "b"):
-        nib.save(nib.Nifti1Image(head.transpose(2, 1, 0), np.eye(4)), tmp_path / f"in/{name}.nii")
-    (tmp_path / "in/broken.nii").write_bytes(b"nothing")
-    lines = []
-    for _ in range(2):
-        assert translate(tmp_path / "in") == 1
-        lines.append(capsys.readouterr().err)
-    assert "2 done, 1 failed" in lines[0]
-    assert "0 done, 1 failed, 2 there before" in lines[1]
-
-
 def test_a_series_that_cannot_be_read_does_not_take_the_next_one_with_it(translate, tmp_path, head):
     with zipfile.ZipFile(tmp_path / "two.zip", "w") as archive:
         for name, pixels in (("a", np.full_like(head, 7)), ("b", head)):

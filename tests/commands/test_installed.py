@@ -21,8 +21,7 @@ from packaging.utils import canonicalize_name
 from PIL import Image
 
 from cyclegan.model import hub
-from cyclegan.model.checkpoint import CheckpointError
-from cyclegan.model.weights_files import CONTENTS
+from cyclegan.model.checkpoint import CONTENTS, CheckpointError
 
 ROOT = Path(__file__).parents[2]
 NOT_PACKED = shutil.ignore_patterns(".*", "build", "dist", "runs", "data", "*.egg-info", "tests")

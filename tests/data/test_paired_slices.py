@@ -10,7 +10,7 @@ import train
 from cyclegan.data import stripping
 from cyclegan.data.dataset import DataError
 from cyclegan.data.paired_slices import PairedSlices
-from cyclegan.simulation.augment import Draw
+from cyclegan.simulation.augment import RandomStream
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import simulate_pair
 from cyclegan.training.samples import move_pairs
@@ -99,7 +99,7 @@ def test_both_contrasts_move_alike():
     marks[0, :, 20:26, 40:48], marks[1, :, 30:34, 10:20], marks[2, :, 12:15, 30:33] = 0.5, 0.5, 0.5
     both = {"T1": marks, "T2": marks * 0.5}
     heads = dict.fromkeys(both, torch.ones(3, 1, 64, 64, dtype=torch.bool))
-    draw = Draw(3, torch.Generator().manual_seed(0))
+    draw = RandomStream(3, torch.Generator().manual_seed(0))
     moved, masks = move_pairs(both, heads, 64, draw)
     assert torch.allclose(moved["T1"] * 0.5, moved["T2"], atol=1e-6)
     assert torch.equal(masks["T1"], masks["T2"])

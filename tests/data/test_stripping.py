@@ -15,7 +15,7 @@ from cyclegan.data.stripping import (
     outline_shares,
     train_masker,
 )
-from cyclegan.model.preprocess import head_mask
+from cyclegan.model.head import head_mask
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import Simulator
 
@@ -38,7 +38,7 @@ def masker(simulator):
 def heads(simulator):
     """Undegraded heads: pairs of 256x256 slices with their true brain masks."""
     rng = torch.Generator().manual_seed(5)
-    return simulator.draw(6, 256, rng, lesions=0, stripped=0, degrade=False, pick=torch.arange(6))
+    return simulator.sample(6, 256, rng, lesions=0, stripped=0, degrade=False, pick=torch.arange(6))
 
 
 @pytest.mark.parametrize("contrast", ["t1", "t2"])

@@ -10,12 +10,12 @@ from scipy import ndimage
 from cyclegan.evaluate import main
 from cyclegan.evaluation.lesions import lesion_report, measure_lesions
 from cyclegan.evaluation.pairs import PairsError, load_pairs
-from cyclegan.evaluation.scores import BASELINES, evaluate, format_table
+from cyclegan.evaluation.scores import BASELINES, evaluate
 from cyclegan.model.checkpoint import file_sha256
 from cyclegan.model.translator import Translator
 
 SHARED = Path(__file__).parents[3] / "shared"
-SCORES = ("ssim", "psnr", "mae", "gcc", "full_ssim", "full_psnr")
+SCORES = ("ssim", "psnr", "mae", "full_ssim", "full_psnr")
 
 
 def anatomy(seed, size=64):
@@ -65,9 +65,9 @@ def test_a_perfect_predictor_scores_one_and_the_copy_does_not(pairs):
         assert best["ssim_interval"] == pytest.approx([1, 1])
         assert result["predictors"]["copy"][to]["mean"]["ssim"] < 0.5
     lesions = {name: scores["lesions"] for name, scores in result["predictors"].items()}
-    in_source = {name: found.pop("in_source") for name, found in lesions.items()}
+    in_source = {name: report.pop("in_source") for name, report in lesions.items()}
     for bins in ("by_size", "by_faintness"):
-        assert sum(found["lesions"] for found in lesions["perfect"].pop(bins).values()) == 3
+        assert sum(part["lesions"] for part in lesions["perfect"].pop(bins).values()) == 3
     spots = {name: scores["spots"]["mean"] for name, scores in result["predictors"].items()}
     assert (
         spots["perfect"]["invented"] == spots["perfect"]["missing"] == 0 < spots["perfect"]["true"]
@@ -84,25 +84,11 @@ def test_a_perfect_predictor_scores_one_and_the_copy_does_not(pairs):
     assert lesions["copy"]["inverted"] == 1
 
 
-def test_each_source_counts_the_same_and_intervals_hold_the_mean(pairs):
-    scores = evaluate(pairs, BASELINES)["predictors"]["copy input"]["T2"]
-    of_sources = [scores["sources"][s]["ssim"] for s in ("anna", "ben")]
-    assert scores["mean"]["ssim"] == pytest.approx(np.mean(of_sources))
-    for one in (scores["mean"], *scores["sources"].values()):
-        low, high = one["ssim_interval"]
-        assert low < one["ssim"] < high
-
-
 def test_reversed_intensities_leave_air_black(pairs):
     image = anatomy(seed=1)["T1"].astype(np.uint8)
     reversed_image = BASELINES["reversed intensities"](image, "T2")
     assert reversed_image[0, 0] == 0
     assert reversed_image[32, 32] == pytest.approx(1 - image[32, 32] / 255)
-
-
-def test_every_takes_each_nth_pair(pairs):
-    loaded, _ = load_pairs(pairs, every=2)
-    assert [pair.name for pair in loaded] == ["anna_000.png", "anna_002.png", "ben_001.png"]
 
 
 def test_deep_images_reach_the_predictor_in_their_own_depth(pairs):
@@ -126,6 +112,8 @@ def test_bad_files_are_listed_and_skipped(pairs):
         write(pairs / contrast / "dora_000.png", np.zeros((64, 64)))
     loaded, skipped = load_pairs(pairs)
     assert [pair.name for pair in loaded] == ["anna_001.png", "anna_002.png", "ben_001.png"]
+    every_second, _ = load_pairs(pairs, every=2)
+    assert [pair.name for pair in every_second] == ["anna_002.png", "ben_001.png"]
     assert skipped == [
         "T1/carl_000.png: no file of this name in T2/",
         "anna_000.png: T1 is 48x48 but T2 is 64x64 pixels",
@@ -152,20 +140,13 @@ def test_a_predictor_of_another_size_is_named(pairs):
         evaluate(pairs, {"half": lambda image, to: image[::2, ::2] / 255})
 
 
-def test_table_is_aligned(pairs):
-    lines = format_table(evaluate(pairs, BASELINES)).splitlines()
-    rows = [line for line in lines if line.startswith("  ") or "SSIM" in line]
-    scored = [row for row in rows if "lesions" not in row][:8]
-    assert len({len(row) for row in scored}) == 1
-
-
 def test_command_prints_the_table_and_writes_json_and_figure(pairs, weights, tmp_path, capsys):
     out = tmp_path / "new"
     (pairs / "T2" / "ben_001.png").unlink()
     files = ["--json", str(out / "scores.json"), "--figure", str(out / "slices.png")]
     main(["--pairs", str(pairs), "--weights", str(weights), *files])
     printed = capsys.readouterr().out
-    assert "ben, n = 1" in printed
+    assert "ben, 1 slices" in printed
     assert "T1/ben_001.png: no file of this name in T2/" in printed
     written = json.loads((out / "scores.json").read_text("utf-8"))
     checksum = file_sha256(weights / "model.safetensors")
@@ -217,19 +198,20 @@ def test_numbers_agree_with_the_yardstick():
         for direction, expected in score.run(val, predictor, every=24).items():
             scores = ours[name][direction[-2:]]
             assert set(scores["sources"]) == set(expected["sources"])
-            for key in SCORES:
-                assert scores["mean"][key] == pytest.approx(expected["mean"][key], abs=1e-4)
+            for key in (*SCORES, "gcc"):
+                mine = "gradient_correlation" if key == "gcc" else key
+                assert scores["mean"][mine] == pytest.approx(expected["mean"][key], abs=1e-4)
                 for source, values in expected["sources"].items():
-                    assert scores["sources"][source][key] == pytest.approx(values[key], abs=1e-4)
+                    assert scores["sources"][source][mine] == pytest.approx(values[key], abs=1e-4)
 
     masked = [pair for pair in load_pairs(val)[0] if pair.lesion is not None]
     assert {pair.name for pair in masked} == {path.name for path in (val / "lesion").iterdir()}
     for name, predictor in theirs.items():
         expected = lesions.run(val, predictor)
-        found = lesion_report(
-            each
+        report = lesion_report(
+            lesion
             for pair in masked
-            for each in measure_lesions(
+            for lesion in measure_lesions(
                 predictors[name](pair.images["T1"], "T2"),
                 pair.images["T2"] / 255,
                 pair.images["T1"] / 255,
@@ -237,7 +219,7 @@ def test_numbers_agree_with_the_yardstick():
             )
         )
         assert expected["lesions"] > 5
-        for mine, yours in ((found, expected), (found["in_source"], expected["in_source"])):
+        for mine, yours in ((report, expected), (report["in_source"], expected["in_source"])):
             values = {k: v for k, v in yours.items() if k != "in_source"}
             # The yardstick rounds the median to 0.01.
             assert {k: mine[k] for k in values} == pytest.approx(values, abs=6e-3)

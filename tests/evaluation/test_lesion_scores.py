@@ -38,8 +38,8 @@ def test_lesions_are_kept_lost_or_inverted():
     lesion[faint] = 255
 
     lesions = measure_lesions(predicted, truth, head, lesion)
-    assert [each.size for each in lesions] == [disc(48, 48, 5).sum()] * 3
-    fidelity = lesion_fidelity(each.ratio for each in lesions)
+    assert [one.size for one in lesions] == [disc(48, 48, 5).sum()] * 3
+    fidelity = lesion_fidelity(one.ratio for one in lesions)
     assert fidelity["lesions"] == 3
     for what in places:
         assert fidelity[what] == pytest.approx(1 / 3)
@@ -54,13 +54,8 @@ def test_lesion_contrast_is_relative_to_the_style_of_the_picture():
 
 
 def test_no_lesion_gives_no_share():
-    assert lesion_fidelity([]) == {
-        "lesions": 0,
-        "kept": None,
-        "lost": None,
-        "inverted": None,
-        "median_ratio": None,
-    }
+    shares = ("kept", "lost", "inverted", "median_ratio")
+    assert lesion_fidelity([]) == {"lesions": 0} | dict.fromkeys(shares)
 
 
 def test_lesions_that_the_source_shows_are_counted_by_themselves():
@@ -71,7 +66,7 @@ def test_lesions_that_the_source_shows_are_counted_by_themselves():
     assert shown[0].source_contrast < SHOWN_BY_SOURCE < hidden[0].source_contrast
     report = lesion_report(shown + hidden)
     assert report["lesions"] == 2
-    assert report["kept"] == 0.5  # the faint answer keeps less than half
+    assert report["kept"] == 0.5  # the faint output keeps less than half
     assert report["in_source"]["lesions"] == 1
     assert lesion_report(hidden)["in_source"]["kept"] is None
 
@@ -83,13 +78,13 @@ def test_lesions_are_counted_by_size_and_faintness():
     truth = head + 0.1 * small + 0.4 * large
     predicted = head + 0.01 * small + 0.4 * large
     report = lesion_report(measure_lesions(predicted, truth, source, small | large))
-    counts = {name: found["lesions"] for name, found in report["by_size"].items()}
+    counts = {name: part["lesions"] for name, part in report["by_size"].items()}
     assert counts == {"below 50": 1, "below 100": 0, "below 200": 0, "200 and more": 1}
     assert report["by_size"]["below 50"]["lost"] == 1
     assert report["by_size"]["200 and more"]["kept"] == 1
     faint = report["by_faintness"]["below 1.0"]
     assert (faint["lesions"], faint["lost"]) == (1, 1)
-    assert sum(found["lesions"] for found in report["by_faintness"].values()) == 2
+    assert sum(part["lesions"] for part in report["by_faintness"].values()) == 2
 
 
 def test_spots_that_only_one_image_has():
@@ -101,13 +96,7 @@ def test_spots_that_only_one_image_has():
 
     truth = flat + spot(48, 36) + spot(30, 48)
     predicted = flat + spot(49, 37) + spot(60, 48) + spot(7, 48)  # the last lies at the outline
-    assert bright_spots(predicted, truth, head) == {
-        "shown": 2,
-        "invented": 1,
-        "true": 2,
-        "missing": 1,
-    }
+    counts = {"shown": 2, "invented": 1, "true": 2, "missing": 1}
+    assert bright_spots(predicted, truth, head) == counts
     assert bright_spots(1 - truth, truth, head)["shown"] == 0  # dark spots are none
-    assert bright_spots(flat, flat, head) == dict.fromkeys(
-        ("shown", "invented", "true", "missing"), 0
-    )
+    assert bright_spots(flat, flat, head) == dict.fromkeys(counts, 0)

@@ -14,18 +14,9 @@ WEIGHTS = Path(__file__).parents[2] / "weights"
 HEAD = np.random.default_rng(0).random((64, 48), np.float32)
 
 
-@pytest.fixture(scope="module")
-def translator(tmp_path_factory):
-    from cyclegan.model.checkpoint import export_weights
-    from cyclegan.model.networks import UNetGenerator
-
-    torch.manual_seed(0)
-    networks = {contrast: UNetGenerator(channels=[8, 16]) for contrast in ("T1", "T2")}
-    folder = export_weights(
-        tmp_path_factory.mktemp("w"), networks, generator="unet",
-        generator_options={"channels": [8, 16]}, size=64, version="test",
-    )  # fmt: skip
-    return Translator.from_pretrained(folder)
+@pytest.fixture
+def translator(export_tiny):
+    return Translator.from_pretrained(export_tiny(64))
 
 
 @pytest.mark.parametrize(
@@ -58,6 +49,11 @@ def test_what_is_no_slice_is_refused_in_words_by_every_call(translator, image, s
     for call in (translator.translate, translator.cycle):
         with pytest.raises(ValueError, match=sentence):
             call(image, to="T2")
+
+
+def test_another_contrast_is_refused(translator):
+    with pytest.raises(ValueError, match='"T1" or "T2"'):
+        translator.translate(HEAD, to="T3")
 
 
 def test_colours_are_no_slices_for_the_input_check_and_prepare_either(translator):

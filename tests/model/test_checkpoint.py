@@ -9,6 +9,7 @@ import torch
 from cyclegan.model.checkpoint import (
     CheckpointError,
     export_weights,
+    file_sha256,
     load_state,
     load_weights,
     save_state,
@@ -22,14 +23,8 @@ OPTIONS = {"channels": [4, 8], "blocks": 1}
 def folder(tmp_path):
     torch.manual_seed(0)
     networks = {c: UNetGenerator(**OPTIONS) for c in ("T1", "T2")}
-    return export_weights(
-        tmp_path / "w",
-        networks,
-        generator="unet",
-        generator_options=OPTIONS,
-        size=32,
-        version="test",
-    )
+    return export_weights(tmp_path / "w", networks, generator="unet", generator_options=OPTIONS,
+                          size=32, version="test")  # fmt: skip
 
 
 def test_weights_come_back_as_they_were_exported(folder):
@@ -42,7 +37,7 @@ def test_weights_come_back_as_they_were_exported(folder):
     assert config["size"] == 32
 
 
-def test_damage_is_found_by_the_checksum(folder):
+def test_the_checksum_shows_damage(folder):
     path = folder / "model.safetensors"
     data = bytearray(path.read_bytes())
     data[-5] ^= 1
@@ -58,8 +53,6 @@ def test_a_pickle_in_place_of_weights_is_refused_and_not_run(folder, tmp_path):
 
     (folder / "model.safetensors").write_bytes(pickle.dumps(Bomb()))
     config = json.loads((folder / "config.json").read_text())
-    from cyclegan.model.checkpoint import file_sha256
-
     config["sha256"] = file_sha256(folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(CheckpointError, match="does not fit"):

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from cyclegan.model.guided import guided
+from cyclegan.model.guided import guided, guided_grid
 from cyclegan.model.preprocess import Frame
 
-INVERTED, DIMMED = (0.9, -0.8), (0.1, 0.6)  # an answer: level and slope of its source
+INVERTED, DIMMED = (0.9, -0.8), (0.1, 0.6)  # an output: level and slope of its source
 
 
 def head(size):
@@ -28,11 +28,11 @@ def test_detail_that_the_grid_cannot_hold_comes_from_the_source(level, slope):
     sources = head(512)
     frame = Frame.fit(sources[0], size=256)
     grids = frame.apply(sources)
-    answers = (level + slope * grids).clamp(0, 1)
+    outputs = (level + slope * grids).clamp(0, 1)
     truth = np.clip(level + slope * sources, 0, 1)
     inside = tissue(512)
-    error = np.abs(guided(answers, grids, sources, frame) - truth)[0, inside].mean()
-    assert error < 0.5 * np.abs(frame.restore(answers) - truth)[0, inside].mean()
+    error = np.abs(guided(outputs, grids, sources, frame) - truth)[0, inside].mean()
+    assert error < 0.5 * np.abs(frame.restore(outputs)[:, 0] - truth)[0, inside].mean()
 
 
 @pytest.mark.parametrize(("level", "slope"), [INVERTED, DIMMED])
@@ -74,3 +74,12 @@ def test_what_is_outside_the_frame_is_black_and_the_range_is_kept():
     outside = np.ones((300, 300), bool)
     outside[100:228, 60:188] = False
     assert (result[0, outside] == 0).all()
+
+
+def test_the_filter_on_the_grid_is_that_of_the_product():
+    sources = head(64)
+    frame = Frame(64, 64, 0, 0, 64, 64)
+    grids = frame.apply(sources)
+    outputs = torch.rand(grids.shape, generator=torch.manual_seed(0))
+    expected = guided(outputs, grids, sources, frame)
+    np.testing.assert_allclose(guided_grid(outputs, grids)[:, 0], expected, atol=1e-6)

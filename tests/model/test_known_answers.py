@@ -8,9 +8,9 @@ import torch
 from known_translator import SIZE, known_translator
 from torch import nn
 
-from cyclegan.model.preprocess import Frame, head_without_rim
+from cyclegan.model.head import head_without_rim
+from cyclegan.model.preprocess import Frame
 from cyclegan.model.translator import Translator
-from cyclegan.release.affine import laid_over, transforms_of
 
 LINES = ((-0.7, 0.9), (0.3, 0.5))  # slope and level of T2, and of T1
 
@@ -34,7 +34,7 @@ def slopes(frame: Frame) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("to", "there", "back"), [("T2", *LINES), ("T1", *LINES[::-1])])
-def test_the_way_there_and_back_gives_the_values_of_the_generators(head, to, there, back):
+def test_a_cycle_has_the_values_of_the_generators(head, to, there, back):
     translator = known_translator()
     result = translator.cycle(head, to)
     np.testing.assert_allclose(result.source, head)
@@ -51,10 +51,10 @@ def test_the_way_there_and_back_gives_the_values_of_the_generators(head, to, the
 
 
 def test_everything_of_a_head_stays_and_only_black_goes(head):
-    kept = head_without_rim(head)
-    assert kept[head > 0].all()  # also a bright rim
-    assert kept[30:34, 40:44].all()  # dark inside is fluid
-    assert not kept[:2].any()
+    mask = head_without_rim(head)
+    assert mask[head > 0].all()  # also a bright rim
+    assert mask[30:34, 40:44].all()  # dark inside is fluid
+    assert not mask[:2].any()
 
 
 def test_the_predicted_error_is_in_grey_values(head):
@@ -68,29 +68,10 @@ def test_the_predicted_error_is_in_grey_values(head):
     config = {"size": SIZE, "version": "known", "sha256": ""}
     generators = {to: WithError() for to in ("T1", "T2")}
     translator = Translator(generators, config, "cpu", torch.float32)
-    translated, likely = translator.translate_with_error(head, "T2")
-    np.testing.assert_allclose(likely[14:50, 14:34], 0.07, rtol=1e-3)
-    assert likely[0].max() == 0
+    translated, error = translator.translate_with_error(head, "T2")
+    np.testing.assert_allclose(error[14:50, 14:34], 0.07, rtol=1e-3)
+    assert error[0].max() == 0
     np.testing.assert_allclose(translated, translator.translate(head, "T2"))
-
-
-def test_a_transform_moves_a_slice_the_way_its_numbers_say():
-    """As `affine_grid` counts: a shift to the right looks further right, so it goes left."""
-    slices = torch.zeros(1, 1, SIZE, SIZE)
-    slices[..., 28:36, 28:36] = 1
-    shift = 8 * 2 / SIZE  # pixels, in halves of the grid
-    for x, y, rows, columns in ((shift, 0, (28, 36), (20, 28)), (0, shift, (20, 28), (28, 36))):
-        parameters = torch.tensor([[0.0, 0, 0, 0, x, y]])
-        moved = laid_over(slices, transforms_of(parameters))[0, 0]
-        expected = torch.zeros(SIZE, SIZE)
-        expected[slice(*rows), slice(*columns)] = 1
-        torch.testing.assert_close(moved, expected, atol=1e-4, rtol=0)
-    turned = laid_over(
-        slices.roll(16, 3), transforms_of(torch.tensor([[np.pi / 2, 0, 0, 0, 0, 0]]))
-    )
-    rows, columns = torch.where(turned[0, 0] > 0.5)
-    assert float(columns.float().mean()) == pytest.approx(31.5, abs=0.6)
-    assert float(rows.float().mean()) == pytest.approx(15.5, abs=0.6)
 
 
 def test_a_volume_is_scaled_by_its_foreground_as_one():

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from cyclegan import Translator
-from cyclegan.model.checkpoint import CheckpointError, export_weights
+from cyclegan.model.checkpoint import export_weights
 from cyclegan.model.networks import UNetGenerator
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import simulate_pair
@@ -23,14 +23,8 @@ def small(tmp_path_factory):
     networks = {c: UNetGenerator(**OPTIONS) for c in ("T1", "T2")}
     for network in networks.values():
         torch.nn.init.normal_(network.head.weight, std=0.5)
-    return export_weights(
-        tmp_path_factory.mktemp("w"),
-        networks,
-        generator="unet",
-        generator_options=OPTIONS,
-        size=64,
-        version="test",
-    )
+    return export_weights(tmp_path_factory.mktemp("w"), networks, generator="unet",
+                          generator_options=OPTIONS, size=64, version="test")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -89,35 +83,9 @@ def test_sixteen_bit_detail_reaches_the_network(translator):
     disc = (y - 48) ** 2 + (x - 48) ** 2 < 1600
     image = (disc * (30000 + 20 * np.sin(x))).astype(np.uint16)  # 8 bits would flatten the wave
     image[48, 48] = 60000
-    wave = translator.translate(image, to="T2")[40:56, 20:40]
-    flat = translator.translate(np.where(disc & (image < 60000), 30000, image), to="T2")[
-        40:56, 20:40
-    ]
+    flat = np.where(disc & (image < 60000), 30000, image)
+    wave, flat = (translator.translate(i, to="T2")[40:56, 20:40] for i in (image, flat))
     assert not np.array_equal(wave, flat)
-
-
-def test_the_cycle_starts_from_what_the_user_sees(translator, head):
-    result = translator.cycle(head.t1, to="T2")
-    assert np.abs(result.reconstructed - result.source).mean() > 0
-
-
-@pytest.mark.parametrize(
-    ("image", "to", "sentence"),
-    [
-        (np.ones((40, 40)), "T3", '"T1" or "T2"'),
-        (np.ones(40), "T2", r"expected \(H, W\)"),
-        (np.ones((40, 40), complex), "T2", "magnitude"),
-        (np.full((40, 40), "a"), "T2", "real numbers"),
-    ],
-)
-def test_wrong_calls_are_refused(translator, image, to, sentence):
-    with pytest.raises(ValueError, match=sentence):
-        translator.translate(image, to=to)
-
-
-def test_a_missing_weights_folder_is_said(tmp_path):
-    with pytest.raises(CheckpointError, match="no such weights folder"):
-        Translator.from_pretrained(tmp_path / "none")
 
 
 # The shipped weights

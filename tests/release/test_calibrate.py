@@ -20,7 +20,7 @@ TOLERANCE = 0.02  # other processors and thread counts round otherwise
 
 
 def measured(people=("anna", "ben"), count=12, **maps):
-    """As `measure_slice` returns it: all numbers rank perfectly but `likely_error`."""
+    """As `measure_slice` returns it: all numbers rank perfectly but `predicted_error`."""
     slices = []
     for to in OTHER:
         for person in people:
@@ -28,14 +28,13 @@ def measured(people=("anna", "ben"), count=12, **maps):
                 numbers = {
                     "cycle_error": 1 - ssim,
                     "cycle_robustness": ssim,
-                    "likely_error": ssim,
-                    **dict.fromkeys(evidence.STRUCTURE, 0.5),
-                    "normalised mutual information": 1 + ssim,
+                    "predicted_error": ssim,
+                    "nmi": 1 + ssim,
                 }
                 slices.append(
                     {
                         "name": f"{person}_1.png",
-                        "person": person,
+                        "subject": person,
                         "to": to,
                         "ssim": float(ssim),
                         "numbers": numbers,
@@ -56,67 +55,62 @@ def test_a_positive_rank_is_always_the_right_one():
     direction = summarise(measured(simple=0.1))["directions"]["T2"]
     assert direction["ranks"]["cycle_error"] == 1
     assert direction["ranks"]["cycle_robustness"] == 1
-    assert direction["ranks"]["likely_error"] == -1
+    assert direction["ranks"]["predicted_error"] == -1
     low, high = direction["expected"]["cycle_robustness"]
     assert low == pytest.approx(0.53, abs=0.01)
     assert high == pytest.approx(0.77, abs=0.01)
 
 
-def test_the_structure_measure_that_ranks_best_is_taken():
-    summary = summarise(measured(simple=0.1))
-    assert summary["structure"] == "normalised mutual information"
-    assert summary["directions"]["T1"]["ranks"]["structure"] == 1
-
-
 def test_every_person_counts_the_same():
     slices = measured(simple=0.5)
     for each in slices:
-        if each["person"] == "ben":  # three times as many slices
+        if each["subject"] == "ben":  # three times as many slices
             each["maps"] = {**each["maps"], "simple": 0.3}
-            each["numbers"] = {**each["numbers"], "likely_error": 0.01}
+            each["numbers"] = {**each["numbers"], "predicted_error": 0.01}
     direction = summarise(slices)["directions"]["T2"]
     assert direction["maps"]["simple"] == pytest.approx(0.4)
-    assert direction["expected"]["likely_error"][1] > 0.6
+    assert direction["expected"]["predicted_error"][1] > 0.6
 
 
-def test_the_band_holds_nine_pixels_in_ten():
-    band = summarise(measured(simple=0.5))["directions"]["T2"]["band"]
-    assert band["multiple"] == pytest.approx(MULTIPLES[-1])
-    assert band["coverage"] == pytest.approx({"anna": 0.9, "ben": 0.9})
-    calibration = Calibration(record(**{evidence.LIKELY: 0.6}))
-    assert calibration.band("T2") == pytest.approx(MULTIPLES[-1])
-    assert "90% to 90% by person" in calibration.map_words("T2")
+def test_nine_pixels_in_ten_lie_within_the_interval():
+    interval = summarise(measured(simple=0.5))["directions"]["T2"]["interval"]
+    assert interval["multiple"] == pytest.approx(MULTIPLES[-1])
+    assert interval["coverage"] == pytest.approx({"anna": 0.9, "ben": 0.9})
+    calibration = Calibration(record(**{evidence.PREDICTED_ERROR: 0.6}))
+    assert calibration.interval("T2") == pytest.approx(MULTIPLES[-1])
+    assert "90% to 90% by subject" in calibration.map_words("T2")
 
 
 @pytest.mark.parametrize(
     ("ranks", "shown"),
     [
-        ({"simple": 0.29, "combined": 0.299}, None),
-        ({"simple": 0.29, "combined": 0.301}, "combined"),  # simple does not reach it
-        ({"simple": 0.39, "combined": 0.40}, "simple"),  # as good, and simple
-        ({"simple": 0.31, "combined": 0.40}, "combined"),
+        ((0.29, 0.299), None),
+        ((0.29, 0.301), evidence.CYCLE_ERROR),  # the first does not reach it
+        ((0.39, 0.40), evidence.PREDICTED_ERROR),  # as good, and the first
+        ((0.31, 0.40), evidence.CYCLE_ERROR),
     ],
 )
 def test_a_map_is_shown_only_when_it_ranks_the_true_error(ranks, shown):
-    calibration = Calibration(record(**ranks))
+    maps = dict(zip((evidence.PREDICTED_ERROR, evidence.CYCLE_ERROR), ranks, strict=True))
+    calibration = Calibration(record(**maps))
     assert calibration.map_name("T2") == shown
     words = calibration.map_words("T2")
     assert words.startswith("No uncertainty map" if shown is None else "Bright where")
-    assert f"{ranks[shown or 'combined']:.2f}" in words
+    assert f"{maps[shown or evidence.CYCLE_ERROR]:.2f}" in words
 
 
 def test_numbers_come_with_their_range():
     calibration = Calibration(record(simple=0.4))
-    numbers = {"cycle_error": 0.35, "cycle_robustness": 0.44, "structure": 1.7, "likely_error": 0.1}
+    numbers = {"cycle_error": 0.35, "cycle_robustness": 0.44, "nmi": 1.7, "predicted_error": 0.1}
     readings = {each["name"]: each for each in calibration.readings("T2", numbers)}
-    assert list(readings) == ["cycle_error", "cycle_robustness", "structure"]  # it ranks badly
+    assert list(readings) == ["cycle_error", "cycle_robustness", "nmi"]  # the error ranks badly
     assert not readings["cycle_error"]["unusual"]
     assert readings["cycle_robustness"]["unusual"]
     text = readings["cycle_robustness"]["text"]
     assert text.startswith("typical 0.53")
     assert f"this slice 0.440: {MEASURES['cycle_robustness'].warning}" in text
-    assert readings["structure"]["rank"] == 1
-    assert not readings["structure"]["weak"]
+    assert readings["nmi"]["rank"] == 1
+    assert not readings["nmi"]["weak"]
 
 
 def test_a_number_that_tells_little_gives_no_alarm_and_digits_tell_numbers_apart():
@@ -132,10 +126,10 @@ def test_a_number_that_tells_little_gives_no_alarm_and_digits_tell_numbers_apart
     (reading,) = calibration.readings("T2", {"cycle_robustness": 0.99807})
     assert reading["unusual"]
     # The ranges are of people; a drawn head is none.
-    (reading,) = calibration.readings("T2", {"cycle_robustness": 0.5}, drawn=True)
+    (reading,) = calibration.readings("T2", {"cycle_robustness": 0.5}, is_simulated=True)
     assert not reading["unusual"]
     assert reading["expected"] is None
-    assert "drawn" in reading["worth"]
+    assert "simulated" in reading["worth"]
 
 
 @pytest.mark.parametrize(
@@ -158,7 +152,6 @@ def test_without_a_fitting_file_there_are_numbers_without_ranges(tmp_path, conte
     assert reading["expected"] is None
     assert calibration.map_name("T2") is None
     assert calibration.missing in calibration.map_words("T2")
-    assert calibration.structure in evidence.STRUCTURE
 
 
 def test_the_command_measures_pairs_and_writes_the_file(tmp_path, export_tiny, capsys):
@@ -180,7 +173,7 @@ def test_the_command_measures_pairs_and_writes_the_file(tmp_path, export_tiny, c
     main(["--pairs", str(pairs), "--weights", str(weights)])
     assert "ranks pixels" in capsys.readouterr().out
     held = json.loads((weights / "trust.json").read_text("utf-8"))
-    assert held["people"] == ["anna", "ben"]  # simulated pairs say nothing of people
+    assert held["subjects"] == ["anna", "ben"]  # simulated pairs say nothing of people
     assert held["slices"] == 4
     assert len(held["measured"]) == 8
     calibration = Calibration.from_pretrained(weights, held["sha256"])

@@ -1,4 +1,4 @@
-"""Partners among unpaired slices are found, laid over each other, and nobody else is."""
+"""Partners among unpaired slices are found and registered, and no others are."""
 
 import csv
 
@@ -7,9 +7,10 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from cyclegan.evaluation.metrics import foreground
+from cyclegan.model.head import foreground
 from cyclegan.model.preprocess import Frame
 from cyclegan.release.find_pairs import main
+from cyclegan.release.pair_search import resample
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import simulate_pair
 
@@ -74,6 +75,21 @@ def framed(head, known, size):
     """T1 and the T2 as it belongs over it, in the frame of the T1, or of both as pairs are read."""
     frame = Frame.fit(np.maximum(head.t1, moved(head.t2)) if known else head.t1, size)
     return frame.apply(np.stack([head.t1, head.t2]))[:, 0].numpy()
+
+
+@pytest.mark.parametrize(
+    ("transform", "square"),
+    [
+        ([[1, 0, 0.25], [0, 1, 0]], np.s_[28:36, 20:28]),  # looks further right, so it goes left
+        ([[1, 0, 0], [0, 1, 0.25]], np.s_[20:28, 28:36]),
+        ([[0, -1, 0], [1, 0, 0.25]], np.s_[28:36, 20:28]),  # turned
+    ],
+)
+def test_a_transform_moves_a_slice_the_way_its_numbers_say(transform, square):
+    image, expected = np.zeros((2, 64, 64), np.float32)
+    image[28:36, 28:36] = expected[square] = 1
+    moved = resample(image[None], np.array(transform, np.float32))[0]
+    np.testing.assert_allclose(moved, expected, atol=1e-4)
 
 
 def test_the_table_has_each_pair_the_least_sure_first(found):

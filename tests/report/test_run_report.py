@@ -3,19 +3,23 @@
 import json
 import re
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from accelerate import Accelerator
 from PIL import Image
 
 import train
 from cyclegan.data.inventory import take_inventory
 from cyclegan.report import __main__ as report_command
 from cyclegan.report.run_charts import curves
-from cyclegan.report.run_report import ReportError, write_report
-from cyclegan.report.runlog import CsvLog, _without_folders
+from cyclegan.report.run_report import NOTES, ReportError, write_report
+from cyclegan.report.runlog import CsvLog, record_run
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import simulate_pair
+from cyclegan.training.config import PAIRS, SIMULATED, UNPAIRED, TrainConfig, resolved
+from cyclegan.training.objective import Objective
 
 TINY = ["--size", "32", "--start-size", "32", "--batch", "1", "--steps", "2", "--precision", "no"]
 TINY += ["--log-every", "1", "--save-every", "1"]
@@ -137,19 +141,27 @@ def test_the_command_is_recorded_without_this_machine_s_folders(run, folders, pa
     assert "train.py --data mine --val pairs --out a<b>run --size 32" in page.text
 
 
-@pytest.mark.parametrize(
-    ("argument", "recorded"),
-    [
-        ("/home/x/data/", "data"),
-        ("--data=/home/x/data", "--data=data"),
-        ("../data", "../data"),
-        ("~/data", "data"),
-        ("C:\\Users\\x\\data", "data"),
-        ("user/model", "user/model"),
-    ],
-)
-def test_absolute_paths_are_cut(argument, recorded):
-    assert _without_folders(argument) == recorded
+def test_absolute_paths_are_recorded_by_their_last_part(tmp_path):
+    given = [
+        "/home/x/data/",
+        "--data=/home/x/data",
+        "../data",
+        "~/data",
+        "C:\\Users\\x\\data",
+        "u/m",
+    ]
+    record_run(tmp_path, {}, Accelerator(cpu=True), given)
+    (start,) = json.loads((tmp_path / "run.json").read_text())["starts"]
+    assert start["command"] == "train.py data --data=data ../data data data u/m"
+
+
+def test_every_loss_of_the_objective_has_its_words():
+    config = resolved(TrainConfig(steps=1), (UNPAIRED, PAIRS, SIMULATED))
+    generators = {c: SimpleNamespace(error_head=1) for c in ("T1", "T2")}
+    goal = SimpleNamespace(config=config, published=False, kinds=(), generators=generators)
+    table = Objective.weights(goal) | Objective.supervised_weights(goal)
+    assert {"cycle_ssim", "error"} <= set(table)
+    assert {*table, "loss_D"} == set(NOTES)
 
 
 def test_copies_between_training_and_pairs_are_leaks(run, page):
@@ -163,7 +175,7 @@ def test_copies_between_training_and_pairs_are_leaks(run, page):
     assert "Leak: 4 slices" in page.text
 
 
-def test_clean_data_raises_no_alarm(heads, tmp_path):
+def test_clean_data_raises_no_alarm_and_one_picture_as_both_contrasts_does(heads, tmp_path):
     for i, head in enumerate(heads):
         folder = "pairs" if i == 3 else "mine"
         save(tmp_path / folder / "T1" / f"x_{i}.png", head.t1)
@@ -175,14 +187,9 @@ def test_clean_data_raises_no_alarm(heads, tmp_path):
     assert by_contrast["T1"]["matrices"] == {"128 x 128": 3}
     assert sum(by_contrast["T2"]["histogram"]) == pytest.approx(1, abs=1e-3)
     assert Image.open(tmp_path / "run" / by_contrast["T1"]["examples"]).size == (3 * 96, 96)
-
-
-def test_a_picture_in_both_contrast_folders_is_said(heads, tmp_path):
-    for contrast in ("T1", "T2"):
-        save(tmp_path / "mine" / contrast / "a.png", heads[0].t1)
+    save(tmp_path / "mine/T2/copy.png", heads[0].t1)
     (copy,) = take_inventory([tmp_path / "mine"], None, tmp_path / "run")["copies"]
-    assert copy["contrasts"]
-    assert not copy["leak"]
+    assert (copy["contrasts"], copy["leak"]) == (True, False)
 
 
 def test_rebuilding_from_disk_gives_the_same_page(run, capsys):
@@ -205,13 +212,10 @@ def test_a_young_run_and_no_run_are_said(tmp_path, capsys):
 
 
 def test_a_log_with_unfinished_and_infinite_cells_is_drawn(tmp_path):
-    (tmp_path / "log.csv").write_text("step,minutes,pairs,cycle\n1,0.1,0.5,\n2,0.2,inf,0.4\n3,0.")
+    (tmp_path / "log.csv").write_text("step,minutes,pairs,$x^$\n1,0.1,0.5,\n2,0.2,inf,0.4\n3,0.")
     labels = [c["aria-label"] for c in Page(write_report(tmp_path).read_text()).every("svg")]
-    assert labels == ["Loss pairs: values from 0.5 to 0.5", "Loss cycle: values from 0.4 to 0.4"]
-
-
-def test_dollar_signs_in_names_are_not_formulas():
-    assert "$x^$" in curves("a", {"$x^$": ([1, 2], [0.1, 0.2])}, smooth=False)
+    assert labels == ["Loss pairs: values from 0.5 to 0.5", "Loss $x^$: values from 0.4 to 0.4"]
+    assert "$x^$" in curves("a", {"$x^$": ([1, 2], [0.1, 0.2])}, smooth=False)  # no formula
 
 
 def test_a_report_that_cannot_be_written_does_not_end_the_run(tmp_path, monkeypatch, capsys):
@@ -237,22 +241,17 @@ def test_tensorboard_gets_the_curves(tmp_path, monkeypatch):
     assert [e.step for e in found.Scalars("log/pairs")] == [1, 2]
 
 
-def test_a_tracker_that_is_not_installed_is_one_sentence(tmp_path, monkeypatch, capsys):
+def test_what_is_missing_is_said_before_training(folders, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(train, "get_available_trackers", list)
-    arguments = ["--labelmaps", "phantom", "--out", str(tmp_path), "--track", "wandb"]
-    assert train.main([*arguments, *TINY]) == 1
-    assert capsys.readouterr().err == (
-        "train.py: --track wandb: not installed; pip install wandb\n"
-    )
-
-
-def test_missing_pairs_and_token_are_said_before_training(folders, tmp_path, monkeypatch, capsys):
-    arguments = ["--data", str(folders / "mine"), "--out", str(tmp_path / "run"), *TINY]
-    assert train.main([*arguments, "--val", str(folders / "none")]) == 1
-    assert "none: no folder T1/" in capsys.readouterr().err
     monkeypatch.setattr("cyclegan.report.publish.get_token", lambda: None)
-    assert train.main([*arguments, "--push-to-hub", "user/model"]) == 1
-    assert "no Hub token on this machine" in capsys.readouterr().err
+    arguments = ["--data", str(folders / "mine"), "--out", str(tmp_path / "run"), *TINY]
+    for more, message in (
+        (["--val", str(folders / "none")], "none: no folder T1/"),
+        (["--push-to-hub", "user/model"], "no Hub token on this machine"),
+        (["--track", "wandb"], "train.py: --track wandb: not installed; pip install wandb\n"),
+    ):
+        assert train.main([*arguments, *more]) == 1
+        assert message in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 

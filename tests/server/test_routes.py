@@ -14,7 +14,8 @@ from server_process import Tab
 from small_scans import Sees, busy, head, nifti, png, until
 from starlette.testclient import TestClient
 
-from cyclegan.evaluation.metrics import head_mask, mae
+from cyclegan.evaluation.metrics import mae
+from cyclegan.model.head import joint_head
 from cyclegan.model.preprocess import Scale
 from cyclegan.server import limits
 from cyclegan.server.examples import EXAMPLES
@@ -280,7 +281,7 @@ def test_the_real_image_is_compared(page, model):
     found = page.findings(1)
     names = ("original", "translated", "real")
     original, translated, shown = (page.image(name, 1) / 65535 for name in names)
-    error = mae(translated, shown, head_mask(original, shown))
+    error = mae(translated, shown, joint_head(original, shown))
     assert found["true_error"]["mae"] == pytest.approx(error, abs=1e-3)
     assert found["true_warning"].startswith("It should be a T2.")
     assert "real.nii" not in found["report"]

@@ -113,7 +113,7 @@ def test_the_companion_is_of_the_same_size_where_there_is_one():
 
 # Numbers and maps.
 
-NAMES = ("cycle_error", "cycle_robustness", "structure", "likely_error")
+NAMES = ("cycle_error", "cycle_robustness", "nmi", "predicted_error")
 
 
 @pytest.fixture
@@ -124,22 +124,21 @@ def calibrated(model):
         "ranks": {
             "cycle_error": 0.5,
             "cycle_robustness": 0.1,
-            "structure": 0.7,
-            "likely_error": 0.1,
+            "nmi": 0.7,
+            "predicted_error": 0.1,
         },
-        "maps": {"cycle error, smoothed": 0.4, "brightness of the translation": 0.1},
-        "map": "cycle error, smoothed",
+        "maps": {"cycle error": 0.4, "brightness of the translation": 0.1},
+        "map": "cycle error",
     }
     without = {
         **direction,
         "map": None,
         "ranks": dict.fromkeys(NAMES, 0.1),
-        "band": {"multiple": 2.0, "coverage": {"anna": 0.91}},
+        "interval": {"multiple": 2.0, "coverage": {"anna": 0.91}},
     }
     model.calibration = Calibration(
         {
-            "structure": "normalised mutual information",
-            "people": ["anna"],
+            "subjects": ["anna"],
             "slices": 12,
             "directions": {"T2": direction, "T1": without},
         }
@@ -157,7 +156,7 @@ def found(scan, index=0):
 
 def test_the_best_number_comes_first_and_those_that_tell_little_are_not_there(calibrated, opened):
     told = found(done(opened(head()[None])))
-    assert [each["name"] for each in told["numbers"]] == ["structure"]
+    assert [each["name"] for each in told["numbers"]] == ["nmi"]
     number = told["numbers"][0]
     assert number["short"] == f"{number['value']:.2f}, typical 0.90 to 0.95"
     assert number["expected"] == [0.9, 0.95]
@@ -173,7 +172,7 @@ def test_measuring_the_whole_gives_the_other_numbers_too(calibrated, opened):
     result = scan.result(scan.key(), 0)
     few = measure(scan.model, series, result, series.view.made)
     whole = measure(scan.model, series, result, series.view.made, whole=True)
-    assert set(few.numbers) == {"structure", "likely_error"}
+    assert set(few.numbers) == {"nmi", "predicted_error"}
     assert set(whole.numbers) == set(NAMES)
     assert few.numbers.items() <= whole.numbers.items()
     assert (few.is_whole, whole.is_whole) == (False, True)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from cyclegan.simulation.augment import Draw, blur, move_real, sample, sampling_grid
+from cyclegan.simulation.augment import RandomStream, blur, move_real, resample, sampling_grid
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import Simulator
 from cyclegan.simulation.tissues import inversion_recovery, spin_echo
@@ -17,22 +17,22 @@ BATCH = 64
 
 
 @pytest.fixture
-def draw():
-    return Draw(BATCH, torch.Generator().manual_seed(0))
+def stream():
+    return RandomStream(BATCH, torch.Generator().manual_seed(0))
 
 
-def test_slices_are_mirrored_left_to_right_and_never_upside_down(draw):
+def test_slices_are_mirrored_left_to_right_and_never_upside_down(stream):
     marked = torch.zeros(BATCH, 1, 64, 64)
     marked[:, :, 8:16, 8:16] = 1  # top left
     still = {"rotation": 0.0, "stretch": 0.0, "shift": 0.0}
     whole = torch.ones(BATCH)
-    grid = sampling_grid(draw, 64, torch.zeros(BATCH, 2), whole, **still)
-    moved = sample(marked, grid)[:, 0]
+    grid = sampling_grid(stream, 64, torch.zeros(BATCH, 2), whole, **still)
+    moved = resample(marked, grid)[:, 0]
     at_left = moved[:, 8:16, 8:16].mean((1, 2)) > 0.9
     at_right = moved[:, 8:16, 48:56].mean((1, 2)) > 0.9
     assert (at_left | at_right).all()
     assert 0.3 < at_left.float().mean() < 0.7
-    images, _ = move_real(marked * 0.8, torch.ones_like(marked), 64, draw)
+    images, _ = move_real(marked * 0.8, torch.ones_like(marked), 64, stream)
     assert (images[:, 0, :32].sum((1, 2)) > 10 * images[:, 0, 32:].sum((1, 2))).all()
 
 
@@ -51,13 +51,8 @@ def test_a_blur_has_a_width_for_rows_and_one_for_columns():
 def test_a_head_beside_the_middle_is_framed():
     labels = np.zeros((2, 128, 128), np.int64)
     labels[0, 10:60, 70:120] = labels[1, 70:120, 10:60] = 3  # top right, bottom left
-    pair = Simulator(labels).draw(
-        *(2, 64, torch.Generator().manual_seed(0)),
-        lesions=0,
-        stripped=0,
-        degrade=False,
-        pick=torch.arange(2),
-    )
+    plain = {"lesions": 0, "stripped": 0, "degrade": False, "pick": torch.arange(2)}
+    pair = Simulator(labels).sample(2, 64, torch.Generator().manual_seed(0), **plain)
     for image in pair.t1_target[:, 0]:
         rows, columns = torch.where(image > 0.1)
         for places in (rows, columns):
@@ -67,18 +62,16 @@ def test_a_head_beside_the_middle_is_framed():
 
 def test_an_input_has_the_contrast_of_its_target():
     labels = np.stack([draw_slice(seed, 0.5, 128) for seed in range(2)])
-    pair = Simulator(labels).draw(12, 64, torch.Generator().manual_seed(1), lesions=0)
-    brains = pair.brain[:, 0]
+    pair = Simulator(labels).sample(12, 64, torch.Generator().manual_seed(1), lesions=0)
     own, others = [], []
-    for given, target, other in (
+    for images, right, wrong in (
         (pair.t1, pair.t1_target, pair.t2_target),
         (pair.t2, pair.t2_target, pair.t1_target),
     ):
-        for image, right, wrong, brain in zip(given, target, other, brains, strict=True):
-            own.append(float(torch.corrcoef(torch.stack([image[0][brain], right[0][brain]]))[0, 1]))
-            others.append(
-                float(torch.corrcoef(torch.stack([image[0][brain], wrong[0][brain]]))[0, 1])
-            )
+        for three in zip(images, right, wrong, pair.brain, strict=True):
+            image, *targets = (x[three[-1]] for x in three[:-1])
+            for target, found in zip(targets, (own, others), strict=True):
+                found.append(float(torch.corrcoef(torch.stack([image, target]))[0, 1]))
     assert min(own) > 0.3
     assert np.mean(own) > 0.8
     assert max(others) < 0.2

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from cyclegan.simulation.augment import Draw
+from cyclegan.simulation.augment import RandomStream
 from cyclegan.simulation.lesions import LesionBank, implant_lesions
 
 
@@ -24,12 +24,12 @@ def brains():
 
 
 def contrasts(brains, bank=None, seeds=6):
-    """(T1, T2) contrast of each lesion as `judging.metrics` measures it, over several draws."""
+    """(T1, T2) contrast of each lesion as `evaluation.lesions` measures it, over several seeds."""
     t1, t2, mask = brains
-    found = []
+    measured = []
     for seed in range(seeds):
-        draw = Draw(8, torch.Generator().manual_seed(seed))
-        implanted = implant_lesions(t1, t2, mask, "T2", draw, bank)
+        rng = RandomStream(8, torch.Generator().manual_seed(seed))
+        implanted = implant_lesions(t1, t2, mask, "T2", rng, bank)
         for source, target, lesion in zip(*(x[:, 0].numpy() for x in implanted[:3]), strict=True):
             parts, count = ndimage.label(lesion > 0.45)
             near = ndimage.binary_dilation(parts > 0, iterations=2)
@@ -37,9 +37,9 @@ def contrasts(brains, bank=None, seeds=6):
                 inside = parts == k
                 ring = ndimage.binary_dilation(inside, iterations=6) & ~near & (source > 0)
                 if min(inside.sum(), ring.sum()) >= 20:
-                    found.append([(x[inside].mean() - x[ring].mean()) / x[source > 0].std()
+                    measured.append([(x[inside].mean() - x[ring].mean()) / x[source > 0].std()
                                   for x in (source, target)])  # fmt: skip
-    return np.array(found)
+    return np.array(measured)
 
 
 def test_t2_contrast_follows_t1_contrast_as_in_real_lesions(brains):
@@ -58,11 +58,8 @@ def bank_file(path, t1=-1.0, t2=1.5, **changes):
     y, x = np.mgrid[-1:1:32j, -1:1:32j]
     lesion = np.hypot(x, y) < 0.45
     texture = np.random.default_rng(0).normal(0, 0.1, (2, 3, 32, 32)) + 0.1
-    arrays = {
-        "t1": texture + t1 * lesion,
-        "t2": texture + t2 * lesion,
-        "flair": texture + 3 * lesion,
-    }
+    heights = {"t1": t1, "t2": t2, "flair": 3}
+    arrays = {name: texture + height * lesion for name, height in heights.items()}
     np.savez(path, **{k: v.astype(np.float16) for k, v in arrays.items()} | changes)
     return path
 
@@ -76,7 +73,7 @@ def test_a_bank_gives_lesions_of_its_contrasts_that_fade_at_the_patch_s_edge(tmp
     assert t2[inside].mean() == pytest.approx(1.5, abs=0.1)
     assert masks[:, 0].max() == masks[:, :, -1].max() == 0
     seeds = torch.tensor([64 * 32 + 32, 0, 64 * 64 - 1])
-    canvas = bank.sample(Draw(3, torch.Generator().manual_seed(0)), seeds, 64)
+    canvas = bank.sample(RandomStream(3, torch.Generator().manual_seed(0)), seeds, 64)
     assert canvas.shape == (3, 3, 64, 64)
     y, x = torch.where(canvas[0, 2] > 0.5)
     assert abs(y.float().mean() - 32) < 3

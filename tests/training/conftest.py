@@ -10,6 +10,8 @@ from cyclegan.data.paired_slices import PairedSlices
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import Simulator, simulate_pair
 from cyclegan.training.config import TrainConfig
+from cyclegan.training.samples import TrainingData
+from cyclegan.training.sharing import Share
 from cyclegan.training.trainer import Trainer
 
 TINY = {
@@ -62,7 +64,19 @@ def make(tmp_path, unpaired, pairs, simulator):
 
     def build(*kinds, out="run", more=None, **settings):
         config = TrainConfig(**{**TINY, "steps": 4, **settings})
-        given = {"simulator" if k == "simulated" else k: data[k] for k in kinds} | (more or {})
-        return Trainer(config, tmp_path / out, accelerator=Accelerator(cpu=True), **given)
+        parts = {"simulator" if k == "simulated" else k: data[k] for k in kinds} | (more or {})
+        data_of_run = TrainingData(**parts)
+        return Trainer(config, tmp_path / out, data_of_run, accelerator=Accelerator(cpu=True))
 
     return build
+
+
+@pytest.fixture
+def batch_of():
+    """A function that makes the first batch of a run."""
+
+    def batch(run):
+        share, kinds = Share.deal(0, 0, run.samples_per_step, 1)[0], run.samples.kinds
+        return run.samples.batch(share, run.config.size, kinds, run.samples.read(share, kinds))
+
+    return batch

@@ -85,7 +85,7 @@ def test_the_tolerance_tells_a_wrong_gradient_or_batch(train, one_process, sabot
 def test_a_killed_run_continues_with_another_number_of_processes(train, one_process):
     often = ["--save-every", 1]
     killed = {
-        "sabotage": "kill:cyclegan.report.run_output:write_sample_sheet:2:before",
+        "sabotage": "kill:cyclegan.report.runlog:write_sample_sheet:2:before",
         "fails": True,
     }
     train("moved", "--batch", 4, *often, **killed)

@@ -1,4 +1,4 @@
-"""The shipped input check knows what it was made for, and turns down what it was not."""
+"""The shipped input check knows what it was made for, and flags what it was not."""
 
 import json
 import shutil
@@ -10,11 +10,10 @@ import skimage.data
 import torch
 from scipy import ndimage
 
-from cyclegan.model.checkpoint import CheckpointError
-from cyclegan.model.weights_files import CHECK, CHECK_WEIGHTS
+from cyclegan.model.checkpoint import CHECK, CHECK_WEIGHTS, CheckpointError
 from cyclegan.reading.read import read_volume
-from cyclegan.release.check_report import measure, reliability
-from cyclegan.release.negatives import DRAWERS, draw_negative, text_page
+from cyclegan.release.check_report import measure
+from cyclegan.release.negatives import text_page
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import simulate_pair
 from cyclegan.trust.checks import (
@@ -27,7 +26,6 @@ from cyclegan.trust.checks import (
     CheckNetwork,
     InputCheck,
     export_check,
-    inner_slices,
     summarise,
 )
 
@@ -77,16 +75,30 @@ def test_intensity_scale_and_type_do_not_matter(check):
     assert np.ptp(answers) < 0.02
 
 
-def test_probabilities_are_probabilities(check):
-    assessment = check.assess(phantom_pair(1, 0.5).t1)
-    assert tuple(assessment.probabilities) == LABELS
-    assert sum(assessment.probabilities.values()) == pytest.approx(1)
-    assert assessment.probabilities[assessment.label] == max(assessment.probabilities.values())
+def negatives():
+    """Name -> (H, W): turned or inverted heads, text, noise and photographs."""
+    rng = np.random.default_rng(0)
+    noise = rng.random((200, 240))
+    images = {"noise": noise, "smooth noise": ndimage.gaussian_filter(noise, 5)}
+    images |= {f"text {k}": text_page(rng, 256) for k in range(4)}
+    for contrast in ("t1", "t2"):
+        images[f"turned {contrast}"] = np.rot90(getattr(phantom_pair(12, 0.5), contrast))
+    for name in PHOTOGRAPHS:
+        picture = getattr(skimage.data, name)()
+        images[name] = picture[..., :3].mean(-1) if picture.ndim == 3 else picture
+    return images
+
+
+def test_what_is_no_upright_head_is_no_brain_slice(check):
+    labels = {name: check.assess(image).label for name, image in negatives().items()}
+    assert {n: label for n, label in labels.items() if label != "not a brain slice"} == {}
+    inverted = [check.assess(1 - getattr(phantom_pair(11, 0.55), c)) for c in ("t1", "t2")]
+    assert not {assessment.label for assessment in inverted} & {"T1", "T2"}
 
 
 def test_volume_is_judged_by_its_middle(check):
     labels = [draw_slice(8, level) for level in np.linspace(0.3, 0.8, 5)]
-    pairs = [simulate_pair(each, np.random.default_rng(8)) for each in labels]
+    pairs = [simulate_pair(one, np.random.default_rng(8)) for one in labels]
     empty = np.zeros((6, 256, 256), np.float32)
     volume = np.concatenate([empty, np.stack([p.t2 for p in pairs]), empty])
     assessment = check.assess(volume)
@@ -96,9 +108,11 @@ def test_volume_is_judged_by_its_middle(check):
 
 
 @pytest.mark.parametrize(
-    ("kind", "share", "fit", "words"),
+    ("kind", "share", "fit", "sentence"),
     [
         ("T1", 0.9, FITS, "Looks like T1 (90 % sure)."),
+        ("T1", 0.81, FITS, "Looks like T1 (81 % sure)."),
+        ("T1", 0.79, DOUBTFUL, "Hard to tell: T1 (79 %) or T2 (21 %)."),
         ("T2", 0.7, DOUBTFUL, "Hard to tell: T2 (70 %) or T1 (30 %)."),
         ("FLAIR", 0.9, UNLEARNT, "Looks like FLAIR (90 % sure of another contrast"),
         ("FLAIR", 0.7, DOUBTFUL, "Hard to tell: another contrast (70 %) or T1 (30 %)."),
@@ -106,13 +120,13 @@ def test_volume_is_judged_by_its_middle(check):
         ("OUTSIDE", 1.0, UNLEARNT, "top of the head: outside of what training saw (99 % sure"),
     ],
 )
-def test_the_answer_in_a_word_and_in_a_sentence(kind, share, fit, words):
+def test_one_threshold_decides_the_fit_and_the_sentence(kind, share, fit, sentence):
     kinds = np.zeros(len(KINDS))
     kinds[list(KINDS).index(kind)] = share
     kinds[list(KINDS).index("T2" if kind == "T1" else "T1")] = 1 - share
     assessment = summarise(kinds, (0,))
     assert (assessment.label, assessment.kind, assessment.fit) == (KINDS[kind], kind, fit)
-    assert words in assessment.sentence
+    assert sentence in assessment.sentence
     assert assessment.to == {"T1": "T2", "T2": "T1"}.get(kind)
 
 
@@ -138,41 +152,6 @@ def test_slices_of_neck_and_face_do_not_speak_for_a_volume(
     assert (assessment.slices, assessment.outside) == (slices, outside)
 
 
-def test_inner_slices_of_an_empty_volume():
-    assert len(inner_slices(np.zeros((4, 32, 32), np.float32))) >= 1
-
-
-@pytest.mark.parametrize("contrast", ["t1", "t2"])
-def test_inverted_grey_values_are_neither(check, contrast):
-    image = getattr(phantom_pair(11, 0.55), contrast)
-    assert check.assess(1 - image).label not in ("T1", "T2")
-
-
-@pytest.mark.parametrize("contrast", ["t1", "t2"])
-def test_head_on_its_side_is_turned_down(check, contrast):
-    image = getattr(phantom_pair(12, 0.5), contrast)
-    assert check.assess(np.rot90(image)).label == "not a brain slice"
-
-
-def test_text_is_no_brain(check):
-    rng = np.random.default_rng(4242)
-    assert {check.assess(text_page(rng, 256)).label for _ in range(8)} == {"not a brain slice"}
-
-
-def test_noise_is_no_brain(check):
-    noise = np.random.default_rng(0).random((200, 240))
-    assert check.assess(noise).label == "not a brain slice"
-    smooth = ndimage.gaussian_filter(noise, 5)
-    assert check.assess(smooth).label == "not a brain slice"
-
-
-@pytest.mark.parametrize("name", PHOTOGRAPHS)
-def test_photographs_are_no_brain(check, name):
-    picture = getattr(skimage.data, name)()
-    grey = picture[..., :3].mean(-1) if picture.ndim == 3 else picture
-    assert check.assess(grey).label == "not a brain slice"
-
-
 @pytest.mark.parametrize(
     "image",
     [
@@ -186,20 +165,9 @@ def test_photographs_are_no_brain(check, name):
 )
 def test_degenerate_input_gets_an_answer(check, image):
     assessment = check.assess(image)
-    assert assessment.label in LABELS
-    assert all(np.isfinite(p) for p in assessment.probabilities.values())
-
-
-@pytest.mark.parametrize("shape", [(0, 4), (5,), (2, 3, 4, 5)])
-def test_no_slice_and_no_volume_is_refused(check, shape):
-    with pytest.raises(ValueError, match="expected"):
-        check.assess(np.zeros(shape))
-
-
-def test_weights_are_small_and_match_their_record(check):
-    size = sum((ROOT / "weights" / name).stat().st_size for name in (CHECK, CHECK_WEIGHTS))
-    assert size <= 400_000
-    assert json.loads((ROOT / "weights" / CHECK).read_text())["sha256"] == check.checksum
+    assert tuple(assessment.probabilities) == LABELS
+    assert sum(assessment.probabilities.values()) == pytest.approx(1)
+    assert assessment.probabilities[assessment.label] == max(assessment.probabilities.values())
 
 
 def test_damaged_weights_are_refused(tmp_path):
@@ -238,24 +206,6 @@ def test_weights_that_know_fewer_kinds_answer_with_those(tmp_path):
     (tmp_path / CHECK).write_text(json.dumps(config | {"kinds": ["T1", "T3"]}))
     with pytest.raises(CheckpointError, match="T3"):
         InputCheck.from_pretrained(tmp_path)
-
-
-def test_negatives_fill_their_range():
-    rng = np.random.default_rng(1)
-    for drawer in dict.fromkeys(DRAWERS):
-        picture = drawer(rng, 96)
-        assert picture.shape == (96, 96), drawer.__name__
-        assert picture.min() >= 0, drawer.__name__
-        assert picture.max() <= 1, drawer.__name__
-        assert picture.std() > 0.02, drawer.__name__
-    same = [draw_negative(np.random.default_rng(9)) for _ in range(2)]
-    np.testing.assert_array_equal(*same)
-
-
-def test_reliability_of_a_known_case():
-    report = reliability(np.array([0.6, 0.6, 0.97, 0.97]), np.array([True, False, True, True]))
-    assert report["ece"] == pytest.approx(0.5 * 0.1 + 0.5 * 0.03)
-    assert [row["slices"] for row in report["reliability"]] == [2, 2]
 
 
 @pytest.mark.skipif(not (SHARED / "val_other").is_dir(), reason="shared validation data absent")

@@ -1,7 +1,8 @@
-"""What is said of a translation is of its own direction, its own place and its own truth."""
+"""Each number, map and word is of its own direction, its own place and its own truth."""
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 
@@ -13,10 +14,9 @@ from scipy.stats import spearmanr
 from torch import nn
 
 from cyclegan import OTHER
-from cyclegan.evaluation.metrics import foreground, head_mask, ssim
+from cyclegan.evaluation.metrics import ssim
 from cyclegan.evaluation.pairs import Pair
-from cyclegan.model.preprocess import Frame
-from cyclegan.model.translator import CycleResult
+from cyclegan.model.head import foreground, joint_head
 from cyclegan.reading.volume import Volume
 from cyclegan.release.calibrate import lesion_contrast, measure_slice
 from cyclegan.simulation.phantom import draw_slice
@@ -34,30 +34,30 @@ def direction(place: int, shown: str | None) -> dict:
     return {
         "expected": {name: [tenth + 0.01, tenth + 0.05] for name in MEASURES},
         "ranks": dict.fromkeys(MEASURES, tenth + 0.5),
-        "maps": {evidence.LIKELY: tenth + 0.04, BASELINE: tenth + 0.02},
+        "maps": {evidence.PREDICTED_ERROR: tenth + 0.04, BASELINE: tenth + 0.02},
         "map": shown,
-        "band": {"multiple": float(place), "coverage": {"a": tenth + 0.6, "b": tenth + 0.65}},
+        "interval": {"multiple": float(place), "coverage": {"a": tenth + 0.6, "b": tenth + 0.65}},
     }
 
 
 def calibration(shown: str | None) -> Calibration:
-    record = {"structure": "normalised mutual information", "people": ["a", "b"], "slices": 9}
+    record = {"subjects": ["a", "b"], "slices": 9}
     directions = {to: direction(place, shown) for to, place in PLACES.items()}
     lesions = {"count": 4, "T1": 0.1, "T2": 0.2}
     return Calibration(record | {"directions": directions, "lesions": lesions})
 
 
 @pytest.mark.parametrize("to", ["T1", "T2"])
-def test_every_number_is_of_the_direction_that_is_asked_for(to):
+def test_every_number_is_of_its_direction(to):
     place = PLACES[to]
-    tenth, shown = place / 10, calibration(evidence.LIKELY)
-    assert shown.map_rank(to, evidence.LIKELY) == tenth + 0.04
-    assert shown.band(to) == place
+    tenth, shown = place / 10, calibration(evidence.PREDICTED_ERROR)
+    assert shown.map_rank(to, evidence.PREDICTED_ERROR) == tenth + 0.04
+    assert shown.interval(to) == place
     assert shown.lesion_contrast(to) == tenth
     for name in MEASURES:
         assert shown.expected(to, name) == (tenth + 0.01, tenth + 0.05)
         assert shown.rank(to, name) == tenth + 0.5
-    assert f"({tenth + 0.6:.0%} to {tenth + 0.65:.0%} by person)" in shown.band_words(to)
+    assert f"({tenth + 0.6:.0%} to {tenth + 0.65:.0%} by subject)" in shown.interval_words(to)
     assert f"error {tenth + 0.04:.2f} on 9" in shown.map_words(to)
     assert f"alone reaches {tenth + 0.02:.2f}" in shown.map_words(to)
     for reading in shown.readings(to, dict.fromkeys(MEASURES, 0.5)):
@@ -67,6 +67,27 @@ def test_every_number_is_of_the_direction_that_is_asked_for(to):
     words = calibration(None).map_words(to)
     assert words.startswith(f"No uncertainty map for {OTHER[to]} → {to}:")
     assert f"correlation of {tenth + 0.04:.2f} " in words
+
+
+def test_records_of_older_weights_are_read_with_todays_names(tmp_path):
+    older = {
+        "format": 1, "sha256": "ab", "people": ["a"], "slices": 9,
+        "structure": "normalised mutual information",
+        "directions": {"T2": {
+            "expected": {"normalised mutual information": [1.1, 1.2], "likely_error": [0.1, 0.2]},
+            "ranks": {"normalised mutual information": 0.6, "likely_error": 0.5},
+            "maps": {"error that the generator expects": 0.5, BASELINE: 0.1},
+            "map": "error that the generator expects",
+            "band": {"multiple": 2.0, "coverage": {"a": 0.9}},
+        }},
+    }  # fmt: skip
+    (tmp_path / "trust.json").write_text(json.dumps(older))
+    known = Calibration.from_pretrained(tmp_path, "ab")
+    assert known.expected("T2", "nmi") == (1.1, 1.2)
+    assert known.rank("T2", "predicted_error") == 0.5
+    assert known.map_name("T2") == evidence.PREDICTED_ERROR
+    assert known.interval("T2") == 2
+    assert "9 validation slices of 1 subjects" in known.map_words("T2")
 
 
 @pytest.mark.parametrize("name", list(MEASURES))
@@ -96,14 +117,14 @@ def test_a_calibration_compares_with_the_truth(pair):
     measured = measure_slice(translator, pair, "T2")
     result = translator.cycle(pair.images["T1"], "T2")
     truth, source = pair.images["T2"] / 255, pair.images["T1"] / 255
-    head = head_mask(source, truth)
+    head = joint_head(source, truth)
     error = np.abs(result.translated - truth)[head]
     cycle = np.abs(result.source - result.reconstructed)[head]
     assert measured["maps"]["cycle error"] == pytest.approx(spearmanr(cycle, error).statistic)
     bright = result.translated[head]
     assert measured["maps"][BASELINE] == pytest.approx(spearmanr(bright, error).statistic)
     assert measured["ssim"] == pytest.approx(ssim(result.translated, truth, head))
-    assert measured["person"] == "anna"
+    assert measured["subject"] == "anna"
 
 
 def test_lesions_differ_by_what_each_contrast_shows(pair):
@@ -113,35 +134,6 @@ def test_lesions_differ_by_what_each_contrast_shows(pair):
     images = {"T1": flat - square // 10, "T2": flat + square // 5}
     known = lesion_contrast([replace(pair, images=images, lesion=square)])
     assert known == {"count": 1, "T1": pytest.approx(25 / 255, abs=1e-4), "T2": pytest.approx(0.2)}
-
-
-def test_the_disturbed_translation_goes_back_to_the_source_s_contrast():
-    asked = []
-
-    def translate(image, to, *, prepared, style=None):
-        asked.append(to)
-        return image
-
-    image = np.full((64, 64), 0.5, np.float32)
-    for to in ("T1", "T2"):
-        evidence.reconstruct_disturbed(translate, image, to, Frame.fit(image, 64))
-    assert asked == ["T2", "T1"]
-
-
-def test_maps_count_errors_of_either_sign_and_numbers_leave_out_air():
-    source = np.zeros((96, 96))
-    source[20:76, 20:76] = 0.5
-    back = source.copy()
-    back[30:40, 30:40] += 0.2
-    back[50:60, 50:60] -= 0.2
-    maps = evidence.error_maps(CycleResult(source, source, back))
-    assert maps["cycle error"][30:40, 30:40].min() == pytest.approx(0.2)
-    assert maps["cycle error"][50:60, 50:60].min() == pytest.approx(0.2)
-    likely = np.where(source > 0, 0.1, 0)
-    head = foreground(source)
-    found = evidence.likely_numbers(source, likely)["likely_error"]
-    assert found == pytest.approx(likely[head].mean())
-    assert found > 2 * likely.mean()
 
 
 @pytest.mark.parametrize(("odds", "temperature"), [(1.0, 1.0), (0.25, 1.0), (1.0, 4.0)])
@@ -155,10 +147,10 @@ def test_probabilities_follow_temperature_and_the_odds_of_other_contrasts(odds, 
     check = InputCheck(
         Fixed(), {"kinds": list(KINDS), "temperature": temperature, "other_odds": odds}
     )
-    (found,) = check.kind_probabilities(np.zeros((1, 8, 8), np.float32))
+    (probabilities,) = check.kind_probabilities(np.zeros((1, 8, 8), np.float32))
     weights = np.exp(logits.numpy() / temperature)
     weights *= [odds if answer == "other" else 1.0 for answer in KINDS.values()]
-    np.testing.assert_allclose(found, weights / weights.sum(), rtol=1e-5)
+    np.testing.assert_allclose(probabilities, weights / weights.sum(), rtol=1e-5)
 
 
 @pytest.mark.parametrize(("kind", "to"), [("T1", "T2"), ("T2", "T1"), ("FLAIR", None)])
@@ -167,7 +159,7 @@ def test_an_input_is_to_be_translated_into_the_other_contrast(kind, to):
     seen = summarise(probabilities, (0,))
     assert seen.label == KINDS[kind]
     assert seen.to == to
-    assert [seen.contradicts(each) for each in ("T1", "T2")] == [to != "T1", to != "T2"]
+    assert [seen.contradicts(c) for c in ("T1", "T2")] == [to != "T1", to != "T2"]
     assert re.match(r"Looks like \S", seen.sentence)
     assert list(seen.probabilities) == list(LABELS)
 

@@ -135,8 +135,8 @@ def test_real_t1_and_t2_on_different_grids():
     def edges(image):
         return ndimage.gaussian_gradient_magnitude(image, 1.5)[covered]
 
-    def agreement(shift):
+    def correlation(shift):
         moved = np.roll(values, shift, axis=1)
         return np.corrcoef(edges(source / source.max()), edges(moved))[0, 1]
 
-    assert agreement(0) > max(agreement(-8), agreement(8)) + 0.1  # the heads lie on each other
+    assert correlation(0) > max(correlation(-8), correlation(8)) + 0.1  # in register

@@ -37,7 +37,7 @@ test("whatever happens, in any order, the page is in a phase of the table and ke
         if (state.scan) assert.ok(after.scan, words);
         assert.equal(["sending", "reading"].includes(after.phase), after.transfer !== null, words);
         if (["choose", "save"].some((action) => may(after, action))) assert.equal(after.phase, "open", words);
-        if (may(after, "look")) assert.ok(after.scan, words);
+        if (may(after, "view")) assert.ok(after.scan, words);
         seen.add(after.phase);
         next.set(JSON.stringify(after), after);
       }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { crc, withText } from "../../cyclegan/viewer/png.js";
+import { crc, withText } from "../../cyclegan/viewer/picture.js";
 
 test("texts stand behind a PNG's header, each with its checksum", async () => {
   assert.equal(crc(new TextEncoder().encode("IEND")), 0xae426082); // as in every PNG

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { fetchOrder, Slices } from "../../cyclegan/viewer/slices.js";
+import { Cache, fetchOrder } from "../../cyclegan/viewer/cache.js";
 
 const NAMES = ["original", "translated", "reconstructed"];
 const scan = (changes = {}) => ({ scan: "s", key: "0", chosen: 0, slices: 9, width: 4, height: 4, ready: [[3, 5]], real: null, ...changes });
@@ -19,17 +19,17 @@ test("the shown slice comes first, then originals outward, then what is translat
 test("everything is fetched once, at most three at a time, and kept", async () => {
   const asked = [];
   let [running, most] = [0, 0];
-  const fetch = async (scan, name, index) => {
+  const fetch = async (_, name, index) => {
     asked.push(name + index);
     most = Math.max(most, ++running);
     await Promise.resolve();
     running--;
     return new Uint16Array(16).fill(index);
   };
-  const slices = new Slices(fetch, () => {});
-  slices.want(scan(), 4, NAMES);
+  const slices = new Cache(fetch, () => {});
+  slices.fetchAround(scan(), 4, NAMES);
   await rested();
-  slices.want(scan(), 5, NAMES);
+  slices.fetchAround(scan(), 5, NAMES);
   await rested();
   assert.equal(asked.length, 15);
   assert.equal(new Set(asked).size, 15);
@@ -39,8 +39,8 @@ test("everything is fetched once, at most three at a time, and kept", async () =
 });
 
 test("another direction keeps the original and forgets no slice of it; another scan has none", async () => {
-  const slices = new Slices(async (scan) => new Uint16Array(16).fill(Number(scan.key)), () => {});
-  slices.want(scan(), 4, NAMES);
+  const slices = new Cache(async (scan) => new Uint16Array(16).fill(Number(scan.key)), () => {});
+  slices.fetchAround(scan(), 4, NAMES);
   await rested();
   const turned = scan({ key: "1", ready: [] });
   assert.ok(slices.get(turned, "original", 4));
@@ -51,10 +51,10 @@ test("another direction keeps the original and forgets no slice of it; another s
 });
 
 test("memory is bounded: what is farthest from the shown slice goes", async () => {
-  const slices = new Slices(async () => new Uint16Array(16), () => {}, 5 * 32);
+  const slices = new Cache(async () => new Uint16Array(16), () => {}, 5 * 32);
   const long = scan({ slices: 100, ready: [] });
   for (const index of [0, 50, 99]) {
-    slices.want(long, index, ["original"]);
+    slices.fetchAround(long, index, ["original"]);
     await rested();
     assert.ok(slices.bytes <= 5 * 32);
     assert.ok(slices.get(long, "original", index));
@@ -64,9 +64,12 @@ test("memory is bounded: what is farthest from the shown slice goes", async () =
 
 test("what another direction left goes before what is needed, and fetching comes to an end", async () => {
   let asked = 0;
-  const slices = new Slices(async () => (asked++, new Uint16Array(16)), () => {}, 30 * 32);
+  const slices = new Cache(async () => {
+    asked++;
+    return new Uint16Array(16);
+  }, () => {}, 30 * 32);
   for (const key of ["0", "1", "2"]) {
-    slices.want(scan({ key, ready: [[0, 8]] }), 4, NAMES);
+    slices.fetchAround(scan({ key, ready: [[0, 8]] }), 4, NAMES);
     await rested(400);
   }
   assert.equal(asked, 9 + 3 * 18);
@@ -75,11 +78,11 @@ test("what another direction left goes before what is needed, and fetching comes
 
 test("a slice that cannot be fetched now is asked for again, without haste", async () => {
   let asked = 0;
-  const slices = new Slices(async () => {
+  const slices = new Cache(async () => {
     asked++;
     throw new Error("409");
   }, () => {});
-  slices.want(scan({ slices: 1, ready: [] }), 0, ["original"]);
+  slices.fetchAround(scan({ slices: 1, ready: [] }), 0, ["original"]);
   await rested();
   assert.equal(asked, 1);
   clearTimeout(slices.paused);
@@ -87,12 +90,12 @@ test("a slice that cannot be fetched now is asked for again, without haste", asy
 
 test("what another direction asked for is not fetched to its end", async () => {
   const signals = [];
-  const slices = new Slices((scan, name, index, signal) => {
+  const slices = new Cache((...[, , , signal]) => {
     signals.push(signal);
     return new Promise(() => {});
   }, () => {});
-  slices.want(scan(), 4, NAMES);
-  slices.want(scan({ key: "1" }), 4, NAMES);
+  slices.fetchAround(scan(), 4, NAMES);
+  slices.fetchAround(scan({ key: "1" }), 4, NAMES);
   assert.deepEqual(signals.map(({ aborted }) => aborted), [true, true, true, false, false, false]);
 });
 
@@ -103,8 +106,8 @@ test("what is on its way of a scan that another replaces is given up, and not as
       asked.push(`${scan.scan} ${name}${index}`);
       signal.addEventListener("abort", () => fail(new Error("given up")));
     });
-  const slices = new Slices(fetch, () => {});
-  slices.want(scan(), 4, NAMES);
+  const slices = new Cache(fetch, () => {});
+  slices.fetchAround(scan(), 4, NAMES);
   await rested();
   assert.equal(asked.length, 3);
   slices.forgetOthers("other");

@@ -1,0 +1,147 @@
+// Images of the open scan that this browser has, so that each slice is on screen at once. They live in the page's
+// memory only. Fetched ahead of need, the original first and what is near to the shown slice first.
+
+const AT_ONCE = 3; // requests; a browser opens six connections, and some wait for news
+const PAUSE_MS = 500; // after one that failed
+export const BUDGET = 256 * 2 ** 20; // bytes
+// How much later the images of a slice are fetched than the original beside it, in slices.
+/** @type {Record<string, number>} */
+const LATER = { original: 0, translated: 4, reconstructed: 6, real: 6 };
+
+/** @typedef {{name: string, index: number, data: Uint16Array}} Cached */
+/** @typedef {(scan: Scan, name: string, index: number, signal: AbortSignal) => Promise<Uint16Array>} Fetch */
+
+// The images of a scan that can be fetched, those needed first at the front.
+/** @param {Scan} scan @param {number} index @param {string[]} names @param {number} reach @returns {[string, number][]} */
+export function fetchOrder(scan, index, names, reach) {
+  /** @type {[string, number, number][]} */
+  const order = [];
+  for (const name of names) {
+    for (let at = 0; at < scan.slices; at++) {
+      const distance = Math.abs(at - index);
+      if (distance > reach || !isReady(scan, name, at)) continue;
+      order.push([name, at, distance === 0 ? -1 : distance + LATER[name]]);
+    }
+  }
+  return order.sort((a, b) => a[2] - b[2]).map(([name, at]) => [name, at]);
+}
+
+/** @param {Scan} scan @param {string} name @param {number} index */
+export function isReady(scan, name, index) {
+  if (name === "original") return true;
+  if (name === "real") return Boolean(scan.real);
+  return scan.ready.some(([first, last]) => first <= index && index <= last);
+}
+
+export class Cache {
+  // `arrived` is called with the index of each slice that has come.
+  /** @param {Fetch} fetch @param {(index: number) => void} arrived */
+  constructor(fetch, arrived, budget = BUDGET) {
+    this.fetch = fetch;
+    this.arrived = arrived;
+    this.budget = budget;
+    this.bytes = 0;
+    /** @type {Map<string, Cached>} */
+    this.images = new Map();
+    /** @type {Map<string, {abort: AbortController, token: string, key: string}>} */
+    this.underway = new Map();
+    this.paused = 0; // the timer after a failure
+    /** @type {Scan | null} */
+    this.scan = null;
+    this.index = 0;
+    /** @type {[string, number][]} */
+    this.order = []; // what is still to be fetched, the first last
+  }
+
+  /** @param {Scan} scan @param {string} name @param {number} index */
+  id(scan, name, index) {
+    const scope = name === "original" ? `${scan.chosen}` : scan.key;
+    return [scan.scan, scope, name, index].join("/");
+  }
+
+  /** @param {Scan} scan @param {string} name @param {number} index */
+  get(scan, name, index) {
+    return this.images.get(this.id(scan, name, index))?.data;
+  }
+
+  // Have the images around `index`; called whenever something has changed.
+  /** @param {Scan} scan @param {number} index @param {string[]} names */
+  fetchAround(scan, index, names) {
+    if (scan !== this.scan || index !== this.index) {
+      const each = 2 * scan.width * scan.height;
+      const reach = Math.max(0, Math.floor((this.budget / (each * names.length) - 1) / 2));
+      Object.assign(this, { scan, index, order: fetchOrder(scan, index, names, reach).reverse() });
+      this.giveUp(({ token, key }) => token !== scan.scan || key !== scan.key);
+    }
+    this.work();
+  }
+
+  // End requests.
+  /** @param {(entry: {token: string, key: string}) => boolean} isNeedless */
+  giveUp(isNeedless) {
+    for (const [id, entry] of this.underway) {
+      if (!isNeedless(entry)) continue;
+      entry.abort.abort();
+      this.underway.delete(id);
+    }
+  }
+
+  work() {
+    while (this.scan && !this.paused && this.underway.size < AT_ONCE) {
+      const next = this.order.pop();
+      if (!next) return;
+      const id = this.id(this.scan, ...next);
+      if (!this.images.has(id) && !this.underway.has(id)) this.bring(this.scan, id, ...next);
+    }
+  }
+
+  /** @param {Scan} scan @param {string} id @param {string} name @param {number} index */
+  async bring(scan, id, name, index) {
+    const entry = { abort: new AbortController(), token: scan.scan, key: scan.key };
+    this.underway.set(id, entry);
+    try {
+      this.store(id, name, index, await this.fetch(scan, name, index, entry.abort.signal));
+      this.arrived(index);
+    } catch {
+      // Not ready yet, not there any more, or no connection: what the server says next decides.
+      if (!entry.abort.signal.aborted) {
+        this.order.push([name, index]);
+        this.paused ||= setTimeout(() => {
+          this.paused = 0;
+          this.work();
+        }, PAUSE_MS);
+      }
+    } finally {
+      if (this.underway.get(id) === entry) this.underway.delete(id);
+      this.work();
+    }
+  }
+
+  /** @param {string} id @param {string} name @param {number} index @param {Uint16Array} data */
+  store(id, name, index, data) {
+    this.images.set(id, { name, index, data });
+    this.bytes += data.byteLength;
+    // What belongs to another scan, or direction, goes first, then what is farthest.
+    /** @param {[string, Cached]} entry */
+    const worth = ([other, image]) =>
+      this.scan && other === this.id(this.scan, image.name, image.index) ? Math.abs(image.index - this.index) : Infinity;
+    while (this.bytes > this.budget && this.images.size > 1) {
+      const [far, image] = [...this.images].reduce((a, b) => (worth(b) > worth(a) ? b : a));
+      if (far === id) break;
+      this.images.delete(far);
+      this.bytes -= image.data.byteLength;
+    }
+  }
+
+  // Every image of other scans, those on their way, too.
+  /** @param {string} scan */
+  forgetOthers(scan) {
+    if (this.scan?.scan !== scan) this.order = []; // or what is given up would be begun anew
+    this.giveUp(({ token }) => token !== scan);
+    for (const [id, { data }] of this.images) {
+      if (id.startsWith(`${scan}/`)) continue;
+      this.images.delete(id);
+      this.bytes -= data.byteLength;
+    }
+  }
+}

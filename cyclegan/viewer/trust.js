@@ -1,0 +1,126 @@
+// How far to trust the slice on screen: what the server measures of it once it has rested, and the hatching.
+
+import * as api from "./api.js";
+import { isReady } from "./cache.js";
+import { changed, openScan, page, update, view } from "./state.js";
+import { FULL } from "./windows.js";
+
+const REST_MS = 200;
+const MOST = 48; // slices whose findings stay
+const HATCH = 7; // CSS pixels from line to line
+const AMBER = "#ffc46b";
+/** @type {Map<string, Findings>} */
+const cache = new Map(); // by scan, key and index
+/** @type {{id: string, abort: AbortController, timer: number} | null} */
+let asked = null;
+
+/** @param {Scan} scan @param {number} index */
+const idOf = (scan, index) => [scan.scan, scan.key, index].join("/");
+
+/** @param {number} index */
+export function findingsOf(index) {
+  const scan = openScan();
+  return scan ? cache.get(idOf(scan, index)) : undefined;
+}
+
+// Ask for the findings of the slice on screen, once it is translated and rests.
+export function measureRested() {
+  const scan = openScan();
+  const isMeasurable = scan && isReady(scan, "translated", view.index) && page.state.phase === "open";
+  const id = isMeasurable ? idOf(scan, view.index) : null;
+  if (asked?.id === id) return;
+  asked?.abort.abort();
+  clearTimeout(asked?.timer);
+  asked = null;
+  if (!scan || !id || cache.get(id)?.isWhole) return;
+  const abort = new AbortController();
+  asked = { id, abort, timer: setTimeout(() => bring(scan, view.index, id, abort.signal), REST_MS) };
+}
+
+/** @param {Scan} scan @param {number} index @param {string} id @param {AbortSignal} signal */
+async function bring(scan, index, id, signal) {
+  try {
+    const findings = await api.findings(scan, index, signal);
+    cache.set(id, findings);
+    if (cache.size > MOST) cache.delete([...cache.keys()][0]);
+    changed();
+    if (findings.map || findings.interval_words) findings.pixels = await api.image(scan, "uncertainty", index, signal);
+    findings.isWhole = true;
+  } catch {
+    if (!signal.aborted) setTimeout(() => (asked = null), 1000); // asked for again with the next change
+  }
+  changed();
+}
+
+/** @type {Record<string, string>} */
+const GRADES = { fits: "good", doubtful: "warn" };
+
+// The one word at the image.
+export function trust() {
+  const verdict = findingsOf(view.index)?.fits || openScan()?.check;
+  return verdict?.word ? { word: verdict.word, sentence: verdict.sentence, grade: GRADES[verdict.word] || "bad" } : null;
+}
+
+// ---------------------------------------------------------------- hatching
+
+/** @type {HTMLCanvasElement | null} */
+let mask = null; // one pixel for each of the slice
+/** @type {Findings | null} */
+let maskOf = null; // that it was made from
+/** @type {HTMLCanvasElement | null} */
+let lines = null; // as large as a panel
+
+// Half of each pixel's interval, and the contrast of a lesion, of the slice on screen; null where they are not known.
+export function interval() {
+  const { interval_words: isKnown, pixels, lesion_contrast: contrast } = findingsOf(view.index) ?? {};
+  return isKnown && pixels && contrast ? { pixels, contrast } : null;
+}
+
+export function toggleHatch() {
+  update({ hatched: !view.hatched }, view.hatched ? "Not hatched" : hatchedWords());
+}
+
+function hatchedWords() {
+  const known = interval();
+  if (!known) return "Hatched, once the interval is known";
+  const head = known.pixels.filter((half) => half > 0);
+  const wide = head.filter((half) => half > known.contrast * FULL);
+  return `${Math.round((100 * wide.length) / (head.length || 1))} % of the head hatched`;
+}
+
+// Hatch the synthetic image where its interval is wider than the contrast of a lesion: one could be there or not.
+/** @param {CanvasRenderingContext2D} context @param {Placement} g @param {number} density */
+export function hatch(context, g, density) {
+  const known = interval();
+  const scan = openScan();
+  if (!view.hatched || !known || !scan) return false;
+  const { width, height } = scan;
+  const findings = findingsOf(view.index) ?? null;
+  mask ??= document.createElement("canvas");
+  lines ??= document.createElement("canvas");
+  const [below, pen] = [mask, lines].map((each) => /** @type {CanvasRenderingContext2D} */ (each.getContext("2d")));
+  if (maskOf !== findings) {
+    Object.assign(mask, { width, height });
+    const out = below.createImageData(width, height);
+    const words = new Int32Array(out.data.buffer);
+    known.pixels.forEach((half, i) => {
+      words[i] = half > known.contrast * FULL ? -1 : 0;
+    });
+    below.putImageData(out, 0, 0);
+    maskOf = findings;
+  }
+  const { width: across, height: down } = context.canvas;
+  Object.assign(lines, { width: across, height: down });
+  pen.drawImage(mask, g.left, g.top, width * g.x, height * g.y);
+  pen.globalCompositeOperation = "source-in";
+  pen.strokeStyle = AMBER;
+  pen.lineWidth = density;
+  pen.beginPath();
+  for (let x = -down; x < across; x += HATCH * density) {
+    pen.moveTo(x, down);
+    pen.lineTo(x + down, 0);
+  }
+  pen.stroke();
+  context.drawImage(lines, 0, 0);
+  return true;
+}

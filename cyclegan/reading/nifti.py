@@ -165,8 +165,6 @@ def _read(name: str, layout: Layout, index: int) -> Volume:
         spacing=spacing_of(reorientation.affine) if usable else None,
         affine=reorientation.affine,
         directions=reorientation.directions if oriented else None,
-        window=None,
-        contrast_hint=None,
         name=name,
         notes=(*reorientation.notes, *cut_notes) if oriented else (ORIENTATION_UNKNOWN,),
         stored_affine=affine,

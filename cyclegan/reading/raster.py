@@ -129,16 +129,7 @@ def _aspect(image: Image.Image) -> tuple[float, float] | None:
 
 def slices_without_geometry(pixels: np.ndarray, name: str) -> Volume:
     """Wrap (Z, H, W) pixels of a file that knows nothing about the patient."""
-    return Volume(
-        pixels=pixels,
-        spacing=None,
-        affine=None,
-        directions=None,
-        window=None,
-        contrast_hint=None,
-        name=name,
-        notes=(ORIENTATION_UNKNOWN,),
-    )
+    return Volume(pixels, name=name, notes=(ORIENTATION_UNKNOWN,))
 
 
 def decode(image: Image.Image) -> np.ndarray:

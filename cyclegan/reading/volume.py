@@ -76,12 +76,12 @@ class Volume:
     """
 
     pixels: np.ndarray
-    spacing: tuple[float, float, float] | None
-    affine: np.ndarray | None
-    directions: tuple[str, str, str, str] | None
-    window: tuple[float, float] | None
-    contrast_hint: str | None
-    name: str
+    spacing: tuple[float, float, float] | None = None
+    affine: np.ndarray | None = None
+    directions: tuple[str, str, str, str] | None = None
+    window: tuple[float, float] | None = None
+    contrast_hint: str | None = None
+    name: str = ""
     notes: tuple[str, ...] = ()
     stored_affine: np.ndarray | None = None
     dicom: DicomSource | None = None

@@ -37,7 +37,7 @@ class Companions:
     Attributes:
         original: in [0, 1], as the model sees the source.
         maps: by the name of their file, what they show and their pixels.
-        real: the acquired image of the wanted contrast in [0, 1], or None.
+        real: the acquired image of the other contrast in [0, 1], or None.
         shown: index of the slice for the picture of all side by side.
         reports: of each slice, as text.
         table: of each slice, the same columns in each.

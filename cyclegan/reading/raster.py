@@ -54,8 +54,8 @@ def picture_choices(
     Args:
         member: the file.
         parts: by the name of the part, what reads it.
-        alone: whether nothing else came with the file. Then its pixels are kept until they are
-            read for the first time.
+        alone: whether nothing else came with the file. Then its pixels stay in memory until they
+            are read for the first time.
     """
     names = read_names(member.names)
 
@@ -133,7 +133,7 @@ def slices_without_geometry(pixels: np.ndarray, name: str) -> Volume:
 
 
 def decode(image: Image.Image) -> np.ndarray:
-    """Pixels of an opened image, (H, W) or (H, W, C), palettes resolved, bit depth kept."""
+    """Pixels of an opened image, (H, W) or (H, W, C), palettes resolved, bit depth unchanged."""
     if image.mode in ("1", "L", "I", "I;16", "RGB") and "transparency" in image.info:
         return _opaque(image)
     if image.mode == "1":

@@ -25,7 +25,7 @@ from cyclegan.reading.formats import (
 from cyclegan.reading.numbered import stacked
 from cyclegan.reading.volume import NoMRImage, ReadError, Volume, damage_refused, split_name
 
-MAX_CHOICES = 64  # more cannot be told apart in a list
+MAX_CHOICES = 64  # more cannot be distinguished in a list
 NAMED = 4  # files that a note names before it only counts
 _NESTED = "an archive inside another: unpack it first"
 # Reasons to leave a file out that cost an image; the others do not.
@@ -47,7 +47,7 @@ class Selection:
         best: index of the choice to open first: MR before other modalities, images before masks
             and label maps, T1 and T2 before other contrasts, magnitude before phase and maps,
             then the one with the most slices.
-        size: bytes that are held in memory to read from.
+        size: bytes in memory to read from.
         failures: those of the notes that are of images, or archives, which could not be read.
         foreign: those of the notes that are of files which hold no MR image.
         sources: what the choices are read from.
@@ -114,7 +114,7 @@ def open_files(paths: Sequence[Path | Member], most: int | None = MAX_CHOICES) -
     """Look through files that came together and offer every volume or series in them.
 
     DICOM objects are grouped by series, plane, matrix, echo and kind of image, and sorted by their
-    position along the slice normal. At most `MAX_FILE_BYTES` are held, in memory only.
+    position along the slice normal. At most `MAX_FILE_BYTES` are read, into memory only.
 
     Args:
         paths: files of any supported format, zip archives of them, or the halves of .hdr/.img

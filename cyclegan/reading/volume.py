@@ -25,7 +25,7 @@ ORIENTATION_UNKNOWN = "The file does not say how the slice lies: orientation unk
 
 
 class ReadError(ValueError):
-    """A file cannot be read as an MR image; the message is a sentence for who sent it."""
+    """A file cannot be read as an MR image; the message names the file and the fix."""
 
 
 class NoMRImage(ReadError):
@@ -66,7 +66,7 @@ class Volume:
         other_contrast: by name what the header calls the image if that is neither T1 nor T2, such
             as "FLAIR", or None.
         name: file name without folders.
-        notes: plain sentences that a reader of the image should know.
+        notes: plain sentences that a user of the image should know.
         stored_affine: (4, 4) float64 like `affine`, for the axes in the order the file stores
             them, or None. `inv(stored_affine) @ affine` is the signed permutation back to the
             file's own grid.

@@ -52,7 +52,7 @@ def series_of(path: Path) -> Series | None:
                 path, force=True, stop_before_pixels=True, specific_tags=keywords
             )
             series = Series(*(str(header.get(keyword) or "") for keyword in keywords))
-    except Exception:  # of a damaged header anything; what is wrong is said when it is read
+    except Exception:  # of a damaged header anything; the message comes when it is read
         return None
     return series if series.series else None
 
@@ -117,13 +117,13 @@ def choices(objects: list[_Object], report: Report) -> list[Choice]:
         seen |= keys
         frames += own
         unique.append(item)
-    found = stacks(frames)
+    all_stacks = stacks(frames)
     components: dict[str, set[str]] = defaultdict(set)  # of each series
-    for stack in found:
+    for stack in all_stacks:
         components[stack.frames[0].traits.series].add(stack.frames[0].traits.component)
-    main, why_main = _main_stack(found) if len(unique) == 1 else (None, "")
+    main, why_main = _main_stack(all_stacks) if len(unique) == 1 else (None, "")
     result = []
-    for stack in found:
+    for stack in all_stacks:
         if stack.refusal:
             names = list(dict.fromkeys(unique[frame.source].member.name for frame in stack.frames))
             more = f" and {len(names) - 1} more" * (len(names) > 1)
@@ -205,19 +205,19 @@ def _title(header: pydicom.Dataset) -> str:
     return str(header.get("Modality") or "DICOM")[:16]
 
 
-def _main_stack(found: list[Stack]) -> tuple[Stack | None, str]:
+def _main_stack(candidates: list[Stack]) -> tuple[Stack | None, str]:
     """The stack to read of one object that holds several, and why: the magnitude images, or the
     most images of one plane. None where none stands out."""
-    magnitude = [stack for stack in found if stack.frames[0].traits.component == MAGNITUDE]
+    magnitude = [stack for stack in candidates if stack.frames[0].traits.component == MAGNITUDE]
     if len(magnitude) == 1:
-        note = f"The file holds {len(found)} images per slice; the magnitude is shown."
+        note = f"The file holds {len(candidates)} images per slice; the magnitude is shown."
         return magnitude[0], note
-    if any(_are_parallel(one, other) for one, other in combinations(found, 2)):
+    if any(_are_parallel(one, other) for one, other in combinations(candidates, 2)):
         return None, ""
-    largest = max(found, key=lambda stack: len(stack.frames))
-    is_placed = all(stack.affine is not None for stack in found)
+    largest = max(candidates, key=lambda stack: len(stack.frames))
+    is_placed = all(stack.affine is not None for stack in candidates)
     why = "lie in other planes" if is_placed else "do not say where they lie"
-    total = sum(len(stack.frames) for stack in found)
+    total = sum(len(stack.frames) for stack in candidates)
     return largest, f"{len(largest.frames)} of {total} images are shown; the others {why}."
 
 

@@ -2,7 +2,7 @@
 
 GDCM ends its whole process on some damaged JPEG streams (an exception that nothing catches), and
 a page must outlive what is dropped on it. `frames` talks to a helper, this module run as a script,
-that is started for the first compressed object, kept for the next ones and replaced when it dies.
+that is started for the first compressed object, used for the next ones and replaced when it dies.
 """
 
 from __future__ import annotations
@@ -175,10 +175,10 @@ def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
         data = requests.read(int.from_bytes(length, "big"))
         try:
             dataset = pydicom.dcmread(io.BytesIO(data), force=True)
-            # With numbers given, pydicom (3.0) decodes into arrays that it may write to, as it must
+            # With indices, pydicom (3.0) decodes into arrays that it may write to, as it must
             # where the sign of JPEG 2000 and JPEG-LS samples needs correction.
-            numbers = range(frame_count(dataset))
-            for stored in iter_pixels(dataset, indices=numbers, raw=_is_grey(dataset)):
+            indices = range(frame_count(dataset))
+            for stored in iter_pixels(dataset, indices=indices, raw=_is_grey(dataset)):
                 frame = io.BytesIO()
                 np.save(frame, stored, allow_pickle=False)
                 answers.write(_FRAME + frame.tell().to_bytes(8, "big") + frame.getvalue())

@@ -57,14 +57,23 @@ def series_of(path: Path) -> Series | None:
     return series if series.series else None
 
 
-class _Object(NamedTuple):
+class DicomObject(NamedTuple):
+    """One file and what sorting needs to know of it.
+
+    Attributes:
+        member: the file.
+        header: its attributes without the pixels.
+        ends_early: whether it is too short for its pixels.
+        pixels_sha256: by which copies are recognised.
+    """
+
     member: Member
     header: pydicom.Dataset
     ends_early: bool
     pixels_sha256: bytes
 
 
-def header_of(member: Member) -> _Object:
+def header_of(member: Member) -> DicomObject:
     """The header of one object, with what sorting needs to know of its pixels.
 
     Raises:
@@ -81,10 +90,10 @@ def header_of(member: Member) -> _Object:
             if first is not None:
                 shades(dataset, first, member.name)
     is_short = ends_early(header, len(pixels))
-    return _Object(member, header, is_short, hashlib.sha256(pixels).digest())
+    return DicomObject(member, header, is_short, hashlib.sha256(pixels).digest())
 
 
-def choices(objects: list[_Object], report: Report) -> list[Choice]:
+def choices(objects: list[DicomObject], report: Report) -> list[Choice]:
     """One choice for each stack of the objects.
 
     Args:
@@ -93,7 +102,7 @@ def choices(objects: list[_Object], report: Report) -> list[Choice]:
     """
     frames: list[Frame] = []
     seen: set[tuple] = set()
-    unique: list[_Object] = []
+    unique: list[DicomObject] = []
     for item in objects:
         check_time()
         try:
@@ -135,7 +144,7 @@ def choices(objects: list[_Object], report: Report) -> list[Choice]:
     return result
 
 
-def _stack_choice(stack: Stack, objects: list[_Object], names_component: bool) -> Choice:
+def _stack_choice(stack: Stack, objects: list[DicomObject], names_component: bool) -> Choice:
     sources = {frame.source: objects[frame.source] for frame in stack.frames}
     first, middle = stack.frames[0], stack.frames[len(stack.frames) // 2]
     traits, member = first.traits, sources[first.source].member
@@ -188,7 +197,7 @@ def _stack_choice(stack: Stack, objects: list[_Object], names_component: bool) -
     )
 
 
-def _image_kind(item: _Object, frame: int) -> ImageKind:
+def _image_kind(item: DicomObject, frame: int) -> ImageKind:
     """What an image is by its header, and where that tells no contrast, by its file's names."""
     with quiet():
         foreign, is_unknown = foreign_modality(item.header)

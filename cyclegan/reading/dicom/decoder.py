@@ -58,7 +58,7 @@ def frames(dataset: pydicom.Dataset) -> Iterator[np.ndarray]:
         RuntimeError: a compressed frame could not be decoded.
     """
     if not dataset.file_meta.TransferSyntaxUID.is_encapsulated:
-        yield from iter_pixels(dataset, raw=_is_grey(dataset))
+        yield from iter_pixels(dataset, raw=dataset.SamplesPerPixel == 1)  # colours become RGB
         return
     small = pydicom.Dataset()
     for keyword in _NEEDED:
@@ -69,11 +69,6 @@ def frames(dataset: pydicom.Dataset) -> Iterator[np.ndarray]:
     buffer = io.BytesIO()
     small.save_as(buffer)
     yield from helper.frames(buffer.getvalue())
-
-
-def _is_grey(dataset: pydicom.Dataset) -> bool:
-    """Whether values stay as they are stored; colours become RGB."""
-    return dataset.SamplesPerPixel == 1
 
 
 class DecoderProcess:
@@ -178,7 +173,8 @@ def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
             # With indices, pydicom (3.0) decodes into arrays that it may write to, as it must
             # where the sign of JPEG 2000 and JPEG-LS samples needs correction.
             indices = range(frame_count(dataset))
-            for stored in iter_pixels(dataset, indices=indices, raw=_is_grey(dataset)):
+            is_grey = dataset.SamplesPerPixel == 1
+            for stored in iter_pixels(dataset, indices=indices, raw=is_grey):
                 frame = io.BytesIO()
                 np.save(frame, stored, allow_pickle=False)
                 answers.write(_FRAME + frame.tell().to_bytes(8, "big") + frame.getvalue())

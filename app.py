@@ -1,6 +1,6 @@
 """The page: open a brain MRI scan, and read its synthetic counterpart beside it.
 
-    python app.py [--host H] [--port P] [--root-path PATH] [--weights W]
+    python app.py [--host H] [--port P] [--root-path PATH] [--weights W] [--revision R]
 
 Layout, events and the start of the server: the one file that knows Gradio. What is held and
 answered is in `cyclegan/server/`, what is drawn in `cyclegan/viewer/`.
@@ -78,13 +78,13 @@ CALL = """(value) => void import(new URL("viewer/main.js", document.baseURI))
   .then((viewer) => viewer.{what}(value))"""
 
 
-def create_app(weights: str = "weights") -> gr.Blocks:
-    """Build the page around the weights in the folder, or Hub repository, `weights`.
+def create_app(weights: str = "weights", revision: str | None = None) -> gr.Blocks:
+    """Build the page around the weights in a folder, or in a Hub repository at a revision.
 
     Raises:
         CheckpointError: no usable weights there.
     """
-    scans, uploads = Scans(Model.load(weights)), Uploads(get_upload_folder())
+    scans, uploads = Scans(Model.load(weights, revision)), Uploads(get_upload_folder())
     page = create_page(scans)
     with page:
         place_api(scans, uploads)
@@ -318,21 +318,37 @@ def theme() -> gr.themes.Base:
 
 def main() -> None:
     """Parse the command line and serve the page."""
-    parser = argparse.ArgumentParser(description="Serve the T1/T2 translation page.")
-    parser.add_argument("--host", help="address to listen on (default: this machine only)")
+    parser = argparse.ArgumentParser(
+        description="Serve the web page that translates brain MRI between T1 and T2. Its address "
+        "is printed; Ctrl-C ends it."
+    )
+    parser.add_argument(
+        "--host",
+        help="address to listen on: 127.0.0.1 for this computer alone (the default), 0.0.0.0 for "
+        "all that can reach it",
+    )
     parser.add_argument(
         "--port",
         type=port,
         default=os.environ.get("GRADIO_SERVER_PORT"),
-        help="port (default: the first free one from 7860)",
+        help="port to listen on (default: the first free one from 7860)",
     )
     parser.add_argument(
         "--root-path",
         type=root_path,
         default=os.environ.get("GRADIO_ROOT_PATH", ""),
-        help="path of the page behind a proxy, such as /brain (default: /); see docs/hosting.md",
+        help="path under which a proxy serves the page, such as /brain (default: /); see "
+        "docs/hosting.md",
     )
-    parser.add_argument("--weights", default="weights", help="folder with the model's weights")
+    parser.add_argument(
+        "--weights",
+        default="weights",
+        help="weights folder or Hugging Face Hub repository, USER/MODEL (default: the weights that "
+        "come with this program, unless CYCLEGAN_WEIGHTS names others)",
+    )
+    parser.add_argument(
+        "--revision", help="branch, tag or commit of the Hub repository (default: main)"
+    )
     arguments = parser.parse_args()
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     host = arguments.host or os.environ.get("GRADIO_SERVER_NAME")
@@ -342,7 +358,7 @@ def main() -> None:
     memory.few_pools()
     try:
         listening = listen(host, arguments.port)
-        page = create_app(arguments.weights)
+        page = create_app(arguments.weights, arguments.revision)
     except (StartError, CheckpointError) as error:
         parser.error(str(error))
     address = "{}:{}".format(*listening.getsockname()[:2])

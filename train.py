@@ -1,26 +1,23 @@
-"""Train T1/T2 translation.
+"""Train generators that translate brain MRI slices between T1 and T2.
 
     python train.py --data D --pairs P --labelmaps L --val V --out RUN --minutes 150
-    python train.py --data D --labelmaps L --val V --out RUN --minutes 150   # without pairs
-    python train.py --data D --out RUN --minutes 600       # the published CycleGAN
-    python train.py --labelmaps phantom --out RUN --steps 50                 # without data
-    python train.py ... --init WEIGHTS --supervised 0      # starts from trained generators
+    python train.py --data D --labelmaps L --val V --out RUN --minutes 150   # no real pairs
+    python train.py --data D --out RUN --minutes 600         # the published CycleGAN
+    python train.py --labelmaps phantom --out RUN --steps 50 # a trial without any data
+    python train.py ... --init WEIGHTS --supervised 0        # fine-tune trained generators
     python train.py ... --track tensorboard --push-to-hub USER/MODEL
-    python train.py ... --resume                           # after whatever ended it
-    accelerate launch train.py ...                         # many GPUs or machines
-    torchrun --nproc-per-node 2 train.py ...               # many processes on CPUs
+    python train.py ... --resume                             # continue a run, however it ended
+    accelerate launch train.py ...                           # several GPUs or machines
+    torchrun --nproc-per-node 2 train.py ...                 # several processes on CPUs
 
-A step takes up to three kinds of samples, whichever there are: unpaired slices (--data), registered
-real pairs (--pairs) and simulated pairs (--labelmaps). docs/training.md has the objective, and each
-setting with its reason. A step takes --batch x --accumulate x processes samples, and gives the same
-weights however that is made up. Ctrl-C and SIGTERM save the step at hand, and end with code 130 or
-143.
+A training step takes samples of up to three kinds, whichever you give: unpaired real slices
+(--data), real slices of both contrasts that are registered to each other (--pairs), and pairs
+simulated from label maps (--labelmaps). D and P each hold two folders of images or volumes: T1 and
+T2, trainA and trainB, or Tr1/TrainT1 and Tr2/TrainT2; in P, files of the same name show the same
+slices, registered to a pixel or two. docs/training.md has the objective and all settings.
 
-RUN/report.html shows the data, the curves, sample sheets and scores; open it while the run goes on.
-
-DIR of --data holds two folders of images or volumes: T1/ T2/, trainA/ trainB/, or
-Tr1/TrainT1/ Tr2/TrainT2/. DIR of --pairs holds the same two folders; files of equal names show the
-same slices, to a pixel or two.
+RUN/report.html shows the data, curves, sample images and scores, also while the run goes on. Ctrl-C
+and SIGTERM save the state first, and end with exit status 130 or 143.
 """
 
 from __future__ import annotations
@@ -65,45 +62,91 @@ from cyclegan.training.training_state import BESIDE_SETTINGS, STATE
 TRACKERS = ("tensorboard", "trackio", "wandb")
 PHANTOMS = 120  # label maps drawn for --labelmaps phantom; each takes about 75 ms on one core
 
+SETTINGS = {  # what each is, for --help
+    "generator": "network that translates: a U-Net, or the ResNet of the CycleGAN paper",
+    "size": "side in pixels of the square grid that the networks work on",
+    "start_size": "the same for the first quarter of the run, which is faster",
+    "batch": "samples that go through the networks at once, in each process",
+    "accumulate": "times that this is done before each step, where memory is short",
+    "steps": "end the run after N steps; the learning rate follows from the length of the run",
+    "minutes": "end the run after X minutes; with --steps, whichever comes first",
+    "seed": "of all random numbers",
+    "lr": "learning rate of Adam; falls linearly to zero over the last half of the run",
+    "discriminator": "channels of the first layer of the discriminators",
+    "supervised": "share of the run, at its start, without unpaired slices and discriminators",
+    "unpaired": "share of unpaired slices among the samples of a step after that",
+    "weight_gan": "weight of the adversarial loss",
+    "weight_cycle": "weight of the cycle consistency loss",
+    "weight_identity": "weight of the identity loss",
+    "weight_structure": "weight of the loss for edges of the source that the translation lacks",
+    "weight_pairs": "weight of the supervised loss on real pairs",
+    "weight_simulated": "weight of the supervised loss on simulated pairs",
+    "weight_lesions": "weight, within both supervised losses, of the contrast of lesions",
+    "implanted": "share of real samples that get lesions implanted",
+    "ema": "decay of the moving average of the generators, which is what is saved as weights",
+    "log_every": "write the losses to the log every N steps",
+    "save_every": "every N steps save the state and sample images, and score the run with --val",
+}
+
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line; every field of `TrainConfig` is an option, too."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    add = parser.add_argument
-    several = {"nargs": "+", "default": []}
-    add("--data", **several, metavar="DIR", help="unpaired real slices")
-    add("--pairs", **several, metavar="DIR", help="real slices in both contrasts, by equal names")
-    add("--labelmaps", metavar="DIR|phantom", help="label maps to simulate from")
-    bank = "real lesions to implant: .npz with t1, t2 and flair, (N, planes, P, P)"
-    add("--lesions", metavar="FILE", help=bank)
-    add("--out", required=True, metavar="RUN", help="checkpoints, log and samples")
-    add("--val", metavar="PAIRS", help="paired slices to judge by, never trained on")
-    add("--init", metavar="WEIGHTS", help="start from this folder or Hub model")
-    add("--resume", action="store_true", help="continue RUN")
-    shared = "decoded slices, which runs may share; default: RUN/cache"
-    add("--cache", metavar="DIR", help=shared)
-    fields = dataclasses.fields(TrainConfig)
-    add("--allow-change", **several, metavar="KEY", type=_setting,
-        choices=[field.name for field in fields] + BESIDE_SETTINGS,
-        help="settings, data or precision that --resume may find changed")  # fmt: skip
-    add("--track", choices=TRACKERS, help="log there, too; default: CSV files only")
-    add("--push-to-hub", metavar="USER/MODEL", help="upload weights and report")
-    add("--license", metavar="ID", help="of the pushed weights; default: other")
-    where = "default: bf16 where the hardware has it"
-    add("--precision", choices=("no", "bf16"), help=where)
-    for field in fields:
+    parser.add_argument("--data", nargs="+", default=[], metavar="DIR", help="unpaired real images")
+    parser.add_argument("--pairs", nargs="+", default=[], metavar="DIR", help="real images in both "
+                        "contrasts, registered, with the same file names")  # fmt: skip
+    parser.add_argument("--labelmaps", metavar="DIR|phantom", help="label maps (16-bit PNG files "
+                        "and tissues.csv) to simulate pairs from, or the word phantom for random "
+                        "heads drawn by the program")  # fmt: skip
+    parser.add_argument("--lesions", metavar="FILE", help="real lesions to implant: an .npz file "
+                        "with t1, t2 and flair, each (N, planes, P, P)")  # fmt: skip
+    parser.add_argument("--out", required=True, metavar="RUN", help="folder for weights, state, "
+                        "logs and report")  # fmt: skip
+    parser.add_argument("--val", metavar="PAIRS", help="pairs of other subjects, laid out as for "
+                        "--pairs, to score the run on")  # fmt: skip
+    parser.add_argument("--init", metavar="WEIGHTS", help="start from the generators of a weights "
+                        "folder or a Hugging Face Hub repository")  # fmt: skip
+    parser.add_argument("--resume", action="store_true", help="continue the run in RUN")
+    parser.add_argument("--cache", metavar="DIR", help="folder for decoded slices, which several "
+                        "runs may share (default: RUN/cache)")  # fmt: skip
+    parser.add_argument(
+        "--allow-change",
+        nargs="+",
+        default=[],
+        metavar="KEY",
+        type=lambda key: key.lstrip("-").replace("-", "_"),
+        choices=[f.name for f in dataclasses.fields(TrainConfig)] + BESIDE_SETTINGS,
+        help="settings that may differ from those that RUN began with; --resume refuses any other "
+        "change",
+    )
+    parser.add_argument("--track", choices=TRACKERS, help="also log to this experiment tracker "
+                        "(default: CSV files only)")  # fmt: skip
+    parser.add_argument("--push-to-hub", metavar="USER/MODEL", help="at the end, upload weights, "
+                        "model card and report to this Hugging Face Hub repository")  # fmt: skip
+    parser.add_argument("--license", metavar="ID", help="licence of the uploaded weights, as the "
+                        "Hub spells it (default: other)")  # fmt: skip
+    parser.add_argument("--precision", choices=("no", "bf16"), default=None, help="of the "
+                        "arithmetic: float32 (no) or mixed with bfloat16 (default: bf16 where the "
+                        "hardware has it)")  # fmt: skip
+    settings = parser.add_argument_group("settings", "Each default has its reason in "
+                                         "docs/training.md.")  # fmt: skip
+    for field in dataclasses.fields(TrainConfig):
         if field.name == "generator_options":
             continue
         kind = {"int": int, "float": float, "str": str}[str(field.type).split(" |")[0]]
-        default = str(field.default)
-        if field.name in DEFAULTS:
-            default = "{} with --data alone, else {}".format(*DEFAULTS[field.name])
-        choices = sorted(GENERATORS) if field.name == "generator" else None
-        add(option(field.name), type=kind, default=field.default, choices=choices,
-            metavar=None if choices else kind.__name__,
-            help=f"default: {default}; why: docs/training.md")  # fmt: skip
+        default = "none" if field.default is None else str(field.default)
+        alone, beside = DEFAULTS.get(field.name, (None, None))
+        if alone is not None:
+            default = str(alone) if alone == beside else f"{alone} with --data alone, else {beside}"
+        more = {"metavar": "N" if kind is int else "X"}
+        if field.name == "generator":
+            more = {"choices": sorted(GENERATORS)}
+        about = f"{SETTINGS[field.name]} (default: {default})"
+        settings.add_argument(
+            option(field.name), type=kind, default=field.default, help=about, **more
+        )
     options = parser.parse_args(arguments)
     options.command = sys.argv[1:] if arguments is None else arguments  # for the record
     try:

@@ -1,4 +1,4 @@
-"""Unpaired T1/T2 translation of brain MRI slices: read, translate, check, export."""
+"""T1/T2 translation of brain MRI slices: read, translate, check, export."""
 
 from __future__ import annotations
 

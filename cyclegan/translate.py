@@ -54,9 +54,9 @@ def main(arguments: list[str] | None = None) -> int:
         wanted = replace(wanted, out=wanted.out.absolute())
         table = table or wanted.out / "failures.csv"
     try:
-        translator = Translator.from_pretrained(options.weights)
+        folder = weights_folder(options.weights, options.revision)
+        translator = Translator.from_pretrained(folder)
         if options.style is not None:
-            folder = weights_folder(options.weights)
             check = InputCheck.from_pretrained(folder) if InputCheck.is_in(folder) else None
             style = style_of_path(translator, check, options.style, options.to)
             wanted = replace(wanted, style=style)
@@ -68,14 +68,15 @@ def main(arguments: list[str] | None = None) -> int:
         )
     except (CheckpointError, StyleError, ReadError, OSError) as error:
         return _refuse(error)
-    return _translate(options, wanted, translator, account, many)
+    return _translate(options, wanted, translator, folder, account, many)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m cyclegan.translate",
-        description="Translate slices and volumes between T1 and T2. Results that exist are kept, "
-        "so the same command goes on where it was stopped.",
+        description="Translate brain MRI slices, series and volumes between T1 and T2. Results "
+        "that are there already are kept, so a command that was stopped is continued by calling it "
+        "again.",
     )
     add = parser.add_argument
     add(
@@ -83,53 +84,60 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         metavar="INPUT",
         type=Path,
-        help="files, or folders with everything below; the DICOM files of a folder are its series",
+        help="file, or folder to search with all its subfolders; DICOM files of a folder are put "
+        "together into series",
     )
-    add("--to", required=True, choices=("T1", "T2"), help="the wanted contrast")
-    add("--out", required=True, metavar="DIR", type=Path)
+    add("--to", required=True, choices=("T1", "T2"), help="contrast to make")
+    add("--out", required=True, metavar="DIR", type=Path, help="folder for the results")
     add(
         "--weights",
         default=DEFAULT,
-        help="folder or Hub repository (default: what CYCLEGAN_WEIGHTS names, else the folder "
-        "weights, else those of this package)",
+        help="weights folder or Hugging Face Hub repository, USER/MODEL (default: the weights that "
+        "come with this program, unless CYCLEGAN_WEIGHTS names others)",
     )
+    add("--revision", help="branch, tag or commit of the Hub repository (default: main)")
     add(
         "--style",
         metavar="PATH",
         type=Path,
-        help="make it look like these real slices of the wanted contrast, a file or a folder, or "
-        "as a saved style says (default: what suits each source)",
+        help="a file or folder of real slices of the contrast to make, from the scanner whose "
+        "appearance the results should have, or a style saved as .json (default: what the network "
+        "takes to suit each source)",
     )
-    add("--force", action="store_true", help="replace existing results")
+    add("--force", action="store_true", help="replace results that exist already")
     add(
         "--keep-identity",
         action="store_true",
-        help="file derived DICOM under the source's patient and study, for local use only "
-        "(default: nobody's)",
+        help="keep patient and study of the source in derived DICOM, for use within your "
+        "institution (default: all that identifies the patient is removed)",
     )
-    add("--dry-run", action="store_true", help="say what would be done, and how long it would take")
+    add(
+        "--dry-run",
+        action="store_true",
+        help="only print what would be translated, and an estimate of the time",
+    )
     add(
         "--failures",
         metavar="CSV",
         type=Path,
-        help="a table of what failed, without names of files or patients (default with --workers "
-        "or --scheduler: failures.csv in DIR)",
+        help="write a table of what failed, without names of files or patients (default: none; "
+        "with --workers or --scheduler, failures.csv in DIR)",
     )
     add(
         "--hash-paths",
         action="store_true",
-        help="put the SHA-256 of each path into that table: who has the archive finds it again, "
-        "and who knows a name can try it",
+        help="add the SHA-256 of each path to that table, so that you can find the file; anybody "
+        "who guesses a path can check the guess",
     )
     many = parser.add_mutually_exclusive_group()
     many.add_argument(
-        "--workers", metavar="N", type=int, help="share the work out to N processes (needs Dask)"
+        "--workers", metavar="N", type=int, help="work in N processes on this machine (needs Dask)"
     )
     many.add_argument(
         "--scheduler",
         metavar="ADDRESS",
-        help="share it out to a Dask cluster, such as tcp://10.0.0.1:8786; its workers see INPUT "
-        "and DIR under the same paths",
+        help="work on the Dask cluster at this address, such as tcp://10.0.0.1:8786; its workers "
+        "must see INPUT and DIR under the same paths",
     )
     return parser
 
@@ -138,13 +146,14 @@ def _translate(
     options: argparse.Namespace,
     wanted: Wanted,
     translator: Translator,
+    weights: Path,
     account: Account,
     many: bool,
 ) -> int:
     jobs = _to_do(options, wanted, account, quiet=many)
     try:
         if many:
-            if refusal := _on_cluster(options, wanted, translator, account, jobs):
+            if refusal := _on_cluster(options, wanted, translator, weights, account, jobs):
                 return _refuse(refusal)
         else:
             for job, outcome in _here(wanted, translator, jobs):
@@ -186,6 +195,7 @@ def _on_cluster(
     options: argparse.Namespace,
     wanted: Wanted,
     translator: Translator,
+    folder: Path,
     account: Account,
     jobs: Iterator[Job],
 ) -> str | None:
@@ -197,7 +207,6 @@ def _on_cluster(
         with cluster.connected(options.workers, options.scheduler) as client:
             if link := cluster.dashboard(client):
                 print(f"dashboard: {link}", file=sys.stderr)
-            folder = weights_folder(options.weights)
             weights = cluster.send_weights(client, folder, translator.checksum, wanted.out)
             begun = True
             for result in cluster.translate_on(client, jobs, wanted, weights):

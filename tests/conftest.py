@@ -10,10 +10,29 @@ from browser.serve import CHROMIUM_ARGUMENTS, find_chromium
 from cyclegan.model.checkpoint import export_weights
 from cyclegan.model.networks import UNetGenerator
 
+SHARED_DATA = "CYCLEGAN_SHARED_DATA"  # of the environment; CONTRIBUTING.md: what the folder holds
+
 if os.environ.get("PYTEST_XDIST_WORKER"):
     # Two workers of two threads on two cores wait for each other: tiny trainings took four times
     # as long.
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    """A function that gives the path of a folder of real images, such as "val"; without it, the
+    test is skipped."""
+
+    def find(name: str) -> Path:
+        shared = os.environ.get(SHARED_DATA)
+        if not shared:
+            pytest.skip(f"needs real images: {SHARED_DATA} names no folder (see CONTRIBUTING.md)")
+        folder = Path(shared).absolute() / name
+        if not folder.is_dir():
+            pytest.skip(f"needs real images: {SHARED_DATA} is {shared}, which has no {name}")
+        return folder
+
+    return find
 
 
 @pytest.fixture

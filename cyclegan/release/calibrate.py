@@ -1,4 +1,4 @@
-"""Measure what the numbers and maps of `trust` are worth, on pairs of people not trained on.
+"""Measure how well the page's trust numbers and maps predict the true error, on unseen pairs.
 
     python -m cyclegan.release.calibrate --pairs DIR --weights weights
 
@@ -219,9 +219,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m cyclegan.release.calibrate", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("--pairs", required=True, metavar="DIR", help="holds T1/ and T2/")
-    parser.add_argument("--weights", default="weights", metavar="W", help="folder; gets trust.json")
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="take each N-th pair")
+    parser.add_argument(
+        "--pairs",
+        required=True,
+        metavar="DIR",
+        help="folder with T1 and T2, with the same file names",
+    )
+    parser.add_argument(
+        "--weights",
+        default="weights",
+        metavar="W",
+        help="weights folder; trust.json is written there",
+    )
+    parser.add_argument(
+        "--every", type=int, default=1, metavar="N", help="use every N-th pair only"
+    )
     parser.add_argument(
         "--leave-out",
         nargs="*",

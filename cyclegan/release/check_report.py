@@ -1,10 +1,10 @@
-"""How good the input check is: confusion by source and reliability.
+"""Measure the input check on labelled slices: confusion by source, and calibration.
 
     python -m cyclegan.release.check_report --val DIR [...] [--only NAME] [--weights W] [--json F]
 
 DIR holds folders named T1, T2, FLAIR, T1POST, NEWBORN_T1, NEWBORN_T2, OUTSIDE (neck, face, top of
-the head), or any other of `checks.KINDS`, with slices that the check has never seen; --only picks
-people by how their file names begin, from a folder where the others were trained on.
+the head), or any other of `checks.KINDS`, with slices that the check was not trained on. --only
+uses the files whose names begin so, where a folder also holds subjects that it was trained on.
 """
 
 from __future__ import annotations
@@ -134,12 +134,17 @@ def table(report: dict[str, Any]) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m cyclegan.release.check_report",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--val", nargs="+", required=True, type=Path, metavar="DIR")
-    parser.add_argument("--only", nargs="+", default=[""], metavar="NAME", help="default: all")
-    parser.add_argument("--weights", default="weights", metavar="W", help="default: weights")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here, too")
+    parser.add_argument("--val", nargs="+", required=True, type=Path, metavar="DIR", help="folders "
+                        "of labelled slices")  # fmt: skip
+    parser.add_argument("--only", nargs="+", default=[""], metavar="NAME", help="use only files "
+                        "whose names begin so")  # fmt: skip
+    parser.add_argument("--weights", default="weights", metavar="W", help="weights folder "
+                        "(default: weights)")  # fmt: skip
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers to FILE")
     options = parser.parse_args(arguments)
     try:
         report = measure(

@@ -1,13 +1,13 @@
-r"""Train the input check: T1, T2, other contrast, no brain slice.
+r"""Train the input check, which tells T1, T2, other contrasts and non-brain pictures apart.
 
     python -m cyclegan.release.check_training --data DIR [...] --other DIR --pairs DIR \
         --labelmaps DIR --out weights
-    python -m cyclegan.release.check_training --out RUN --steps 300   # phantoms alone, without data
+    python -m cyclegan.release.check_training --out RUN --steps 300   # a trial without data
 
 DIR of --data is laid out as for train.py, that of --pairs too, with registered slices of equal
 names; --other holds FLAIR/, T1POST/, NEWBORN_T1/ and NEWBORN_T2/, --labelmaps 16-bit PNG files and
-tissues.csv. People named by --hold-out, the last two heads of the label maps and some phantom heads
-are never trained on: the temperature is fitted to them.
+tissues.csv. The subjects of --hold-out, the last two heads of the label maps and some phantom heads
+are not trained on; the temperature of the probabilities is fitted to them.
 """
 
 from __future__ import annotations
@@ -208,24 +208,33 @@ def other_odds() -> float:
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m cyclegan.release.check_training",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--data", nargs="+", default=[], metavar="DIR", help="T1 and T2 slices")
-    parser.add_argument("--other", nargs="+", default=[], metavar="DIR", help="FLAIR/, T1POST/")
-    parser.add_argument("--pairs", metavar="DIR", help="registered T1 and T2 of equal names")
+    parser.add_argument(
+        "--data", nargs="+", default=[], metavar="DIR", help="folders of T1 and T2 slices"
+    )
+    parser.add_argument("--other", nargs="+", default=[], metavar="DIR", help="folders of "
+                        "other contrasts")  # fmt: skip
+    parser.add_argument("--pairs", metavar="DIR", help="registered T1 and T2 slices with the same "
+                        "file names")  # fmt: skip
     parser.add_argument("--labelmaps", metavar="DIR", help="label maps to simulate from")
     parser.add_argument(
         "--hold-out",
         nargs="*",
         default=list(HELD_OUT_PEOPLE),
         metavar="NAME",
-        help=f"how file names begin; default: {' '.join(HELD_OUT_PEOPLE)}",
+        help="subjects not to train on, by how their file names begin (default: "
+        f"{' '.join(HELD_OUT_PEOPLE)})",
     )
-    parser.add_argument("--out", required=True, metavar="WEIGHTS", help="weights folder")
+    parser.add_argument("--out", required=True, metavar="WEIGHTS", help="weights folder; the "
+                        "check is written there")  # fmt: skip
     defaults = CheckConfig()
     for name, value in asdict(defaults).items():
         option = f"--{name.replace('_', '-')}"
-        parser.add_argument(option, type=type(value), default=value, help=f"default: {value}")
+        about = f"setting of the training (default: {value})"
+        parser.add_argument(option, type=type(value), default=value, metavar="X", help=about)
     return parser.parse_args(arguments)
 
 

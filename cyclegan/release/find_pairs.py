@@ -1,12 +1,12 @@
-"""Find pairs in folders that were collected as unpaired, for train.py --pairs.
+"""Find slices of the same place among unpaired T1 and T2 slices, as pairs for train.py --pairs.
 
     python -m cyclegan.release.find_pairs [--data DIR ...] [--pairs DIR ...] --out OUT [--weights W]
 
-DIR is laid out as for train.py. Every slice is translated, compared with the real slices of the
-other contrast in the same data source, and laid over its partner where it has one. OUT gets T1/ and
-T2/ with equal file names, and pairs.csv with how well each agrees, the least first: look at some
-before you train. Pairs that are known already (--pairs) are laid over each other anew, and kept
-beside those found unless they are found again.
+DIR is laid out as for train.py. Every slice is translated and compared with the real slices of the
+other contrast in the same data source; where one matches, it is registered onto it. OUT gets T1/
+and T2/ with the same file names, and pairs.csv with how well each pair agrees, the least certain
+first: look at some before you train. Known pairs (--pairs) are registered anew, and added to those
+found unless they are found again.
 """
 
 from __future__ import annotations
@@ -144,15 +144,24 @@ def _framed_t1(pairs: Sequence[Pair]) -> np.ndarray:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m cyclegan.release.find_pairs", description=__doc__.splitlines()[0]
+        prog="python -m cyclegan.release.find_pairs",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--data", nargs="*", default=[], metavar="DIR", help="unpaired slices")
-    parser.add_argument("--pairs", nargs="*", default=[], metavar="DIR", help="known pairs")
-    parser.add_argument("--out", required=True, type=Path, metavar="OUT", help="a new folder")
+    parser.add_argument("--data", nargs="*", default=[], metavar="DIR", help="folders of unpaired "
+                        "slices")  # fmt: skip
+    parser.add_argument("--pairs", nargs="*", default=[], metavar="DIR", help="folders of known "
+                        "pairs")  # fmt: skip
+    parser.add_argument("--out", required=True, type=Path, metavar="OUT", help="folder for the "
+                        "pairs, which must not exist yet")  # fmt: skip
     parser.add_argument(
-        "--weights", default="weights", metavar="W", help="folder or Hub repository"
+        "--weights",
+        default="weights",
+        metavar="W",
+        help="weights folder or Hugging Face Hub repository, to translate with",
     )
-    parser.add_argument("--cache", metavar="DIR", help="keep decoded slices here, not in memory")
+    parser.add_argument("--cache", metavar="DIR", help="keep decoded slices in this folder instead "
+                        "of in memory")  # fmt: skip
     options = parser.parse_args(arguments)
     if not options.data and not options.pairs:
         parser.error("give --data, --pairs, or both")

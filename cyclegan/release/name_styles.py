@@ -1,4 +1,4 @@
-"""Keep the styles of training sources beside the weights, under names that readers understand.
+"""Save the styles of training sources with the weights, under names that the page then offers.
 
     python -m cyclegan.release.name_styles --data DIR [...] --name SOURCE=NAME [...] --weights W
 
@@ -79,10 +79,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m cyclegan.release.name_styles", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("--data", nargs="+", required=True, metavar="DIR")
-    parser.add_argument("--name", nargs="*", default=[], metavar="SOURCE=NAME")
+    parser.add_argument("--data", nargs="+", required=True, metavar="DIR", help="training folders, "
+                        "laid out as for train.py")  # fmt: skip
+    parser.add_argument("--name", nargs="*", default=[], metavar="SOURCE=NAME", help="data source, "
+                        "and what the page calls its style")  # fmt: skip
     parser.add_argument(
-        "--weights", default="weights", metavar="W", help="folder; gets styles.json"
+        "--weights",
+        default="weights",
+        metavar="W",
+        help="weights folder; styles.json is written there",
     )
     options = parser.parse_args(arguments)
     names = dict(text.split("=", 1) for text in options.name if "=" in text)

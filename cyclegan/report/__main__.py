@@ -1,4 +1,4 @@
-"""The report of a training run, rebuilt: one HTML file that asks for nothing from outside.
+"""Write report.html of a training run again: one HTML file that loads nothing from elsewhere.
 
 python -m cyclegan.report RUN
 """

@@ -55,13 +55,13 @@ class Model:
     queue: Queue = field(default_factory=Queue)
 
     @classmethod
-    def load(cls, weights: str) -> Model:
-        """Read the folder, or Hub repository, `weights`.
+    def load(cls, weights: str, revision: str | None = None) -> Model:
+        """Read the folder, or Hub repository at `revision`, `weights`.
 
         Raises:
             CheckpointError: no usable weights there.
         """
-        folder = weights_folder(weights)
+        folder = weights_folder(weights, revision)
         translator = Translator.from_pretrained(folder)
         check, unchecked = None, ""
         try:

@@ -31,7 +31,11 @@ NOT_PACKED = shutil.ignore_patterns(".*", "build", "dist", "runs", "data", "*.eg
 def wheel(tmp_path_factory):
     """A wheel of a copy: building leaves files beside the sources."""
     folder = tmp_path_factory.mktemp("wheel")
-    shutil.copytree(ROOT, folder / "copy", ignore=NOT_PACKED)
+    shutil.copytree(
+        ROOT,
+        folder / "copy",
+        ignore=lambda at, names: NOT_PACKED(at, names) if Path(at) == ROOT else {"__pycache__"},
+    )
     (folder / "copy/tests").mkdir()
     shutil.copy(ROOT / "tests/requirements.txt", folder / "copy/tests")
     pip("wheel", folder / "copy", "--no-build-isolation", "--wheel-dir", folder)
@@ -101,6 +105,14 @@ def test_train_starts_from_the_shipped_weights_in_any_folder(run, slices):
     done = run(slices, "cyclegan-train", *begin)
     assert done.returncode == 0, done.stderr
     assert (slices / "run/weights/model.safetensors").is_file()
+
+
+def test_evaluate_finds_the_weights_from_any_folder(run, slices):
+    done = run(slices, "cyclegan-evaluate", "--pairs", "data", "--json", "scores.json")
+    assert done.returncode == 0, done.stderr
+    scores = json.loads((slices / "scores.json").read_text())
+    checksum = json.loads((ROOT / "weights/config.json").read_text())["sha256"]
+    assert scores["weights"]["weights"]["sha256"] == checksum
 
 
 def test_what_the_word_weights_means(export_tiny, tmp_path, monkeypatch):

@@ -1,6 +1,5 @@
 import importlib.util
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +13,6 @@ from cyclegan.evaluation.scores import BASELINES, evaluate
 from cyclegan.model.checkpoint import file_sha256
 from cyclegan.model.translator import Translator
 
-SHARED = Path(__file__).parents[3] / "shared"
 SCORES = ("ssim", "psnr", "mae", "full_ssim", "full_psnr")
 
 
@@ -168,20 +166,16 @@ def test_command_tells_what_is_wrong_in_a_sentence(pairs, weights, tmp_path):
         main(["--pairs", str(missing), "--weights", str(weights)])
 
 
-def load_yardstick(name):
-    spec = importlib.util.spec_from_file_location(name, SHARED / "yardstick" / f"{name}.py")
+def load_yardstick(folder, name):
+    spec = importlib.util.spec_from_file_location(name, folder / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-@pytest.mark.skipif(
-    not (SHARED / "yardstick").is_dir() or not (SHARED / "data" / "val").is_dir(),
-    reason="needs the shared yardstick and validation slices",
-)
-def test_numbers_agree_with_the_yardstick():
-    val = SHARED / "data" / "val"
-    score, lesions = load_yardstick("score"), load_yardstick("lesions")
+def test_numbers_agree_with_the_yardstick(shared_data):
+    val, yardstick = shared_data("val"), shared_data("../yardstick")
+    score, lesions = (load_yardstick(yardstick, name) for name in ("score", "lesions"))
 
     def smooth_gamma(image, to):  # any predictor: neither trivial nor symmetric
         smooth = ndimage.gaussian_filter(image / 255, 1)

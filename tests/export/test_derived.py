@@ -30,7 +30,6 @@ from cyclegan.export.files import labelled_png, nifti
 from cyclegan.reading.read import read_volume
 from cyclegan.reading.selection import open_files
 
-READERS = Path(__file__).parents[2] / "../shared/data/readers"
 PLANES = {
     "axial": AXIAL,
     "upside down": (-1, 0, 0, 0, -1, 0),
@@ -160,11 +159,9 @@ def by_gdcm(path: Path) -> tuple[np.ndarray, ...]:
 
 
 @pytest.mark.parametrize("plane", [*PLANES, "real"])
-def test_another_reader_overlays_a_slice_on_its_source(tmp_path, plane):
+def test_another_reader_overlays_a_slice_on_its_source(tmp_path, shared_data, plane):
     if plane == "real":
-        if not READERS.exists():
-            pytest.skip("needs the shared reader files")
-        path = sorted((READERS / "dicom_t1_oblique").glob("*.dcm"))[0]
+        path = sorted(shared_data("readers/dicom_t1_oblique").glob("*.dcm"))[0]
     else:
         path = single(tmp_path, plane)
     volume = read_volume(path)

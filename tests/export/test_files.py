@@ -28,7 +28,6 @@ from cyclegan.export.files import labelled_png, nifti
 from cyclegan.export.provenance import CAVEAT, SOURCE_TYPE, provenance, synthetic_label
 from cyclegan.reading.read import read_volume
 
-READERS = Path(__file__).parents[2] / "../shared/data/readers"
 RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 IPTC = "{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}"
 LABEL = "SYNTHETIC T2 from T1 - not for diagnosis"
@@ -136,11 +135,12 @@ def source(tmp_path: Path, codes: str) -> tuple[Path, nib.Nifti1Image]:
 
 
 @pytest.mark.parametrize("codes", ["RAS", "LPS", "PSR", "SLA", "IPL", "ASR", "real"])
-def test_a_nifti_matches_its_source_index_by_index(tmp_path, codes):
-    path = READERS / "nifti/openms04_T1W.nii.gz"
-    if codes == "real" and not path.exists():
-        pytest.skip("needs the shared reader files")
-    path, original = (path, nib.load(path)) if codes == "real" else source(tmp_path, codes)
+def test_a_nifti_matches_its_source_index_by_index(tmp_path, shared_data, codes):
+    if codes == "real":
+        path = shared_data("readers/nifti") / "openms04_T1W.nii.gz"
+        original = nib.load(path)
+    else:
+        path, original = source(tmp_path, codes)
     volume = read_volume(path)
     result = loaded(nifti(volume.pixels, volume, description=LABEL))
     assert result.shape == original.shape

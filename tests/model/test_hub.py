@@ -7,13 +7,16 @@ import subprocess
 from pathlib import Path
 
 import huggingface_hub
+import numpy as np
 import pytest
 from hub_server import TOKEN, HubServer, Repository
 from huggingface_hub import ModelCard, constants
+from PIL import Image
 
+import app
 import train
 from app import create_app
-from cyclegan import Translator
+from cyclegan import Translator, evaluate, translate
 from cyclegan.model import hub
 from cyclegan.model.checkpoint import (
     CARD,
@@ -291,6 +294,36 @@ def test_the_page_opens_on_a_repository_and_says_what_it_lacks(server, export_ti
         assert f"{name} is missing" in caplog.text
     assert f"{STYLES} is missing" in str(page.config)
     assert f"HEAD /{REPO}/resolve/main/config.json" in server.requests
+
+
+@pytest.mark.parametrize("command", ["page", "translate", "evaluate"])
+def test_commands_take_the_weights_of_a_revision(server, export_tiny, tmp_path, capsys, command):
+    repository = serve_folder(server, export_tiny(32))
+    revision = repository.commit
+    Translator.from_pretrained(REPO)  # into the cache
+    repository.files["config.json"] = b"{}"  # what main holds from now on is no weights
+    for contrast in ("T1", "T2"):
+        (tmp_path / contrast).mkdir()
+        pixels = np.random.default_rng(0).integers(0, 256, (48, 48), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / contrast / "a_1.png")
+    weights = ["--weights", REPO, "--revision", revision]
+    if command == "page":
+        page = create_app(REPO, revision)
+        assert page.scans.model.translator.size == 32
+    elif command == "translate":
+        picture, out = str(tmp_path / "T1/a_1.png"), str(tmp_path / "out")
+        assert translate.main([picture, "--to", "T2", "--out", out, *weights]) == 0
+    else:
+        evaluate.main(["--pairs", str(tmp_path), *weights])
+        assert f"  {REPO}" in capsys.readouterr().out
+
+
+def test_the_page_refuses_a_revision_that_is_not_there(monkeypatch, capsys, export_tiny):
+    arguments = ["app.py", "--weights", str(export_tiny(32)), "--revision", "v9"]
+    monkeypatch.setattr("sys.argv", arguments)
+    with pytest.raises(SystemExit):
+        app.main()
+    assert "a folder has no revision v9" in capsys.readouterr().err
 
 
 def test_training_ends_with_a_push(server, tmp_path, monkeypatch, capsys):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,7 +26,6 @@ from cyclegan.reading.read import read_volume
 from cyclegan.reading.selection import open_files
 from cyclegan.reading.volume import ORIENTATION_UNKNOWN, ReadError
 
-READERS = Path(__file__).parents[2] / "../shared/data/readers"
 LETTERS = {AXIAL: "RLAP", CORONAL: "RLSI", SAGITTAL: "APSI"}
 PLACES = [(-20, -30, 40 + 3 * index) for index in range(5)]
 
@@ -337,9 +335,8 @@ def test_labels_never_name_the_patient(tmp_path, stack, description):
 # Files of others
 
 
-@pytest.mark.skipif(not READERS.exists(), reason="needs the shared reader files")
-def test_real_oblique_series():
-    paths = list((READERS / "dicom_t1_oblique").glob("*.dcm"))
+def test_real_oblique_series(shared_data):
+    paths = list((shared_data("readers") / "dicom_t1_oblique").glob("*.dcm"))
     random.Random(0).shuffle(paths)
     volume = read_only(paths)
     assert volume.pixels.shape == (12, 384, 274)
@@ -352,13 +349,13 @@ def test_real_oblique_series():
         np.testing.assert_array_equal(volume.pixels[round(place[2])], one.pixels[0])
 
 
-@pytest.mark.skipif(not READERS.exists(), reason="needs the shared reader files")
-def test_real_enhanced_files():
-    philips = read_volume(READERS / "dicom_enhanced/Philips/IM_0027_fMAP.dcm")
+def test_real_enhanced_files(shared_data):
+    readers = shared_data("readers")
+    philips = read_volume(readers / "dicom_enhanced/Philips/IM_0027_fMAP.dcm")
     assert philips.pixels.shape == (32, 64, 64)
     assert philips.spacing == pytest.approx((4, 4, 4), abs=1e-4)
     assert any("magnitude" in note for note in philips.notes)
-    siemens = read_volume(READERS / "dicom_enhanced/Siemens/XA10/6_1.dcm")
+    siemens = read_volume(readers / "dicom_enhanced/Siemens/XA10/6_1.dcm")
     assert siemens.pixels.shape == (6, 64, 64)
     assert siemens.spacing == pytest.approx((2.4, 3.375, 3.375), abs=1e-3)
     assert siemens.window is not None

@@ -21,7 +21,6 @@ from cyclegan.reading.read import read_volume
 from cyclegan.reading.selection import open_files
 from cyclegan.reading.volume import ORIENTATION_UNKNOWN, ReadError
 
-READERS = Path(__file__).parents[2] / "../shared/data/readers"
 SHAPE = (36, 40, 44)
 LPS = np.diag([-1.0, -1, 1, 1])
 # Every way to lay three array axes along the body: 6 permutations x 8 sign patterns.
@@ -330,9 +329,10 @@ def test_headers_that_cannot_be_believed_are_refused(tmp_path, voxels, at, code,
         read_volume(patch(path, at, code, value))
 
 
-@pytest.mark.skipif(not READERS.exists(), reason="needs the shared reader files")
-def test_real_volumes_lie_over_each_other():
-    t1, t2 = (read_volume(READERS / f"nifti/openms04_{c}.nii.gz") for c in ("T1W", "T2W"))
+def test_real_volumes_lie_over_each_other(shared_data):
+    t1, t2 = (
+        read_volume(shared_data("readers") / f"nifti/openms04_{c}.nii.gz") for c in ("T1W", "T2W")
+    )
     assert t1.pixels.shape == (48, 256, 256)
     assert t2.pixels.shape == (44, 384, 348)
     for volume, other in ((t1, t2), (t2, t1)):

@@ -15,7 +15,6 @@ from cyclegan.trust import evidence
 from cyclegan.trust.calibration import BASELINE, MEASURES, NEEDED, Calibration
 
 ROOT = Path(__file__).parents[2]
-PAIRS = ROOT.parent / "shared" / "data" / "val"
 TOLERANCE = 0.02  # other processors and thread counts round otherwise
 
 
@@ -203,10 +202,9 @@ def test_the_shipped_claims_belong_to_the_shipped_model_and_add_up(shipped):
         assert direction["map"] is None or direction["maps"][direction["map"]] >= NEEDED
 
 
-@pytest.mark.skipif(not PAIRS.is_dir(), reason="the validation pairs of ../shared/data are absent")
-def test_the_shipped_claims_are_still_true(shipped):
+def test_the_shipped_claims_are_still_true(shipped, shared_data):
     translator = Translator.from_pretrained(ROOT / "weights")
-    pairs = {pair.name: pair for pair in load_pairs(PAIRS)[0]}
+    pairs = {pair.name: pair for pair in load_pairs(shared_data("val"))[0]}
     assert {each["name"] for each in shipped["measured"]} <= set(pairs)
     lesions = lesion_contrast(pairs[name] for name in {m["name"] for m in shipped["measured"]})
     assert lesions == pytest.approx(shipped["lesions"], abs=0.001)

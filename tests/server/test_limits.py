@@ -386,8 +386,8 @@ class _Opens:
         return open, (self.path, "w")
 
 
-def test_the_readme_tells_the_limits():
-    text = (ROOT / "README.md").read_text("utf-8")
+def test_the_documentation_lists_the_limits():
+    text = (ROOT / "docs/hosting.md").read_text("utf-8")
     for words in (
         f"{limits.UPLOAD_BYTES // MIB} MB, {limits.UPLOAD_FILES} files",
         f"{limits.UNPACKED_BYTES // 2**30} GiB unpacked",

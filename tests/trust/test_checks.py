@@ -30,7 +30,6 @@ from cyclegan.trust.checks import (
 )
 
 ROOT = Path(__file__).parents[2]
-SHARED = ROOT.parent / "shared" / "data"
 PHOTOGRAPHS = ("astronaut", "brick", "camera", "cat", "coffee", "coins", "grass", "gravel",
                "horse", "page", "rocket", "text")  # fmt: skip
 
@@ -208,10 +207,9 @@ def test_weights_that_know_fewer_kinds_answer_with_those(tmp_path):
         InputCheck.from_pretrained(tmp_path)
 
 
-@pytest.mark.skipif(not (SHARED / "val_other").is_dir(), reason="shared validation data absent")
-def test_measured_on_people_never_seen(check):
+def test_measured_on_people_never_seen(check, shared_data):
     """Thresholds are the measured values less a small margin."""
-    report = measure(check, [SHARED / "val", SHARED / "val_other"])
+    report = measure(check, [shared_data("val"), shared_data("val_other")])
     assert report["t1_or_t2"] >= 0.99  # 1.0
     assert report["t1_or_t2_inner"] >= 0.99  # 1.0
     assert report["false_alarms"] <= 0.045  # 0.0383
@@ -225,8 +223,7 @@ def test_measured_on_people_never_seen(check):
     assert min(row["accuracy"] for row in sure) >= 0.95  # 0.983
 
 
-@pytest.mark.skipif(not (SHARED / "readers" / "nifti").is_dir(), reason="shared volumes absent")
-def test_head_in_volumes_are_recognised(check):
-    for path in sorted((SHARED / "readers" / "nifti").glob("*.nii.gz")):
+def test_head_in_volumes_are_recognised(check, shared_data):
+    for path in sorted(shared_data("readers/nifti").glob("*.nii.gz")):
         expected = "T1" if "T1" in path.name.upper() else "T2"
         assert check.assess(read_volume(path).pixels).label == expected, path.name

@@ -1,7 +1,6 @@
 """The real target image: where it lies, and what it says of the translation."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +12,6 @@ from cyclegan.reading.volume import Volume
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import simulate_pair
 from cyclegan.trust.truth import TruthError, match, true_error
-
-NIFTI = Path(__file__).parents[3] / "shared" / "data" / "readers" / "nifti"
 
 
 def volume_of(pixels, affine=None, name="scan.nii"):
@@ -122,9 +119,9 @@ def test_the_scores_are_those_of_the_evaluation():
     assert true_error(translated, truth, source, np.zeros((64, 64), bool)) is None
 
 
-@pytest.mark.skipif(not NIFTI.is_dir(), reason="the reader cases of ../shared/data are not here")
-def test_real_t1_and_t2_on_different_grids():
-    t1, t2 = (read_volume(NIFTI / f"openms04_{name}.nii.gz") for name in ("T1W", "T2W"))
+def test_real_t1_and_t2_on_different_grids(shared_data):
+    folder = shared_data("readers/nifti")
+    t1, t2 = (read_volume(folder / f"openms04_{name}.nii.gz") for name in ("T1W", "T2W"))
     assert t1.pixels.shape != t2.pixels.shape
     matched = match(t2, t1)
     depth, *shape = t1.pixels.shape

@@ -25,16 +25,23 @@ from fastapi import FastAPI
 import cyclegan
 from cyclegan.export.provenance import CAVEAT
 from cyclegan.model.checkpoint import CheckpointError
-from cyclegan.server import limits, memory
-from cyclegan.server.answers import Answer, answer
-from cyclegan.server.errors import GoneError, sentence
+from cyclegan.server import limits
+from cyclegan.server.api import TranslateResponse, translate_file
+from cyclegan.server.errors import GoneError, error_message
 from cyclegan.server.examples import EXAMPLES
 from cyclegan.server.models import SOURCE, Model
-from cyclegan.server.receiving import Uploads
+from cyclegan.server.process import (
+    StartError,
+    limit_arenas,
+    listen,
+    port,
+    root_path,
+    without_proxies,
+)
 from cyclegan.server.routes import api
 from cyclegan.server.scans import Scans
-from cyclegan.server.starting import StartError, listen, port, root_path, without_proxies
 from cyclegan.server.state import state
+from cyclegan.server.uploads import Uploads
 
 with without_proxies():
     import gradio as gr
@@ -177,11 +184,11 @@ def follow(parts: dict[str, Any], scans: Scans) -> None:
     def shown(event: gr.EventData) -> dict[Any, Any]:
         try:
             scan = scans.get(event.scan, used=False)
-            held = state(scan, "")
+            now = state(scan)
         except (GoneError, AttributeError, TypeError):  # the last two of no page
             return {parts["token"]: ""}
-        to, other, real = held["to"], held["companion"], held["real"]
-        styles = [each["name"] for each in held["styles"]]
+        to, other, real = now["to"], now["companion"], now["real"]
+        styles = [each["name"] for each in now["styles"]]
         return {
             parts["token"]: scan.token,
             parts["direction"]: to,
@@ -196,7 +203,7 @@ def follow(parts: dict[str, Any], scans: Scans) -> None:
                 real["registered"] if real else True, visible=real is not None
             ),
             parts["drop_real"]: gr.Button(visible=real is not None),
-            parts["style"]: gr.Dropdown(styles, value=held["style"] if styles else None),
+            parts["style"]: gr.Dropdown(styles, value=now["style"] if styles else None),
         }
 
     # Each counts: what a scan is, is known a moment after it is opened. ("always_last" would resend
@@ -231,14 +238,15 @@ def change(parts: dict[str, Any], scans: Scans) -> None:
 
 
 def guarded(handler: Callable[..., Any]) -> Callable[..., Any]:
-    """An event's handler whose failures are a sentence on the page."""
+    """An event's handler whose failures are an error message on the page."""
 
     @wraps(handler)
     def handle(*values: Any) -> Any:
         try:
             return handler(*values)
         except Exception as fault:
-            raise gr.Error(sentence(fault, handler.__name__), print_exception=False) from None
+            message = error_message(fault, handler.__name__)
+            raise gr.Error(message, print_exception=False) from None
 
     return handle
 
@@ -252,7 +260,7 @@ def place_api(scans: Scans, uploads: Uploads) -> None:
         truth: dict | None = None,
         parts: Literal["everything", "translation"] = "everything",
         reference: dict | None = None,
-    ) -> Answer:
+    ) -> TranslateResponse:
         """Translate a brain MRI slice or volume into the other contrast, and back.
 
         Up to 4,194,304 voxels (64 slices of 256 x 256) in a file of up to 256 MB, and up to
@@ -268,18 +276,17 @@ def place_api(scans: Scans, uploads: Uploads) -> None:
                 any patient, whose style the translation follows.
 
         Returns:
-            What `cyclegan.server.answers.Answer` describes, field by field.
+            What `cyclegan.server.api.TranslateResponse` describes, field by field.
         """
-        return answer(scans.model, uploads.read, file, to, truth, parts, reference)
+        return translate_file(scans.model, uploads.read, file, to, truth, parts, reference)
 
-    # Gradio's schema has no words for the fields of an answer, but for the whole.
-    words = (
-        f"{inspect.cleandoc(translate.__doc__ or '')}\n\n{inspect.cleandoc(Answer.__doc__ or '')}"
-    )
+    # Gradio's schema has no words for the fields of a response, but for the whole.
+    documented = (translate, TranslateResponse)
+    description = "\n\n".join(inspect.cleandoc(each.__doc__ or "") for each in documented)
     gr.api(
         guarded(translate),
         api_name="translate",
-        api_description=words,
+        api_description=description,
         concurrency_id="api",
         concurrency_limit=limits.API_AT_ONCE,
     )
@@ -355,7 +362,7 @@ def main() -> None:
     if host is None:  # a Space is reached through its proxy
         host = "0.0.0.0" if os.environ.get("SPACE_ID") else "127.0.0.1"
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # a stranger can make warnings
-    memory.few_pools()
+    limit_arenas()
     try:
         listening = listen(host, arguments.port)
         page = create_app(arguments.weights, arguments.revision)

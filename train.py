@@ -94,45 +94,44 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", nargs="+", default=[], metavar="DIR", help="unpaired real images")
-    parser.add_argument("--pairs", nargs="+", default=[], metavar="DIR", help="real images in both "
-                        "contrasts, registered, with the same file names")  # fmt: skip
-    parser.add_argument("--labelmaps", metavar="DIR|phantom", help="label maps (16-bit PNG files "
-                        "and tissues.csv) to simulate pairs from, or the word phantom for random "
-                        "heads drawn by the program")  # fmt: skip
-    parser.add_argument("--lesions", metavar="FILE", help="real lesions to implant: an .npz file "
-                        "with t1, t2 and flair, each (N, planes, P, P)")  # fmt: skip
-    parser.add_argument("--out", required=True, metavar="RUN", help="folder for weights, state, "
-                        "logs and report")  # fmt: skip
-    parser.add_argument("--val", metavar="PAIRS", help="pairs of other subjects, laid out as for "
-                        "--pairs, to score the run on")  # fmt: skip
-    parser.add_argument("--init", metavar="WEIGHTS", help="start from the generators of a weights "
-                        "folder or a Hugging Face Hub repository")  # fmt: skip
-    parser.add_argument("--resume", action="store_true", help="continue the run in RUN")
-    parser.add_argument("--cache", metavar="DIR", help="folder for decoded slices, which several "
-                        "runs may share (default: RUN/cache)")  # fmt: skip
-    parser.add_argument(
+    add, several = parser.add_argument, {"nargs": "+", "default": []}
+    add("--data", **several, metavar="DIR", help="unpaired real images")
+    pairs = "real images in both contrasts, registered, with the same file names"
+    add("--pairs", **several, metavar="DIR", help=pairs)
+    maps = "label maps (16-bit PNG files and tissues.csv) to simulate pairs from, or the word "
+    add("--labelmaps", metavar="DIR|phantom", help=f"{maps}phantom for random heads drawn by code")
+    bank = "real lesions to implant: an .npz file with t1, t2 and flair, each (N, planes, P, P)"
+    add("--lesions", metavar="FILE", help=bank)
+    out = "folder for weights, state, logs and report"
+    add("--out", required=True, metavar="RUN", help=out)
+    scored = "pairs of other subjects, laid out as for --pairs, to score the run on"
+    add("--val", metavar="PAIRS", help=scored)
+    start = "start from the generators of a weights folder or a Hugging Face Hub repository"
+    add("--init", metavar="WEIGHTS", help=start)
+    add("--resume", action="store_true", help="continue the run in RUN")
+    shared = "folder for decoded slices, which several runs may share (default: RUN/cache)"
+    add("--cache", metavar="DIR", help=shared)
+    fields = dataclasses.fields(TrainConfig)
+    add(
         "--allow-change",
-        nargs="+",
-        default=[],
+        **several,
         metavar="KEY",
-        type=lambda key: key.lstrip("-").replace("-", "_"),
-        choices=[f.name for f in dataclasses.fields(TrainConfig)] + BESIDE_SETTINGS,
+        type=_setting,
+        choices=[field.name for field in fields] + BESIDE_SETTINGS,
         help="settings that may differ from those that RUN began with; --resume refuses any other "
         "change",
     )
-    parser.add_argument("--track", choices=TRACKERS, help="also log to this experiment tracker "
-                        "(default: CSV files only)")  # fmt: skip
-    parser.add_argument("--push-to-hub", metavar="USER/MODEL", help="at the end, upload weights, "
-                        "model card and report to this Hugging Face Hub repository")  # fmt: skip
-    parser.add_argument("--license", metavar="ID", help="licence of the uploaded weights, as the "
-                        "Hub spells it (default: other)")  # fmt: skip
-    parser.add_argument("--precision", choices=("no", "bf16"), default=None, help="of the "
-                        "arithmetic: float32 (no) or mixed with bfloat16 (default: bf16 where the "
-                        "hardware has it)")  # fmt: skip
-    settings = parser.add_argument_group("settings", "Each default has its reason in "
-                                         "docs/training.md.")  # fmt: skip
-    for field in dataclasses.fields(TrainConfig):
+    tracker = "also log to this experiment tracker (default: CSV files only)"
+    add("--track", choices=TRACKERS, help=tracker)
+    pushed = "at the end, upload weights, model card and report to this Hugging Face Hub repository"
+    add("--push-to-hub", metavar="USER/MODEL", help=pushed)
+    licence = "licence of the uploaded weights, as the Hub spells it (default: other)"
+    add("--license", metavar="ID", help=licence)
+    arithmetic = "float32 (no) or mixed with bfloat16 (default: bf16 where the hardware has it)"
+    add("--precision", choices=("no", "bf16"), help=arithmetic)
+    reasons = "Each default has its reason in docs/training.md."
+    settings = parser.add_argument_group("settings", reasons)
+    for field in fields:
         if field.name == "generator_options":
             continue
         kind = {"int": int, "float": float, "str": str}[str(field.type).split(" |")[0]]
@@ -140,12 +139,15 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         alone, beside = DEFAULTS.get(field.name, (None, None))
         if alone is not None:
             default = str(alone) if alone == beside else f"{alone} with --data alone, else {beside}"
-        more = {"metavar": "N" if kind is int else "X"}
-        if field.name == "generator":
-            more = {"choices": sorted(GENERATORS)}
+        choices = sorted(GENERATORS) if field.name == "generator" else None
         about = f"{SETTINGS[field.name]} (default: {default})"
         settings.add_argument(
-            option(field.name), type=kind, default=field.default, help=about, **more
+            option(field.name),
+            type=kind,
+            default=field.default,
+            choices=choices,
+            metavar=None if choices else ("N" if kind is int else "X"),
+            help=about,
         )
     options = parser.parse_args(arguments)
     options.command = sys.argv[1:] if arguments is None else arguments  # for the record

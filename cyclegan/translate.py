@@ -14,10 +14,9 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from cyclegan.batch.account import Account, duration
 from cyclegan.batch.jobs import Job, Refused, count_jobs, find_jobs
-from cyclegan.batch.machine import translate_here
-from cyclegan.batch.translation import Network, Outcome, Wanted
+from cyclegan.batch.summary import RunSummary, duration
+from cyclegan.batch.translation import Network, Options, Outcome, translate_here
 from cyclegan.model.checkpoint import CheckpointError
 from cyclegan.model.hub import DEFAULT, weights_folder
 from cyclegan.model.style import StyleError
@@ -35,40 +34,59 @@ def main(arguments: list[str] | None = None) -> int:
 
     Returns:
         0 when the result of every MR image is there, 1 when some failed or there was no MR image, 2
-        when nothing could be started and 130 when interrupted. What was complete by then is kept,
-        and the next run goes on from there.
+        when nothing could be started and 130 when interrupted. What was complete by then stays, and
+        the next run goes on from there.
     """
-    options = _parser().parse_args(arguments)
-    if options.workers is not None and options.workers < 1:
+    arguments = _parser().parse_args(arguments)
+    if arguments.workers is not None and arguments.workers < 1:
         return _refuse("--workers counts from 1")
-    wanted = Wanted(options.to, options.out, options.force, options.keep_identity)
-    many = options.workers is not None or options.scheduler is not None
-    table = options.failures
-    if many:
+    options = Options(arguments.to, arguments.out, arguments.force, arguments.keep_identity)
+    on_cluster = arguments.workers is not None or arguments.scheduler is not None
+    table = arguments.failures
+    if on_cluster:
         try:
             from cyclegan.batch import cluster  # noqa: F401
         except ImportError:
             return _refuse(INSTALL_DASK)
         # Other machines have another current folder.
-        options.inputs = [path.absolute() for path in options.inputs]
-        wanted = replace(wanted, out=wanted.out.absolute())
-        table = table or wanted.out / "failures.csv"
+        arguments.inputs = [path.absolute() for path in arguments.inputs]
+        options = replace(options, out=options.out.absolute())
+        table = table or options.out / "failures.csv"
     try:
-        folder = weights_folder(options.weights, options.revision)
+        folder = weights_folder(arguments.weights, arguments.revision)
         translator = Translator.from_pretrained(folder)
-        if options.style is not None:
+        if arguments.style is not None:
             check = InputCheck.from_pretrained(folder) if InputCheck.is_in(folder) else None
-            style = style_of_path(translator, check, options.style, options.to)
-            wanted = replace(wanted, style=style)
-        if options.dry_run:
-            return _dry_run(options, wanted, translator)
+            style = style_of_path(translator, check, arguments.style, arguments.to)
+            options = replace(options, style=style)
+        if arguments.dry_run:
+            return _dry_run(arguments.inputs, options, translator)
         options.out.mkdir(parents=True, exist_ok=True)
-        account = Account(
-            table, options.hash_paths, lambda: count_jobs(options.inputs, options.out)
+        summary = RunSummary(
+            table, arguments.hash_paths, lambda: count_jobs(arguments.inputs, options.out)
         )
     except (CheckpointError, StyleError, ReadError, OSError) as error:
         return _refuse(error)
-    return _translate(options, wanted, translator, folder, account, many)
+    jobs = _to_do(arguments.inputs, options, summary, quiet=on_cluster)
+    try:
+        if on_cluster:
+            where = arguments.workers, arguments.scheduler
+            if refusal := _on_cluster(where, options, translator, folder, summary, jobs):
+                return _refuse(refusal)
+        else:
+            for job, outcome in _here(options, translator, jobs):
+                for text in (*outcome.notes, *map(str, outcome.written)):
+                    tqdm.write(text)
+                for path in outcome.existing:
+                    _print_existing(path)
+                summary.add(job, outcome)
+                summary.show()
+    except KeyboardInterrupt:
+        print("translate: stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    finally:
+        summary.close()
+    return _finish(summary)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -142,124 +160,107 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _translate(
-    options: argparse.Namespace,
-    wanted: Wanted,
-    translator: Translator,
-    weights: Path,
-    account: Account,
-    many: bool,
-) -> int:
-    jobs = _to_do(options, wanted, account, quiet=many)
-    try:
-        if many:
-            if refusal := _on_cluster(options, wanted, translator, weights, account, jobs):
-                return _refuse(refusal)
-        else:
-            for job, outcome in _here(wanted, translator, jobs):
-                for text in (*outcome.notes, *map(str, outcome.written)):
-                    tqdm.write(text)
-                for path in outcome.kept:
-                    _say_existing(path)
-                account.add(job, outcome)
-                account.say()
-    except KeyboardInterrupt:
-        print("translate: stopped; the same command goes on from here", file=sys.stderr)
-        return 130
-    finally:
-        account.close()
-    for sentence in account.left_out:
+def _finish(summary: RunSummary) -> int:
+    """Print what was left out and what failed; the exit code."""
+    for sentence in summary.left_out:
         print(f"translate: left out: {sentence}", file=sys.stderr)
-    for sentence in account.sentences:
+    for sentence in summary.failures:
         print(f"translate: {sentence}", file=sys.stderr)
-    if account.failed:
-        print(f"translate: {account.failed} failed", file=sys.stderr)
-    if account.left_out and not (account.done or account.kept or account.failed):
+    if summary.failed:
+        print(f"translate: {summary.failed} failed", file=sys.stderr)
+    nothing = summary.left_out and not (summary.done or summary.existing or summary.failed)
+    if nothing:
         print("translate: nothing here is an MR image", file=sys.stderr)
-        return 1
-    return 1 if account.failed else 0
+    return 1 if summary.failed or nothing else 0
 
 
 def _here(
-    wanted: Wanted, translator: Translator, jobs: Iterator[Job]
+    options: Options, translator: Translator, jobs: Iterator[Job]
 ) -> Iterator[tuple[Job, Outcome]]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield from translate_here(jobs, wanted, Network(translator, threads, bars=True))
+        yield from translate_here(jobs, options, Network(translator, threads, bars=True))
     finally:
         torch.set_num_threads(threads)
 
 
 def _on_cluster(
-    options: argparse.Namespace,
-    wanted: Wanted,
+    where: tuple[int | None, str | None],
+    options: Options,
     translator: Translator,
     folder: Path,
-    account: Account,
+    summary: RunSummary,
     jobs: Iterator[Job],
 ) -> str | None:
-    """Have a cluster translate the jobs; why it could not begin, or None."""
+    """Have a cluster translate the jobs; why it could not begin, or None.
+
+    Args:
+        where: number of workers, or address of the scheduler.
+        folder: of the weights.
+    """
     from cyclegan.batch import cluster
 
     begun = False
     try:
-        with cluster.connected(options.workers, options.scheduler) as client:
+        with cluster.connected(*where) as client:
             if link := cluster.dashboard(client):
                 print(f"dashboard: {link}", file=sys.stderr)
-            weights = cluster.send_weights(client, folder, translator.checksum, wanted.out)
+            weights = cluster.send_weights(client, folder, translator.checksum, options.out)
             begun = True
-            for result in cluster.translate_on(client, jobs, wanted, weights):
+            for result in cluster.translate_on(client, jobs, options, weights):
                 if result is not None:
-                    account.add(*result)
-                account.say()
+                    summary.add(*result)
+                summary.show()
     except cluster.ClusterError as error:
         if not begun:
             return str(error)
-        account.fail([wanted.out], f"{error}; the same command goes on from here")
+        summary.fail([options.out], f"{error}; the same command goes on from here")
     return None
 
 
 def _to_do(
-    options: argparse.Namespace, wanted: Wanted, account: Account, quiet: bool = False
+    inputs: list[Path], options: Options, summary: RunSummary, quiet: bool = False
 ) -> Iterator[Job]:
-    """The jobs without a result; what is refused or there is accounted for on the way."""
-    for found in find_jobs(options.inputs, wanted.out):
-        if isinstance(found, Refused):
-            account.fail([found.path], f"{found.path}: {found.reason}")
-        elif wanted.finished(found):
-            account.keep()
+    """The jobs without a result; what is refused or there is counted on the way."""
+    for job in find_jobs(inputs, options.out):
+        if isinstance(job, Refused):
+            summary.fail([job.path], f"{job.path}: {job.reason}")
+        elif options.finished(job):
+            summary.add_existing()
             if not quiet:
-                _say_existing(wanted.target(found.base))
-            account.say()
+                _print_existing(options.target(job.base))
+            summary.show()
         else:
-            yield found
+            yield job
 
 
-def _dry_run(options: argparse.Namespace, wanted: Wanted, translator: Translator) -> int:
-    """Say what would be done, and how long a few jobs of it, drawn at random, take here."""
-    account = Account(None, False, lambda: 0)
+def _dry_run(inputs: list[Path], options: Options, translator: Translator) -> int:
+    """Print what would be done, and how long a few jobs of it, picked at random, take here."""
+    summary = RunSummary(None, False, lambda: 0)
     rng, sample, count, files = random.Random(0), [], 0, 0
-    for job in _to_do(options, wanted, account, quiet=True):
+    for job in _to_do(inputs, options, summary, quiet=True):
         count, files = count + 1, files + len(job.files)
         if len(sample) < SAMPLE:
             sample.append(job)
         elif (place := rng.randrange(count)) < SAMPLE:  # each job is as likely (reservoir)
             sample[place] = job
-    for sentence in account.sentences:
+    for sentence in summary.failures:
         print(f"translate: {sentence}", file=sys.stderr)
-    print(f"{count} series or volumes in {files} files to translate, {account.kept} there before")
+    print(
+        f"{count} series or volumes in {files} files to translate, {summary.existing} there before"
+    )
     if not sample:
         return 0
     with tempfile.TemporaryDirectory() as scratch:
         # The same job twice would find its result, and the first one waits for what all share.
-        trial = replace(wanted, out=Path(scratch), force=True)
-        translator.translate(torch.rand(64, 64).numpy(), wanted.to)
+        trial = replace(options, out=Path(scratch), force=True)
+        translator.translate(torch.rand(64, 64).numpy(), options.to)
         started = time.monotonic()
-        slices = failed = 0
-        for _, outcome in _here(trial, translator, iter(sample)):
-            slices, failed = slices + outcome.slices, failed + bool(outcome.failures)
+        outcomes = [outcome for _, outcome in _here(trial, translator, iter(sample))]
         seconds = (time.monotonic() - started) / len(sample)
+    slices = sum(outcome.slices for outcome in outcomes)
+    failed = sum(bool(outcome.failures) for outcome in outcomes)
     print(
         f"about {duration(seconds * count)} on this machine: {len(sample)} of them took "
         f"{seconds:.1f} s each ({slices / seconds / len(sample):.1f} slices/s; {failed} failed)"
@@ -272,7 +273,7 @@ def _refuse(why: object) -> int:
     return 2
 
 
-def _say_existing(target: Path) -> None:
+def _print_existing(target: Path) -> None:
     tqdm.write(f"{target}: exists already and was kept; --force replaces it")
 
 

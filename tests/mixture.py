@@ -87,7 +87,7 @@ class Mixture:
         with Tab(self.server.url) as tab:
             self._slice(tab)
             tab.image("translated")
-            return "" if tab.findings()["report"] else "no report"
+            return "" if tab.measurements()["report"] else "no report"
 
     def scrolled_volume(self) -> str:
         """A volume, translated and scrolled through."""
@@ -145,7 +145,7 @@ class Mixture:
         """A result that the browser never asks for."""
         with Tab(self.server.url) as tab:
             self._slice(tab)
-            tab.http.post(tab._at("save"), json={"kind": "nifti"})
+            tab.order("nifti")
             return ""
 
 

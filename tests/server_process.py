@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -150,16 +150,19 @@ class Tab:
     """A browser tab: one scan over HTTP, as the page has it. A context manager that closes it.
 
     Args:
-        url: of the server.
+        server: its URL, or a client that talks to it.
         cookies: that came with the page.
 
     Attributes:
-        state: what the server told last of the scan, or {"error": ...}.
-        status: of the last answer.
+        state: the latest of the scan.
+        status: of the last response.
     """
 
-    def __init__(self, url: str, cookies: httpx.Cookies | None = None):
-        self.http = httpx.Client(base_url=url, timeout=ANSWER_S, cookies=cookies)
+    def __init__(self, server: str | httpx.Client, cookies: httpx.Cookies | None = None):
+        is_url = isinstance(server, str)
+        self.http = (
+            httpx.Client(base_url=server, timeout=ANSWER_S, cookies=cookies) if is_url else server
+        )
         self.state: dict[str, Any] = {}
         self.status = 0
 
@@ -173,38 +176,44 @@ class Tab:
         """Close the tab, and have its scan forgotten at once."""
         if "scan" in self.state:
             with contextlib.suppress(httpx.HTTPError):
-                self.http.delete(self._at())
+                self.http.delete(self.at())
         self.http.close()
 
-    def open(self, name: str, data: bytes) -> dict[str, Any]:
-        """Drop a file in: the state, or {"error": ...}."""
-        return self.open_all([(name, data)])
+    def at(self, below: str = "") -> str:
+        """An address of the scan."""
+        return f"/scans/{self.state['scan']}" + (f"/{below}" if below else "")
 
-    def open_all(self, files: Sequence[tuple[str, bytes]]) -> dict[str, Any]:
-        """Drop several files in."""
-        return self._told(self.http.post("/scans", files=_form(files)))
+    def get(self, below: str = "", **options: Any) -> httpx.Response:
+        """Ask for an address of the scan."""
+        return self.http.get(self.at(below), **options)
+
+    def open(self, *files: str | bytes | tuple[str, bytes]) -> dict[str, Any]:
+        """Drop a name and its bytes in, or several such pairs: the state, or {"error": ...}."""
+        pairs = [files] if isinstance(files[0], str) else files
+        return self._update(self.http.post("/scans", files=_form(pairs)))
 
     def example(self, number: int) -> dict[str, Any]:
-        """Open a drawn one."""
-        return self._told(self.http.post(f"/examples/{number}"))
+        """Open a simulated one."""
+        return self._update(self.http.post(f"/examples/{number}"))
 
     def choose(self, **choices: Any) -> dict[str, Any]:
         """Change what is on screen."""
-        return self._told(self.http.post(self._at("choices"), json=choices))
+        response = self.http.post(self.at("choices"), json=choices)
+        assert response.is_success, response.text
+        return self._update(response)
 
     def give(self, what: str, name: str, data: bytes) -> dict[str, Any]:
         """The real image, or a slice with the style: `what` is "real" or "style"."""
-        return self._told(self.http.post(self._at(what), files=_form([(name, data)])))
+        return self._update(self.http.post(self.at(what), files=_form([(name, data)])))
 
     def poll(self) -> dict[str, Any]:
         """Wait for the next state, or a while."""
-        after = {"after": self.state["version"]}
-        return self._told(self.http.get(self._at(), params=after))
+        return self._update(self.get(params={"after": self.state["version"]}))
 
-    def until(self, told: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
-        """Poll until the state tells something."""
+    def until(self, is_so: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
+        """Poll until something is so in the state."""
         deadline = time.monotonic() + UNTIL_S
-        while not told(self.state):
+        while not is_so(self.state):
             assert time.monotonic() < deadline, self.state
             assert "error" not in self.state, self.state
             self.poll()
@@ -220,50 +229,47 @@ class Tab:
 
         def done(state: dict[str, Any]) -> bool:
             assert not state["message"], state["message"]
-            ready = [(first, last) for first, last in state["ready"]]
             if index is None:
-                return ready == [(0, state["slices"] - 1)]
-            return any(first <= index <= last for first, last in ready)
+                return state["ready"] == [[0, state["slices"] - 1]]
+            return any(first <= index <= last for first, last in state["ready"])
 
         return self.until(done)
 
     def image(self, name: str, index: int = 0) -> np.ndarray:
         """(H, W) uint16, or an `httpx.HTTPStatusError`."""
-        answer = self.http.get(self._at(f"images/{self.state['key']}/{name}/{index}"))
-        answer.raise_for_status()
+        response = self.get(f"images/{self.state['key']}/{name}/{index}").raise_for_status()
         shape = self.state["height"], self.state["width"]
-        return np.frombuffer(answer.content, "<u2").reshape(shape)
+        return np.frombuffer(response.content, "<u2").reshape(shape)
 
-    def findings(self, index: int = 0) -> dict[str, Any]:
+    def measurements(self, index: int = 0) -> dict[str, Any]:
         """How far to trust a slice."""
-        answer = self.http.get(self._at(f"findings/{self.state['key']}/{index}"))
-        answer.raise_for_status()
-        return answer.json()
+        return self.get(f"findings/{self.state['key']}/{index}").raise_for_status().json()
 
-    def save(self, kind: str, index: int = 0, window: tuple[float, float] = (0.5, 1.0)) -> bytes:
-        """Save, wait, and fetch the bytes; its name is in the state."""
-        window_of = {"translated": dict(zip(("center", "width"), window, strict=True))}
-        order = {"kind": kind, "index": index, "windows": window_of}
-        self._told(self.http.post(self._at("save"), json=order))
-        assert "error" not in self.state, self.state["error"]
-        self.until(lambda state: state["save"]["file"] or state["save"]["error"])
-        assert not self.state["save"]["error"], self.state["save"]["error"]
-        answer = self.http.get(self._at(f"files/{self.state['save']['file']}"))
-        answer.raise_for_status()
-        return answer.content
+    def order(self, kind: str, index: int = 0, **windows: tuple[float, float]) -> dict[str, Any]:
+        """Ask for a file with an image's (center, width) by its name: the state, or an error."""
+        shown = {
+            name: {"center": center, "width": width} for name, (center, width) in windows.items()
+        }
+        request = {"kind": kind, "index": index, "windows": shown}
+        return self._update(self.http.post(self.at("save"), json=request))
 
-    def _at(self, below: str = "") -> str:
-        return f"/scans/{self.state['scan']}" + (f"/{below}" if below else "")
+    def save(self, kind: str, index: int = 0, **windows: tuple[float, float]) -> bytes:
+        """Ask for a file, wait, and fetch the bytes; its name is in the state."""
+        response = self.order(kind, index, **windows)
+        assert "error" not in response, response
+        save = self.until(lambda state: state["save"]["file"] or state["save"]["error"])["save"]
+        assert not save["error"], save["error"]
+        return self.get(f"files/{save['file']}").raise_for_status().content
 
-    def _told(self, answer: httpx.Response) -> dict[str, Any]:
-        self.status = answer.status_code
-        told = answer.json()
-        if answer.is_success:
-            self.state = told
-        return told
+    def _update(self, response: httpx.Response) -> dict[str, Any]:
+        self.status = response.status_code
+        state = response.json()
+        if response.is_success:
+            self.state = state
+        return state
 
 
-def _form(files: Sequence[tuple[str, bytes]]) -> list[tuple[str, tuple[str, bytes]]]:
+def _form(files: Iterable[tuple[str, bytes]]) -> list[tuple[str, tuple[str, bytes]]]:
     return [("files", file) for file in files]
 
 

@@ -71,11 +71,11 @@ def assessment(label, sure=0.98):
 class Sees:
     """An input check that always sees the same."""
 
-    def __init__(self, label):
-        self.label = label
+    def __init__(self, label, sure=0.98):
+        self.label, self.sure = label, sure
 
     def assess(self, image, spacing=None):
-        return assessment(self.label)
+        return assessment(self.label, self.sure)
 
 
 @contextlib.contextmanager

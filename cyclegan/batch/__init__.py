@@ -1,1 +1,1 @@
-"""Many series, on one machine or on a cluster: found, translated, and accounted for."""
+"""Many series, on one machine or on a cluster: searched for, translated, and counted."""

@@ -24,12 +24,12 @@ from distributed import Client, Future, KilledWorker, LocalCluster, Worker, Work
 
 from cyclegan import __version__
 from cyclegan.batch.jobs import Job
-from cyclegan.batch.translation import Network, Outcome, Wanted, translate_job
+from cyclegan.batch.translation import Network, Options, Outcome, translate_job
 from cyclegan.model.checkpoint import REQUIRED
 from cyclegan.model.translator import Translator
 
 TASKS_A_THREAD = 3  # with the scheduler: one at work, the others on their way
-_LOOK_S = 5.0  # between looks at how many workers there are
+_COUNT_S = 5.0  # between two counts of the workers
 _TICK_S = 1.0  # the longest silence of `translate_on`
 
 
@@ -62,8 +62,8 @@ class Weights(WorkerPlugin):
             return self._network
 
 
-def _task(job: Job, wanted: Wanted, weights: str) -> Outcome:
-    return translate_job(job, wanted, _plugin(weights).network())
+def _task(job: Job, options: Options, weights: str) -> Outcome:
+    return translate_job(job, options, _plugin(weights).network())
 
 
 def _plugin(name: str) -> Weights:
@@ -123,13 +123,13 @@ def send_weights(client: Client, folder: Path, checksum: str, out: Path) -> str:
     plugin = Weights(folder, checksum)
     try:
         client.register_plugin(plugin)
-        found = client.run(_what_it_sees, str(out))
+        workers = client.run(_what_it_sees, str(out))
     except ImportError as error:
         raise ClusterError(
             f"the workers cannot import what they need ({error}); install cyclegan-t1t2 "
             f"{__version__} there"
         ) from error
-    for address, (version, sees) in found.items():
+    for address, (version, sees) in workers.items():
         if version != __version__:
             raise ClusterError(f"{address}: version {version} there, {__version__} here")
         if not sees:
@@ -142,9 +142,9 @@ def _what_it_sees(out: str) -> tuple[str, bool]:
 
 
 def translate_on(
-    client: Client, jobs: Iterable[Job], wanted: Wanted, weights: str
+    client: Client, jobs: Iterable[Job], options: Options, weights: str
 ) -> Iterator[tuple[Job, Outcome] | None]:
-    """Translate jobs as they are found; what becomes of them comes as it is known.
+    """Translate jobs as they come; what becomes of them comes as it is known.
 
     None comes at least every second in which nothing else does.
 
@@ -154,18 +154,18 @@ def translate_on(
     done: queue.SimpleQueue[Future] = queue.SimpleQueue()
     running: dict[str, Job] = {}
     left, more = iter(jobs), True
-    room, looked = 0, -_LOOK_S
+    most, counted = 0, -_COUNT_S
     while more or running:
-        if time.monotonic() - looked > _LOOK_S:
-            room, looked = (
+        if time.monotonic() - counted > _COUNT_S:
+            most, counted = (
                 TASKS_A_THREAD * max(1, sum(client.nthreads().values())),
                 time.monotonic(),
             )
-        while more and len(running) < room and done.empty():
+        while more and len(running) < most and done.empty():
             job = next(left, None)
             more = job is not None
             if job is not None:
-                future = client.submit(_task, job, wanted, weights, pure=False)
+                future = client.submit(_task, job, options, weights, pure=False)
                 running[future.key] = job
                 future.add_done_callback(done.put)
         try:
@@ -184,6 +184,6 @@ def _outcome(job: Job, future: Future) -> Outcome:
         raise ClusterError("the scheduler is gone") from error
     except KilledWorker:
         reason = "each worker that tried it ended; is there enough memory?"
-    except Exception as error:  # of one series among many thousands, and said of that series
+    except Exception as error:  # of one series among many thousands, and reported with it
         reason = f"{type(error).__name__}: {error}"
     return Outcome(failures=[f"{job.files[0].name}: its result could not be made ({reason})"])

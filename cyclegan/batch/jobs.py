@@ -299,7 +299,7 @@ def _with_shared_names(
 def _is_dicom(path: Path) -> bool:
     try:
         return format_of(file_head(path), path.name) is DICOM
-    except ReadError:  # said when its turn comes
+    except ReadError:  # reported when its turn comes
         return False
 
 

@@ -1,7 +1,7 @@
 """One job from its files to its results, which are whole or not there.
 
-Who works at a result holds its claim, a lock on a hidden file beside it. The system frees the
-claim of whoever dies, also by kill -9; network drives that know locks (NFS) do so for all machines.
+Who works at a result has the lock on a hidden file beside it. The system frees the lock of a
+process that dies, also by kill -9; network drives that know locks (NFS) do so for all machines.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import hashlib
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,17 +38,25 @@ from cyclegan.reading.formats import NIFTI
 from cyclegan.reading.selection import Selection, open_files
 from cyclegan.reading.volume import NoMRImage, ReadError, Volume
 
+_JOBS_AT_ONCE = 3  # one that is read, one in the network, one that is written
 _LONGEST = 200  # bytes of a name; file systems take 255, and endings and partial files want room
 _ONE_VOLUME = tuple(ending for ending in NIFTI.endings if ending not in (".hdr", ".img"))
-_BESIDE = 50  # volumes in the folder of what may be a label map that are looked into
-_ASKS_S = 0.2  # between two tries at a claim that another process holds
-_WAITS_S = 2.0  # for it, before looking whether the command still wants it
+_BESIDE = 50  # volumes in the folder of what may be a label map that are opened
+_ASKS_S = 0.2  # between two tries at a lock that another process has
+_WAITS_S = 2.0  # for it, before checking whether the command was stopped
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What is asked for: the contrast `to`, the results' folder, how to file them, and in which
-    style; None for what suits each source."""
+class Options:
+    """Of a run.
+
+    Attributes:
+        to: target contrast, "T1" or "T2".
+        out: folder of the results.
+        force: replace results that are there.
+        keep_identity: file derived DICOM under the source's patient and study.
+        style: None for what suits each source.
+    """
 
     to: str
     out: Path
@@ -58,30 +67,30 @@ class Wanted:
     def target(self, base: Path) -> Path:
         """The NIfTI of a result; it is written last, so where it is, all of the result is.
 
-        Of a name that leaves no room for its endings the beginning is kept, and a hash of it all.
+        A name that leaves no room for its endings becomes its beginning and a hash of it all.
         """
         name = base.name
         if len(name.encode("utf-8", "surrogateescape")) > _LONGEST:
             data = name.encode("utf-8", "surrogateescape")
-            kept = data[: _LONGEST - 9].decode("utf-8", "ignore")
-            name = f"{kept}_{hashlib.sha256(data).hexdigest()[:8]}"
+            beginning = data[: _LONGEST - 9].decode("utf-8", "ignore")
+            name = f"{beginning}_{hashlib.sha256(data).hexdigest()[:8]}"
         return self.out / base.parent / f"{name}{MARK}{self.to}.nii.gz"
 
     def finished(self, job: Job) -> bool:
-        """Whether a job's result is there, certainly its own, and unclaimed; a claim may be of a
-        process that was killed at its very end, and `translate_job` clears it away."""
+        """Whether a job's result is there, certainly its own, and without a lock, which may be of
+        a process that was killed at its very end; `translate_job` clears it away."""
         target = self.target(job.base)
         is_there = not self.force and not job.shared and target.exists()
-        return is_there and not _claim(target).exists()
+        return is_there and not _lock_of(target).exists()
 
 
 @dataclass
 class Outcome:
-    """What became of a job: results, and sentences about what failed, what is no MR image and was
-    left out, and what to know."""
+    """What became of a job: results that were written or were there before, and sentences about
+    what failed, what is no MR image and was left out, and what to know."""
 
     written: list[Path] = field(default_factory=list)
-    kept: list[Path] = field(default_factory=list)
+    existing: list[Path] = field(default_factory=list)
     slices: int = 0
     failures: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
@@ -89,7 +98,7 @@ class Outcome:
 
 
 class Stopped(Exception):
-    """The command ends; what is half done is left."""
+    """The command ends; what is half done is dropped."""
 
 
 class Network:
@@ -100,7 +109,7 @@ class Network:
 
     Args:
         threads: of the network. On a CPU torch itself should have one (`torch.set_num_threads`).
-        bars: show a bar for each volume where somebody watches.
+        bars: show a bar for each volume, on a terminal.
     """
 
     def __init__(self, translator: Translator, threads: int, bars: bool = False):
@@ -126,7 +135,7 @@ class Network:
             )
             return len(translated[part])
 
-        hidden = None if self.bars else True  # None: where nobody watches
+        hidden = None if self.bars else True  # None: unless it is a terminal
         with tqdm(
             total=len(translated), desc=volume.name, unit="slice", leave=False, disable=hidden
         ) as bar:
@@ -145,16 +154,38 @@ class Network:
         self._pool.shutdown(cancel_futures=True)
 
 
-def translate_job(job: Job, wanted: Wanted, network: Network) -> Outcome:
+def translate_here(
+    jobs: Iterable[Job], options: Options, network: Network
+) -> Iterator[tuple[Job, Outcome]]:
+    """Translate jobs as they come on this machine; what becomes of them comes in their order.
+
+    Leaving the iteration early ends the work; what is complete by then stays.
+    """
+    running: deque[tuple[Job, Future[Outcome]]] = deque()
+    pool = ThreadPoolExecutor(_JOBS_AT_ONCE, "job")
+    try:
+        for job in jobs:
+            running.append((job, pool.submit(translate_job, job, options, network)))
+            if len(running) >= _JOBS_AT_ONCE:
+                first, outcome = running.popleft()
+                yield first, outcome.result()
+        for job, outcome in running:
+            yield job, outcome.result()
+    finally:
+        network.stop()
+        pool.shutdown(cancel_futures=True)
+
+
+def translate_job(job: Job, options: Options, network: Network) -> Outcome:
     """Translate every MR image in the files of a job that has no result yet."""
     outcome = Outcome()
     try:
-        with claimed(wanted.target(job.base), network.go_on):
-            if not job.shared and _kept(wanted.target(job.base), wanted, outcome):
+        with locked(options.target(job.base), network.go_on):
+            if not job.shared and _exists(options.target(job.base), options, outcome):
                 return outcome
             selection = open_files(job.files, most=None)
-            said = {*selection.failures, *selection.foreign}
-            outcome.notes += [f"note: {note}" for note in selection.notes if note not in said]
+            others = {*selection.failures, *selection.foreign}
+            outcome.notes += [f"note: {note}" for note in selection.notes if note not in others]
             outcome.failures += selection.failures
             outcome.left_out += selection.foreign
             images = []
@@ -170,7 +201,7 @@ def translate_job(job: Job, wanted: Wanted, network: Network) -> Outcome:
                 if len(images) + len(selection.failures) > 1:
                     base = base.with_name(f"{base.name}_{number}")
                 try:
-                    _translate_image(job, base, selection.read(index), wanted, network, outcome)
+                    _translate_image(job, base, selection.read(index), options, network, outcome)
                 except (ReadError, OSError, MemoryError) as error:
                     outcome.failures.append(_sentence(job, error))
     except NoMRImage as error:
@@ -181,31 +212,31 @@ def translate_job(job: Job, wanted: Wanted, network: Network) -> Outcome:
 
 
 def _translate_image(
-    job: Job, base: Path, volume: Volume, wanted: Wanted, network: Network, outcome: Outcome
+    job: Job, base: Path, volume: Volume, options: Options, network: Network, outcome: Outcome
 ) -> None:
     """Translate one image of a job to the name `base`, or one beside it where that is another's."""
-    with ExitStack() as claims:
-        target = wanted.target(base)
-        if base != job.base:  # which is claimed
-            claims.enter_context(claimed(target, network.go_on))
-        if _is_anothers(base, job, volume, wanted):
+    with ExitStack() as locks:
+        target = options.target(base)
+        if base != job.base:  # which is locked
+            locks.enter_context(locked(target, network.go_on))
+        if _is_anothers(base, job, volume, options):
             mark = pixels_sha256(volume)[:6]
-            target = wanted.target(base.with_name(f"{base.name}_{mark}"))
-            claims.enter_context(claimed(target, network.go_on))
-        if _kept(target, wanted, outcome):
+            target = options.target(base.with_name(f"{base.name}_{mark}"))
+            locks.enter_context(locked(target, network.go_on))
+        if _exists(target, options, outcome):
             return
-        translated = network.translate(volume, wanted.to, wanted.style)
-        outcome.notes += write_results(target, translated, volume, network.translator, wanted)
+        translated = network.translate(volume, options.to, options.style)
+        outcome.notes += write_results(target, translated, volume, network.translator, options)
         outcome.written.append(target)
         outcome.slices += len(translated)
 
 
-def _is_anothers(base: Path, job: Job, volume: Volume, wanted: Wanted) -> bool:
+def _is_anothers(base: Path, job: Job, volume: Volume, options: Options) -> bool:
     """Whether the name `base` belongs to another image: that of a job with one image goes first."""
-    is_only, target = base == job.base, wanted.target(base)
+    is_only, target = base == job.base, options.target(base)
     if is_only and base.name not in job.shared:
         return False
-    if not wanted.force and target.exists():
+    if not options.force and target.exists():
         return source_of(target) != pixels_sha256(volume)
     return not is_only and base.name in job.shared
 
@@ -235,20 +266,20 @@ def _lies_beside_image(path: Path, shape: tuple[int, int, int]) -> bool:
     return False
 
 
-def _kept(target: Path, wanted: Wanted, outcome: Outcome) -> bool:
-    if wanted.force or not target.exists():
+def _exists(target: Path, options: Options, outcome: Outcome) -> bool:
+    if options.force or not target.exists():
         return False
-    outcome.kept.append(target)
+    outcome.existing.append(target)
     return True
 
 
-def _claim(target: Path) -> Path:
-    return target.with_name(f".{target.name}.claim")
+def _lock_of(target: Path) -> Path:
+    return target.with_name(f".{target.name}.lock")
 
 
 @contextmanager
-def claimed(target: Path, waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
-    """Hold the claim on a result; waits for a process that holds it.
+def locked(target: Path, waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """Lock a result; waits for a process that has the lock.
 
     Args:
         waiting: called every `_WAITS_S` meanwhile; what it raises ends the wait.
@@ -257,7 +288,7 @@ def claimed(target: Path, waiting: Callable[[], object] = lambda: None) -> Itera
         OSError: the folder cannot be written to.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    path = _claim(target)
+    path = _lock_of(target)
     lock = FileLock(path)
     while not lock.is_locked:
         try:
@@ -272,7 +303,7 @@ def claimed(target: Path, waiting: Callable[[], object] = lambda: None) -> Itera
 
 
 def write_results(
-    target: Path, translated: np.ndarray, volume: Volume, translator: Translator, wanted: Wanted
+    target: Path, translated: np.ndarray, volume: Volume, translator: Translator, options: Options
 ) -> list[str]:
     """Write `target`, a .nii.gz, and beside it a PNG of a lone slice and derived DICOM.
 
@@ -285,13 +316,13 @@ def write_results(
         OSError: the folder cannot be written to.
     """
     target.unlink(missing_ok=True)
-    to, name, notes = wanted.to, target.name.removesuffix(".nii.gz"), []
-    style = (wanted.style.name or "unnamed") if wanted.style else ""
+    to, name, notes = options.to, target.name.removesuffix(".nii.gz"), []
+    style = (options.style.name or "unnamed") if options.style else ""
     origin = provenance(volume, translator.version, translator.checksum, to, style)
     label = synthetic_label(to)
     if volume.dicom is not None:
         files, removed = derived_dicom(
-            translated, volume, to=to, provenance=origin, keep_identity=wanted.keep_identity
+            translated, volume, to=to, provenance=origin, keep_identity=options.keep_identity
         )
         if len(files) == 1:
             _write(target.with_name(f"{name}.dcm"), files[0])

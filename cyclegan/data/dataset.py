@@ -26,7 +26,7 @@ from cyclegan.data.stripping import FileSlices, strip_files
 from cyclegan.data.training_folders import DataError, describe_folder, find_files, without_masks
 
 
-class Drawn(NamedTuple):
+class SliceBatch(NamedTuple):
     """Slices of one contrast: (B, 1, S, S) float32, (B, 1, S, S) bool, (B,) source indices."""
 
     images: torch.Tensor
@@ -170,26 +170,26 @@ class SliceDataset:
 
     def source_weights(self) -> np.ndarray:
         """Share of the batches for each source; the same for T1 and T2, so that no discriminator
-        can tell the contrasts apart by who was scanned where.
+        can recognise a contrast by who was scanned where.
 
         A source with both contrasts gets the fourth root of its smaller side: a little more for
-        many slices, as most of them come from few people; 16 times the slices count twice. Sources
-        that hold one contrast only get no share of their own: see `draw`.
+        many slices, as most of them come from few subjects; 16 times the slices count twice.
+        Sources that hold one contrast only get no share of their own: see `sample`.
         """
         counts = self._counts()
         shares = counts.min(0) ** 0.25
         return shares / max(shares.sum(), 1e-9)
 
-    def draw(self, batch: int, rng: torch.Generator) -> dict[str, Drawn]:
-        """Draw unpaired slices of both contrasts.
+    def sample(self, batch: int, rng: torch.Generator) -> dict[str, SliceBatch]:
+        """Sample unpaired slices of both contrasts.
 
-        Each place in the batch has one source, from which a T1 and a T2 slice are drawn
+        Each place in the batch has one source, from which a T1 and a T2 slice are sampled
         independently. One-sided sources replace the T1 (or T2) of one place in eight; when no
-        source holds both contrasts, the two sides are drawn apart.
+        source holds both contrasts, each side has sources of its own.
         """
         shared = self.source_weights()
         counts = self._counts()
-        drawn = {}
+        batches = {}
         places = choose(shared, batch, rng) if shared.any() else None
         for side, contrast in enumerate(CONTRASTS):
             one_sided = np.where(counts.min(0) == 0, counts[side], 0) ** 0.25
@@ -199,23 +199,21 @@ class SliceDataset:
             elif one_sided.any():
                 replace = torch.rand(batch, generator=rng).numpy() < 1 / 8
                 sources = np.where(replace, choose(one_sided, batch, rng), places)
-            picks = []
-            for source in sources:
-                members = self._members[contrast][source]
-                picks.append(members[torch.randint(len(members), (1,), generator=rng).item()])
-            drawn[contrast] = Drawn(
-                self.slices[contrast][picks].float(),
-                self.masks[contrast][picks],
+            members = [self._members[contrast][source] for source in sources]
+            rows = [m[torch.randint(len(m), (1,), generator=rng).item()] for m in members]
+            batches[contrast] = SliceBatch(
+                self.slices[contrast][rows].float(),
+                self.masks[contrast][rows],
                 torch.from_numpy(sources),
             )
-        return drawn
+        return batches
 
     def _counts(self) -> np.ndarray:
         """(2, sources): slices of T1 and of T2 in each source."""
         return np.array([[len(at) for at in self._members[c]] for c in CONTRASTS])
 
     def _group(self) -> None:
-        """Note where the slices of each source are; a search at every draw takes its time."""
+        """Note where the slices of each source are; a search for every batch takes its time."""
         self._members = {}
         for c in CONTRASTS:
             order = np.argsort(self.sources[c], kind="stable")
@@ -224,7 +222,7 @@ class SliceDataset:
 
 
 def choose(weights: np.ndarray, count: int, rng: torch.Generator) -> np.ndarray:
-    """`count` indices, each drawn with a probability in proportion to its weight: (count,)."""
+    """`count` indices, each with a probability in proportion to its weight: (count,)."""
     return torch.multinomial(
         torch.from_numpy(weights).double(), count, replacement=True, generator=rng
     ).numpy()

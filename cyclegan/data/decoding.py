@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from cyclegan.model.preprocess import Frame, head_mask, scale_intensity
+from cyclegan.model.head import head_mask
+from cyclegan.model.preprocess import Frame, scale_intensity
 from cyclegan.reading.choice import value_statistics
 from cyclegan.reading.read import read_volume
 from cyclegan.reading.selection import open_files

@@ -1,4 +1,4 @@
-"""Slices of the same anatomy in both contrasts, to learn from: read, framed alike, drawn together.
+"""Slices of the same anatomy in both contrasts: read, framed alike, sampled together.
 
 What it tolerates: a pixel or two between the two scans (`paired_losses.aligned`). Further apart,
 register them first.
@@ -30,7 +30,7 @@ LAYOUT = "a pairs folder holds T1/ and T2/ with equal file names"
 PAIRED = "pair in mm"  # begins the keys in the cache; another when pairs are framed in another way
 
 
-class DrawnPairs(NamedTuple):
+class PairBatch(NamedTuple):
     """Pairs on one grid: "T1" and "T2" -> (B, 1, S, S) float32 in [0, 1], and bool head masks."""
 
     images: dict[str, torch.Tensor]
@@ -57,7 +57,7 @@ class PairedSlices:
     names: list[str]
     skipped: list[str] = field(default_factory=list)
     cache: SliceCache | None = None
-    copies: dict[int, DrawnPairs] = field(default_factory=dict)
+    copies: dict[int, PairBatch] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.sources)
@@ -108,30 +108,30 @@ class PairedSlices:
         return cls(slices, masks, sources, names, skipped, store)
 
     def source_weights(self) -> np.ndarray:
-        """Share of the draws for each source: the square root of its number of pairs.
+        """Share of the samples for each source: the square root of its number of pairs.
 
         Between equal shares for all, which make much of a source of one slice, and shares by
-        number, which make most of the person with most slices.
+        number, which make most of the subject with most slices.
         """
         shares = np.bincount(self.sources, minlength=len(self.names)) ** 0.5
         return shares / shares.sum()
 
-    def draw(self, rngs: Sequence[torch.Generator], stripped: float = 0.0) -> DrawnPairs:
-        """Draw one pair for each random generator.
+    def sample(self, rngs: Sequence[torch.Generator], stripped: float = 0.0) -> PairBatch:
+        """Sample one pair with each random generator.
 
         Args:
             stripped: probability that a skull-stripped copy takes the place of a pair that has one.
         """
-        weights, drawn = self.source_weights(), []
+        weights, pairs = self.source_weights(), []
         for rng in rngs:
             (source,) = choose(weights, 1, rng)
             members = np.flatnonzero(self.sources == source)
             row = int(members[torch.randint(len(members), (1,), generator=rng).item()])
-            wanted = torch.rand((), generator=rng).item() < stripped
-            drawn.append(self.copies[row] if wanted and row in self.copies else self._pair(row))
-        return DrawnPairs(
-            {c: torch.cat([pair.images[c] for pair in drawn]).float() for c in CONTRASTS},
-            {c: torch.cat([pair.masks[c] for pair in drawn]) for c in CONTRASTS},
+            is_copy = torch.rand((), generator=rng).item() < stripped
+            pairs.append(self.copies[row] if is_copy and row in self.copies else self._pair(row))
+        return PairBatch(
+            {c: torch.cat([pair.images[c] for pair in pairs]).float() for c in CONTRASTS},
+            {c: torch.cat([pair.masks[c] for pair in pairs]) for c in CONTRASTS},
         )
 
     def add_stripped(
@@ -150,11 +150,11 @@ class PairedSlices:
             rows = np.flatnonzero(self.sources == source)
             images = {c: self.slices[c][rows] for c in CONTRASTS}
             heads = {c: self.masks[c][rows] for c in CONTRASTS}
-            found = {c: stripping.brain_masks(masker, images[c]) for c in CONTRASTS}
-            shares = [stripping.outline_shares(heads[c], found[c]) for c in CONTRASTS]
+            masks = {c: stripping.brain_masks(masker, images[c]) for c in CONTRASTS}
+            shares = [stripping.outline_shares(heads[c], masks[c]) for c in CONTRASTS]
             if not stripping.is_head_in(np.concatenate(shares)):
                 continue
-            brains = found["T1"] & found["T2"]  # what one of the two takes for scalp is none
+            brains = masks["T1"] & masks["T2"]  # what one of the two takes for scalp is none
             chosen, whites = {}, {}
             for c in CONTRASTS:
                 chosen[c], whites[c] = stripping.brain_whites(images[c], heads[c], brains)
@@ -162,28 +162,28 @@ class PairedSlices:
             if not both.any():
                 continue
             for c in CONTRASTS:
-                kept = whites[c][both[chosen[c]]]
-                whites[c] = kept.clamp_min(stripping.lowest_white(kept))
+                usable = whites[c][both[chosen[c]]]
+                whites[c] = usable.clamp_min(stripping.lowest_white(usable))
             for place, k in enumerate(torch.where(both)[0].tolist()):
                 self.copies[int(rows[k])] = _cut(
                     {c: images[c][k, 0].float() / whites[c][place] for c in CONTRASTS}, brains[k, 0]
                 )
         return len(self.copies)
 
-    def _pair(self, row: int) -> DrawnPairs:
-        return DrawnPairs(
+    def _pair(self, row: int) -> PairBatch:
+        return PairBatch(
             {c: self.slices[c][[row]] for c in CONTRASTS},
             {c: self.masks[c][[row]] for c in CONTRASTS},
         )
 
 
-def _cut(images: dict[str, torch.Tensor], brain: torch.Tensor) -> DrawnPairs:
+def _cut(images: dict[str, torch.Tensor], brain: torch.Tensor) -> PairBatch:
     """Cut a pair, (S, S) each, to one brain mask, which then fills the frame."""
     frame = Frame.fit(brain.float().numpy(), len(brain))
     cut = np.stack([(images[c].clamp(0, 1) * brain).numpy() for c in CONTRASTS])
     framed = frame.apply(cut).half().split(1)
     mask = frame.apply(brain.float().numpy()[None]) > 0.5
-    return DrawnPairs(dict(zip(CONTRASTS, framed, strict=True)), dict.fromkeys(CONTRASTS, mask))
+    return PairBatch(dict(zip(CONTRASTS, framed, strict=True)), dict.fromkeys(CONTRASTS, mask))
 
 
 def _partners(folder: Path) -> tuple[list[tuple[str, dict[str, Files]]], list[str]]:

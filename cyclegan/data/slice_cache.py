@@ -339,7 +339,7 @@ def _paths(files: Files) -> list[Path]:
 
 
 def read_in_memory(files: Files, size: int) -> ItemSlices:
-    """As `SliceCache.read`, without a cache: every time anew, and kept in memory."""
+    """As `SliceCache.read`, without a cache: every time anew, and in memory."""
     decoded = decode(files)
     return ItemSlices(str(files[0]), *decoded.frame(size), decoded.facts)
 

@@ -1,4 +1,4 @@
-"""Skull-stripped copies of head-in slices, so that both styles have all the people.
+"""Skull-stripped copies of head-in slices, so that all subjects are there in both ways.
 
 The mask comes from a small network that has seen simulated heads only, of all sorts of contrast
 (the idea of SynthStrip, Hoopes et al. 2022). It is made anew for a run and thrown away after it:
@@ -47,7 +47,7 @@ def train_masker(
     """Train `new_masker` on simulated heads.
 
     Args:
-        simulator: draws heads with their brain masks.
+        simulator: simulates heads with their brain masks.
         rng: source of every random choice except the initial weights.
         steps: default: `STEPS`.
         batch: images a step, half of them T1w and half T2w of the same heads.
@@ -61,13 +61,13 @@ def train_masker(
     fast = multiplies_bfloat16(simulator.device)
     for _ in trange(steps, desc="brain masks", leave=False):
         pair = simulator.sample(batch // 2, SIZE, rng, stripped=0.1)
-        given, brain = torch.cat([pair.t1, pair.t2]), torch.cat([pair.brain] * 2).float()
+        images, brain = torch.cat([pair.t1, pair.t2]), torch.cat([pair.brain] * 2).float()
         with torch.autocast(kind, torch.bfloat16, enabled=fast):
-            found = masker(given)
-        found = found.float().clamp(1e-4, 1 - 1e-4)
-        overlap = 2 * (found * brain).sum((1, 2, 3)) + 1
-        dice = overlap / (found.sum((1, 2, 3)) + brain.sum((1, 2, 3)) + 1)
-        loss = F.binary_cross_entropy(found, brain) + (1 - dice).mean()
+            output = masker(images)
+        output = output.float().clamp(1e-4, 1 - 1e-4)
+        overlap = 2 * (output * brain).sum((1, 2, 3)) + 1
+        dice = overlap / (output.sum((1, 2, 3)) + brain.sum((1, 2, 3)) + 1)
+        loss = F.binary_cross_entropy(output, brain) + (1 - dice).mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(masker.parameters(), 1.0)
@@ -127,7 +127,7 @@ def outline_shares(heads: torch.Tensor, brains: torch.Tensor) -> np.ndarray:
 
 
 def is_head_in(shares: np.ndarray) -> bool:
-    """Whether slices of one source, given their `outline_shares`, show more than the brain.
+    """Whether slices of one source, by their `outline_shares`, show more than the brain.
 
     Around a stripped brain, the outline of what is seen runs along the brain.
     """

@@ -13,7 +13,7 @@ from cyclegan.data.slice_cache import ItemSlices
 from cyclegan.reading.dicom.choices import series_of
 from cyclegan.reading.volume import ReadError, split_name
 
-# Folder names of the two contrasts, in the layouts that people already have.
+# Folder names of the two contrasts, in layouts that are in use.
 LAYOUTS = (("T1", "T2"), ("trainA", "trainB"), ("Tr1/TrainT1", "Tr2/TrainT2"))
 
 
@@ -66,7 +66,7 @@ def find_files(folder: Path) -> list[Item]:
     Raises:
         DataError: as `layout_of`.
     """
-    found = []
+    items = []
     for contrast, root in layout_of(folder).items():
         paths = list(_files_below(root))
         for files in _read_together(paths):
@@ -75,8 +75,8 @@ def find_files(folder: Path) -> list[Item]:
             if len(files) > 1:
                 prefix, place = "", place.parent
             source = f"{folder.resolve().name}{prefix}"
-            found.append(Item(contrast, source, files, place.as_posix()))
-    return found
+            items.append(Item(contrast, source, files, place.as_posix()))
+    return items
 
 
 def _files_below(root: Path) -> Iterator[Path]:

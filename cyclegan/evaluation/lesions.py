@@ -1,4 +1,4 @@
-"""Lesions in a synthetic T2: how much of their contrast is kept, and spots that nobody has.
+"""Lesions in a synthetic T2: how much of their contrast it shows, and spots that are not there.
 
 Pure functions on two-dimensional arrays in [0, 1].
 """
@@ -64,7 +64,7 @@ def lesion_parts(lesion: np.ndarray, head: np.ndarray) -> Iterator[tuple[np.ndar
 def measure_lesions(
     predicted: np.ndarray, truth: np.ndarray, source: np.ndarray, lesion: np.ndarray
 ) -> list[Lesion]:
-    """How much of its true contrast each visible lesion keeps.
+    """How much of its true contrast each visible lesion has.
 
     `predicted`, `truth`, `source`: (H, W) in [0, 1]; `lesion`: (H, W), non-zero inside lesions.
     The contrast of one of `lesion_parts` is its mean minus that of the tissue around it, in
@@ -109,15 +109,15 @@ def lesion_report(lesions: Iterable[Lesion]) -> dict:
     """`lesion_fidelity` of the lesions of many slices, and of those that the source shows.
 
     Only a guess can bring back a lesion that the source does not show, so `in_source` (contrast of
-    `SHOWN_BY_SOURCE` or below) is what a translator can be held to. Of those, `by_size` and
+    `SHOWN_BY_SOURCE` or below) is what a translator can be judged by. Of those, `by_size` and
     `by_faintness` hold a `lesion_fidelity` each, by the bins of `SIZES` and `FAINTNESS`.
     """
     lesions = list(lesions)
-    shown = [each for each in lesions if each.source_contrast <= SHOWN_BY_SOURCE]
-    return lesion_fidelity(each.ratio for each in lesions) | {
-        "in_source": lesion_fidelity(each.ratio for each in shown),
-        "by_size": _binned(shown, [each.size for each in shown], SIZES),
-        "by_faintness": _binned(shown, [each.true_contrast for each in shown], FAINTNESS),
+    shown = [lesion for lesion in lesions if lesion.source_contrast <= SHOWN_BY_SOURCE]
+    return lesion_fidelity(lesion.ratio for lesion in lesions) | {
+        "in_source": lesion_fidelity(lesion.ratio for lesion in shown),
+        "by_size": _binned(shown, [lesion.size for lesion in shown], SIZES),
+        "by_faintness": _binned(shown, [lesion.true_contrast for lesion in shown], FAINTNESS),
     }
 
 
@@ -129,7 +129,7 @@ def _binned(
     names = [f"below {end}" for end in ends] + [f"{ends[-1]} and more"]
     return {
         name: lesion_fidelity(
-            each.ratio for each, at in zip(lesions, places, strict=True) if at == place
+            lesion.ratio for lesion, at in zip(lesions, places, strict=True) if at == place
         )
         for place, name in enumerate(names)
     }
@@ -150,30 +150,22 @@ def bright_spots(predicted: np.ndarray, truth: np.ndarray, head: np.ndarray) -> 
         (below `NO_SPOT` within `SPOT_DISTANCE` pixels); `true` and `missing`: the same of the
         truth.
     """
-    depth = ndimage.distance_transform_edt(np.pad(head, 1))[1:-1, 1:-1]
-    inner = depth >= OUTLINE
-    found = {}
-    scales = {name: _differences(x) for name, x in (("predicted", predicted), ("truth", truth))}
-    for name, other, counted, alone in (
-        ("predicted", "truth", "shown", "invented"),
-        ("truth", "predicted", "true", "missing"),
+    inner = ndimage.distance_transform_edt(np.pad(head, 1))[1:-1, 1:-1] >= OUTLINE
+    counts = {}
+    strengths = _spot_strength(predicted), _spot_strength(truth)
+    for (own, other), counted, alone in (
+        (strengths, "shown", "invented"),
+        (strengths[::-1], "true", "missing"),
     ):
-        peaks = peak_local_max(
-            scales[name].max(0) * inner, SPOT_DISTANCE, threshold_abs=SPOT, exclude_border=False
-        )
-        window = 2 * SPOT_DISTANCE + 1
-        nearby = ndimage.maximum_filter(scales[other].max(0), window)
-        found[counted] = len(peaks)
-        found[alone] = int(sum(nearby[y, x] < NO_SPOT for y, x in peaks))
-    return found
+        peaks = peak_local_max(own * inner, SPOT_DISTANCE, threshold_abs=SPOT, exclude_border=False)
+        nearby = ndimage.maximum_filter(other, 2 * SPOT_DISTANCE + 1)
+        counts[counted] = len(peaks)
+        counts[alone] = int(sum(nearby[y, x] < NO_SPOT for y, x in peaks))
+    return counts
 
 
-def _differences(image: np.ndarray) -> np.ndarray:
-    """(len(SPOT_SCALES), H, W): differences of Gaussians, the wider 1.6 times the narrower."""
+def _spot_strength(image: np.ndarray) -> np.ndarray:
+    """(H, W): the largest difference of Gaussians, the wider 1.6 times the narrower."""
     image = np.asarray(image, np.float64)
-    return np.stack(
-        [
-            ndimage.gaussian_filter(image, sigma) - ndimage.gaussian_filter(image, 1.6 * sigma)
-            for sigma in SPOT_SCALES
-        ]
-    )
+    scales = ((ndimage.gaussian_filter(image, s) for s in (k, 1.6 * k)) for k in SPOT_SCALES)
+    return np.max([narrow - wide for narrow, wide in scales], axis=0)

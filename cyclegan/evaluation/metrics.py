@@ -1,7 +1,7 @@
 """How close a translated slice is to the true one: similarity, error, anatomy.
 
 Pure functions on two-dimensional arrays in [0, 1]. Inside the head is what counts: air is most of
-an MR image and trivially right, so whole-image scores flatter every method. They are kept only
+an MR image and trivially right, so whole-image scores flatter every method. They are there only
 because papers print them.
 """
 

@@ -16,7 +16,7 @@ from cyclegan.model.preprocess import scale_intensity
 
 
 class PairsError(ValueError):
-    """A folder that cannot be evaluated; the message says how it should look."""
+    """A folder that cannot be evaluated; the message says what it should hold."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ def with_registered_truth(pairs: Iterable[Pair]) -> list[Pair]:
 def _registered(pair: Pair) -> dict[str, np.ndarray]:
     units = {contrast: to_unit(image) for contrast, image in pair.images.items()}
     return {
-        to: register_rigid(units[given], units[to]).apply(units[to]).clip(0, 1)
-        for to, given in OTHER.items()
+        to: register_rigid(units[source], units[to]).apply(units[to]).clip(0, 1)
+        for to, source in OTHER.items()
     }
 
 
@@ -62,7 +62,7 @@ def load_pairs(folder: str | Path, every: int = 1) -> tuple[list[Pair], list[str
 
     Returns the pairs and one sentence for each file that was left out: unreadable, without a
     partner, of another size than its partner, or with no head on it. Raises PairsError when the
-    folder is not laid out as T1/ and T2/ or when no pair is left.
+    folder has no T1/ and T2/ or when no pair is left.
     """
     folder = Path(folder)
     layout = "a pairs folder holds T1/ and T2/ with equal file names"

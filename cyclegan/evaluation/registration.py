@@ -113,7 +113,7 @@ def _register(
         method.Execute(*images)
     except RuntimeError:  # the images left each other: ITK says so by an exception
         return NO_MOTION
-    after = method.MetricEvaluate(*images)  # with the transform that was found
+    after = method.MetricEvaluate(*images)  # with the transform that resulted
     moved = np.subtract(transform.TransformPoint(centre), centre)
     rotation = np.reshape(transform.GetMatrix(), (fixed.ndim, fixed.ndim))
     # A rotation by t has the trace 1 + 2 cos(t), in the plane 2 cos(t).
@@ -141,7 +141,7 @@ def mutual_information(
     method = sitk.ImageRegistrationMethod()
     method.SetMetricAsMattesMutualInformation(BINS)
     method.SetMetricSamplingStrategy(method.NONE)
-    method.SetNumberOfThreads(1)  # sums in one order: the same answer every time
+    method.SetNumberOfThreads(1)  # sums in one order: the same result every time
     method.SetInterpolator(sitk.sitkLinear)
     method.SetOptimizerAsRegularStepGradientDescent(1.0, 1e-3, ITERATIONS, 0.6)
     method.SetOptimizerScalesFromPhysicalShift()

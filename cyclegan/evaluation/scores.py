@@ -158,7 +158,7 @@ def format_tables(result: dict) -> str:
     for to, contrast in OTHER.items():
         rows: list[tuple[str, ...]] = []
         for source in (None, *counts):
-            rows.append((f"{source}, {counts[source]} slices",) if source else
+            rows.append((f"{source}, n = {counts[source]}",) if source else
                         (f"mean of {len(counts)} sources",))  # fmt: skip
             for name, scores in predictors.items():
                 s = scores[to]["sources"][source] if source else scores[to]["mean"]
@@ -213,7 +213,7 @@ def _lesion_table(reports: dict[str, dict]) -> str:
 def _table(title: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Aligned text: a first column of names and as many others as there are `heads`."""
     rows = [(title, *heads), *rows]
-    first = max(len(row[0]) for row in rows)
+    first = max(len(row[0]) for row in rows if len(row) > 1)
     widths = [
         max(len(row[k]) for row in rows if len(row) > k) + 2 for k in range(1, len(heads) + 1)
     ]

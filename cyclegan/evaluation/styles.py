@@ -1,7 +1,7 @@
-"""What a style is worth: predictors that are given one, beside those that have to guess it.
+"""What a style is worth: predictors that follow one, beside those that have to guess it.
 
-A reference from the very slice that is asked for could carry its answer, so a person's own style
-comes from the person's other slices, and a wrong one from another source.
+A reference from the very slice that is to be made could carry its truth, so a subject's own style
+comes from the subject's other slices, and a wrong one from another source.
 """
 
 from __future__ import annotations
@@ -34,17 +34,15 @@ def with_styles(translator: Translator, pairs: Sequence[Pair], kind: str) -> Pre
     if kind not in KINDS:
         raise ValueError(f'"{kind}": the styles are {" and ".join(KINDS)}')
     sources = sorted({pair.source for pair in pairs})
-    members = {s: [p for p in pairs if p.source == s] for s in sources}
     after = dict(zip(sources, [*sources[1:], sources[0]], strict=True))
     chosen: dict[tuple[str, bytes], Style | None] = {}
     for to in CONTRASTS:
         styles = {p.name: translator.style(p.images[to], to) for p in pairs}
         for pair in pairs:
-            if kind == "own":
-                held = [p for p in members[pair.source] if p.name != pair.name]
-            else:
-                held = [p for p in members[after[pair.source]] if p.source != pair.source]
-            style = mean_style([styles[p.name] for p in held], kind) if held else None
+            of_others = [p for p in pairs if p.source == after[pair.source] != pair.source]
+            own = [p for p in pairs if p.source == pair.source and p.name != pair.name]
+            others = own if kind == "own" else of_others
+            style = mean_style([styles[p.name] for p in others], kind) if others else None
             chosen[to, pair.images[OTHER[to]].tobytes()] = style
 
     def predict(image: np.ndarray, to: str) -> np.ndarray:

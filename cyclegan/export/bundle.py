@@ -28,6 +28,7 @@ from cyclegan.export.provenance import (
 from cyclegan.reading.volume import Volume
 
 Window = tuple[float, float]
+SIDE_BY_SIDE_WIDTH = 1600  # pixels
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,14 @@ class Companions:
     Attributes:
         original: in [0, 1], as the model sees the source.
         maps: by the name of their file, what they show and their pixels.
+<<<<<<< HEAD
         real: the acquired image of the other contrast in [0, 1], or None.
+=======
+        real: the acquired image of the wanted contrast in [0, 1], or None.
+        real_title: what it may be called; default "real" and the contrast.
+>>>>>>> integrate
         shown: index of the slice for the picture of all side by side.
+        original_window: (center, width) of the original there.
         reports: of each slice, as text.
         table: of each slice, the same columns in each.
     """
@@ -46,7 +53,9 @@ class Companions:
     original: np.ndarray
     maps: Mapping[str, tuple[str, np.ndarray]] = field(default_factory=dict)
     real: np.ndarray | None = None
+    real_title: str = ""
     shown: int = 0
+    original_window: Window | None = None
     reports: Sequence[str] = ()
     table: Sequence[Mapping[str, Any]] = ()
 
@@ -68,7 +77,7 @@ def result_zip(
         volume: the source as `read_volume` returned it.
         to: the contrast of `translated`, "T1" or "T2".
         provenance: as `provenance()` gives it.
-        window: (center, width) of the PNGs in values of `translated`; default all of [0, 1].
+        window: (center, width) of PNG and DICOM in values of `translated`; default all of [0, 1].
         beside: the other images and the reports.
 
     Raises:
@@ -103,7 +112,9 @@ def result_zip(
         readme.append(f"{stem}.nii.gz: {words}")
     removed: list[str] = []
     if volume.dicom is not None:
-        objects, removed = derived_dicom(translated, volume, to=to, provenance=provenance)
+        objects, removed = derived_dicom(
+            translated, volume, to=to, provenance=provenance, window=window or (0.5, 1.0)
+        )
         for number, data in enumerate(objects, 1):
             contents[f"dicom/{folder}_{number:04}.dcm"] = data
         readme.append("dicom/: derived objects, one for each slice")
@@ -138,13 +149,17 @@ def _side_by_side(
     window: Window | None,
     beside: Companions,
 ) -> bytes:
-    """Original, synthetic and, where there is one, real slice in one labelled PNG."""
+    """Original, synthetic and, where there is one, real slice in one labelled PNG for a slide, each
+    in its window, at least `SIDE_BY_SIDE_WIDTH` pixels wide."""
     index = beside.shown
-    images = [beside.original[index], _windowed(translated[index], window)]
+    images = [
+        _windowed(beside.original[index], beside.original_window),
+        _windowed(translated[index], window),
+    ]
     names = [f"original {OTHER[to]}", f"SYNTHETIC {to}"]
     if beside.real is not None:
         images.append(_windowed(beside.real[index], window))
-        names.append(f"real {to}")
+        names.append(beside.real_title or f"real {to}")
     gap = np.zeros((images[0].shape[0], max(4, images[0].shape[1] // 32)))
     row = [part for image in images for part in (gap, image)][1:]
     return labelled_png(
@@ -153,6 +168,7 @@ def _side_by_side(
         spacing=volume.spacing,
         aspect=volume.aspect,
         provenance=text_chunks,
+        min_width=SIDE_BY_SIDE_WIDTH,
     )
 
 

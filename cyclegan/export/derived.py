@@ -54,6 +54,7 @@ def derived_dicom(
     provenance: Provenance,
     slice_index: int | None = None,
     keep_identity: bool = False,
+    window: tuple[float, float] = (0.5, 1.0),
 ) -> tuple[list[bytes], list[str]]:
     """Write a result as DICOM Part 10 files, one for each slice, in a new series.
 
@@ -67,7 +68,13 @@ def derived_dicom(
         provenance: goes into the derivation description.
         slice_index: which slice of the volume an (H, W) result is; may be omitted if it has one.
         keep_identity: put the result into the source's own study with patient and dates, for use
+<<<<<<< HEAD
             where the source itself may stay. By default anonymous, see `patient_and_study`.
+=======
+            where the source itself may be kept. By default nobody's, see `patient_and_study`.
+        window: (center, width) in values of `translated`, with which viewers open the images
+            (PS3.3 C.11.2.1.2).
+>>>>>>> integrate
 
     Returns:
         The files in the order of the source's stack, and what of the source's header is not in
@@ -89,6 +96,9 @@ def derived_dicom(
         warnings.simplefilter("ignore")  # pydicom quotes header values, which are the patient's
         dataset = patient_and_study(common, keep_identity=keep_identity)
         _describe(dataset, common, to, provenance)
+        center, width = window
+        dataset.WindowCenter = round(center * WHITE)
+        dataset.WindowWidth = max(1, round(width * WHITE))
         # Made again, a result is the same objects, and no archive holds it twice.
         content = hashlib.sha256(stored.tobytes()).hexdigest()
         sources = [uid for _, uid, _ in volume.dicom.instances]
@@ -185,7 +195,6 @@ def _describe(dataset: Dataset, common: Dataset, to: str, provenance: Provenance
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 14, 13
     dataset.PixelRepresentation = 0
     dataset.RescaleIntercept, dataset.RescaleSlope, dataset.RescaleType = 0, 1, "US"
-    dataset.WindowCenter, dataset.WindowWidth = WHITE // 2, WHITE
 
 
 def _place(dataset: Dataset, common: Dataset, affine: np.ndarray) -> None:

@@ -46,6 +46,7 @@ def labelled_png(
     slice_of: tuple[int, int] | None = None,
     aspect: tuple[float, float] | None = None,
     provenance: Mapping[str, str] | None = None,
+    min_width: int = 0,
 ) -> bytes:
     """Draw a slice as an 8-bit grey PNG with its label burnt into a strip below it.
 
@@ -65,6 +66,7 @@ def labelled_png(
         slice_of: number of the slice, from 1, and how many there are; None says none.
         aspect: (row, column) sides of a pixel in proportion, where `spacing` is None.
         provenance: names (1 to 79 Latin-1 characters) and values for the PNG's text chunks.
+        min_width: of the picture, in pixels.
 
     Raises:
         ValueError: `image` is not a finite 2-D array, the label is empty, or the window's width
@@ -80,7 +82,7 @@ def labelled_png(
         raise ValueError(f"the window width must be positive, got {width}")
     grey = np.clip((image - center) / width + 0.5, 0.0, 1.0)
     picture = Image.fromarray(np.rint(grey * 255).astype(np.uint8))
-    picture, mm_per_pixel = _enlarged(picture, spacing or aspect)
+    picture, mm_per_pixel = _enlarged(picture, spacing or aspect, min_width)
     if not spacing:  # proportions have no millimetres
         mm_per_pixel = None
     if sides:  # half-way up both edges, white with a black rim
@@ -144,9 +146,10 @@ def nifti(
 
 
 def _enlarged(
-    picture: Image.Image, spacing: Sequence[float] | None
+    picture: Image.Image, spacing: Sequence[float] | None, min_width: int
 ) -> tuple[Image.Image, float | None]:
-    """Square pixels, at least `MIN_PNG_SIDE` on the longer side; and mm per pixel, if known."""
+    """Square pixels, at least `MIN_PNG_SIDE` on the longer side and `min_width` across; and mm per
+    pixel, if known."""
     width, height = picture.size
     fine = None
     if spacing is not None:
@@ -154,12 +157,12 @@ def _enlarged(
         fine = min(row_mm, column_mm)
         proportion = max(row_mm, column_mm) / fine
         if not proportion <= _MAX_PROPORTION:
-            return _enlarged(picture, None)
+            return _enlarged(picture, None, min_width)
         if proportion > 1.01:
             width = round(width * column_mm / fine)
             height = round(height * row_mm / fine)
             picture = picture.resize((width, height), Image.Resampling.BICUBIC)
-    factor = max(1, math.ceil(MIN_PNG_SIDE / max(width, height)))
+    factor = max(1, math.ceil(MIN_PNG_SIDE / max(width, height)), math.ceil(min_width / width))
     picture = picture.resize((width * factor, height * factor), Image.Resampling.NEAREST)
     return picture, None if fine is None else fine / factor
 

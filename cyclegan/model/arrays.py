@@ -1,4 +1,4 @@
-"""Arrays that people pass, checked before anything is made of them; each refusal is a sentence."""
+"""Arrays that users pass, checked before anything is made of them; each error is a sentence."""
 
 from __future__ import annotations
 

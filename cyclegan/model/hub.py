@@ -36,8 +36,8 @@ def weights_folder(source: str | Path = DEFAULT, revision: str | None = None) ->
 
     Args:
         source: an existing folder, which is returned as it is, or a Hub repository "user/model",
-            which is downloaded into huggingface_hub's cache or found there. "weights" means what
-            the environment's CYCLEGAN_WEIGHTS names, else a weights folder of that name in the
+            which is downloaded into huggingface_hub's cache unless it is there. "weights" means
+            what the environment's CYCLEGAN_WEIGHTS names, else a weights folder of that name in the
             current folder, else the weights that came with this package.
         revision: branch, tag or commit of the repository; default: the main branch.
 
@@ -47,15 +47,15 @@ def weights_folder(source: str | Path = DEFAULT, revision: str | None = None) ->
     if str(source) == DEFAULT:
         if named := os.environ.get(VARIABLE):
             try:
-                return _found(named, revision)
+                return _folder(named, revision)
             except CheckpointError as error:
                 raise CheckpointError(f"{VARIABLE}: {error}") from None
         places = (Path(DEFAULT), *_SHIPPED)
         source = next((place for place in places if (place / CONFIG).is_file()), source)
-    return _found(source, revision)
+    return _folder(source, revision)
 
 
-def _found(source: str | Path, revision: str | None) -> Path:
+def _folder(source: str | Path, revision: str | None) -> Path:
     """The folder of weights by their path or repository, as `weights_folder` returns it."""
     folder = Path(source)
     if folder.is_dir():

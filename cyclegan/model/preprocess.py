@@ -158,7 +158,7 @@ class Frame:
     def _raster(self) -> tuple[int, int]:
         return self.raster or (self.height, self.width)
 
-    def _overlap(self) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    def _overlap(self) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
         """Rows and columns that frame and raster share: in the raster, and in the frame."""
         inside, covered = [], []
         for start, length in zip((self.top, self.left), self._raster(), strict=True):
@@ -173,7 +173,7 @@ def square_raster(
 ) -> tuple[int, int] | None:
     """Height and width of a matrix in square pixels, None where it has them already.
 
-    The finer of the two spacings is kept, up to `LARGEST_RASTER` pixels a side.
+    The finer of the two spacings is that of the result, up to `LARGEST_RASTER` pixels a side.
 
     Raises:
         ValueError: spacings that are not two positive numbers.

@@ -89,7 +89,7 @@ class Translator:
 
         Args:
             source: as `hub.weights_folder` takes it: an existing folder is read, "owner/name" is
-                downloaded or found in huggingface_hub's cache; "weights", where the current folder
+                in huggingface_hub's cache or downloaded; "weights", where the current folder
                 has none and CYCLEGAN_WEIGHTS names no others, are those of this package.
             revision: branch, tag or commit of the Hub repository.
             device: default: CUDA when there is one, else the CPU.
@@ -279,7 +279,7 @@ class Translator:
     ) -> tuple[np.ndarray, Prepared]:
         """Scaled source, always (N, H, W), and how it is prepared."""
         if to not in OTHER:
-            raise ValueError(f'to="{to}": the wanted contrast is "T1" or "T2"')
+            raise ValueError(f'to="{to}": the target contrast is "T1" or "T2"')
         if prepared is None:
             image = checked_image(image)
             prepared = self.prepare(image, spacing)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import json
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -24,8 +25,10 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 from tqdm import tqdm
 
+from cyclegan.model.checkpoint import CHECK, CHECK_WEIGHTS, file_sha256
 from cyclegan.model.translator import multiplies_bfloat16
 from cyclegan.release.check_augment import augment
 from cyclegan.release.check_data import (
@@ -37,7 +40,7 @@ from cyclegan.release.check_data import (
     add_turned,
 )
 from cyclegan.release.check_simulated import add_label_maps, add_phantoms
-from cyclegan.trust.checks import KINDS, SIZE, CheckNetwork, export_check
+from cyclegan.trust.checks import FORMAT, KINDS, SIZE, CheckNetwork
 
 PHANTOM_SLICES = 5  # of each drawn head
 # Assumed among uploaded brain slices. Chosen with an eye on validation: 0.3 flags 0.93 of FLAIR and
@@ -204,6 +207,42 @@ def other_odds() -> float:
     """Odds of another contrast against T1 and T2 among uploads, over those in training."""
     trained = sum(SHARES[k] for k in KINDS if KINDS[k] == "other") / (SHARES["T1"] + SHARES["T2"])
     return OTHER_SHARE / (1 - OTHER_SHARE) / trained
+
+
+def export_check(
+    folder: str | Path,
+    network: CheckNetwork,
+    *,
+    temperature: float,
+    other_odds: float,
+    training: dict[str, Any],
+) -> Path:
+    """Write `checks.safetensors` (half precision) and `checks.json`, which `from_pretrained` reads.
+
+    Args:
+        folder: created when missing.
+        temperature, other_odds: see `InputCheck`.
+        training: what the network saw, for the record.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    # Counters of batches are whole numbers and stay so.
+    tensors = {
+        name: (value.half() if value.is_floating_point() else value).contiguous()
+        for name, value in network.state_dict().items()
+    }
+    save_file(tensors, folder / CHECK_WEIGHTS, {"format": "pt"})
+    config = {
+        "format": FORMAT,
+        "kinds": list(KINDS),
+        "size": SIZE,
+        "temperature": round(temperature, 4),
+        "other_odds": round(other_odds, 4),
+        "sha256": file_sha256(folder / CHECK_WEIGHTS),
+        "training": training,
+    }
+    (folder / CHECK).write_text(json.dumps(config, indent=2) + "\n")
+    return folder
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from scipy import ndimage
 
 from cyclegan.evaluation.registration import LEVELS, mutual_information
-from cyclegan.model.preprocess import FOREGROUND
+from cyclegan.model.head import FOREGROUND
 
 EACH = 4  # candidates of a slice that are registered
 ALIKE = 0.35  # correlation before registration below which none is worth it

@@ -255,7 +255,7 @@ def _warnings(data: dict, log: Rows, evaluation: dict | None) -> list[str]:
                 "went wrong."
             )
     if log and not any(s["judged"] for s in data["sources"]) and not evaluation:
-        warnings.append("No paired slices were given: nothing here says if translations are right.")
+        warnings.append("No paired slices (--val): nothing here says if translations are right.")
     return warnings
 
 

@@ -1,4 +1,4 @@
-"""What goes wrong becomes one sentence for the user, and is not logged with anything of theirs."""
+"""What goes wrong becomes one sentence for the user, and no log holds anything of theirs."""
 
 from __future__ import annotations
 
@@ -21,37 +21,34 @@ GONE = "This scan is not held any more; open the file again."
 
 
 class UserError(ValueError):
-    """Something the user can put right, in one sentence.
+    """Something that the user can put right.
 
-    Attributes:
-        status: of HTTP.
+    Args:
+        message: one sentence.
+        status: of the HTTP response.
     """
 
-    status = 422
-
-
-class Refusal(UserError):
-    """A request that is refused with an HTTP status of its own."""
-
-    def __init__(self, words: str, status: int):
-        super().__init__(words)
+    def __init__(self, message: str, status: int = 422):
+        super().__init__(message)
         self.status = status
 
 
 class GoneError(UserError):
     """What is asked for is not held (any more)."""
 
-    status = 404
+    def __init__(self, message: str = GONE):
+        super().__init__(message, 404)
 
 
 class NotReadyError(UserError):
-    """The image is not made yet."""
+    """What is asked for is not computed yet."""
 
-    status = 409
+    def __init__(self, message: str):
+        super().__init__(message, 409)
 
 
-def sentence(fault: BaseException, where: str) -> str:
-    """What the user is told of a failure.
+def error_message(fault: BaseException, where: str) -> str:
+    """The sentence that the user gets for a failure.
 
     Of an unexpected one type and place are logged, not its message, which can hold a file's (a
     patient's) name.
@@ -65,7 +62,7 @@ def sentence(fault: BaseException, where: str) -> str:
 
 @contextlib.contextmanager
 def within(seconds: float, what: str) -> Iterator[None]:
-    """Turn the end of the time for `what`, the start of a sentence, into that sentence.
+    """Limit the time for `what`, which begins the error message.
 
     Raises:
         UserError: it takes longer than `seconds`.

@@ -9,7 +9,7 @@ import numpy as np
 
 from cyclegan.reading.volume import Volume
 from cyclegan.server.errors import GoneError
-from cyclegan.server.pictures import THUMBNAIL, png
+from cyclegan.server.images import THUMBNAIL, encode_png
 from cyclegan.simulation.phantom import draw_slice, draw_volume
 from cyclegan.simulation.simulate import simulate_pair
 
@@ -84,4 +84,4 @@ def example_thumbnail(index: int) -> bytes:
         raise GoneError("There is no such example.")
     example = EXAMPLES[index]
     labels = draw_slice(example.seed, level=example.level or 0.5, size=THUMBNAIL)
-    return png(_acquired(example, labels))
+    return encode_png(_acquired(example, labels))

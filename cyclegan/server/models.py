@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING
 from cyclegan import Translator
 from cyclegan.model.checkpoint import CheckpointError
 from cyclegan.model.hub import weights_folder
-from cyclegan.model.preprocess import Frame
-from cyclegan.model.style import KnownStyles
-from cyclegan.model.translator import Prepared
+from cyclegan.model.style import KnownStyles, StyleError
+from cyclegan.server.errors import UserError
 from cyclegan.server.queue import Queue
-from cyclegan.trust import evidence
 from cyclegan.trust.calibration import Calibration
 from cyclegan.trust.checks import InputCheck
 from cyclegan.trust.reference import style_of_volume
@@ -21,9 +19,7 @@ from cyclegan.trust.reference import style_of_volume
 if TYPE_CHECKING:
     import numpy as np
 
-    from cyclegan.model.preprocess import Scale
     from cyclegan.model.style import Style
-    from cyclegan.model.translator import CycleResult
     from cyclegan.reading.volume import Volume
     from cyclegan.trust.checks import Assessment
 
@@ -78,41 +74,15 @@ class Model:
         """What the pixels look like; None without a check."""
         return None if self.check is None else self.check.assess(pixels, spacing)
 
-    def prepare(
-        self, pixels: np.ndarray, scale: Scale, spacing: tuple[float, float] | None
-    ) -> Prepared:
-        """As `Translator.prepare` of (Z, H, W), whose scale is known already."""
-        projection = scale.apply(pixels.max(axis=0))  # scaling keeps the order of values
-        return Prepared(scale, Frame.fit(projection, self.translator.size, spacing))
-
-    def cycle(
-        self, pixels: np.ndarray, to: str, prepared: Prepared, style: Style | None
-    ) -> CycleResult:
-        """As `Translator.cycle`; call it from the queue."""
-        return self.translator.cycle(pixels, to=to, prepared=prepared, style=style)
-
-    def translate(
-        self, pixels: np.ndarray, to: str, prepared: Prepared, style: Style | None
-    ) -> np.ndarray:
-        """As `Translator.translate`; call it from the queue."""
-        return self.translator.translate(pixels, to=to, prepared=prepared, style=style)
-
-    def translate_with_error(
-        self, pixels: np.ndarray, to: str, prepared: Prepared, style: Style | None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """As `Translator.translate_with_error`; call it from the queue."""
-        return self.translator.translate_with_error(pixels, to=to, prepared=prepared, style=style)
-
-    def reconstruct_disturbed(self, result: CycleResult, to: str, frame: Frame) -> np.ndarray:
-        """As `evidence.reconstruct_disturbed`, in the style of the source; from the queue."""
-        own = evidence.own_style(self.translator, result.source, to, frame)
-        translate = self.translator.translate
-        return evidence.reconstruct_disturbed(translate, result.translated, to, frame, own)
-
-    def style_of(self, volume: Volume, to: str, name: str) -> Style:
-        """The style of a user's own image of the contrast `to`.
+    def own_style(self, volume: Volume, to: str) -> Style:
+        """The style of a user's own image of the contrast `to`, in the model's turn.
 
         Raises:
-            StyleError: it shows something else, or the weights know no styles.
+            UserError: it shows something else, or the weights know no styles.
         """
-        return style_of_volume(self.translator, self.check, volume, to, name)
+        try:
+            return self.queue.run(
+                lambda: style_of_volume(self.translator, self.check, volume, to, OWN)
+            )
+        except StyleError as error:
+            raise UserError(str(error)) from None

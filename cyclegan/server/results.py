@@ -1,22 +1,23 @@
-"""What was made of one series, bounded."""
+"""What was made of a series, bounded, and the files made of that."""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from cyclegan.server.limits import SCAN_FINDINGS_BYTES, SCAN_RESULT_BYTES
+from cyclegan.server.limits import SERIES_RESULT_BYTES
 
 if TYPE_CHECKING:
     import numpy as np
 
     from cyclegan.model.style import Style
-    from cyclegan.server.input_warning import Fit
+    from cyclegan.server.fit import Fit
 
 
-class Made(NamedTuple):
-    """What translations are made for: contrast and style."""
+class Target(NamedTuple):
+    """What a series is translated to."""
 
     to: str
     style: Style | None
@@ -29,7 +30,7 @@ class Measured(NamedTuple):
         numbers: by the names of `calibration.MEASURES`.
         map: (H, W) float32 in shares of the grey range: the uncertainty, or where no map is worth
             it the interval around each value (`Calibration.shows_interval`), or None.
-        fit: whether the slice by itself is what the direction wants, or None without a check.
+        fit: whether the slice by itself is what the direction needs, or None without a check.
         is_whole: whether numbers that tell little are among them.
     """
 
@@ -39,66 +40,87 @@ class Measured(NamedTuple):
     is_whole: bool = False
 
 
-Images = tuple["np.ndarray", "np.ndarray"]  # there and back, (H, W) float32 in [0, 1]
+@dataclass
+class SliceResult:
+    """There and back, (H, W) float32 in [0, 1], and what was measured of it."""
+
+    translated: np.ndarray
+    reconstructed: np.ndarray
+    measured: Measured | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Of its images."""
+        error_map = self.measured.map if self.measured else None
+        map_bytes = 0 if error_map is None else error_map.nbytes
+        return self.translated.nbytes + self.reconstructed.nbytes + map_bytes
 
 
 class Results:
-    """Translations and measurements of slices; those used least recently go first.
-
-    Attributes:
-        nbytes: of the translations.
-    """
+    """Translated slices; those used least recently go first."""
 
     def __init__(self) -> None:
-        self.nbytes = 0
         self._lock = threading.Lock()
-        self._images: OrderedDict[tuple[Made, int], Images] = OrderedDict()
-        self._measured: OrderedDict[tuple[Made, int], Measured] = OrderedDict()
+        self._slices: OrderedDict[tuple[Target, int], SliceResult] = OrderedDict()
 
-    def get(self, made: Made, index: int) -> Images | None:
-        """A slice there and back."""
+    @property
+    def nbytes(self) -> int:
+        """Of all images."""
         with self._lock:
-            images = self._images.get((made, index))
-            if images is not None:
-                self._images.move_to_end((made, index))
-            return images
+            return sum(result.nbytes for result in self._slices.values())
 
-    def indices(self, made: Made) -> set[int]:
+    def get(self, target: Target, index: int) -> SliceResult | None:
+        """A slice, if it is there."""
+        with self._lock:
+            result = self._slices.get((target, index))
+            if result is not None:
+                self._slices.move_to_end((target, index))
+            return result
+
+    def indices(self, target: Target) -> set[int]:
         """Slices that are there."""
         with self._lock:
-            return {index for key, index in self._images if key == made}
+            return {index for key, index in self._slices if key == target}
 
-    def keep(self, made: Made, index: int, images: Images) -> None:
+    def keep(self, target: Target, index: int, result: SliceResult) -> None:
         """Remember a slice."""
         with self._lock:
-            self._images[made, index] = images
-            self._images.move_to_end((made, index))
-            self.nbytes = sum(image.nbytes for pair in self._images.values() for image in pair)
-            while self.nbytes > SCAN_RESULT_BYTES and len(self._images) > 1:
-                _, oldest = self._images.popitem(last=False)
-                self.nbytes -= sum(image.nbytes for image in oldest)
-
-    def measured(self, made: Made, index: int) -> Measured | None:
-        """Numbers and map of a slice."""
-        with self._lock:
-            return self._measured.get((made, index))
-
-    def keep_measured(self, made: Made, index: int, measured: Measured) -> None:
-        """Remember numbers and map of a slice."""
-        with self._lock:
-            self._measured[made, index] = measured
-            maps = [
-                measurement.map.nbytes
-                for measurement in self._measured.values()
-                if measurement.map is not None
-            ]
-            while sum(maps) > SCAN_FINDINGS_BYTES and len(self._measured) > 1:
-                maps.pop(0)
-                self._measured.popitem(last=False)
+            self._slices[target, index] = result
+            self._slices.move_to_end((target, index))
+            total = sum(result.nbytes for result in self._slices.values())
+            while total > SERIES_RESULT_BYTES and len(self._slices) > 1:
+                total -= self._slices.popitem(last=False)[1].nbytes
 
     def clear(self) -> None:
         """Forget everything; it can be computed again."""
         with self._lock:
-            self._images.clear()
-            self._measured.clear()
-            self.nbytes = 0
+            self._slices.clear()
+
+
+class Download(NamedTuple):
+    """A file: its bytes, its name and its MIME type."""
+
+    data: bytes
+    name: str
+    mime: str
+
+
+@dataclass
+class Save:
+    """How far a file is that was asked for: the `save` of the state.
+
+    Attributes:
+        kind: of `SaveRequest`.
+        of: steps in all; done: so many of them.
+        file: token to fetch it with, once it is there; name: of the file.
+        removed: what of the source's DICOM header is not in it, in words.
+        error: why there is no file, in a sentence.
+    """
+
+    kind: str
+    of: int
+    done: int = 0
+    file: str | None = None
+    name: str | None = None
+    removed: list[str] = field(default_factory=list)
+    error: str | None = None

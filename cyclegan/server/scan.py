@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import threading
 import time
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from cyclegan import CONTRASTS
-from cyclegan.model.style import StyleError
 from cyclegan.model.translator import CycleResult
 from cyclegan.reading.archive import Member
 from cyclegan.reading.selection import Selection, open_files
 from cyclegan.reading.volume import Volume
 from cyclegan.server import limits, queue
-from cyclegan.server.changes import Changes
-from cyclegan.server.errors import GONE, GoneError, NotReadyError, UserError, within
-from cyclegan.server.measuring import measuring
-from cyclegan.server.models import OWN, SOURCE
-from cyclegan.server.phases import Action, Phase, refuse
-from cyclegan.server.pictures import thumbnail
-from cyclegan.server.real import compare, matched
-from cyclegan.server.results import Results
-from cyclegan.server.series import Label, Real, Series, View, companion
+from cyclegan.server.errors import GoneError, NotReadyError, UserError, within
+from cyclegan.server.images import thumbnail
+from cyclegan.server.measurements import measured_slice
+from cyclegan.server.models import SOURCE
+from cyclegan.server.results import Download, Results, Save
+from cyclegan.server.series import Label, Series, View, other_contrast
 from cyclegan.server.translation import Translation
+from cyclegan.server.updates import Updates
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from cyclegan.server.downloads import Download, Save
-    from cyclegan.server.measuring import Order
     from cyclegan.server.models import Model
+
+NO_SERIES = "There is no such series in these files."
 
 
 class Scan:
@@ -41,17 +40,19 @@ class Scan:
         model: translates.
         volume: the series on screen.
         selection: all that came together; None for an example.
-        is_drawn: whether it is an example, drawn and nobody's.
+        is_simulated: whether it is an example, nobody's.
         to: the contrast to translate to until the pixels say more.
         results: shared with other scans of the same example.
 
     Attributes:
         token: 256 random bits.
-        changes: of what `state.state` tells.
+        updates: of what `state.state` describes.
         labels: of all series.
+        message: an error or a warning for the user, or "".
+        is_registering: whether a real image is being placed on the scan.
         save: the file that was asked for last, or None.
-        last_used: `time.monotonic` of when somebody asked for anything but the state.
-        last_seen: and for that, too.
+        last_used: `time.monotonic` of the last request for anything but the state.
+        last_seen: and of the last request at all.
         grown: called when more is held than before.
     """
 
@@ -69,32 +70,34 @@ class Scan:
         self.selection = selection
         self.is_simulated = is_simulated
         self.token = secrets.token_urlsafe(32)
-        self.changes = Changes()
+        self.updates = Updates()
         self.lock = threading.RLock()
         texts = selection.texts if selection else (volume.name,)
         shapes = selection.shapes if selection else (volume.pixels.shape,)
         self.labels = tuple(map(Label.of, texts, shapes))
         self.message = ""
+        self.is_registering = False
         self.save: Save | None = None
         self.files: dict[str, Download] = {}
         self.last_used = self.last_seen = time.monotonic()
         self.is_closed = False
         self.grown = lambda: None
-        self._opened: dict[int, Series] = {}
+        self._opened: dict[int, Series] = {}  # by number
         self._views: list[View] = []
-        self._read: dict[int, Volume] = {}  # of other series, ahead of being chosen
         self._thumbnails: dict[int, bytes] = {}
-        self._wish: tuple[View, int] | None = None
+        self._request: tuple[View, int] | None = None
         self._measuring: Future | None = None
-        self.translation = Translation(self)
-        number = selection.best if selection else 0
-        self.chosen = self._take(number, volume, to)
+        self.translation = Translation(
+            model.queue, self.lock, self.updates, self._on_screen, self._finish_batch
+        )
+        self.chosen = selection.best if selection else 0
+        self._opened[self.chosen] = self._new_series(volume, self.chosen, to)
         if results is not None:
             self.series.results = results
 
     @classmethod
     def open(cls, model: Model, files: Sequence[Member]) -> Scan:
-        """Read files that came together; `check` is still to be called.
+        """Read files that came together; `translation.check` is still to be called.
 
         Raises:
             ReadError, UserError: nothing in them can be read, or not in time.
@@ -114,31 +117,32 @@ class Scan:
         """
         with self.lock:
             if self.is_closed:
-                raise GoneError(GONE)
+                raise GoneError
             return self._opened[self.chosen]
+
+    def _on_screen(self) -> Series | None:
+        return None if self.is_closed else self._opened[self.chosen]
+
+    def _finish_batch(self, error: str) -> None:
+        if error:
+            self.message = error
+        self.updates.announce()
+        self.grown()
 
     @property
     def held_bytes(self) -> int:
         """Everything in memory for it."""
         with self.lock:
-            return self.result_bytes + self.file_bytes
-
-    @property
-    def file_bytes(self) -> int:
-        """What cannot be computed again."""
-        with self.lock:
-            files = self.selection.size if self.selection else 0
-            saved = sum(len(download.data) for download in self.files.values())
-            files += sum(volume.pixels.nbytes for volume in self._read.values())
-            return files + saved + sum(series.pixel_bytes for series in self._opened.values())
+            size = self.result_bytes + (self.selection.size if self.selection else 0)
+            size += sum(len(download.data) for download in self.files.values())
+            return size + sum(series.pixel_bytes for series in self._opened.values())
 
     @property
     def result_bytes(self) -> int:
-        """What can."""
+        """What can be computed again."""
         with self.lock:
-            return sum(
-                series.results.nbytes for series in self._opened.values() if not series.is_simulated
-            )
+            opened = self._opened.values()
+            return sum(series.results.nbytes for series in opened if not series.is_simulated)
 
     def key(self) -> str:
         """The name of the images on screen."""
@@ -148,18 +152,16 @@ class Scan:
                 self._views.append(view)
             return str(self._views.index(view))
 
-    def behind(self, key: str) -> tuple[Series, View]:
-        """The series and the view of a key.
+    def shown(self, key: str) -> tuple[Series, View]:
+        """What the images of a key are made of.
 
         Raises:
             GoneError: no such key.
         """
         with self.lock:
             if self.is_closed or not key.isdecimal() or int(key) >= len(self._views):
-                raise GoneError(GONE)
+                raise GoneError
             view = self._views[int(key)]
-            if view.series not in self._opened:
-                raise GoneError(GONE)
             return self._opened[view.series], view
 
     def result(self, key: str, index: int) -> CycleResult:
@@ -168,24 +170,56 @@ class Scan:
         Raises:
             GoneError, NotReadyError: no such slice; not translated yet.
         """
-        with self.lock:
-            series, view = self.behind(key)
-            if not 0 <= index < series.slices:
-                raise GoneError(GONE)
-            result = series.result(index, view)
-            if result is None:
-                raise NotReadyError("This slice is not translated yet.")
-            return result
+        series, view = self.shown(key)
+        if not 0 <= index < series.slices:
+            raise GoneError
+        result = series.result(view.target, index)
+        if result is None:
+            raise NotReadyError("This slice is not translated yet.")
+        return result
 
-    def measuring(self, made: Order) -> Future:
-        """Numbers and map of a slice, once they are known; only the newest such wish is kept."""
+    def image(self, key: str, name: str, index: int) -> np.ndarray:
+        """One image of a slice, (H, W) float32 in [0, 1].
+
+        Args:
+            key: as `key` returns it.
+            name: "original", "translated", "reconstructed", "uncertainty" or "real"; of the last
+                one 0 says that it does not reach there.
+            index: of the slice.
+
+        Raises:
+            GoneError, NotReadyError: there is no such image; it is not computed yet.
+        """
+        series, view = self.shown(key)
+        real = series.real
+        if not 0 <= index < series.slices:
+            raise GoneError("There is no such slice.")
+        if name == "original":
+            return series.original(index)
+        if name in ("translated", "reconstructed"):
+            return getattr(self.result(key, index), name)
+        if name == "uncertainty":
+            result = series.results.get(view.target, index)
+            if result is None or result.measured is None:
+                raise NotReadyError("This slice is not measured yet.")
+            if result.measured.map is not None:
+                return result.measured.map
+        elif name == "real" and real is not None and real.number == view.real:
+            pixels, covered = real.truth.slice(index, series.volume.pixels.shape[1:])
+            return np.where(covered, np.maximum(pixels, 1 / 65535), 0)
+        raise GoneError("There is no such image.")
+
+    def measured(self, series: Series, view: View, index: int) -> Future:
+        """Numbers and map of a slice, once they are known; only the newest request stays."""
         with self.lock:
-            wish = (made.view, made.index)
-            if self._wish != wish and self._measuring is not None:
+            request = (view, index)
+            if self._request != request and self._measuring is not None:
                 self._measuring.cancel()
-            if self._wish != wish or self._measuring is None or self._measuring.done():
-                self._measuring = measuring(made, made.index, whole=False, handicap=queue.MEASURING)
-            self._wish = wish
+            if self._request != request or self._measuring is None or self._measuring.done():
+                self._measuring = measured_slice(
+                    series, view.target, index, whole=False, handicap=queue.MEASURING
+                )
+            self._request = request
             return self._measuring
 
     def thumbnail(self, number: int) -> bytes:
@@ -194,35 +228,35 @@ class Scan:
         Raises:
             ReadError, GoneError: it cannot be read; there is no such series.
         """
-        if number in self._thumbnails:
-            return self._thumbnails[number]
-        if not 0 <= number < len(self.labels):
-            raise GoneError("There is no such series in these files.")
-        data = thumbnail(self._volume(number))
-        with self.lock:
-            if not self.is_closed:
-                self._thumbnails[number] = data
-        return data
+        if number not in self._thumbnails:
+            if not 0 <= number < len(self.labels):
+                raise GoneError(NO_SERIES)
+            self._thumbnails[number] = thumbnail(self._open(number).volume)
+        return self._thumbnails[number]
 
-    def _volume(self, number: int) -> Volume:
-        """Of a series, which is not read twice as long as there is room."""
+    def _open(self, number: int, is_chosen: bool = False) -> Series:
+        """A series, which is not read twice as long as there is room, or the user chose it."""
         with self.lock:
-            selection, opened = self.selection, self._opened.get(number)
-            known = opened.volume if opened else self._read.get(number)
-        if known is not None:
-            return known
-        if selection is None:
-            raise GoneError(GONE)
-        volume = selection.read(number)
+            selection, to = self.selection, self.series.to
+            if number in self._opened or selection is None:
+                return self._opened[number]
+        series = self._new_series(selection.read(number), number, to)
         with self.lock:
-            room = limits.READ_AHEAD_BYTES - sum(v.pixels.nbytes for v in self._read.values())
-            if not self.is_closed and volume.pixels.nbytes <= room:
-                self._read[number] = volume
+            ahead = sum(s.pixel_bytes for n, s in self._opened.items() if n != self.chosen)
+            room = limits.READ_AHEAD_BYTES - ahead
+            if not self.is_closed and (is_chosen or series.pixel_bytes <= room):
+                series = self._opened.setdefault(number, series)
         self.grown()
-        return volume
+        return series
 
-    def seen(self, *, used: bool = True) -> None:
-        """A sign of life of the tab; `used` if it was more than asking for the state."""
+    def _new_series(self, volume: Volume, number: int, to: str) -> Series:
+        series = Series(self.model, volume, to, number, self.is_simulated)
+        if not self.is_simulated:
+            series.to = series.preset()
+        return series
+
+    def touch(self, *, used: bool = True) -> None:
+        """A sign of life of the tab; `used` if it was more than a request for the state."""
         self.last_seen = time.monotonic()
         if used:
             self.last_used = self.last_seen
@@ -259,47 +293,34 @@ class Scan:
         with self.lock:
             current = self.series
             if to is not None:
-                refuse(self.phase(), Action.DIRECTION)
                 if to not in CONTRASTS:
                     raise UserError("Choose T1 → T2 or T2 → T1.")
-                current.to, current.is_turned = to, True
+                current.to, current.is_direction_chosen = to, True
             if style is not None:
-                refuse(self.phase(), Action.STYLE)
                 self._choose_style(style)
             if index is not None:
                 current.index = min(max(index, 0), current.slices - 1)
             if translate is not None:
-                refuse(self.phase(), Action.TRANSLATE)
                 (current.allowed.add if translate else current.allowed.discard)(current.to)
-            is_other = (series, to, style, translate) != (None,) * 4
-            if is_other:
+            is_news = (series, to, style, translate) != (None,) * 4  # the browser knows its slice
+            if is_news:
                 self.message = ""
         self.translation.go_on()
-        if is_other:  # another slice on screen is no news to the browser
-            self.changes.announce()
+        if is_news:
+            self.updates.announce()
 
     def _choose_series(self, number: int) -> None:
-        with self.lock:
-            refuse(self.phase(), Action.SERIES)
-            if not 0 <= number < len(self.labels):
-                raise UserError("There is no such series in these files.")
-            if number in self._opened:
-                self.chosen = number
-                return
-            to = self.series.to
+        if not 0 <= number < len(self.labels):
+            raise UserError(NO_SERIES)
         with within(limits.OPENING_S, "Opening this series"):
-            volume = self._volume(number)
+            self._open(number, is_chosen=True)
         with self.lock:
-            self.series  # noqa: B018 # still held
-            self._read.pop(number, None)
-            self.chosen = self._take(number, volume, to)
+            self.chosen = number
         self.translation.check()
 
     def _choose_style(self, name: str) -> None:
-        current = self.series
-        named = {
-            style.name: style for style in self.model.styles.named if style.contrast == current.to
-        }
+        current, styles = self.series, self.model.styles.named
+        named = {style.name: style for style in styles if style.contrast == current.to}
         if name == SOURCE:
             current.styles.pop(current.to, None)
         elif name in named:
@@ -313,77 +334,73 @@ class Scan:
         Raises:
             ReadError, UserError: it cannot be read, or shows something else.
         """
-        refuse(self.phase(), Action.STYLE)
         series = self.series
         to = series.to
-        with within(limits.OPENING_S, "Opening these files"):
-            selection = open_files(files)
-            volume = selection.read(selection.best)
-        try:
-            style = self.model.queue.run(lambda: self.model.style_of(volume, to, OWN))
-        except StyleError as error:
-            raise UserError(str(error)) from None
+        style = self.model.own_style(_read_one(files), to)
         with self.lock:
             series.styles[to] = style
-            far = self.model.styles.is_far(style)
             self.message = (
                 "This style is far from all that training saw: trust the result less."
-                if far
+                if self.model.styles.is_far(style)
                 else ""
             )
         self.translation.go_on()
-        self.changes.announce()
+        self.updates.announce()
 
     def take_real(self, files: Sequence[Member]) -> None:
         """Compare with an acquired image of the contrast to translate to.
 
         Raises:
-            ReadError, UserError: it cannot be read, or laid over the scan.
+            ReadError, UserError: it cannot be read, or registered onto the scan.
         """
-        refuse(self.phase(), Action.REAL)
-        with within(limits.OPENING_S, "Opening these files"):
-            selection = open_files(files)
-            volume = selection.read(selection.best)
-        self._compare_with(volume)
+        with self._registering():
+            self._compare_with(_read_one(files), self.series.to)
 
-    def take_companion(self) -> None:
+    def take_other_contrast(self) -> None:
         """Compare with the other contrast, which came in the same files.
 
         Raises:
             ReadError, UserError: there is none.
         """
-        refuse(self.phase(), Action.REAL)
         with self.lock:
-            number = companion(self.labels, self.chosen, self.series.to)
+            number = other_contrast(self.labels, self.chosen, self.series.to)
         if number is None:
             raise UserError(f"There is no {self.series.to} in these files.")
-        with within(limits.OPENING_S, "Opening these files"):
-            self._compare_with(self._volume(number))
-
-    def _compare_with(self, volume: Volume) -> None:
-        series, to = self.series, self.series.to
-        real = compare(self.model, volume, series.volume, to)
-        with self.lock:
-            series.real = real
-            self.changes.announce()
-        self.grown()
+        with self._registering(), within(limits.OPENING_S, "Opening these files"):
+            self._compare_with(self._open(number).volume, self.series.to)
 
     def _choose_registered(self, register: bool) -> None:
-        series = self.series
-        real = series.real
+        real = self.series.real
         if real is None:
             raise UserError("There is no real image to register.")
-        truth = matched(real.truth.volume, series.volume, register)
+        with self._registering():
+            self._compare_with(real.truth.volume, real.to, register)
+
+    def _compare_with(self, volume: Volume, to: str, register: bool = True) -> None:
+        series = self.series
+        before = series.real
+        real = series.compare_with(volume, to, register=register)
         with self.lock:
-            if series.real is real:
-                series.real = Real(truth, real.to, real.warning, real.contrast)
-            self.changes.announce()
+            if series.real is before:  # nothing else was chosen meanwhile
+                series.real = real
+        self.grown()
+
+    @contextlib.contextmanager
+    def _registering(self) -> Iterator[None]:
+        """Say that a real image is being placed: a volume takes seconds."""
+        self.is_registering = True
+        self.updates.announce()
+        try:
+            yield
+        finally:
+            self.is_registering = False
+            self.updates.announce()
 
     def remove_real(self) -> None:
         """Compare with nothing any more."""
         with self.lock:
             self.series.real = None
-            self.changes.announce()
+            self.updates.announce()
 
     def close(self) -> None:
         """Forget everything, and stop working on it."""
@@ -391,7 +408,6 @@ class Scan:
             self.is_closed = True
             self._opened.clear()
             self._views.clear()
-            self._read.clear()
             self._thumbnails.clear()
             if self._measuring is not None:
                 self._measuring.cancel()
@@ -399,40 +415,19 @@ class Scan:
             self.selection = self.save = None
             self.grown = lambda: None
         self.translation.stop()
-        self.changes.announce()
+        self.updates.announce()
 
     def drop_results(self) -> None:
-        """Forget what can be computed again; it is when somebody looks."""
+        """Forget what can be computed again; it is when somebody opens the slice."""
         with self.lock:
             for series in self._opened.values():
                 if not series.is_simulated:
                     series.results.clear()
         self.translation.stop()
-        self.changes.announce()
+        self.updates.announce()
 
-    def phase(self) -> Phase:
-        """How far the series on screen is."""
-        with self.lock:
-            series = self.series
-            if not series.is_checked:
-                return Phase.CHECKING
-            if self.halted():
-                return Phase.HALTED
-            return Phase.TRANSLATING if series.missing(series.index) else Phase.TRANSLATED
 
-    def halted(self) -> str:
-        """Why the translation does not run by itself, in a sentence; "" when it does."""
-        series = self.series
-        if series.to in series.allowed or not series.is_checked:
-            return ""
-        warning = series.input_warning()
-        return warning.text if warning.warns else ""
-
-    def _take(self, number: int, volume: Volume, to: str) -> int:
-        series = Series(number, volume, to, is_simulated=self.is_simulated)
-        if self.is_simulated:
-            series.is_checked = True
-        else:
-            series.to = series.preset()
-        self._opened[number] = series
-        return number
+def _read_one(files: Sequence[Member]) -> Volume:
+    with within(limits.OPENING_S, "Opening these files"):
+        selection = open_files(files)
+        return selection.read(selection.best)

@@ -7,9 +7,10 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from cyclegan.server import limits, memory
-from cyclegan.server.errors import GONE, GoneError
+from cyclegan.server import limits
+from cyclegan.server.errors import GoneError
 from cyclegan.server.examples import EXAMPLES, example_volume
+from cyclegan.server.process import trim_memory
 from cyclegan.server.scan import Scan
 
 if TYPE_CHECKING:
@@ -51,8 +52,8 @@ class Scans:
         """
         scan = self._scans.get(token)
         if scan is None or scan.is_closed:
-            raise GoneError(GONE)
-        scan.seen(used=used)
+            raise GoneError
+        scan.touch(used=used)
         return scan
 
     def hold(self, scan: Scan) -> Scan:
@@ -96,7 +97,7 @@ class Scans:
             scan = self._scans.pop(token, None)
         if scan is not None:
             scan.close()
-            memory.give_back()
+            trim_memory()
 
     def leave(self, token: str) -> None:
         """The tab says that it closes: forget the scan soon, unless somebody asks for it again."""

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from cyclegan import CONTRASTS
 from cyclegan.export.provenance import Provenance, provenance
 from cyclegan.model.head import head_mask
-from cyclegan.model.preprocess import Scale
+from cyclegan.model.preprocess import Frame, Scale
 from cyclegan.model.translator import CycleResult, Prepared
 from cyclegan.reading.sequence_names import contrast_in_name
-from cyclegan.server.input_warning import InputWarning, input_warning, preset, simulated_warning
+from cyclegan.server.errors import UserError
+from cyclegan.server.fit import Fit, input_fit, preset, simulated_fit
 from cyclegan.server.limits import WHOLE_VOXELS
-from cyclegan.server.real import Real
-from cyclegan.server.results import Made, Results
+from cyclegan.server.results import Results, Target
+from cyclegan.trust.truth import Truth, TruthError, match
 
 if TYPE_CHECKING:
     from cyclegan.model.style import Style
@@ -25,10 +29,11 @@ if TYPE_CHECKING:
     from cyclegan.trust.checks import Assessment
 
 _PLANE = re.compile(r"\b(axial|coronal|sagittal|oblique)\b")
+_real_numbers = itertools.count(1)
 
 
 class Label(NamedTuple):
-    """What a list of series says of one.
+    """A series in the list of all.
 
     Attributes:
         text: by the series' description, where there is one.
@@ -51,18 +56,37 @@ class Label(NamedTuple):
         return cls(text, contrast_in_name(text), plane and plane[1], shape[0], shape[1:])
 
 
-class View(NamedTuple):
-    """What the images under one key are made of."""
+@dataclass(frozen=True, eq=False)
+class Real:
+    """An acquired image of the contrast that is translated to.
 
-    series: int
+    Attributes:
+        truth: registered onto the series, or placed by the headers alone.
+        to: its contrast, as the user has it.
+        warning: what speaks against it, in a sentence, or "".
+        contrast: "T1" or "T2" as its pixels look like, or None.
+    """
+
+    truth: Truth
     to: str
-    style: Style | None
-    real: int | None
+    warning: str = ""
+    contrast: str | None = None
+    number: int = field(default_factory=lambda: next(_real_numbers))
 
     @property
-    def made(self) -> Made:
-        """What its translations are made for."""
-        return Made(self.to, self.style)
+    def title(self) -> str:
+        """What it may be called where it is shown."""
+        if not self.warning:
+            return f"real {self.to}"
+        return f"given image, looks like {self.contrast}" if self.contrast else "given image"
+
+
+class View(NamedTuple):
+    """What the images under one key are made of; `real` is the number of a `Real`."""
+
+    series: int
+    target: Target
+    real: int | None
 
 
 @dataclass(eq=False)
@@ -70,40 +94,42 @@ class Series:
     """Pixels, choices and results; `Scan.lock` guards them.
 
     Attributes:
-        number: in the scan.
+        model: translates.
         volume: as read.
         to: the contrast to translate to.
+        number: in the scan.
+        is_simulated: whether it is an example.
         index: of the slice on screen.
-        is_turned: whether the user chose the direction.
-        scale: of the whole volume.
-        box: of the head in all slices, as `box` returns it.
+        is_direction_chosen: whether the user chose `to`.
         is_checked: whether `check` is known; it stays None where there is no input check.
-        check: what the pixels look like.
+        check: what the pixels look like; unchecked: why that is not known.
         allowed: contrasts to translate to whatever the check says.
         styles: chosen, by contrast.
-        real: given or taken from the same files.
+        real: to compare with.
+        scale: of the whole volume.
+        box: of the head in all slices, as `head_box` returns it.
     """
 
-    number: int
+    model: Model
     volume: Volume
     to: str
-    index: int = 0
-    is_turned: bool = False
+    number: int = 0
+    is_simulated: bool = False
+    results: Results = field(default_factory=Results)
+    is_direction_chosen: bool = False
     is_checked: bool = False
     check: Assessment | None = None
     unchecked: str = ""
     allowed: set[str] = field(default_factory=set)
     styles: dict[str, Style] = field(default_factory=dict)
     real: Real | None = None
-    is_simulated: bool = False
-    results: Results = field(default_factory=Results)
-    _provenances: dict[Made, Provenance] = field(default_factory=dict)
-    _prepared: Prepared | None = None
+    _provenances: dict[Target, Provenance] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.scale = Scale.fit(self.volume.pixels)
         self.index = self.slices // 2
-        self.box = box(self.scale.apply(self.volume.pixels.max(axis=0)))
+        self.box = head_box(self.scale.apply(self.volume.pixels.max(axis=0)))
+        self.is_checked = self.is_checked or self.is_simulated
 
     @property
     def slices(self) -> int:
@@ -112,14 +138,19 @@ class Series:
 
     @property
     def style(self) -> Style | None:
-        """That translations follow; None: what suits the source."""
+        """That translations follow; None: the source's own."""
         return self.styles.get(self.to)
+
+    @property
+    def target(self) -> Target:
+        """What is translated to."""
+        return Target(self.to, self.style)
 
     @property
     def view(self) -> View:
         """What is on screen."""
         real = self.real.number if self.real is not None and self.real.to == self.to else None
-        return View(self.number, self.to, self.style, real)
+        return View(self.number, self.target, real)
 
     @property
     def is_large(self) -> bool:
@@ -134,50 +165,85 @@ class Series:
         real = 0 if self.real is None else self.real.truth.volume.pixels.nbytes
         return self.volume.pixels.nbytes + real
 
-    def input_warning(self) -> InputWarning:
-        """What the input looks like beside the direction."""
+    @property
+    def fit(self) -> Fit:
+        """Whether the input is what the direction needs."""
         if self.is_simulated:
-            return simulated_warning(self.volume.contrast_hint, self.to)
+            return simulated_fit(self.volume.contrast_hint, self.to)
         hint, other = self.volume.contrast_hint, self.volume.other_contrast
-        return input_warning(self.check, hint, self.to, self.unchecked, other=other)
+        return input_fit(self.check, hint, self.to, self.unchecked, other)
+
+    @property
+    def halted(self) -> str:
+        """Why the translation does not run by itself, in a sentence; "" when it does."""
+        is_waiting = self.is_checked and self.fit.asks and self.to not in self.allowed
+        return self.fit.sentence if is_waiting else ""
+
+    @property
+    def may_translate(self) -> bool:
+        """Whether it was checked, and nothing halts the translation."""
+        return self.is_checked and not self.halted
 
     def preset(self) -> str:
         """The direction that the pixels, or else the header, ask for."""
         return preset(self.check, self.volume.contrast_hint, self.to)
 
-    def prepared(self, model: Model) -> Prepared:
-        """Scale and framing of the whole volume, worked out once; `scale` alone is quicker."""
-        if self._prepared is None:
-            pixels, spacing = self.volume.pixels, self.volume.pixel_spacing
-            self._prepared = model.prepare(pixels, self.scale, spacing)
-        return self._prepared
+    @cached_property
+    def prepared(self) -> Prepared:
+        """Scale and framing of the whole volume, as `Translator.prepare` returns them."""
+        projection = self.scale.apply(self.volume.pixels.max(axis=0))  # scaling keeps the order
+        size, spacing = self.model.translator.size, self.volume.pixel_spacing
+        return Prepared(self.scale, Frame.fit(projection, size, spacing))
 
-    def provenance(self, model: Model, made: Made) -> Provenance:
-        """Of translations; the pixels' checksum is worked out once for each."""
-        if made not in self._provenances:
-            translator, name = model.translator, made.style.name if made.style else ""
-            self._provenances[made] = provenance(
-                self.volume, translator.version, translator.checksum, made.to, name
+    def provenance(self, target: Target) -> Provenance:
+        """Of translations; the pixels' checksum is computed once for each target."""
+        if target not in self._provenances:
+            translator, style = self.model.translator, target.style.name if target.style else ""
+            self._provenances[target] = provenance(
+                self.volume, translator.version, translator.checksum, target.to, style
             )
-        return self._provenances[made]
+        return self._provenances[target]
 
     def original(self, index: int) -> np.ndarray:
         """(H, W) float32 in [0, 1]."""
         return self.scale.apply(self.volume.pixels[index])
 
-    def result(self, index: int, view: View | None = None) -> CycleResult | None:
+    def result(self, target: Target, index: int) -> CycleResult | None:
         """Slice `index` there and back, (H, W) float32 in [0, 1], if it is there."""
-        images = self.results.get((view or self.view).made, index)
-        return None if images is None else CycleResult(self.original(index), *images)
+        result = self.results.get(target, index)
+        if result is None:
+            return None
+        return CycleResult(self.original(index), result.translated, result.reconstructed)
 
-    def missing(self, near: int, view: View | None = None) -> list[int]:
+    def missing(self, near: int) -> list[int]:
         """Slices that are to be translated, the nearest to `near` first."""
         slices = {near} if self.is_large else set(range(self.slices))
-        left = slices - self.results.indices((view or self.view).made)
+        left = slices - self.results.indices(self.target)
         return sorted(left, key=lambda index: abs(index - near))
 
+    def compare_with(self, volume: Volume, to: str, *, register: bool = True) -> Real:
+        """An acquired image of the contrast `to`, placed on this series.
 
-def box(projection: np.ndarray) -> list[int] | None:
+        Args:
+            volume: the image.
+            to: "T1" or "T2".
+            register: whether to move it rigidly, or leave it where its header says.
+
+        Raises:
+            UserError: it cannot be compared with the series.
+        """
+        try:
+            truth = match(volume, self.volume, register)
+        except TruthError as error:
+            raise UserError(str(error)) from None
+        check = self.model.assess(volume.pixels, volume.pixel_spacing)
+        if check is None:
+            return Real(truth, to, contrast=to)
+        warning = "" if check.label == to else f"It should be a {to}. {check.sentence}"
+        return Real(truth, to, warning, check.label if check.label in CONTRASTS else None)
+
+
+def head_box(projection: np.ndarray) -> list[int] | None:
     """Left, top, right and bottom of the head in (H, W), in pixels; None without a head."""
     mask = head_mask(projection)
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
@@ -186,7 +252,7 @@ def box(projection: np.ndarray) -> list[int] | None:
     return [int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1]
 
 
-def companion(labels: tuple[Label, ...], chosen: int, to: str) -> int | None:
+def other_contrast(labels: tuple[Label, ...], chosen: int, to: str) -> int | None:
     """Number of what came in the same files and may be the real image of the contrast `to`, of the
     same size where there is one."""
     shape = (labels[chosen].slices, labels[chosen].size)

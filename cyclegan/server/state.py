@@ -1,12 +1,13 @@
-"""What the browser is told of a scan."""
+"""What the browser gets to know of a scan."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from cyclegan.server.models import SOURCE
-from cyclegan.server.series import companion
+from cyclegan.server.series import other_contrast
 
 if TYPE_CHECKING:
     from cyclegan.model.preprocess import Scale
@@ -18,31 +19,25 @@ if TYPE_CHECKING:
 NARROWEST, WIDEST = 0.02, 2.0
 
 
-def state(scan: Scan, server: str) -> dict[str, Any]:
-    """As JSON, what the page shows but pixels and numbers.
-
-    Args:
-        scan: held.
-        server: names this run of the server.
+def state(scan: Scan) -> dict[str, Any]:
+    """As JSON, all that the page shows but pixels and measurements.
 
     Raises:
         GoneError: the scan was closed.
     """
     with scan.lock:
         series = scan.series
-        volume, model = series.volume, scan.model
+        volume, fit, real = series.volume, series.fit, series.real
         depth, height, width = volume.pixels.shape
         row, column = volume.pixel_spacing or (1.0, 1.0)
-        made = series.results.indices(series.view.made)
-        is_waiting = scan.translation.is_running and series.index not in made
-        place = scan.translation.place if is_waiting else None
-        other = companion(scan.labels, scan.chosen, series.to) if series.real is None else None
+        ready, is_translating = series.results.indices(series.target), scan.translation.is_running
+        place = scan.translation.place if is_translating and series.index not in ready else None
+        other = other_contrast(scan.labels, scan.chosen, series.to) if real is None else None
         label = scan.labels[scan.chosen]
         notes = [*volume.notes, *(scan.selection.notes if scan.selection else ())]
         return {
-            "server": server,
             "scan": scan.token,
-            "version": scan.changes.version,
+            "version": scan.updates.version,
             "name": label.text or volume.name,
             "drawn": scan.is_simulated,
             "series": [
@@ -58,58 +53,51 @@ def state(scan: Scan, server: str) -> dict[str, Any]:
             "affine": None if volume.affine is None else volume.affine.tolist(),
             "units": [series.scale.low, series.scale.high],
             "window": _window(volume, series.scale),
-            "directions": volume.directions and list(volume.directions),
+            "directions": volume.directions and list(volume.directions),  # null: unknown
             "box": series.box,
             "dicom": volume.dicom is not None,
             "notes": [_sentence(note) for note in notes],
             "to": series.to,
-            "styles": _styles(scan, series),
+            "styles": [{"name": name, "label": name} for name in _styles(scan, series)],
             "style": series.style.name if series.style else SOURCE,
             "key": scan.key(),
-            "ready": _ranges(sorted(made)),
-            "translating": scan.translation.is_running,
+            "ready": _ranges(sorted(ready)),
+            "translating": is_translating,
             "place": place,
-            "seconds": None if place is None else round(model.queue.seconds(place), 1),
-            "halted": scan.halted() or None,
-            "check": _check(series) if series.is_checked else None,
+            "seconds": None if place is None else round(scan.model.queue.seconds(place), 1),
+            "halted": series.halted or None,
+            "check": None
+            if not series.is_checked
+            else {
+                "label": series.check and series.check.label,
+                "word": fit.word,
+                "sentence": fit.sentence,
+                "switch_to": fit.switch_to,
+            },
             "companion": None if other is None else {"label": scan.labels[other].text},
-            "real": _real(series),
-            "save": scan.save and scan.save.as_json(),
+            "registering": scan.is_registering,
+            "real": None
+            if real is None or real.to != series.to
+            else {
+                "label": real.truth.volume.name,
+                "title": real.title,
+                "contrast": real.contrast,
+                "registered": real.truth.motion is not None,
+                "notes": [_sentence(note) for note in real.truth.notes],
+                "warning": real.warning or None,
+            },
+            "save": scan.save and asdict(scan.save),
             "message": scan.message or None,
         }
 
 
-def _styles(scan: Scan, series: Series) -> list[dict[str, str]]:
+def _styles(scan: Scan, series: Series) -> list[str]:
+    if not scan.model.translator.has_styles:
+        return []
     named = [style.name for style in scan.model.styles.named if style.contrast == series.to]
     if series.style is not None and series.style.name not in named:
         named.append(series.style.name)
-    if not scan.model.translator.has_styles:
-        return []
-    return [{"name": name, "label": name} for name in [SOURCE, *named]]
-
-
-def _check(series: Series) -> dict[str, Any]:
-    warning = series.input_warning()
-    return {
-        "label": series.check and series.check.label,
-        **warning.fit._asdict(),
-        "switch_to": warning.switch_to,
-    }
-
-
-def _real(series: Series) -> dict[str, Any] | None:
-    real = series.real
-    if real is None or real.to != series.to:
-        return None
-    truth = real.truth
-    notes = [_sentence(note) for note in truth.notes]
-    return {
-        "label": truth.volume.name,
-        "contrast": real.contrast,
-        "registered": truth.motion is not None,
-        "notes": notes,
-        "warning": real.warning or None,
-    }
+    return [SOURCE, *named]
 
 
 def _window(volume: Volume, scale: Scale) -> dict[str, float] | None:

@@ -1,87 +1,81 @@
-"""What happens to a scan by itself: its pixels are looked at, and its slices translated."""
+"""What happens to a scan by itself: its pixels are checked, and its slices translated."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from threading import RLock
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from cyclegan.server import queue
-from cyclegan.server.errors import sentence
-from cyclegan.server.phases import Phase
-from cyclegan.server.queue import Job
+from cyclegan.server.errors import error_message
+from cyclegan.server.queue import Job, Queue
+from cyclegan.server.results import SliceResult
+from cyclegan.server.series import Series
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from cyclegan.server.changes import Changes
-    from cyclegan.server.models import Model
-    from cyclegan.server.series import Series
+    from cyclegan.server.updates import Updates
 
 # Of slices that nobody looks at yet. On a CPU four are no faster per slice than two (362 and 338 ms
 # on two busy cores), and whoever scrolls waits for at most one batch.
 BATCH = 2
-UPDATE_EVERY_S = 1.0  # how often someone who waits hears of the place
-
-
-class Scan(Protocol):
-    """What a translation needs of a scan."""
-
-    model: Model
-    lock: RLock
-    changes: Changes
-    message: str
-    is_closed: bool
-    grown: Callable[[], None]
-
-    @property
-    def series(self) -> Series:
-        """On screen."""
-
-    def phase(self) -> Phase:
-        """How far that is."""
+UPDATE_EVERY_S = 1.0  # how often the place in the queue is announced to someone who waits
 
 
 class Translation:
     """Of the series on screen, from the slice on screen outwards.
 
     Args:
-        scan: whose it is.
+        queue: of the model.
+        lock: of the scan.
+        updates: of the scan.
+        on_screen: gives the series on screen, None once the scan is closed.
+        finish: called after each batch, with an error message or "".
     """
 
-    def __init__(self, scan: Scan):
-        self.scan = scan
-        self._queue = scan.model.queue
+    def __init__(
+        self,
+        queue: Queue,
+        lock: RLock,
+        updates: Updates,
+        on_screen: Callable[[], Series | None],
+        finish: Callable[[str], None],
+    ):
+        self._queue = queue
+        self._lock = lock
+        self._updates = updates
+        self._on_screen = on_screen
+        self._finish = finish
         self._job = Job(self._translate, self._moved)
         self._updated_s = 0.0
 
     def check(self) -> None:
-        """Look what the series on screen shows, and translate it unless that speaks against it."""
-        scan = self.scan
-        with scan.lock:
-            if scan.is_closed or scan.series.is_checked:
-                return
-            series = scan.series
-        volume, seen, unchecked = series.volume, None, scan.model.unchecked
-        try:
-            seen = scan.model.assess(volume.pixels, volume.pixel_spacing)
-        except Exception as fault:
-            unchecked = sentence(fault, "check")
-        with scan.lock:
-            series.check, series.unchecked, series.is_checked = seen, unchecked, True
-            if not series.is_turned:
-                series.to = series.preset()
+        """Classify the series on screen, and translate it unless that speaks against it."""
+        with self._lock:
+            series = self._on_screen()
+        if series is None:
+            return
+        if not series.is_checked:
+            volume, check, unchecked = series.volume, None, series.model.unchecked
+            try:
+                check = series.model.assess(volume.pixels, volume.pixel_spacing)
+            except Exception as fault:
+                unchecked = error_message(fault, "check")
+            with self._lock:
+                series.check, series.unchecked, series.is_checked = check, unchecked, True
+                if not series.is_direction_chosen:
+                    series.to = series.preset()
         self.go_on()
-        scan.changes.announce()
+        self._updates.announce()
 
     def go_on(self) -> None:
         """Translate what is missing, the slice on screen first; or stop, where nothing is."""
-        scan = self.scan
-        with scan.lock:
-            if scan.is_closed or scan.phase() is not Phase.TRANSLATING:
+        with self._lock:
+            series = self._unfinished()
+            if series is None:
                 self.stop()
             else:
-                self._queue.add(self._job, self._handicap())
+                self._queue.add(self._job, _handicap(series))
 
     def stop(self) -> None:
         """Give up the place in the queue; what has begun ends first."""
@@ -90,51 +84,55 @@ class Translation:
     @property
     def is_running(self) -> bool:
         """Whether there is something to do, and it waits for its turn or has it."""
-        scan = self.scan
-        with scan.lock:
-            is_left = not scan.is_closed and scan.phase() is Phase.TRANSLATING
-        return is_left and self._queue.holds(self._job)
+        with self._lock:
+            return self._unfinished() is not None and self._queue.holds(self._job)
 
     @property
     def place(self) -> int:
         """How many others come before the next slice."""
         return self._queue.place(self._job)
 
-    def _handicap(self) -> float:
-        series = self.scan.series
-        is_shown = series.missing(series.index)[0] == series.index
-        return queue.SHOWN if is_shown else queue.BACKGROUND
+    def _unfinished(self) -> Series | None:
+        """The series on screen, if it is to be translated."""
+        series = self._on_screen()
+        if series is None or not series.may_translate or not series.missing(series.index):
+            return None
+        return series
 
     def _moved(self) -> None:
         if time.monotonic() - self._updated_s > max(UPDATE_EVERY_S, 0.25 * self.place):
             self._updated_s = time.monotonic()
-            self.scan.changes.announce()
+            self._updates.announce()
 
     def _translate(self) -> float | None:
         """Translate the next slices; in the queue's thread."""
-        scan = self.scan
-        with scan.lock:
-            if scan.is_closed or scan.phase() is not Phase.TRANSLATING:
-                scan.changes.announce()  # another one may have done it
+        with self._lock:
+            series = self._unfinished()
+            if series is None:
+                self._updates.announce()  # a scan of the same example may have done it
                 return None
-            series = scan.series
-            view, left = series.view, series.missing(series.index)
+            target, left = series.target, series.missing(series.index)
             batch = left[:1] if left[0] == series.index else left[:BATCH]
+        pixels = series.volume.pixels[batch]
         try:
-            prepared = series.prepared(scan.model)
-            result = scan.model.cycle(series.volume.pixels[batch], view.to, prepared, view.style)
+            result = series.model.translator.cycle(
+                pixels, target.to, prepared=series.prepared, style=target.style
+            )
         except Exception as fault:
-            with scan.lock:
-                scan.message = sentence(fault, "translation")
-            scan.changes.announce()
+            self._finish(error_message(fault, "translation"))
             return None
-        with scan.lock:
-            if scan.is_closed:
+        with self._lock:
+            if self._on_screen() is None:
                 return None
             for index, *images in zip(batch, result.translated, result.reconstructed, strict=True):
-                series.results.keep(view.made, index, tuple(image.copy() for image in images))
-            is_left = scan.phase() is Phase.TRANSLATING
-            handicap = self._handicap() if is_left else None
-        scan.changes.announce()
-        scan.grown()
+                kept = SliceResult(*(image.copy() for image in images))
+                series.results.keep(target, index, kept)
+            unfinished = self._unfinished()
+            handicap = None if unfinished is None else _handicap(unfinished)
+        self._finish("")
         return handicap
+
+
+def _handicap(series: Series) -> float:
+    is_shown = series.missing(series.index)[0] == series.index
+    return queue.SHOWN if is_shown else queue.BACKGROUND

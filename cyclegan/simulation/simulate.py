@@ -1,6 +1,6 @@
 """Label map -> T1w and T2w slice of the same anatomy, by the signal equations, randomised.
 
-The inputs vary as scanners and people do (tissue values, sequence, resolution, bias field, noise,
+The inputs vary as scanners and heads do (tissue values, sequence, resolution, bias field, noise,
 stripped or not, lesions); the targets are clean and in one moderate style. A generator trained on
 such pairs knows which tissue is which before it sees a real image.
 """

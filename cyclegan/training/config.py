@@ -34,13 +34,13 @@ class TrainConfig:
     supervised: float | None = None  # share of the run before unpaired slices and adversaries come
     unpaired: float | None = None  # share of a step's samples from then on
     weight_gan: float | None = None  # of the least-squares GAN loss
-    weight_cycle: float | None = None  # of L1 there and back
+    weight_cycle: float | None = None  # of L1 between source and reconstruction
     weight_identity: float | None = None  # of L1 on slices that have the target contrast already
     weight_structure: float | None = None  # of edges of the source that the translation lacks
     weight_pairs: float | None = None  # of what is supervised on registered real pairs
     weight_simulated: float | None = None  # of the same on simulated pairs
     weight_lesions: float | None = None  # within both: contrast of lesions and of spots
-    implanted: float | None = None  # share of real samples with lesions implanted
+    implanted: float | None = None  # share of the real pairs with lesions implanted
     ema: float = 0.999  # decay of the averaged generators, which are what is exported
     log_every: int = 20  # steps
     save_every: int = 250  # steps: state, sample sheet, and with --val scores and report
@@ -86,7 +86,7 @@ NEEDS: dict[str, tuple[set[str], ...]] = {
     "weight_pairs": ({PAIRS},),
     "weight_simulated": ({SIMULATED},),
     "weight_lesions": (TRUTH,),
-    "implanted": ({PAIRS, UNPAIRED}, TRUTH),
+    "implanted": ({PAIRS},),
 }
 
 

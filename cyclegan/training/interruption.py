@@ -40,7 +40,7 @@ class StopSignals:
             signal.signal(number, handler)
 
     def _note(self, number: int, _: object) -> None:
-        # `accelerate launch` answers Ctrl-C with a SIGTERM of its own: that is no second wish.
+        # `accelerate launch` answers Ctrl-C with a SIGTERM of its own: that is no second Ctrl-C.
         if number == signal.SIGINT == self.received:
             raise KeyboardInterrupt
         self.received = self.received or number

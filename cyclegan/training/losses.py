@@ -124,7 +124,7 @@ def gradient_field(source: torch.Tensor, translated: torch.Tensor) -> torch.Tens
 def intensity_distribution(translated: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
     """1-D Wasserstein distance between the tissue intensities of unpaired slices.
 
-    Each translation is compared with a real slice of the same source and the wanted contrast, by 64
+    Each translation is compared with a real slice of the same source and the target contrast, by 64
     quantiles. Patch discriminators are slow to notice that a whole image is too bright; this says
     it directly, and says nothing of where a value belongs.
 
@@ -214,8 +214,8 @@ def lesion_contrast(
 def aligned(target: torch.Tensor, output: torch.Tensor, reach: int) -> torch.Tensor:
     """Move each part of the target onto the output, by at most `reach` whole pixels each way.
 
-    Pairs of two scans are registered to a pixel or two. An output lies where its source does; held
-    to a target beside it, a generator learns to blur. Parts of about 40 pixels move together, by
+    Pairs of two scans are registered to a pixel or two. An output lies where its source does; by
+    a target beside it, a generator learns to blur. Parts of about 40 pixels move together, by
     the shift at which the details of both images agree best; whole pixels, so that nothing blurs.
 
     Args:

@@ -74,7 +74,7 @@ class Objective:
             network.load_state_dict(self.generators[c].state_dict())
         return copies
 
-    def weights(self, adversary: float = 1.0) -> dict[str, float]:
+    def weights(self, adversary: float = 1.0) -> dict[str, Any]:
         """Term of the log -> its weight in the generators' objective: the whole of it, one table.
 
         Args:
@@ -93,7 +93,7 @@ class Objective:
             "simulated": config.weight_simulated,
         }
 
-    def supervised_weights(self) -> dict[str, float]:
+    def supervised_weights(self) -> dict[str, Any]:
         """The same within `pairs` and `simulated`, beside L1 + half of (1 - SSIM)."""
         lesions = self.config.weight_lesions
         weights = {"sharp": SHARP, "faded": lesions, "lesions": lesions}

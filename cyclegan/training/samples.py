@@ -22,8 +22,8 @@ import torch
 import torch.nn.functional as F
 
 from cyclegan import CONTRASTS, OTHER
-from cyclegan.data.dataset import Drawn, SliceDataset
-from cyclegan.data.paired_slices import DrawnPairs, PairedSlices
+from cyclegan.data.dataset import SliceBatch, SliceDataset
+from cyclegan.data.paired_slices import PairBatch, PairedSlices
 from cyclegan.model.head import AIR
 from cyclegan.simulation.augment import (
     RandomStream,
@@ -133,7 +133,7 @@ class Batch(NamedTuple):
 
     supervised: dict[str, tuple[Share, dict[str, Sample]]]
     share: Share
-    unpaired: dict[str, Drawn] | None
+    unpaired: dict[str, SliceBatch] | None
     references: dict[str, dict[str, torch.Tensor | None]]
 
 
@@ -164,24 +164,24 @@ class Samples:
             start += count
         return parts
 
-    def read(self, share: Share, kinds: Collection[str]) -> dict[str, Drawn]:
+    def read(self, share: Share, kinds: Collection[str]) -> dict[str, SliceBatch]:
         """Unpaired slices of a share as they lie in memory; safe in a thread beside the training.
 
         A sample's source and slices depend on its own random stream only.
         """
         rngs = self.parts(share, kinds)[UNPAIRED].streams("slices")
-        each = [self.data.unpaired.draw(1, rng) for rng in rngs]
+        each = [self.data.unpaired.sample(1, rng) for rng in rngs]
         read = {}
         for c in CONTRASTS if each else ():
             stacks = [torch.cat(stack) for stack in zip(*(one[c] for one in each), strict=True)]
             if self.device.type == "cuda":  # a copy from pinned memory runs beside the computation
                 with torch.cuda.device(self.device):  # or the thread would wake the first GPU
                     stacks = [stack.pin_memory() for stack in stacks]
-            read[c] = Drawn(*stacks)
+            read[c] = SliceBatch(*stacks)
         return read
 
     def batch(
-        self, share: Share, size: int, kinds: Collection[str], read: dict[str, Drawn]
+        self, share: Share, size: int, kinds: Collection[str], read: dict[str, SliceBatch]
     ) -> Batch:
         """The batch of a share, augmented on the device.
 
@@ -209,16 +209,16 @@ class Samples:
         references = {c: self._references(c, slices, unpaired) for c in CONTRASTS}
         return Batch(supervised, unpaired, slices, references)
 
-    def sample_pairs(self, share: Share, size: int) -> DrawnPairs:
+    def sample_pairs(self, share: Share, size: int) -> PairBatch:
         """The pairs of a share, each moved alike in both contrasts: (B, 1, size, size)."""
-        pairs = self.data.pairs.draw(share.streams("pairs"), STRIPPED)
+        pairs = self.data.pairs.sample(share.streams("pairs"), STRIPPED)
         images, masks = (
             {c: stack.to(self.device) for c, stack in stacks.items()} for stacks in pairs
         )
         return move_pairs(images, masks, size, self._random(share, "move pairs"))
 
     @torch.no_grad()
-    def real_sample(self, to: str, pairs: DrawnPairs, share: Share) -> Sample:
+    def real_sample(self, to: str, pairs: PairBatch, share: Share) -> Sample:
         """Registered pairs as samples of one direction."""
         source, target, mask = pairs.images[OTHER[to]], pairs.images[to], pairs.masks[OTHER[to]]
         target, reference = self._toned(to, target, share)
@@ -252,9 +252,9 @@ class Samples:
         """Slices of both contrasts for the sample sheets, the same for the whole run."""
         rng = torch.Generator().manual_seed(1234)
         if self.data.unpaired is not None:
-            images = {c: drawn.images for c, drawn in self.data.unpaired.draw(6, rng).items()}
+            images = {c: s.images for c, s in self.data.unpaired.sample(6, rng).items()}
         elif self.data.pairs is not None:
-            images = self.data.pairs.draw(
+            images = self.data.pairs.sample(
                 Share(1234, 0, tuple(range(6)), 6).streams("sheet")
             ).images
         else:
@@ -265,13 +265,13 @@ class Samples:
     def _random(self, share: Share, purpose: str) -> RandomStream:
         return RandomStream(len(share), share.streams(purpose), self.device)
 
-    def _moved(self, share: Share, size: int, read: dict[str, Drawn]) -> dict[str, Drawn]:
+    def _moved(self, share: Share, size: int, read: dict[str, SliceBatch]) -> dict[str, SliceBatch]:
         """Unpaired slices on the device, moved, and beside pairs cropped."""
         side = size if self.kinds == (UNPAIRED,) else max(round(CROP * size / 16), 2) * 16
         if not share:
             nothing = torch.zeros(0, 1, side, side, device=self.device)
             labels = torch.zeros(0, dtype=torch.int64, device=self.device)
-            return dict.fromkeys(CONTRASTS, Drawn(nothing, nothing, labels))
+            return dict.fromkeys(CONTRASTS, SliceBatch(nothing, nothing, labels))
         moved = {}
         for c, slices in read.items():
             images, masks, sources = (t.to(self.device, non_blocking=True) for t in slices)
@@ -284,11 +284,12 @@ class Samples:
                     for image, (y, x) in zip(both, corners, strict=True)
                 ]
                 both = torch.stack(crops)
-            moved[c] = Drawn(*both.split(1, 1), sources)
+            images, masks = both.split(1, 1)
+            moved[c] = SliceBatch(images, masks, sources)
         return moved
 
     def _references(
-        self, to: str, slices: dict[str, Drawn], share: Share
+        self, to: str, slices: dict[str, SliceBatch], share: Share
     ) -> dict[str, torch.Tensor | None]:
         """References of either contrast for unpaired slices, black in a share of them.
 
@@ -359,7 +360,7 @@ def move_pairs(
     masks: dict[str, torch.Tensor],
     size: int,
     rng: RandomStream,
-) -> DrawnPairs:
+) -> PairBatch:
     """Mirror, turn, stretch and shift both contrasts alike, as `augment.move_real` does one.
 
     Bicubic, as a bilinear target would be a blurred one; grey values stay.
@@ -378,7 +379,7 @@ def move_pairs(
         return dict(zip(CONTRASTS, result.clamp(0, 1).split(1, 1), strict=True))
 
     heads = {c: (mask > 0.5).float() for c, mask in moved(masks, "bilinear").items()}
-    return DrawnPairs(moved(images, "bicubic"), heads)
+    return PairBatch(moved(images, "bicubic"), heads)
 
 
 def toned(images: torch.Tensor, rng: RandomStream) -> torch.Tensor:

@@ -25,7 +25,7 @@ from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from cyclegan import CONTRASTS, __version__
-from cyclegan.data.dataset import Drawn
+from cyclegan.data.dataset import SliceBatch
 from cyclegan.model.checkpoint import CheckpointError, export_weights, save_state
 from cyclegan.report.runlog import DATA_WAIT, STEPS_PER_SECOND, RunOutput, writing
 from cyclegan.training.config import UNPAIRED, TrainConfig, resolved
@@ -107,9 +107,7 @@ class Trainer:
         self.started_from: dict[str, str] | None = None  # version and SHA-256 of other weights
         self._reader = ThreadPoolExecutor(1, "slices")
         self._ahead: dict[tuple, list[Future]] = {}  # (step, kinds) -> the slices of its shares
-        self.pace: Counter[str] = (
-            Counter()
-        )  # steps, their seconds, those waited; since the last row
+        self.pace: Counter[str] = Counter()  # steps, their seconds, those waited, since a log row
 
     # The loop
 
@@ -249,7 +247,7 @@ class Trainer:
         dealt = Share.deal(config.seed, step, config.batch, config.accumulate * processes)
         return dealt[self.accelerator.process_index :: processes]
 
-    def _read(self, step: int, kinds: tuple[str, ...]) -> list[Future[dict[str, Drawn]]]:
+    def _read(self, step: int, kinds: tuple[str, ...]) -> list[Future[dict[str, SliceBatch]]]:
         return [self._reader.submit(self.samples.read, s, kinds) for s in self._shares(step)]
 
     def _optimise(self, optimizer: torch.optim.Optimizer) -> None:

@@ -105,7 +105,7 @@ def _differences(new: dict[str, Any], old: dict[str, Any], allow: Collection[str
         compared["precision"] = old["precision"], new["precision"]
     if "data" not in allow:
         for source in dict.fromkeys([*old["data"], *new["data"]]):
-            compared[source] = (data["data"].get(source, "absent") for data in (old, new))
+            compared[source] = tuple(data["data"].get(source, "absent") for data in (old, new))
     pairs = ((name, *values) for name, values in compared.items())
     return [f"{name}: {then} then, {now} now" for name, then, now in pairs if then != now]
 

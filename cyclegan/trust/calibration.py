@@ -120,7 +120,7 @@ class Calibration:
             For each number that is worth showing: `name`, `title`, `value`, `expected` (low, high)
             or None, `rank` or None, `weak` (it tells little, so it gives no alarm), `unusual`,
             `text`, such as "typical 0.62 to 0.81, this slice 0.44: anatomy may have moved", and
-            `worth`, what the number told on validation, or "".
+            `worth`, how well the number ranked validation slices, in words, or "".
         """
         readings = []
         for name, measure in MEASURES.items():
@@ -158,7 +158,7 @@ class Calibration:
         return known and known["multiple"]
 
     def shows_interval(self, to: str) -> bool:
-        """Whether the map of `findings.measure` is the interval around each value: shown as such,
+        """Whether `measurements.measure` maps the interval around each value: shown as such,
         or as no map."""
         shown = self.map_name(to)
         return self.interval(to) is not None and shown in (None, evidence.PREDICTED_ERROR)

@@ -8,7 +8,6 @@ makes them and `python -m cyclegan.release.check_report` measures them.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
-from safetensors.torch import load, save_file
+from safetensors.torch import load
 from scipy import ndimage
 from torch import nn
 
@@ -27,7 +26,6 @@ from cyclegan.model.checkpoint import (
     CHECK,
     CHECK_WEIGHTS,
     CheckpointError,
-    file_sha256,
     read_checked,
 )
 from cyclegan.model.head import head_mask
@@ -143,7 +141,7 @@ class InputCheck:
 
     Args:
         network: trained `CheckNetwork`.
-        config: as `export_check` writes it; `kinds` are those that the weights know, in the order
+        config: of checks.json; `kinds` are those that the weights know, in the order
             of the logits, `temperature` divides the logits (Guo et al. 2017), `other_odds` is how
             much rarer other contrasts are among uploads than in training (Saerens et al. 2002).
     """
@@ -234,7 +232,7 @@ class InputCheck:
 def frame_slice(image: np.ndarray, spacing: tuple[float, float] | None = None) -> np.ndarray:
     """Bring one slice to the classifier's grid: (H, W), any real dtype -> (1, SIZE, SIZE).
 
-    Each slice is scaled and framed by itself, so that the answer does not hang on its neighbours.
+    Each slice is scaled and framed by itself, so that the answer does not depend on its neighbours.
     `spacing` is (row, column) in mm where pixels are not square.
     """
     scaled = scale_intensity(image)
@@ -259,7 +257,7 @@ def inner_slices(volume: np.ndarray) -> np.ndarray:
 
 def group(kinds: np.ndarray) -> np.ndarray:
     """Sum (..., len(KINDS)) probabilities to (..., len(LABELS))."""
-    member = np.array([[answer == label for label in LABELS] for answer in KINDS.values()])
+    member = np.array([[own == label for label in LABELS] for own in KINDS.values()])
     return kinds @ member.astype(float)
 
 
@@ -290,42 +288,6 @@ def _sentence(probabilities: dict[str, float], label: str, kind: str) -> str:
     if label == "other":
         return f"Looks like {WORDS[kind]} ({share} sure of another contrast than plain T1 or T2)."
     return f"Looks like {WORDS[kind]} ({share} sure)."
-
-
-def export_check(
-    folder: str | Path,
-    network: CheckNetwork,
-    *,
-    temperature: float,
-    other_odds: float,
-    training: dict[str, Any],
-) -> Path:
-    """Write `checks.safetensors` (half precision) and `checks.json`, which `from_pretrained` reads.
-
-    Args:
-        folder: created when missing.
-        temperature, other_odds: see `InputCheck`.
-        training: what the network saw, for the record.
-    """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    # Counters of batches are whole numbers and stay so.
-    tensors = {
-        name: (value.half() if value.is_floating_point() else value).contiguous()
-        for name, value in network.state_dict().items()
-    }
-    save_file(tensors, folder / CHECK_WEIGHTS, {"format": "pt"})
-    config = {
-        "format": FORMAT,
-        "kinds": list(KINDS),
-        "size": SIZE,
-        "temperature": round(temperature, 4),
-        "other_odds": round(other_odds, 4),
-        "sha256": file_sha256(folder / CHECK_WEIGHTS),
-        "training": training,
-    }
-    (folder / CHECK).write_text(json.dumps(config, indent=2) + "\n")
-    return folder
 
 
 def _block(before: int, width: int, stride: int, kernel: int) -> list[nn.Module]:

@@ -11,7 +11,7 @@ from cyclegan.reading.selection import open_files
 from cyclegan.reading.volume import Volume
 from cyclegan.trust.checks import InputCheck
 
-GIVEN = "of a given scan"  # name of a style, for labels and provenance
+FROM_SCAN = "of a given scan"  # name of a style, for labels and provenance
 SURE = 0.5  # probability from which on a reference counts as something else than it should be
 
 
@@ -44,7 +44,7 @@ def style_of_path(
 ) -> Style:
     """The style of a saved style, a file, or everything in a folder.
 
-    A file's name may be a patient's: a style that is measured here is called `GIVEN`.
+    A file's name may be a patient's: a style that is measured here is called `FROM_SCAN`.
 
     Raises:
         StyleError: nothing of that contrast, a style of other weights, or none at all.
@@ -66,7 +66,7 @@ def style_of_path(
             refused.append(str(error))
     if not styles:
         raise StyleError(refused[0] if refused else f"{path}: there is no image in this folder")
-    return mean_style(styles, GIVEN)
+    return mean_style(styles, FROM_SCAN)
 
 
 def _volumes(files: Sequence[Path]) -> Iterable[Volume]:

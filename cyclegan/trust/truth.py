@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 MIN_OVERLAP = 0.05  # share of the source's voxels that the truth must cover
 MIN_HEAD_PIXELS = 200  # fewer in common, and the scores of a slice say nothing
 # Below both, two images show different places. Of 129 couples of slices that were 3 or 8 apart (10
-# collections of people) this notices 111, and it takes none of 84 true pairs for such.
+# collections) this notices 111, and it takes none of 84 true pairs for such.
 SAME_EDGES = 0.4  # correlation of gradient magnitudes, 6 pixels inside the head
 SAME_GREYS = 1.04  # normalised mutual information in the head
 
@@ -163,7 +163,7 @@ def true_error(
 
 
 def is_elsewhere(truth: np.ndarray, source: np.ndarray, covered: np.ndarray) -> bool:
-    """Whether two images, by their pixels, do not show the same slice of the same person.
+    """Whether two images, by their pixels, do not show the same slice of the same subject.
 
     Args:
         truth, source: (H, W) in [0, 1], of different contrasts.

@@ -93,13 +93,15 @@ export function listenToMenus() {
   by(".examples").append(...examples.map((name, i) => entry(name, "", () => openExample(i), api.examplePicture(i))));
 }
 
-// Under its button, within the window.
+// At its button, towards the middle of the window.
 /** @param {HTMLElement} menu @param {HTMLElement} button */
 function place(menu, button) {
   const box = button.getBoundingClientRect();
   const isRight = box.left > innerWidth / 2;
+  const isLow = box.top > innerHeight / 2;
   Object.assign(menu.style, {
-    top: `${Math.min(box.bottom + 4, innerHeight - 80)}px`,
+    top: isLow ? "auto" : `${box.bottom + 4}px`,
+    bottom: isLow ? `${innerHeight - box.top + 4}px` : "auto",
     left: isRight ? "auto" : `${Math.max(8, box.left)}px`,
     right: isRight ? `${Math.max(8, innerWidth - box.right)}px` : "auto",
   });
@@ -258,10 +260,10 @@ export function statusOf({ phase, transfer, message, isWrong, scan }, busy) {
 /** @param {Scan} scan */
 function matrixWords({ width, height, spacing, slices, drawn, directions }) {
   const [thick, row, column] = spacing || [];
-  const size = spacing ? ` of ${column?.toFixed(2)} × ${row?.toFixed(2)} mm` : "";
-  const apart = thick && slices > 1 ? `, slices ${thick.toFixed(2)} mm apart` : "";
+  const voxel = slices > 1 ? [column, row, thick] : [column, row];
+  const size = spacing ? ` of ${voxel.map((mm) => mm?.toFixed(2)).join(" × ")} mm` : "";
   const unknown = [!spacing && "size", !directions && "orientation"].filter(Boolean).join(" and ");
-  return `${drawn ? "Simulated, not a person. " : ""}${width} × ${height} pixels${size}${apart}${unknown && `, ${unknown} unknown`}`;
+  return `${drawn ? "Simulated. " : ""}${width} × ${height} pixels${size}${unknown && `, ${unknown} unknown`}`;
 }
 
 function showStatus() {

@@ -137,7 +137,8 @@ function text({ context, density, canvas }, content, [x, y], ink, weight = "") {
   if (!content) return 0;
   context.font = `${weight} ${12 * density}px system-ui, sans-serif`;
   context.textBaseline = "middle";
-  const [width, height] = [context.measureText(content).width + 8 * density, 18 * density];
+  const width = Math.min(context.measureText(content).width + 8 * density, canvas.width); // or it is set narrower
+  const height = 18 * density;
   /** @param {number | null} at @param {number} most @param {number} size */
   const corner = (at, most, size) => {
     const from = at === null ? (most - size) / 2 : at < 0 ? most - size + at * density : at * density;
@@ -147,7 +148,7 @@ function text({ context, density, canvas }, content, [x, y], ink, weight = "") {
   context.fillStyle = "rgb(0 0 0 / 70%)";
   context.fillRect(left, top, width, height);
   context.fillStyle = ink;
-  context.fillText(content, left + 4 * density, top + height / 2);
+  context.fillText(content, left + 4 * density, top + height / 2, width - 8 * density);
   return width / density;
 }
 
@@ -206,7 +207,8 @@ function drawColourBar(pen, { name, group }) {
     const value = Number((center + (share - 0.5) * width).toFixed(3));
     text(pen, String(value).replace("-", "−"), [-24, 36 + (1 - share) * height - 9], INK.plain);
   }
-  text(pen, `${titleOf(name)}, of the grey range`, [-8, 44 + height], INK.plain);
+  const units = canvas.width > 300 * density ? ", of the grey range" : "";
+  text(pen, titleOf(name) + units, [-8, 44 + height], INK.plain);
 }
 
 // The value under the cross-hair, "" outside the image.

@@ -156,9 +156,16 @@ export function makeTools(element) {
 /** @param {string} className @param {string} ariaLabel @param {(value: string) => void} choose */
 function choice(className, ariaLabel, choose) {
   const select = Object.assign(document.createElement("select"), { className, ariaLabel, title: ariaLabel });
+  let isByKey = false;
+  select.addEventListener("pointerdown", () => {
+    isByKey = false;
+  });
+  select.addEventListener("keydown", () => {
+    isByKey = true;
+  });
   select.addEventListener("change", () => {
     choose(select.value);
-    if (!select.matches(":focus-visible")) focusImage(); // chosen by mouse: the keys are the images' again
+    if (!isByKey) focusImage(); // the keys are the images' again
   });
   return select;
 }

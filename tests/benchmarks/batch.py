@@ -29,8 +29,7 @@ import torch
 from peak_memory import peak_bytes
 
 from cyclegan.batch.jobs import Job, find_jobs
-from cyclegan.batch.machine import translate_here
-from cyclegan.batch.translation import Network, Wanted
+from cyclegan.batch.translation import Network, Options, translate_here
 from cyclegan.model.hub import weights_folder
 from cyclegan.model.translator import Translator
 from cyclegan.reading.read import read_volume
@@ -73,15 +72,15 @@ def measure(
     translator = Translator.from_pretrained(weights)
     volumes = [read_volume(path) for path in sorted(folder.iterdir())]
     jobs = [job for job in find_jobs([folder], scratch) if isinstance(job, Job)]
-    wanted = Wanted("T2", scratch, force=True)
+    options = Options("T2", scratch, force=True)
 
     def alone() -> None:
         network = Network(translator, threads)
         for volume in volumes:
-            network.translate(volume, wanted.to)
+            network.translate(volume, options.to)
 
     def command() -> None:
-        for _, outcome in translate_here(jobs, wanted, Network(translator, threads)):
+        for _, outcome in translate_here(jobs, options, Network(translator, threads)):
             assert not outcome.failures, outcome.failures
 
     calls = {
@@ -91,7 +90,7 @@ def measure(
     with ExitStack() as stack:
         for count in workers:
             calls |= _cluster_call(
-                stack, count, jobs, wanted, weights_folder(weights), translator.checksum
+                stack, count, jobs, options, weights_folder(weights), translator.checksum
             )
         taken: dict[str, list[Taken]] = {name: [] for name in calls}
         for repeat in range(repeats):
@@ -103,15 +102,15 @@ def measure(
 
 
 def _cluster_call(
-    stack: ExitStack, count: int, jobs: list[Job], wanted: Wanted, weights: Path, checksum: str
+    stack: ExitStack, count: int, jobs: list[Job], options: Options, weights: Path, checksum: str
 ) -> dict[str, Callable[[], Taken]]:
     from cyclegan.batch import cluster
 
     client = stack.enter_context(cluster.connected(count, None, threads=1))
-    name = cluster.send_weights(client, weights, checksum, wanted.out)
+    name = cluster.send_weights(client, weights, checksum, options.out)
 
     def run(some: list[Job]) -> None:
-        for result in cluster.translate_on(client, some, wanted, name):
+        for result in cluster.translate_on(client, some, options, name):
             assert result is None or not result[1].failures, result[1].failures
 
     def processor() -> float:

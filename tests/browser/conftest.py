@@ -1,9 +1,11 @@
-"""One server and one browser for all browser tests."""
+"""One server and one browser for all browser tests, and one page on each device for most."""
 
 from __future__ import annotations
 
 import pytest
+from files import drop
 from made import Made
+from pixels import DEVICES, tool
 from serve import READY, Server
 
 SIZE = {"width": 1440, "height": 900}
@@ -21,27 +23,32 @@ def url(server):
     return server.url
 
 
+def new_page(chromium, url, made=None, **properties):
+    """The page in a new context; `page.faults` lists what went wrong."""
+    page = chromium.new_context(**{"viewport": SIZE, **properties}).new_page()
+    page.set_default_timeout(60_000)  # two busy cores
+    page.faults = []
+    page.on("pageerror", lambda fault: page.faults.append(str(fault)))
+    if made:
+        page.add_init_script(f"sessionStorage.setItem('scan', '{made.state['scan']}')")
+        made.take_place(page)
+    page.goto(url)
+    page.wait_for_selector(READY)
+    return page
+
+
 @pytest.fixture
 def opened(chromium, url):
-    """A function that opens the page in a new context; `page.faults` lists what went wrong."""
-    contexts = []
+    """A function that opens the page in a new context, with a `Made` in place of the server's."""
+    pages = []
 
     def open_page(made: Made | None = None, at: str = url, **properties):
-        context = chromium.new_context(**{"viewport": SIZE, **properties})
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(60_000)  # two busy cores
-        page.faults = []
-        page.on("pageerror", lambda fault: page.faults.append(str(fault)))
-        if made:
-            made.take_place(page)
-        page.goto(at)
-        page.wait_for_selector(READY)
-        return page
+        pages.append(new_page(chromium, at, made, **properties))
+        return pages[-1]
 
     yield open_page
-    for context in contexts:
-        context.close()
+    for page in pages:
+        page.context.close()
 
 
 @pytest.fixture
@@ -52,15 +59,53 @@ def page(opened):
     assert page.faults == []
 
 
-@pytest.fixture
-def made():
-    """A scan whose every pixel is known."""
-    return Made()
+@pytest.fixture(scope="module")
+def devices(chromium, url):
+    """A page on each device, for `show`."""
+    pages = {}
+
+    def on(device):
+        if device not in pages:
+            options = {"permissions": ["clipboard-read", "clipboard-write"]}
+            pages[device] = new_page(chromium, url, **options, **DEVICES[device])
+            pages[device].is_phone = device == "phone"
+        return pages[device]
+
+    yield on
+    for page in pages.values():
+        page.context.close()
 
 
 @pytest.fixture
-def viewer(opened, made):
-    """The page with `made` in place of what the server holds."""
-    page = opened(made)
-    yield page
-    assert page.faults == []
+def show(devices):
+    """A function that has a page show a `Made`, everything else as in a page just opened."""
+    used = []
+
+    def show_made(made: Made, device: str = "desk"):
+        page = devices(device)
+        used.append(page)
+        page.set_viewport_size(DEVICES[device]["viewport"])
+        page.keyboard.press("Escape")
+        made.take_place(page)
+        drop(page, {"scan": b""})
+        token = made.state["scan"]
+        page.wait_for_function("(token) => sessionStorage.getItem('scan') === token", arg=token)
+        page.wait_for_selector(".panel.filled")
+        tool(page, "layout2" if page.is_phone else "layout3")
+        tool(page, "window")
+        return page
+
+    yield show_made
+    assert [fault for page in used for fault in page.faults] == []
+
+
+@pytest.fixture
+def viewer(show):
+    """A scan of three slices whose every pixel is known."""
+    return show(Made())
+
+
+@pytest.fixture(params=DEVICES)
+def anywhere(request, show):
+    """The same on each device."""
+    return show(Made(), request.param)

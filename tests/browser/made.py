@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from typing import Any
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit
 import numpy as np
 from playwright.sync_api import Page, Route
 
+_tokens = itertools.count()
 FITS = {"label": "T1", "word": "fits", "sentence": "Looks like T1.", "switch_to": None}
 
 
@@ -29,7 +31,7 @@ class Made:
         changes: of the state.
 
     Attributes:
-        state: as the server would tell it.
+        state: as the server would answer it.
         asked: paths of the images that were fetched.
         choices: what was sent as choices.
     """
@@ -37,7 +39,7 @@ class Made:
     def __init__(self, slices: int = 3, size: int = 128, **changes: Any):
         self.state = {
             "server": "made",
-            "scan": "made",
+            "scan": f"made{next(_tokens)}",
             "version": 1,
             "name": "made here",
             "drawn": False,
@@ -64,12 +66,7 @@ class Made:
             "place": None,
             "seconds": None,
             "halted": None,
-            "check": {
-                "label": "T1",
-                "word": "fits",
-                "sentence": "Looks like T1.",
-                "switch_to": None,
-            },
+            "check": FITS,
             "companion": None,
             "real": None,
             "save": None,
@@ -78,6 +75,7 @@ class Made:
         self.asked: list[str] = []
         self.choices: list[dict] = []
         self._waiting: list[Route] = []
+        self._delayed: list[Route] = []
 
     def image(self, name: str, index: int) -> np.ndarray:
         """(size, size) float in [0, 1]."""
@@ -109,7 +107,7 @@ class Made:
 
     def take_place(self, page: Page) -> None:
         """Answer for the server whatever `page` asks of scans, as a scan from before a reload."""
-        page.add_init_script("sessionStorage.setItem('scan', 'made')")
+        page.unroute_all(behavior="ignoreErrors")
         page.route(re.compile("/(scans|examples)(/|$|[?])"), self._answer)
 
     def change(self, **changes: Any) -> None:
@@ -118,6 +116,11 @@ class Made:
         waiting, self._waiting = self._waiting, []
         for route in waiting:
             self._json(route, self.state)
+
+    def finish(self, **changes: Any) -> None:
+        """Answer what takes the server long, a real image, by a state with `changes`."""
+        self.state |= changes | {"version": self.state["version"] + 1}
+        self._json(self._delayed.pop(), self.state)
 
     def _json(self, route: Route, answer: dict, status: int = 200) -> None:
         route.fulfill(status=status, body=json.dumps(answer), content_type="application/json")
@@ -143,4 +146,6 @@ class Made:
             return self._json(route, self.findings(int(rest[1])))
         if kind == "choices":
             self.choices.append(route.request.post_data_json)
+        if kind in ("real", "companion"):
+            return self._delayed.append(route)
         return self._json(route, self.state)

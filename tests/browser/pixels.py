@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from playwright.sync_api import Page
 
+DEVICES = {
+    "desk": {"viewport": {"width": 1440, "height": 900}},
+    "phone": {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True},
+}
 DRAWN = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 PANEL = """(name) => [...document.querySelectorAll(`[data-panel=${name}] canvas`)]
   .find((each) => each.checkVisibility())"""
@@ -121,6 +125,47 @@ def drag(page: Page, start: tuple[float, float], by: tuple[float, float], **opti
     page.mouse.down(**options)
     page.mouse.move(start[0] + by[0], start[1] + by[1], steps=3)
     page.mouse.up(**options)
+    drawn(page)
+
+
+def touch(page: Page, *fingers: list[tuple[float, float]], hold: int = 0) -> None:
+    """Move fingers from point to point; `hold` ms between the first touch and the first move."""
+    client = page.context.new_cdp_session(page)
+
+    def send(kind, points):
+        points = [{"x": x, "y": y, "id": i} for i, (x, y) in enumerate(points)]
+        client.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    send("touchStart", [finger[0] for finger in fingers])
+    page.wait_for_timeout(hold)
+    for points in list(zip(*fingers, strict=True))[1:]:
+        send("touchMove", points)
+    send("touchEnd", [])
+    drawn(page)
+
+
+def stroke(page: Page, start: tuple[float, float], by: tuple[float, float]) -> None:
+    """Draw a line with what the device has: mouse or finger."""
+    if not page.is_phone:
+        return drag(page, start, by)
+    touch(page, [(start[0] + by[0] * step / 3, start[1] + by[1] * step / 3) for step in range(4)])
+
+
+def index(page: Page) -> int:
+    """The slice on screen."""
+    drawn(page)
+    return int(page.get_attribute(".viewer", "data-index"))
+
+
+def pixel(page: Page, name: str = "original") -> float:
+    """CSS pixels of one pixel of a slice of 128 x 128."""
+    box = canvas(page, name).bounding_box()
+    return min(box["width"], box["height"]) / 128 / 1.06
+
+
+def choose_image(page: Page, position: int, name: str) -> None:
+    """Have panel `position`, from 0, show the image called `name`."""
+    page.locator(".panel-name select").nth(position).select_option(label=name)
     drawn(page)
 
 

@@ -3,8 +3,8 @@
     python tests/browser/scroll.py [--slices N] [--size N]
 
 Opens a simulated volume in the real page and goes through it with the arrow keys at once, while it
-is being translated. A step counts from the key's own time stamp until the frame that follows the
-one in which the original was drawn.
+is being translated, then through the slices that are translated. A step counts from the key's own
+time stamp until the frame that follows the one in which the image was drawn.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from cyclegan.simulation.simulate import simulate_pair
 
 # `window.step` is, after each `window.watch()`, the time from a key's own time stamp until the
 # frame that follows the drawing.
-PREPARE = """() => import(new URL("viewer/state.js", document.baseURI)).then(({ onChange }) => {
-  const canvas = document.querySelector("[data-panel=original] canvas");
+PREPARE = """(name) => import(new URL("viewer/state.js", document.baseURI)).then(({ onChange }) => {
+  const canvas = document.querySelector(`[data-panel=${name}] canvas`);
   const row = () => canvas.getContext("2d")
     .getImageData(0, canvas.height >> 1, canvas.width, 1).data.join();
   let [pressed, before, done] = [null, "", null];
@@ -39,8 +39,10 @@ PREPARE = """() => import(new URL("viewer/state.js", document.baseURI)).then(({ 
     window.step = new Promise((finish) => (done = finish));
   };
 })"""
+# First and last of the longest run of translated slices.
 READY = """() => import(new URL("viewer/state.js", document.baseURI)).then(({ openScan }) =>
-  openScan().ready.reduce((sum, [first, last]) => sum + last - first + 1, 0))"""
+  openScan().ready.reduce((a, b) => (b[1] - b[0] > a[1] - a[0] ? b : a), [0, -1]))"""
+STEPS = 40  # through translated slices
 
 
 def write_volume(path, slices: int, size: int) -> None:
@@ -53,6 +55,22 @@ def write_volume(path, slices: int, size: int) -> None:
     array = np.stack([image[::-1, ::-1].T for image in images], axis=-1)
     spacing = np.diag([256 / size, 256 / size, 150 / slices, 1.0])
     nib.save(nib.Nifti1Image((array * 900).astype(np.int16), spacing), path)
+
+
+def step(page, key: str) -> float:
+    """Press a key: ms until the image has changed."""
+    page.evaluate("window.watch()")
+    page.keyboard.press(key)
+    return page.evaluate("window.step")
+
+
+def report(steps: list[float], what: str) -> None:
+    """Print a line of quantiles."""
+    middle, high = np.percentile(steps, [50, 95])
+    print(
+        f"{len(steps)} steps by key, until the {what} is painted: p50 {middle:.0f} ms, "
+        f"p95 {high:.0f} ms, max {max(steps):.0f} ms"
+    )
 
 
 def main() -> None:
@@ -68,23 +86,27 @@ def main() -> None:
         chosen = time.perf_counter()
         open_files(page, path)
         opened = time.perf_counter() - chosen
-        page.evaluate(PREPARE)
-        steps, ready = [], None
+        page.evaluate(PREPARE, "original")
+        originals, ready = [], None
         for _ in range(slices - slices // 2 - 1):
-            page.evaluate("window.watch()")
-            page.keyboard.press("ArrowDown")
-            steps.append(page.evaluate("window.step"))
+            originals.append(step(page, "ArrowDown"))
             if ready is None and time.perf_counter() - chosen > 5:
                 ready = page.evaluate(READY)
         if ready is None:
             page.wait_for_timeout(1000 * max(0, 5 - time.perf_counter() + chosen))
             ready = page.evaluate(READY)
+        first, last = page.evaluate(READY)
+        for _ in range(slices - 1 - first):
+            page.keyboard.press("ArrowUp")
+        page.wait_for_selector("[data-panel=translated].filled")
+        page.wait_for_timeout(1000)  # its neighbours are fetched
+        page.evaluate(PREPARE, "translated")
+        synthetics = [step(page, "ArrowDown") for _ in range(min(STEPS, last - first))]
     print(f"{slices} slices of {size} x {size}: original on screen after {opened:.2f} s")
-    print(f"{ready} slices translated 5 s after the file was chosen")
-    print(
-        f"{len(steps)} steps by key, until the original is painted: p50 {np.median(steps):.0f} ms, "
-        f"p95 {np.percentile(steps, 95):.0f} ms, max {max(steps):.0f} ms"
-    )
+    print(f"{ready[1] - ready[0] + 1} slices translated 5 s after the file was chosen")
+    report(originals, "original")
+    if synthetics:
+        report(synthetics, "synthetic image")
 
 
 if __name__ == "__main__":

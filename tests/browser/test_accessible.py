@@ -5,7 +5,7 @@ from axe_playwright_python.sync_playwright import Axe
 from files import drop, give, png
 from looks import CONTRASTS, CUT_OFF, FOCUSED
 from made import Made
-from pixels import away, drawn, press, tool
+from pixels import away, centre, drag, drawn, press, tool
 
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 REAL = {"label": "real.png", "contrast": "T2", "registered": True, "notes": [], "warning": None}
@@ -66,21 +66,22 @@ def test_axe_finds_nothing_in_any_state(opened, theme, width):
     made = Made(5, series=series(2), companion={"label": "AX T2"}, ready=[[2, 3]], translating=True)
     page = opened(made, **context)
     found += violations(page, "translating")
-    for menu in ("open", "series", "save", "trust"):
+    tool(page, "ruler")
+    drag(page, centre(page, "original"), (30, 20))
+    found += violations(page, "measuring")
+    for menu in ("open", "series", "save", "trust", "measures", "help"):
         page.locator(f"[popovertarget=menu-{menu}]:visible").first.click()
+        box = page.locator(f"#menu-{menu}").bounding_box()
+        assert 0 <= box["y"] <= box["y"] + box["height"] <= 900, menu  # all of it within reach
         found += violations(page, menu)
         page.keyboard.press("Escape")
-    tool(page, "help")
-    found += violations(page, "help")
-    page.keyboard.press("Escape")
     made.change(real=REAL, ready=[[0, 4]], translating=False)
     press(page, "4")
     page.wait_for_selector("[data-panel=real].filled")
-    found += violations(page, "four images")
-    press(page, "o")
-    found += violations(page, "overlaid")
-    press(page, "o", "p")
-    found += violations(page, "planes")
+    found += violations(page, "four images, the real one among them")
+    for keys, state in (("oe", "overlaid, with a map"), ("op", "planes"), ("1", "alone")):
+        press(page, *keys)
+        found += violations(page, state)
     assert found == []
     text = page.evaluate(CONTRASTS, ".trust, .panel-empty, .line p, .scan-name, .scrubber output")
     assert [(name, ratio) for name, ratio in text if ratio < 4.5] == []
@@ -102,6 +103,10 @@ def test_what_changes_is_announced(opened):
     assert len(set(names)) == 4
     buttons = page.locator(".tools button:visible")
     assert buttons.evaluate_all("all => all.every((e) => e.ariaLabel && e.title)")
+    press(page, "e", "o")
+    names = page.locator(":is(.tools, .scrubber) :is(button, select, input):visible")
+    names = names.evaluate_all("all => all.map((e) => e.ariaLabel)")
+    assert sorted({*names}) == sorted(names)  # each is called something else
 
 
 def test_reduced_motion_is_respected(opened):

@@ -6,12 +6,10 @@ Black boxes only: `python app.py` as a process, the lines of docs/hosting.md, a 
 
 from __future__ import annotations
 
-import base64
 import datetime
 import ipaddress
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -25,44 +23,19 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from files import drop
 from nginx import running
+from pixels import statistics
+from serve import READY
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from server_process import free_port
 
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import simulate_pair
 
 ROOT = Path(__file__).parents[2]
 START_S = 180.0  # two busy cores
-DROP = """([name, data]) => {
-  const transfer = new DataTransfer();
-  const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
-  transfer.items.add(new File([bytes], name));
-  const options = { dataTransfer: transfer, bubbles: true, cancelable: true };
-  for (const kind of ["dragenter", "dragover", "drop"]) {
-    document.querySelector("#viewer").dispatchEvent(new DragEvent(kind, options));
-  }
-}"""
-# Hashes of what the viewer's canvases show, of those that show anything.
-PAINTED = """() => [...document.querySelectorAll("#viewer canvas")].map((canvas) => {
-  if (!canvas.width || !canvas.height || !canvas.checkVisibility()) return null;
-  const copy = document.createElement("canvas");
-  [copy.width, copy.height] = [canvas.width, canvas.height];
-  const context = copy.getContext("2d");
-  context.drawImage(canvas, 0, 0);
-  const { data } = context.getImageData(0, 0, copy.width, copy.height);
-  const greys = new Set();
-  let hash = 0;
-  for (let at = 0; at < data.length; at += 4) {
-    greys.add(data[at]);
-    hash = (31 * hash + data[at]) | 0;
-  }
-  return greys.size > 20 ? hash : null;
-}).filter((hash) => hash !== null)"""
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @contextmanager
@@ -183,19 +156,17 @@ def use(chromium, address, data):
     )
     try:
         page.goto(address)
-        page.wait_for_selector(".viewer[data-ready]")
-        page.wait_for_function("() => !document.querySelector('.loading')")
-        page.evaluate(DROP, ["volume.nii.gz", base64.b64encode(data).decode()])
-        page.wait_for_function(f"() => ({PAINTED})().length >= 2")  # original and translation
+        page.wait_for_selector(READY)
+        drop(page, {"volume.nii.gz": data})
+        page.wait_for_selector(".viewer[data-index='1'] [data-panel=translated].filled")
         button = page.get_by_role("button", name="Save", exact=True)
         page.wait_for_function("(button) => !button.disabled", arg=button.element_handle())
-        before = set(page.evaluate(PAINTED))
+        before = [statistics(page, name) for name in ("original", "translated")]
         page.locator("#viewer canvas").first.hover()
         page.mouse.wheel(0, 200)
-        changed = f"(before) => {{ const now = ({PAINTED})(); return now.length >= 2 && "
-        page.wait_for_function(
-            changed + "now.every((hash) => !before.includes(hash)); }", arg=[*before]
-        )
+        page.wait_for_selector(".viewer[data-index='2'] [data-panel=translated].filled")
+        after = [statistics(page, name) for name in ("original", "translated")]
+        assert all(a != b for a, b in zip(before, after, strict=True))
         button.click()
         with page.expect_download() as download:
             page.locator("[data-save=png]").click()

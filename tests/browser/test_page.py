@@ -97,6 +97,10 @@ def test_first_sight_is_a_drawn_example_that_invites(opened, url):
       .filter((e) => getComputedStyle(e).backgroundColor === "rgb(11, 99, 150)")
       .map((e) => e.innerText).filter(Boolean)"""
     assert page.evaluate(loud) == ["Open a scan"]
+    give(page, lambda: drop(page, {"slice.png": png()}))
+    drawn(page)
+    assert page.evaluate(loud) == []  # once a scan is open, nothing shouts
+    says(page, "256 × 256 pixels, size and orientation unknown")
 
 
 def test_a_drop_works_from_the_first_moment_and_anywhere(chromium, url, slice_file):
@@ -164,7 +168,7 @@ def test_a_volume_is_translated_by_itself_and_lies_as_its_file_says(page, volume
     # Bright scalp in front and behind; the letters tell which is which.
     alt = canvas(page, "original").get_attribute("aria-label")
     assert alt == "Original slice, axial slice 5 of 6"
-    assert "slices 5.00 mm apart" in page.locator(".line .status").inner_text()
+    assert "2.00 × 2.00 × 5.00 mm" in page.locator(".line .status").inner_text()
 
 
 def test_of_a_study_series_are_seen_and_chosen_and_both_contrasts_compared(page, study):
@@ -290,6 +294,9 @@ def test_a_whole_session_by_keyboard_alone(opened, volume_file):
     choosers = []  # listened for from the start: a key is quicker than Chromium's switch for it
     page.on("filechooser", lambda chooser: choosers.append(chooser))
     page.wait_for_timeout(300)
+    tab_to(page, "[data-do=skip]")
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.matches('.panel canvas')")
     tab_to(page, "[data-do=open]")
     page.keyboard.press("Enter")
     for _ in range(100):
@@ -299,6 +306,7 @@ def test_a_whole_session_by_keyboard_alone(opened, volume_file):
     give(page, lambda: choosers[0].set_files(str(volume_file)))
     translated(page, "T1")
     spoken(page, "volume.nii.gz, slice 4 of 6")
+    assert page.evaluate("document.activeElement.matches('.panel canvas')")
     page.keyboard.press("ArrowDown")  # wherever the focus is
     page.wait_for_selector(".viewer[data-index='4']")
     spoken(page, "^Slice 5 of 6")

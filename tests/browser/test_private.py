@@ -7,7 +7,6 @@ the pixels and the names of what was sent, as they were sent and as they come ba
 from __future__ import annotations
 
 import base64
-import io
 import os
 import re
 import socket
@@ -22,7 +21,6 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 from files import drop, give
-from PIL import Image
 from serve import CHROMIUM_ARGUMENTS, READY, find_chromium
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -30,9 +28,9 @@ from dicom_files import mr_image
 from intact_files import dicom_bytes
 from server_process import ServerProcess, Tab
 
-from cyclegan.server import headers
+from cyclegan.server import middleware
 
-KEPT_BY_BROWSERS = (*headers.KEPT_BY_BROWSERS, "/viewer/")  # parts of the page itself
+KEPT_BY_BROWSERS = (*middleware.CACHEABLE, "/viewer/")  # parts of the page itself
 
 GONE_S = 60.0  # two busy cores
 NAME = "Quxiberg_Zoltana"
@@ -71,13 +69,6 @@ class Scan:
             found[name] = values.tobytes()[60_000:60_024]
             found[f"{name} in base64"] = base64.b64encode(values.tobytes()[60_000:60_024])
         return found
-
-
-def png(seed: int) -> bytes:
-    buffer = io.BytesIO()
-    noise = np.random.default_rng(seed).integers(0, 255, (128, 128), dtype=np.uint8)
-    Image.fromarray(noise).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def contents(data: bytes) -> list[bytes]:

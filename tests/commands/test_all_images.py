@@ -11,7 +11,8 @@ import pytest
 from dicom_files import axial_series, mr_image, saved
 
 from cyclegan.batch.jobs import Job, find_jobs
-from cyclegan.export.provenance import source_of
+from cyclegan.export.provenance import pixels_sha256, source_of
+from cyclegan.reading.read import read_volume
 
 DISC = np.hypot(*np.mgrid[-32:32, -32:32]) < 26
 SR = "1.2.840.10008.5.1.4.1.1.88.11"
@@ -137,14 +138,15 @@ def test_names_that_only_look_alike_stay_as_they_are(tmp_path):
 def test_an_image_missing_of_several_counts(run, tmp_path, capsys):
     whole, cut = (save_nifti(tmp_path / name, head(n)) for n, name in enumerate(("a.nii", "b.nii")))
     with zipfile.ZipFile(tmp_path / "two.zip", "w") as archive:
-        archive.write(whole, "a.nii")
         archive.writestr("b.nii", cut.read_bytes()[:-5000])
+        archive.write(whole, "c.nii")
         archive.writestr("README.txt", "hello")
     for times in ("1 done, 1 failed", "0 done, 1 failed, 1 there before"):
         assert run(tmp_path / "two.zip") == 1
         said = capsys.readouterr().err
         assert times in said
         assert "b.nii: the file ends early" in said
+        assert [*made(tmp_path).values()] == [pixels_sha256(read_volume(whole))]
 
 
 def test_other_modalities_and_reports_are_left_out_with_a_line(run, tmp_path, capsys):

@@ -19,9 +19,9 @@ import psutil  # comes with dask[distributed]
 from dicom_files import axial_series
 
 from cyclegan import batch
-from cyclegan.batch import account, translation
+from cyclegan.batch import summary, translation
 from cyclegan.batch.jobs import Job, count_jobs, find_jobs
-from cyclegan.batch.translation import Network, Wanted, claimed, translate_job
+from cyclegan.batch.translation import Network, Options, translate_job
 from cyclegan.model.translator import Translator
 from cyclegan.simulation.phantom import draw_volume
 from cyclegan.translate import main
@@ -93,23 +93,23 @@ def test_killed_workers_and_commands_lose_and_repeat_nothing(export_tiny, tmp_pa
     assert f"{SERIES - len(made)} done, 1 failed, {len(made)} there before" in said
 
 
-def test_a_result_that_somebody_makes_is_waited_for_and_kept(export_tiny, tmp_path):
-    wanted = Wanted("T2", tmp_path / "out")
+def test_a_result_in_work_elsewhere_is_waited_for(export_tiny, tmp_path):
+    options = Options("T2", tmp_path / "out")
     job = Job(tuple(sorted(write_archive(tmp_path / "in", 1).rglob("IM*"))), Path("a"))
-    target = wanted.target(job.base)
-    claim = target.with_name(f".{target.name}.claim")
-    claim.parent.mkdir()
+    target = options.target(job.base)
+    lock = target.with_name(f".{target.name}.lock")
+    lock.parent.mkdir()
     holder = (
         "import sys, time; from filelock import FileLock\n"
-        "with FileLock(sys.argv[1]): print('held', flush=True); time.sleep(600)"
+        "with FileLock(sys.argv[1]): print('locked', flush=True); time.sleep(600)"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", holder, str(claim)], stdout=subprocess.PIPE
+        [sys.executable, "-c", holder, str(lock)], stdout=subprocess.PIPE
     ) as process:
-        assert process.stdout.readline() == b"held\n"
+        assert process.stdout.readline() == b"locked\n"
         network, outcomes = Network(Translator.from_pretrained(export_tiny(64)), 1), []
         threads = [
-            threading.Thread(target=lambda: outcomes.append(translate_job(job, wanted, network)))
+            threading.Thread(target=lambda: outcomes.append(translate_job(job, options, network)))
             for _ in range(2)
         ]
         for thread in threads:
@@ -120,18 +120,18 @@ def test_a_result_that_somebody_makes_is_waited_for_and_kept(export_tiny, tmp_pa
         for thread in threads:
             thread.join()
     assert sorted(len(outcome.written) for outcome in outcomes) == [0, 1]
-    assert sorted(len(outcome.kept) for outcome in outcomes) == [0, 1]
+    assert sorted(len(outcome.existing) for outcome in outcomes) == [0, 1]
     assert not [name for name in os.listdir(target.parent) if name.startswith(".")]
 
 
-def test_a_claim_of_a_process_killed_at_its_very_end_is_cleared_away(export_tiny, tmp_path):
+def test_a_lock_of_a_process_killed_at_its_very_end_is_cleared_away(export_tiny, tmp_path):
     archive, out = write_archive(tmp_path / "in", 2), tmp_path / "out"
     options = [str(archive), "--to", "T2", "--out", str(out), "--weights", str(export_tiny(64))]
     assert main(options) == 0
     made = contents(out)
     times = {path: path.stat().st_mtime_ns for path in out.rglob("*.nii.gz")}
     for path in times:
-        path.with_name(f".{path.name}.claim").touch()
+        path.with_name(f".{path.name}.lock").touch()
     assert main(options) == 0
     assert contents(out) == made
     assert {path: path.stat().st_mtime_ns for path in times} == times
@@ -152,7 +152,7 @@ def test_a_result_that_cannot_be_written_whole_is_not_there(export_tiny, tmp_pat
     monkeypatch.setattr(translation, "replace_file", full)
     options = [str(archive), "--to", "T2", "--out", str(out), "--weights", str(export_tiny(64))]
     assert main(options) == 1
-    assert not [name for name in contents(out) if name.endswith((".nii.gz", ".part", ".claim"))]
+    assert not [name for name in contents(out) if name.endswith((".nii.gz", ".part", ".lock"))]
 
 
 def test_the_table_of_failures_names_no_patient(export_tiny, tmp_path, capsys):
@@ -214,17 +214,11 @@ def test_without_dask_it_says_what_to_install(tmp_path, capsys, monkeypatch):
     assert "pip install 'dask[distributed]' cryptography" in capsys.readouterr().err
 
 
-def test_the_line_tells_pace_and_what_is_left(monkeypatch):
+def test_the_line_has_the_pace_and_what_is_left(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr(account.time, "monotonic", lambda: now[0])
-    counts = account.Account(None, False, lambda: 100)
-    counts._set_about(100)
-    counts.done, counts.failed, counts.kept, counts.jobs, now[0] = 30, 2, 8, 40, 120.0
+    monkeypatch.setattr(summary.time, "monotonic", lambda: now[0])
+    counts = summary.RunSummary(None, False, lambda: 100)
+    counts.done, counts.failed, counts.existing, counts.jobs, now[0] = 30, 2, 8, 40, 120.0
+    counts.expected = 100
     words = "30 done, 2 failed, 8 there before, about 60 left, 15.0 series/min, 4 min left"
     assert counts.line() == words
-
-
-def test_a_claim_leaves_nothing_behind(tmp_path):
-    with claimed(tmp_path / "new/a.nii.gz"):
-        assert os.listdir(tmp_path / "new") == [".a.nii.gz.claim"]
-    assert os.listdir(tmp_path / "new") == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import nibabel as nib
@@ -113,15 +112,3 @@ def test_several_series_are_numbered_from_one_and_each_has_its_slices(translate,
             np.testing.assert_allclose(derived.pixel_array / 10_000, slice_, atol=1e-3)
             assert derived.ImagePositionPatient[2] == 40 + 3 * (number - 1)
             assert derived.InstanceNumber == number
-
-
-def test_a_series_that_cannot_be_read_does_not_take_the_next_one_with_it(translate, tmp_path, head):
-    with zipfile.ZipFile(tmp_path / "two.zip", "w") as archive:
-        for name, pixels in (("a", np.full_like(head, 7)), ("b", head)):
-            nib.save(nib.Nifti1Image(pixels.transpose(2, 1, 0), np.eye(4)), tmp_path / "one.nii")
-            archive.write(tmp_path / "one.nii", f"{name}.nii")
-    assert translate(tmp_path / "two.zip") == 1
-    (name,) = written(tmp_path)
-    expected = expected_of(tmp_path / "one.nii")  # the second one
-    shown = read_volume(tmp_path / "out" / name).pixels
-    np.testing.assert_allclose(shown, expected, atol=1e-3)

@@ -201,14 +201,16 @@ def test_weights_that_are_missing_stop_it_at_once(tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_results_in_or_below_the_source_folder_are_no_sources(run, tmp_path, head):
-    save_nifti(tmp_path / "above.nii", head)
+def test_results_below_the_source_folder_are_no_sources(export_tiny, tmp_path, head):
+    save_nifti(tmp_path / "in/a.nii", head)
+    arguments = [str(tmp_path / "in"), "--to", "T2", "--out", str(tmp_path / "in/out")]
     for _ in range(2):
-        assert run(tmp_path) == 0
-        assert results(tmp_path) == {"above_synthetic-T2.nii.gz"}
+        assert main([*arguments, "--weights", str(export_tiny(64))]) == 0
+    assert len(list(tmp_path.rglob("*.nii.gz"))) == 1
+
+
+def test_results_in_the_source_folder_are_no_sources(run, tmp_path, head):
     out = tmp_path / "out"
-    shutil.rmtree(out)
-    (tmp_path / "above.nii").unlink()
     save_nifti(out / "a.nii.gz", head)
     save_nifti(out / "b_synthetic-T2.nii.gz", head)  # named as a result, and none
     save_series(out / "study", head)

@@ -79,7 +79,7 @@ def test_sources_are_drawn_alike_in_both_contrasts():
     # 400 and 100 T1 slices against 100 and 400 T2 slices: drawn plainly, D would learn the source.
     dataset = dataset_of([400, 100], [100, 400])
     rng = torch.Generator().manual_seed(0)
-    drawn = dataset.draw(2000, rng)
+    drawn = dataset.sample(2000, rng)
     shares = [np.bincount(drawn[c].sources.numpy(), minlength=2) / 2000 for c in ("T1", "T2")]
     np.testing.assert_array_equal(*shares)
     assert shares[0][0] == pytest.approx(0.5, abs=0.05)
@@ -89,13 +89,13 @@ def test_sources_are_drawn_alike_in_both_contrasts():
 
 def test_one_sided_sources_are_used_a_little():
     dataset = dataset_of([100, 50], [100, 0])
-    drawn = dataset.draw(4000, torch.Generator().manual_seed(0))
+    drawn = dataset.sample(4000, torch.Generator().manual_seed(0))
     assert (drawn["T1"].sources == 1).float().mean() == pytest.approx(1 / 8, abs=0.03)
     assert (drawn["T2"].sources == 1).sum() == 0
 
 
 def test_disjoint_sources_still_work():
-    drawn = dataset_of([10, 0], [0, 10]).draw(50, torch.Generator().manual_seed(0))
+    drawn = dataset_of([10, 0], [0, 10]).sample(50, torch.Generator().manual_seed(0))
     assert set(drawn["T1"].sources.tolist()) == {0}
     assert set(drawn["T2"].sources.tolist()) == {1}
 

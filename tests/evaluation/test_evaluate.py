@@ -144,7 +144,7 @@ def test_command_prints_the_table_and_writes_json_and_figure(pairs, weights, tmp
     files = ["--json", str(out / "scores.json"), "--figure", str(out / "slices.png")]
     main(["--pairs", str(pairs), "--weights", str(weights), *files])
     printed = capsys.readouterr().out
-    assert "ben, 1 slices" in printed
+    assert "ben, n = 1" in printed
     assert "T1/ben_001.png: no file of this name in T2/" in printed
     written = json.loads((out / "scores.json").read_text("utf-8"))
     checksum = file_sha256(weights / "model.safetensors")

@@ -44,8 +44,8 @@ def test_the_table_has_each_direction_s_own_scores(result):
         of_known = result["predictors"]["known"][to]
         for title, known in (
             ("mean of 2 sources", of_known["mean"]),
-            ("site_01, 2 slices", of_known["sources"]["site_01"]),
-            ("site_02, 1 slices", of_known["sources"]["site_02"]),
+            ("site_01, n = 2", of_known["sources"]["site_01"]),
+            ("site_02, n = 1", of_known["sources"]["site_02"]),
         ):
             numbers = lines[lines.index(title) + 1].replace(" to ", " ").split()[1:]
             low, high = known["ssim_interval"]

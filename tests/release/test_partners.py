@@ -36,7 +36,7 @@ def test_drawn_slices_come_with_their_own_masks_and_sources():
         images[contrast], masks[contrast] = stack(contrast, 6)
         sources[contrast] = np.array([0, 0, 0, 1, 1, 1])
     dataset = SliceDataset(images, sources, ["a", "b"], masks=masks)
-    drawn = dataset.draw(64, torch.Generator().manual_seed(0))
+    drawn = dataset.sample(64, torch.Generator().manual_seed(0))
     for contrast, one in drawn.items():
         assert torch.equal(one.masks, one.images > 0)
         levels = one.images.flatten(1).amax(1) - LEVEL[contrast]
@@ -86,7 +86,7 @@ def test_drawn_pairs_are_of_one_slice_in_their_own_contrast(tmp_path, cached):
         pairs = PairedSlices.load([tmp_path / "pairs"], SIZE, cache=cache)
         assert len(pairs) == 6
         rngs = [torch.Generator().manual_seed(k) for k in range(12)]
-        drawn = pairs.draw(rngs)
+        drawn = pairs.sample(rngs)
         middle = np.s_[:, 0, 28:36, 28:36]
         levels = {c: drawn.images[c][middle].mean((1, 2)) for c in CONTRASTS}
         assert levels["T1"].max() < 0.45 < levels["T2"].min()

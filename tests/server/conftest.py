@@ -5,15 +5,19 @@ from types import SimpleNamespace
 import pytest
 import torch
 from browser.serve import running
+from server_process import Tab
 from small_scans import Sees, volume_of
+from starlette.testclient import TestClient
 
 import app
 from cyclegan import Translator
 from cyclegan.model.checkpoint import export_weights
 from cyclegan.model.networks import UNetGenerator
 from cyclegan.server.models import Model
+from cyclegan.server.routes import api
 from cyclegan.server.scan import Scan
 from cyclegan.server.scans import Scans
+from cyclegan.server.uploads import Uploads
 
 OPTIONS = {"channels": (8, 16), "style": 4, "error": True}
 
@@ -62,6 +66,19 @@ def opened(scans):
         return scan
 
     return open_pixels
+
+
+@pytest.fixture
+def client(scans, tmp_path):
+    """Talks to a server in this process."""
+    with TestClient(api(scans, Uploads(tmp_path))) as client:
+        yield client
+
+
+@pytest.fixture
+def page(client):
+    """A tab of that server."""
+    return Tab(client)
 
 
 @pytest.fixture(scope="module")

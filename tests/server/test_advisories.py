@@ -15,10 +15,9 @@ from server_process import Program, Tab
 from small_scans import head, png
 
 import app
-from cyclegan.server.gate import OURS
+from cyclegan.server.middleware import API, takes_files
 
 ROOT = Path(__file__).parents[2]
-API = "/gradio_api/"
 SECRET = b"of the server alone"
 
 
@@ -334,14 +333,13 @@ def test_the_settings_that_the_table_relies_on(tiny):
     assert page.proxy_urls == set()
 
 
-def test_what_passes_the_gate_by_itself_is_ours(tiny):
+def test_what_passes_the_gate_with_files_is_ours(tiny):
     page = app.create_app(str(tiny))
     api = app.serve(page)
-    ours = [route.path for route in api.routes if route.path]
-    assert all(f"{path}/".startswith(OURS) for path in ours)
-    (gradio,) = (route.app for route in api.routes if not route.path)
-    theirs = {getattr(route, "path", "") for route in gradio.routes}
-    assert not any(path.startswith(OURS) and path != f"{API}upload" for path in theirs)
+    (gradio,) = (route.app for route in api.routes if getattr(route, "path", None) == "")
+    theirs = list(gradio.openapi()["paths"])
+    assert f"{API}queue/join" in theirs
+    assert {path for path in theirs if takes_files(path)} <= {f"{API}upload"}  # ours comes first
 
 
 def test_every_try_of_the_table_exists():

@@ -1,194 +1,178 @@
-"""A scan: translated by itself, from the shown slice outwards, as the user chooses."""
+"""A scan: checked, translated by itself from the shown slice outwards, as the user chooses."""
+
+import asyncio
 
 import numpy as np
 import pytest
-from small_scans import Sees, assessment, busy, done, head, members, nifti, png, until, volume_of
+from small_scans import Sees, busy, done, head, members, nifti, png, until, volume_of
 
 from cyclegan.model.style import KnownStyles, Style
 from cyclegan.reading.volume import ReadError
 from cyclegan.server import limits
 from cyclegan.server.errors import GoneError, NotReadyError, UserError
 from cyclegan.server.models import OWN, SOURCE
-from cyclegan.server.phases import MAY, Action, Phase
+from cyclegan.server.saving import SaveRequest, order, save
 from cyclegan.server.scan import Scan
 from cyclegan.server.state import state
 
 
 @pytest.fixture
-def noted(model, monkeypatch):
-    """The numbers of the slices that are translated, told by their brightness, batch by batch."""
-    order, cycle = [], model.cycle
+def batches(model, monkeypatch):
+    """The slices that are translated, batch by batch: shares of the stack, by their brightness."""
+    order, cycle = [], model.translator.cycle
 
-    def note(pixels, *rest):
-        order.append([round((image.max() / 0.9 - 0.7) / 0.3 * 100) for image in pixels])
-        return cycle(pixels, *rest)
+    def note(pixels, *rest, **options):
+        order.append([(image.max() / 0.9 - 0.7) / 0.3 for image in pixels])
+        return cycle(pixels, *rest, **options)
 
-    monkeypatch.setattr(model, "cycle", note)
+    monkeypatch.setattr(model.translator, "cycle", note)
     return order
 
 
-def numbers(order, slices):
-    return [[round(each / 100 * slices) for each in batch] for batch in order]
+def numbers(batches, slices):
+    return [[round(share * slices) for share in batch] for batch in batches]
 
 
-def test_translation_runs_outwards_from_the_shown_slice(opened, noted):
+def unchecked(scans, **known):
+    return scans.hold(Scan(scans.model, volume_of(head()[None], **known)))
+
+
+def test_translation_runs_outwards_from_the_shown_slice(opened, batches):
     scan = done(opened(head(slices=7)))
-    assert numbers(noted, 7) == [[3], [2, 4], [1, 5], [0, 6]]
-    assert state(scan, "")["ready"] == [[0, 6]]
+    assert numbers(batches, 7) == [[3], [2, 4], [1, 5], [0, 6]]
+    assert state(scan)["ready"] == [[0, 6]]
     result = scan.result(scan.key(), 5)
-    pixels = scan.series.volume.pixels
-    whole = scan.model.translator.cycle(pixels, to="T2")
+    whole = scan.model.translator.cycle(scan.series.volume.pixels, to="T2")
     np.testing.assert_array_equal(result.source, whole.source[5])
     np.testing.assert_allclose(result.translated, whole.translated[5], atol=1e-3)
     np.testing.assert_allclose(result.reconstructed, whole.reconstructed[5], atol=1e-3)
 
 
-def test_another_slice_on_screen_is_next(opened, noted, model):
+def test_another_slice_on_screen_is_next(opened, batches, model):
     with busy(model):
         scan = opened(head(slices=9))
         scan.choose(index=0)
     done(scan)
-    assert numbers(noted, 9)[:2] == [[0], [1, 2]]
+    assert numbers(batches, 9)[:2] == [[0], [1, 2]]
 
 
-def test_one_who_looks_goes_before_anothers_slices_that_nobody_looks_at(opened, noted, model):
+def test_a_slice_on_screen_goes_before_anothers_slices_that_nobody_sees(opened, batches, model):
     with busy(model):
         large = opened(head(slices=9))
-    until(lambda: len(noted) > 1)
+    until(lambda: len(batches) > 1)
     with busy(model):
-        before = len(noted)
-        small = opened(head(slices=None, shift=0.0)[None] * 0.85)
+        before = len(batches)
+        small = opened(head()[None] * 0.85)
         assert small.translation.is_running
     done(small)
     done(large)
-    assert numbers(noted, 2)[before] == [1]  # of brightness 0.85
+    assert numbers(batches, 2)[before] == [1]  # of brightness 0.85
 
 
-def test_who_waits_is_told_the_place(opened, model):
+def test_the_state_has_the_place_in_the_queue(opened, model):
+    def waiting(scan):
+        now = state(scan)
+        return now["translating"], now["place"], now["seconds"]
+
     with busy(model):
         opened(head(slices=3))
         scan = opened(head(slices=3))
-        told = state(scan, "")
-        assert told["translating"]
-        assert told["place"] == 2
-        assert told["seconds"] > 0
-    done(scan)
-    told = state(scan, "")
-    assert (told["translating"], told["place"], told["seconds"]) == (False, None, None)
+        assert waiting(scan)[:2] == (True, 2)
+        assert waiting(scan)[2] > 0
+    assert waiting(done(scan)) == (False, None, None)
 
 
 @pytest.mark.parametrize(
-    ("label", "to", "word"),
+    ("label", "sure", "hint", "to", "word", "halts"),
     [
-        ("T1", "T2", "fits"),
-        ("T2", "T1", "fits"),
-        ("other", "T2", "not what it learnt"),
-        ("not a brain slice", "T2", "not what it learnt"),
+        ("T1", 0.98, None, "T2", "fits", ""),
+        ("T2", 0.98, None, "T1", "fits", ""),
+        ("T1", 0.7, None, "T2", "doubtful", ""),  # hard to classify: translated all the same
+        ("T1", 0.98, "T2", "T2", "doubtful", "The header suggests T2"),
+        ("other", 0.98, None, "T2", "not what it learnt", "means nothing"),
+        ("not a brain slice", 0.98, None, "T2", "not what it learnt", "means nothing"),
+        (None, 0, "T2", "T1", "doubtful", "Not checked"),
     ],
 )
-def test_a_scan_is_translated_by_itself_unless_the_check_speaks_against_it(
-    opened, model, label, to, word
+def test_a_scan_is_translated_by_itself_unless_something_speaks_against_it(
+    opened, model, label, sure, hint, to, word, halts
 ):
-    model.check = Sees(label)
-    scan = done(opened(head()[None]))
-    told = state(scan, "")
-    assert (told["to"], told["check"]["word"], told["check"]["label"]) == (to, word, label)
-    assert (told["halted"] is None) is (word == "fits")
-    assert told["ready"] == ([[0, 0]] if word == "fits" else [])
-    if word != "fits":
-        assert "means nothing" in told["halted"]
-        assert scan.phase() is Phase.HALTED
+    model.check = label and Sees(label, sure)
+    scan = done(opened(head()[None], contrast_hint=hint))
+    now = state(scan)
+    assert (now["to"], now["check"]["word"], now["check"]["label"]) == (to, word, label)
+    assert now["ready"] == ([] if halts else [[0, 0]])
+    assert halts in (now["halted"] or "")
+    assert bool(now["halted"]) is bool(halts)
+    if halts:
+        with pytest.raises(UserError, match="no translation to save yet"):
+            order(scan, SaveRequest(kind="png"))
         scan.choose(translate=True)
-        assert state(done(scan), "")["ready"] == [[0, 0]]
+        assert state(done(scan))["ready"] == [[0, 0]]
 
 
 def test_the_other_direction_halts_and_offers_to_switch(opened):
     scan = done(opened(head()[None]))
     first = scan.key()
     scan.choose(to="T1")
-    told = state(done(scan), "")
-    assert told["key"] != first
-    assert told["check"]["switch_to"] == "T2"
-    assert "The chosen direction is T2 → T1" in told["halted"]
+    now = state(done(scan))
+    assert now["key"] != first
+    assert now["check"]["switch_to"] == "T2"
+    assert "The chosen direction is T2 → T1" in now["halted"]
     scan.choose(to="T2")
-    told = state(scan, "")
-    assert told["key"] == first  # the same images
-    assert told["ready"] == [[0, 0]]
+    now = state(scan)
+    assert (now["key"], now["ready"]) == (first, [[0, 0]])  # the same images
 
 
-def test_a_header_that_disagrees_makes_it_doubtful(opened):
-    told = state(done(opened(head()[None], contrast_hint="T2")), "")
-    assert told["check"]["word"] == "doubtful"
-    assert "The header suggests T2" in told["halted"]
-
-
-def test_without_a_check_the_header_says_which_way(opened, model):
-    model.check = None
-    told = state(done(opened(head()[None], contrast_hint="T2")), "")
-    assert told["to"] == "T1"
-    assert "Not checked" in told["check"]["sentence"]
-
-
-def test_until_the_pixels_were_looked_at_the_original_is_there(scans):
-    scan = scans.hold(Scan(scans.model, head_volume()))
-    told = state(scan, "")
-    assert told["check"] is None
-    assert scan.phase() is Phase.CHECKING
-    np.testing.assert_allclose(scan.series.original(0), head(), atol=1e-6)
+def test_before_the_check_the_original_is_there_and_a_chosen_direction_stays(scans):
+    scan = unchecked(scans)
+    assert state(scan)["check"] is None
+    np.testing.assert_allclose(scan.image(scan.key(), "original", 0), head(), atol=1e-6)
     with pytest.raises(NotReadyError):
         scan.result(scan.key(), 0)
-
-
-def test_a_direction_that_is_chosen_before_the_check_is_done_stays(scans):
-    scan = scans.hold(Scan(scans.model, head_volume()))
+    with pytest.raises(UserError, match="no translation to save yet"):
+        order(scan, SaveRequest(kind="png"))
     scan.choose(to="T1")
     scan.translation.check()
-    told = state(scan, "")
-    assert told["to"] == "T1"
-    assert told["check"]["switch_to"] == "T2"
+    now = state(scan)
+    assert (now["to"], now["check"]["switch_to"]) == ("T1", "T2")
 
 
-def test_once_it_is_checked_everybody_hears_that_it_is_translated(scans, model, monkeypatch):
-    scan = scans.hold(Scan(model, head_volume()))
-    told = []
-    monkeypatch.setattr(scan.changes, "announce", lambda: told.append(scan.translation.is_running))
+def test_the_news_of_the_check_comes_once_the_translation_runs(scans, model, monkeypatch):
+    scan, running = unchecked(scans), []
+    monkeypatch.setattr(
+        scan.updates, "announce", lambda: running.append(scan.translation.is_running)
+    )
     with busy(model):
         scan.translation.check()
-        assert told[-1]
+        assert running[-1]
 
 
-def test_waiting_for_a_file_does_not_keep_everybody_awake(scans, model, opened):
-    import asyncio
-
-    from cyclegan.server.saving import order, save
-
+def test_waiting_for_a_file_announces_nothing(scans, model, opened):
     scan = done(opened(head(slices=3)))
-    kind, made = order(scan, {"kind": "nifti"})
+    new = order(scan, SaveRequest(kind="nifti"))
 
     async def wait():
         with busy(model):
             scan.series.results.clear()
-            task = asyncio.create_task(save(scan, kind, made, None))
-            await asyncio.sleep(0.2)
-            version = scan.changes.version
-            await asyncio.sleep(0.2)
-            assert scan.changes.version == version
+            task = asyncio.create_task(save(scan, new, None))
+            await asyncio.sleep(0)
+            version = scan.updates.version
+            for _ in range(20):
+                await asyncio.sleep(0)
+            assert scan.updates.version == version
         await task
 
     asyncio.run(wait())
     assert scan.save.file
 
 
-def head_volume():
-    return volume_of(head()[None])
-
-
-def test_a_large_scan_is_translated_where_it_is_looked_at(opened, noted, monkeypatch):
+def test_of_a_large_scan_only_what_is_on_screen_is_translated(opened, batches, monkeypatch):
     monkeypatch.setattr("cyclegan.server.series.WHOLE_VOXELS", 64 * 64 * 3)
     scan = done(opened(head(slices=7)))
-    assert numbers(noted, 7) == [[3]]
+    assert numbers(batches, 7) == [[3]]
     scan.choose(index=6)
-    assert state(done(scan), "")["ready"] == [[3, 3], [6, 6]]
+    assert state(done(scan))["ready"] == [[3, 3], [6, 6]]
 
 
 def test_a_style_is_followed_at_once_and_back_is_as_before(opened, model):
@@ -196,24 +180,22 @@ def test_a_style_is_followed_at_once_and_back_is_as_before(opened, model):
     model.styles = KnownStyles((named,), {"T2": (0.0,) * 4}, {"T2": (1e-3,) * 4})
     scan = done(opened(head()[None]))
     plain, key = scan.result(scan.key(), 0).translated, scan.key()
-    assert [each["name"] for each in state(scan, "")["styles"]] == [SOURCE, "fast spin echo, 3 T"]
-    scan.choose(style="fast spin echo, 3 T")
-    assert state(scan, "")["style"] == "fast spin echo, 3 T"
-    done(scan)
+    assert [each["name"] for each in state(scan)["styles"]] == [SOURCE, named.name]
+    scan.choose(style=named.name)
+    assert state(done(scan))["style"] == named.name
     assert scan.key() != key
     assert np.abs(scan.result(scan.key(), 0).translated - plain).max() > 0.01
-    made = scan.series.view.made
-    assert "fast spin echo, 3 T" in str(scan.series.provenance(model, made))
+    assert named.name in str(scan.series.provenance(scan.series.target))
     scan.choose(style=SOURCE)
-    assert scan.key() == key
     np.testing.assert_array_equal(scan.result(key, 0).translated, plain)
+    assert scan.key() == key
     with pytest.raises(UserError, match="no such style"):
         scan.choose(style="unheard of")
     scan.choose(to="T1")
-    assert [each["name"] for each in state(scan, "")["styles"]] == [SOURCE]
+    assert [each["name"] for each in state(scan)["styles"]] == [SOURCE]
 
 
-def test_a_slice_of_mine_gives_its_style(opened, model):
+def test_a_slice_of_ones_own_gives_its_style(opened, model):
     model.styles = KnownStyles((), {"T2": (0.0,) * 4}, {"T2": (1e-3,) * 4})
     scan = done(opened(head()[None]))
     before = scan.key()
@@ -222,86 +204,86 @@ def test_a_slice_of_mine_gives_its_style(opened, model):
     assert scan.key() == before
     model.check = Sees("T2")
     scan.take_style(members(("MEYER.png", png(np.sqrt(head())))))
-    told = state(done(scan), "")
-    assert told["style"] == OWN
-    assert told["styles"][-1]["name"] == OWN
-    assert "far from all" in told["message"]  # the known styles here are tiny
-    assert told["ready"] == [[0, 0]]
-    assert "MEYER" not in str(scan.series.provenance(model, scan.series.view.made))
+    now = state(done(scan))
+    assert (now["style"], now["styles"][-1]["name"], now["ready"]) == (OWN, OWN, [[0, 0]])
+    assert "far from all" in now["message"]  # the known styles here are tiny
+    assert "MEYER" not in str(scan.series.provenance(scan.series.target))
 
 
-def test_of_several_series_the_best_is_opened_and_the_others_keep_what_they_have(scans):
-    files = members(("T1.nii", nifti(head(slices=3))), ("T2.nii", nifti(head(slices=2))))
+def two_series(scans, real=None):
+    real = head(slices=2) if real is None else real
+    files = members(("T1.nii", nifti(head(slices=3))), ("T2.nii", nifti(real)))
     scan = scans.hold(Scan.open(scans.model, files))
     scan.translation.check()
-    told = state(done(scan), "")
-    first = told["key"]
-    assert [(s["label"], s["contrast"], s["slices"], s["size"]) for s in told["series"]] == [
+    return scan
+
+
+def test_of_several_series_the_best_is_opened_and_each_keeps_its_images(scans, monkeypatch):
+    scan, reads = two_series(scans), []
+    read = type(scan.selection).read
+    monkeypatch.setattr(
+        type(scan.selection), "read", lambda self, n: reads.append(n) or read(self, n)
+    )
+    now = state(done(scan))
+    first, held = now["key"], scan.held_bytes
+    assert [(s["label"], s["contrast"], s["slices"], s["size"]) for s in now["series"]] == [
         ("T1.nii", "T1", 3, (64, 64)),
         ("T2.nii", "T2", 2, (64, 64)),
     ]
-    assert (told["chosen"], told["slices"], told["companion"]) == (0, 3, {"label": "T2.nii"})
-    scan.choose(series=1)
-    told = state(done(scan), "")
-    assert (told["chosen"], told["slices"], told["key"] != first) == (1, 2, True)
-    scan.choose(series=0)
-    told = state(scan, "")
-    assert (told["key"], told["ready"]) == (first, [[0, 2]])
-    with pytest.raises(UserError, match="no such series"):
-        scan.choose(series=2)
-
-
-def test_a_small_picture_of_a_series_is_read_once(scans, monkeypatch):
-    files = members(("T1.nii", nifti(head(slices=3))), ("T2.nii", nifti(head(slices=2))))
-    scan = Scan.open(scans.model, files)
-    reads, selection = [], scan.selection
-    read = type(selection).read
-
-    def noting(self, number):
-        reads.append(number)
-        return read(self, number)
-
-    monkeypatch.setattr(type(selection), "read", noting)
-    held = scan.held_bytes
-    pictures = [scan.thumbnail(number) for number in (0, 1, 1)]
-    assert all(each.startswith(b"\x89PNG") for each in pictures)
-    assert scan.held_bytes == held + 2 * 64 * 64 * 4
+    assert (now["chosen"], now["slices"], now["companion"]) == (0, 3, {"label": "T2.nii"})
+    assert all(scan.thumbnail(number).startswith(b"\x89PNG") for number in (0, 1, 1))
+    assert scan.held_bytes == held + 2 * 64 * 64 * 4  # what was read ahead stays
     scan.choose(series=1)
     assert reads == [1]
+    now = state(done(scan))
+    assert (now["chosen"], now["slices"], now["key"] != first) == (1, 2, True)
+    scan.choose(series=0)
+    now = state(scan)
+    assert (now["key"], now["ready"]) == (first, [[0, 2]])
+    with pytest.raises(UserError, match="no such series"):
+        scan.choose(series=2)
     with pytest.raises(GoneError):
         scan.thumbnail(2)
 
 
-def test_the_real_image_comes_from_the_same_files(scans, model):
-    real = np.sqrt(head(slices=3))
-    files = members(("T1.nii", nifti(head(slices=3))), ("T2.nii", nifti(real)))
-    scan = scans.hold(Scan.open(model, files))
-    scan.translation.check()
-    key = done(scan).key()
-    scan.take_companion()
-    told = state(scan, "")
-    assert told["key"] != key
-    assert told["ready"] == [[0, 2]]  # nothing is translated anew
-    assert told["companion"] is None
-    assert told["real"]["label"] == "T2.nii"
-    assert told["real"]["registered"]
-    assert told["real"]["warning"].startswith("It should be a T2. Looks like T1.")
-    assert told["real"]["contrast"] == "T1"
+def test_series_beyond_the_room_for_thumbnails_are_read_again_when_chosen(scans, monkeypatch):
+    monkeypatch.setattr(limits, "READ_AHEAD_BYTES", 0)
+    scan = done(two_series(scans))
+    held = scan.held_bytes
+    scan.thumbnail(1)
+    assert scan.held_bytes == held
+    scan.choose(series=1)
+    assert state(done(scan))["slices"] == 2
+
+
+def test_the_real_image_comes_from_the_same_files(scans):
+    scan = two_series(scans, np.sqrt(head(slices=3)))
+    key, registering = done(scan).key(), []
+    announce = scan.updates.announce
+    scan.updates.announce = lambda: (registering.append(scan.is_registering), announce())
+    scan.take_other_contrast()
+    assert registering[0]  # the page can say so while it lasts
+    now = state(scan)
+    assert now["key"] != key
+    assert (now["ready"], now["companion"], now["registering"]) == ([[0, 2]], None, False)
+    real = now["real"]
+    assert (real["label"], real["registered"], real["contrast"]) == ("T2.nii", True, "T1")
+    assert real["warning"].startswith("It should be a T2. Looks like T1.")
+    assert real["title"] == "given image, looks like T1"  # not "real T2"
     scan.choose(register=False)
-    told = state(scan, "")
-    assert not told["real"]["registered"]
+    assert not state(scan)["real"]["registered"]
     scan.choose(to="T1")
-    assert state(scan, "")["real"] is None  # it is a T2
+    assert state(scan)["real"] is None  # it was given as a T2
     scan.choose(to="T2")
-    assert state(scan, "")["real"]
+    assert state(scan)["real"]
     scan.remove_real()
-    told = state(scan, "")
-    assert (told["key"], told["real"]) == (key, None)
+    now = state(scan)
+    assert (now["key"], now["real"]) == (key, None)
     with pytest.raises(UserError, match="no real image"):
         scan.choose(register=True)
 
 
-def test_a_real_image_that_cannot_be_laid_over_changes_nothing(opened):
+def test_a_real_image_that_cannot_be_compared_changes_nothing(opened):
     scan = done(opened(head()[None]))
     key = scan.key()
     for name, data, words in (
@@ -310,157 +292,64 @@ def test_a_real_image_that_cannot_be_laid_over_changes_nothing(opened):
     ):
         with pytest.raises((UserError, ReadError), match=words):
             scan.take_real(members((name, data)))
-    assert scan.key() == key
+    assert (scan.key(), state(scan)["registering"]) == (key, False)
 
 
-def test_a_failure_is_one_sentence_and_poisons_nothing(opened, model, monkeypatch, caplog):
+def test_a_failure_is_one_sentence_and_spoils_nothing(opened, model, monkeypatch, caplog):
     patient = "Doe"
+
+    def broken(*_, **__):
+        raise MemoryError(patient)
+
     with monkeypatch.context() as patch:
-        patch.setattr(model, "cycle", lambda *_: (_ for _ in ()).throw(MemoryError(patient)))
+        patch.setattr(model.translator, "cycle", broken)
         scan = opened(head(slices=5))
         until(lambda: scan.message)
-        assert "fault of ours" in state(scan, "")["message"]
+        assert "fault of ours" in state(scan)["message"]
     assert "MemoryError in translation" in caplog.text
     assert patient not in caplog.text
     scan.choose(translate=True)
-    told = state(done(scan), "")
-    assert (told["ready"], told["message"]) == ([[0, 4]], None)
+    now = state(done(scan))
+    assert (now["ready"], now["message"]) == ([[0, 4]], None)
 
 
-def test_a_closed_scan_is_gone_and_nothing_goes_on(opened, model, noted):
+def test_a_closed_scan_is_gone_and_nothing_goes_on(opened, model, batches):
     with busy(model):
         scan = opened(head(slices=5))
         key = scan.key()
         scan.close()
     model.queue.run(lambda: None)
-    assert noted == []
+    assert batches == []
     assert scan.held_bytes == 0
-    for act in (scan.key, lambda: scan.result(key, 0), lambda: state(scan, ""), scan.choose):
+    for act in (scan.key, lambda: scan.result(key, 0), lambda: state(scan), scan.choose):
         with pytest.raises(GoneError):
             act()
 
 
 def test_a_scan_that_is_closed_while_it_is_translated_keeps_nothing(opened, model, monkeypatch):
-    cycle = model.cycle
-    scan = None
+    cycle = model.translator.cycle
 
-    def closing(*given):
-        result = cycle(*given)
+    def closing(*arguments, **options):
+        result = cycle(*arguments, **options)
         scan.close()
         return result
 
     with busy(model):
         scan = opened(head(slices=5))
         series = scan.series
-        monkeypatch.setattr(model, "cycle", closing)
+        monkeypatch.setattr(model.translator, "cycle", closing)
     until(lambda: not scan.translation.is_running)
     assert series.results.nbytes == 0
 
 
 def test_results_are_bounded_and_those_used_last_stay(opened, monkeypatch):
-    monkeypatch.setattr("cyclegan.server.results.SCAN_RESULT_BYTES", 2 * 2 * 4 * 64 * 64)
+    two = 2 * 2 * 4 * 64 * 64
+    monkeypatch.setattr("cyclegan.server.results.SERIES_RESULT_BYTES", two)
     monkeypatch.setattr("cyclegan.server.series.WHOLE_VOXELS", 1)
     scan = opened(head(slices=4))
     for index in (0, 1, 0, 3):
         scan.choose(index=index)
         done(scan)
         scan.result(scan.key(), index)
-    assert scan.series.results.indices(scan.series.view.made) == {0, 3}
-    assert scan.result_bytes == 2 * 2 * 4 * 64 * 64
-
-
-# What may happen when.
-
-
-def in_phase(phase, opened, model, scans):
-    """A scan in a phase, which the model is held in."""
-    if phase is Phase.CHECKING:
-        return scans.hold(Scan(model, head_volume()))
-    if phase is Phase.HALTED:
-        model.check = Sees("other")
-    return opened(head()[None])
-
-
-DO = {
-    Action.SERIES: lambda scan: scan.choose(series=1),
-    Action.DIRECTION: lambda scan: scan.choose(to="T1"),
-    Action.STYLE: lambda scan: scan.choose(style=SOURCE),
-    Action.TRANSLATE: lambda scan: scan.choose(translate=True),
-    Action.REAL: lambda scan: scan.take_real(members(("real.png", png(head())))),
-    Action.SAVE: lambda scan: __import__("cyclegan.server.saving").server.saving.order(
-        scan, {"kind": "png"}
-    ),
-}
-
-
-@pytest.mark.parametrize("phase", Phase)
-@pytest.mark.parametrize("action", Action)
-def test_what_may_happen_in_which_state(phase, action, opened, model, scans):
-    with busy(model):
-        scan = in_phase(phase, opened, model, scans)
-        if phase is not Phase.TRANSLATED:
-            assert scan.phase() is phase
-            refused = _tried(scan, action)
-    if phase is Phase.TRANSLATED:
-        assert done(scan).phase() is phase
-        refused = _tried(scan, action)
-    assert refused == (
-        "" if action in MAY[phase] else "There is no translation to save yet; let it"
-    )
-    told = state(scan, "")  # whatever happened, there is one state, and it can be told
-    assert set(told) == KEYS
-
-
-def _tried(scan, action):
-    try:
-        DO[action](scan)
-    except UserError as refusal:
-        if "no such series" in str(refusal):
-            return ""
-        return str(refusal)[:43]
-    return ""
-
-
-KEYS = {
-    "server",
-    "scan",
-    "version",
-    "name",
-    "drawn",
-    "series",
-    "chosen",
-    "slices",
-    "width",
-    "height",
-    "aspect",
-    "spacing",
-    "affine",
-    "units",
-    "window",
-    "directions",
-    "box",
-    "dicom",
-    "notes",
-    "to",
-    "styles",
-    "style",
-    "key",
-    "ready",
-    "translating",
-    "place",
-    "seconds",
-    "halted",
-    "check",
-    "companion",
-    "real",
-    "save",
-    "message",
-}
-
-
-def test_every_phase_and_action_is_in_the_table():
-    assert set(MAY) == set(Phase)
-    assert set(DO) == set(Action)
-    assert {action for actions in MAY.values() for action in actions} == set(Action)
-    assert assessment("T1").to == "T2"
-    assert limits.WHOLE_VOXELS == 2**25
+    assert scan.series.results.indices(scan.series.target) == {0, 3}
+    assert scan.result_bytes == two

@@ -164,19 +164,6 @@ def test_a_lesion_too_faint_costs_four_times_one_too_strong(lesion):
     assert lesion_contrast(tissue(0.0), tissue(0.2), 0 * mask, head) == 0
 
 
-def test_the_best_contrast_is_the_upper_quantile_of_those_that_may_be_true(lesion):
-    mask, tissue = lesion
-    targets = torch.cat([tissue(c) for c in (0.1, 0.2, 0.3, 0.4, 0.5)])
-    masks = mask.expand(5, 1, 64, 64)
-
-    def loss(contrast):
-        outputs = tissue(contrast).expand(5, 1, 64, 64)
-        return lesion_contrast(outputs, targets, masks, torch.ones_like(masks)).item()
-
-    best = min((k / 100 for k in range(5, 60)), key=loss)
-    assert 0.39 <= best <= 0.5  # L1 alone would be content with 0.3
-
-
 def test_the_predicted_error_is_learnt_and_moves_no_output():
     target, output = torch.zeros(1, 1, 8, 8), torch.full((1, 1, 8, 8), 0.1, requires_grad=True)
     everywhere = torch.ones(1, 1, 8, 8)
@@ -202,8 +189,3 @@ def test_the_target_may_lie_two_pixels_beside(spots):
         assert torch.equal(aligned(beside, output, 0), beside)
     far = torch.roll(spots, (6, 6), (2, 3))  # further than it tolerates stays wrong
     assert dissimilarity(output, aligned(far, output, 2)) > 2 * straight
-
-
-def test_grey_values_do_not_decide_how_the_target_is_moved(spots):
-    output = 0.2 + 0.5 * spots
-    assert (aligned(torch.roll(spots, 1, 3), output, 2) == spots).float().mean() > 0.95

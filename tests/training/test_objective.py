@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from cyclegan import CONTRASTS
-from cyclegan.data.dataset import Drawn
+from cyclegan.data.dataset import SliceBatch
 from cyclegan.model.guided import guided_grid
 from cyclegan.training import losses, objective
 
@@ -81,7 +81,7 @@ def test_the_intensity_loss_compares_with_real_slices_of_the_target_contrast(mak
     flat = {}
     for c, value in (("T1", 0.2), ("T2", 0.7)):
         images = torch.full_like(batch.unpaired[c].images, value)
-        flat[c] = Drawn(images, torch.ones_like(images), batch.unpaired[c].sources)
+        flat[c] = SliceBatch(images, torch.ones_like(images), batch.unpaired[c].sources)
     # Each outputs what its contrast shows, and then what the other one shows.
     for t1, t2, loss in ((0.2, 0.7, 0), (0.7, 0.2, 2 * 0.5)):
         goal = with_known(run, t1, t2)

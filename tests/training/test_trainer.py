@@ -243,6 +243,8 @@ def test_weights_record_what_they_and_their_start_saw_and_a_resumed_run_still_do
         (["--data", "d", "--steps", "x"], "--steps: invalid int value"),
         (["--pairs", "p", "--weight-cycle", "5"], "--weight-cycle: has no effect without --data"),
         (["--data", "d", "--weight-pairs", "5"], "--weight-pairs: has no effect without --pairs"),
+        (["--data", "d", "--labelmaps", "phantom", "--implanted", "0.2"],
+         "--implanted: has no effect without --pairs"),
         (["--data", "d", "--supervised", "0.1"], "no effect without --pairs or --labelmaps"),
         (["--labelmaps", "phantom", "--discriminator", "32"], "no effect without --data"),
         (["--data", "d", "--discriminator", "32", "--weight-gan", "0"],

@@ -13,6 +13,7 @@ from scipy import ndimage
 from cyclegan.model.checkpoint import CHECK, CHECK_WEIGHTS, CheckpointError
 from cyclegan.reading.read import read_volume
 from cyclegan.release.check_report import measure
+from cyclegan.release.check_training import export_check
 from cyclegan.release.negatives import text_page
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import simulate_pair
@@ -25,7 +26,6 @@ from cyclegan.trust.checks import (
     UNLEARNT,
     CheckNetwork,
     InputCheck,
-    export_check,
     summarise,
 )
 

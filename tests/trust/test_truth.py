@@ -7,7 +7,6 @@ import pytest
 from scipy import ndimage
 
 from cyclegan.evaluation.metrics import slice_scores
-from cyclegan.reading.read import read_volume
 from cyclegan.reading.volume import Volume
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import simulate_pair
@@ -117,23 +116,3 @@ def test_the_scores_are_those_of_the_evaluation():
     mae = true_error(wrong_elsewhere, truth, source, half)["mae"]
     assert mae == pytest.approx(0.1, abs=0.02)  # the mask reaches a little into the air
     assert true_error(translated, truth, source, np.zeros((64, 64), bool)) is None
-
-
-def test_real_t1_and_t2_on_different_grids(shared_data):
-    folder = shared_data("readers/nifti")
-    t1, t2 = (read_volume(folder / f"openms04_{name}.nii.gz") for name in ("T1W", "T2W"))
-    assert t1.pixels.shape != t2.pixels.shape
-    matched = match(t2, t1)
-    depth, *shape = t1.pixels.shape
-    source = t1.pixels[depth // 2]
-    values, covered = matched.slice(depth // 2, tuple(shape))
-    assert covered.mean() > 0.5
-
-    def edges(image):
-        return ndimage.gaussian_gradient_magnitude(image, 1.5)[covered]
-
-    def correlation(shift):
-        moved = np.roll(values, shift, axis=1)
-        return np.corrcoef(edges(source / source.max()), edges(moved))[0, 1]
-
-    assert correlation(0) > max(correlation(-8), correlation(8)) + 0.1  # in register

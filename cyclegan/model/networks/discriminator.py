@@ -18,8 +18,8 @@ class PatchDiscriminator(nn.Module):
     Args:
         channels: width of the first convolution.
         sources: when positive, the score also asks whether a patch fits its data source, by a
-            projection (Miyato & Koyama 2018). The generator then has to answer an image of one
-            scanner with that scanner's other contrast, not with the average of all.
+            projection (Miyato & Koyama 2018). The generator then has to translate an image of one
+            scanner to that scanner's other contrast, not with the average of all.
 
     Maps (B, 1, H, W) to (B, 1, about H/8, about W/8) unbounded scores, for a least-squares loss.
     """

@@ -20,7 +20,7 @@ from cyclegan.reading.formats import SUPPORTED
 from cyclegan.reading.selection import open_files
 from cyclegan.reading.volume import ReadError, Volume
 from cyclegan.server import limits
-from cyclegan.server.errors import Refusal, UserError
+from cyclegan.server.errors import UserError
 
 NO_UPLOAD = "This is no upload; send files from the page."
 STOPPED = "The upload has stopped on its way; send the files again."
@@ -30,6 +30,43 @@ _DRAINED = 4 * limits.UPLOAD_BYTES
 
 class _InMemory(MultiPartParser):
     spool_max_size = 2 * limits.UPLOAD_BYTES  # never reached: nothing goes to the disk
+
+
+class Body:
+    """The body of a request, chunk by chunk.
+
+    Args:
+        receive: as ASGI has it.
+
+    Raises:
+        UserError: it stopped on its way.
+    """
+
+    def __init__(self, receive: Receive):
+        self._receive = receive
+        self.has_ended = False
+
+    async def __aiter__(self) -> AsyncGenerator[bytes, None]:
+        while not self.has_ended:
+            try:
+                async with asyncio.timeout(limits.UPLOAD_PAUSE_S):
+                    message = await self._receive()
+            except TimeoutError:
+                self.has_ended = True
+                raise UserError(STOPPED, 408) from None
+            self.has_ended = not message.get("more_body", False)
+            if message["type"] == "http.disconnect":
+                raise UserError(STOPPED, 400)  # for nobody
+            yield message.get("body", b"")
+
+    async def drain(self) -> None:
+        """Read on and drop it: a response in the midst of a request often gets lost."""
+        drained = 0
+        with contextlib.suppress(UserError):
+            async for chunk in self:
+                drained += len(chunk)
+                if drained > _DRAINED:
+                    return
 
 
 class Receiver:
@@ -43,11 +80,9 @@ class Receiver:
         """The files of a form's fields "files", whose names are paths in what was dropped.
 
         Raises:
-            Refusal: it is no form, too large, or too slow.
+            UserError: it is no form, too large, or too slow.
         """
-        arrived = 0
-
-        body = Body(request.receive)
+        arrived, body = 0, Body(request.receive)
 
         async def counted() -> AsyncGenerator[bytes, None]:
             nonlocal arrived
@@ -55,15 +90,15 @@ class Receiver:
                 arrived += len(chunk)
                 self.arriving += len(chunk)
                 if arrived > limits.UPLOAD_BYTES + _OVERHEAD:
-                    raise Refusal(limits.TOO_LARGE, 413)
+                    raise UserError(limits.TOO_LARGE, 413)
                 if self.arriving > limits.UPLOADING_BYTES:
-                    raise Refusal(limits.BUSY, 503)
+                    raise UserError(limits.BUSY, 503)
                 yield chunk
 
         try:
             try:
-                files = await _parsed(request, counted())
-            except Refusal:
+                files = await _parse(request, counted())
+            except UserError:
                 await body.drain()
                 raise
             yield files
@@ -71,63 +106,26 @@ class Receiver:
             self.arriving -= arrived
 
 
-class Body:
-    """The body of a request, chunk by chunk.
-
-    Args:
-        receive: as ASGI has it.
-
-    Raises:
-        Refusal: it stopped on its way.
-    """
-
-    def __init__(self, receive: Receive):
-        self._receive = receive
-        self.ended = False
-
-    async def __aiter__(self) -> AsyncGenerator[bytes, None]:
-        while not self.ended:
-            try:
-                async with asyncio.timeout(limits.UPLOAD_PAUSE_S):
-                    message = await self._receive()
-            except TimeoutError:
-                self.ended = True
-                raise Refusal(STOPPED, 408) from None
-            self.ended = not message.get("more_body", False)
-            if message["type"] == "http.disconnect":
-                raise Refusal(STOPPED, 400)  # for nobody
-            yield message.get("body", b"")
-
-    async def drain(self) -> None:
-        """Read on without keeping anything: an answer in the midst of a request often gets lost."""
-        drained = 0
-        with contextlib.suppress(Refusal):
-            async for chunk in self:
-                drained += len(chunk)
-                if drained > _DRAINED:
-                    return
-
-
-async def _parsed(request: Request, chunks: AsyncGenerator[bytes, None]) -> list[Member]:
+async def _parse(request: Request, chunks: AsyncGenerator[bytes, None]) -> list[Member]:
     try:
-        most = limits.UPLOAD_FILES
-        form = await _InMemory(request.headers, chunks, max_files=most, max_fields=8).parse()
+        limit = limits.UPLOAD_FILES
+        form = await _InMemory(request.headers, chunks, max_files=limit, max_fields=8).parse()
     except (MultiPartException, KeyError) as fault:
         if "Too many files" in str(fault):
-            raise Refusal(limits.TOO_MANY_FILES, 413) from None
-        raise Refusal(NO_UPLOAD, 400) from None
+            raise UserError(limits.TOO_MANY_FILES, 413) from None
+        raise UserError(NO_UPLOAD, 400) from None
     uploads = [upload for upload in form.getlist("files") if isinstance(upload, UploadFile)]
     if not uploads:
-        raise Refusal(NO_UPLOAD, 400)
+        raise UserError(NO_UPLOAD, 400)
     return [_member(upload) for upload in uploads]
 
 
 def _member(upload: UploadFile) -> Member:
-    """The file of a form, whose own memory is given back."""
-    where = PurePosixPath((upload.filename or "").replace("\\", "/"))
-    name = "".join(c if c.isprintable() else "?" for c in where.name) or "file"
+    """The file of a form, whose own memory is freed."""
+    path = PurePosixPath((upload.filename or "").replace("\\", "/"))
+    name = "".join(c if c.isprintable() else "?" for c in path.name) or "file"
     with upload.file as file:
-        return Member(name, file.read(), folder=str(where.parent))
+        return Member(name, file.read(), folder=str(path.parent))
 
 
 class Uploads:
@@ -150,15 +148,15 @@ class Uploads:
             A path that nobody can guess for each.
 
         Raises:
-            Refusal: too many bytes wait already.
+            UserError: too many bytes wait already.
         """
         now = time.monotonic()
         for path, (_, since) in list(self._files.items()):
             if now - since > limits.WAITING_UPLOAD_S:
                 self._files.pop(path, None)
-        total = sum(len(member.data) for member, _ in list(self._files.values()))
-        if total + sum(len(member.data) for member in files) > limits.WAITING_UPLOAD_BYTES:
-            raise Refusal(limits.BUSY, 503)
+        waiting = [member for member, _ in list(self._files.values())]
+        if sum(len(file.data) for file in [*waiting, *files]) > limits.WAITING_UPLOAD_BYTES:
+            raise UserError(limits.BUSY, 503)
         paths = [str(self.folder / secrets.token_urlsafe(32)) for _ in files]
         self._files |= {path: (file, now) for path, file in zip(paths, files, strict=True)}
         return paths

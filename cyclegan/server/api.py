@@ -1,4 +1,4 @@
-"""The API's answer: one file in, images and how far to trust them out, as JSON."""
+"""The API's response: one file in, images and how far to trust them out, as JSON."""
 
 from __future__ import annotations
 
@@ -10,15 +10,11 @@ import numpy as np
 
 from cyclegan import CONTRASTS
 from cyclegan.export.provenance import CAVEAT, SOURCE_TYPE
-from cyclegan.model.style import StyleError
 from cyclegan.model.translator import CycleResult
 from cyclegan.reading.notes import without_quoted
 from cyclegan.server import limits, queue
 from cyclegan.server.errors import UserError, within
-from cyclegan.server.findings import measure, true_findings, whole_fit
-from cyclegan.server.models import OWN
-from cyclegan.server.real import Real, matched
-from cyclegan.server.report import NOT_A_DEVICE, report
+from cyclegan.server.measurements import NOT_A_DEVICE, SliceTrust, measure
 from cyclegan.server.saving import refuse_large
 from cyclegan.server.series import Series
 from cyclegan.server.translation import BATCH
@@ -30,7 +26,7 @@ if TYPE_CHECKING:
 PARTS = ("everything", "translation")  # that a program may ask for
 
 
-class InputCheckAnswer(TypedDict):
+class InputCheckResponse(TypedDict):
     """What the input looks like. text: in words; warns: whether that speaks against the direction;
     label: "T1", "T2", "other" or "not a brain slice"; probabilities: of each label."""
 
@@ -40,7 +36,7 @@ class InputCheckAnswer(TypedDict):
     probabilities: dict[str, float] | None
 
 
-class SliceAnswer(TypedDict):
+class SliceResponse(TypedDict):
     """Of one slice. numbers: how far to trust it, each with name, value and its usual range in
     people; true_error: ssim, psnr in dB and mae in the head against `truth`, or null;
     true_error_of_another_place: whether `truth`, by its pixels, shows another place; report: all of
@@ -52,7 +48,7 @@ class SliceAnswer(TypedDict):
     report: str
 
 
-class Answer(TypedDict):
+class TranslateResponse(TypedDict):
     """What the API answers. Images are base64 of little-endian float32 in [0, 1] of `shape`.
 
     Attributes:
@@ -79,7 +75,7 @@ class Answer(TypedDict):
     spacing: list[float] | None
     directions: list[str] | None
     notes: list[str]
-    input_check: InputCheckAnswer
+    input_check: InputCheckResponse
     version: str
     checksum: str
     digital_source_type: str
@@ -87,7 +83,7 @@ class Answer(TypedDict):
     translated: str
     source: NotRequired[str]
     reconstructed: NotRequired[str]
-    slices: NotRequired[list[SliceAnswer]]
+    slices: NotRequired[list[SliceResponse]]
     uncertainty: NotRequired[str | None]
     uncertainty_help: NotRequired[str]
     expected_ranges_missing: NotRequired[str | None]
@@ -98,7 +94,7 @@ def encode_float32(image: np.ndarray) -> str:
     return base64.b64encode(np.ascontiguousarray(image, dtype="<f4").tobytes()).decode("ascii")
 
 
-def answer(
+def translate_file(
     model: Model,
     read: Callable[[Any], Volume],
     file: Any,
@@ -106,7 +102,7 @@ def answer(
     truth: Any = None,
     parts: str | None = "everything",
     reference: Any = None,
-) -> Answer:
+) -> TranslateResponse:
     """Translate a file to the contrast `to`, and back unless `parts` is "translation".
 
     Args:
@@ -129,45 +125,24 @@ def answer(
             raise UserError(f"`parts` must be one of {', '.join(PARTS)}.")
         if parts == "translation" and real is not None:
             raise UserError('A real image is compared with `parts` "everything" only.')
-        series = Series(0, volume, to, is_checked=True, unchecked=model.unchecked)
+        series = Series(model, volume, to, is_checked=True, unchecked=model.unchecked)
         refuse_large(series, limits.API_VOXELS)
         series.check = model.assess(volume.pixels, volume.pixel_spacing)
         if real is not None:
-            series.real = Real(matched(real, volume, register=True), to)
+            series.real = series.compare_with(real, to)
         if style is not None:
-            try:
-                series.styles[to] = model.queue.run(lambda: model.style_of(style, to, OWN))
-            except StyleError as error:
-                raise UserError(str(error)) from None
-        made = _described(model, series) | _made(model, series, parts)
-        return cast(Answer, made)
+            series.styles[to] = model.own_style(style, to)
+        return cast(TranslateResponse, _description(series) | _images(series, parts))
 
 
-def _made(model: Model, series: Series, parts: str) -> dict[str, Any]:
-    pixels, to, style = series.volume.pixels, series.to, series.style
-    prepared = series.prepared(model)
-
-    def in_turn(work: Callable, *images: np.ndarray) -> Any:
-        return model.queue.run(lambda: work(*images, to, prepared, style), queue.BACKGROUND)
-
-    batches = [pixels[start : start + BATCH] for start in range(0, len(pixels), BATCH)]
-    if parts == "translation":
-        done = [in_turn(model.translate, batch) for batch in batches]
-        return {"translated": encode_float32(np.concatenate(done))}
-    results = [in_turn(model.cycle, batch) for batch in batches]
-    images = {
-        name: np.concatenate([getattr(result, name) for result in results])
-        for name in ("source", "translated", "reconstructed")
-    }
-    encoded = {name: encode_float32(image) for name, image in images.items()}
-    return encoded | _trust(
-        model, series, [CycleResult(*image) for image in zip(*images.values(), strict=True)]
+def _description(series: Series) -> dict[str, Any]:
+    """What a response says of its source and of the model."""
+    volume, check, fit, translator = (
+        series.volume,
+        series.check,
+        series.fit,
+        series.model.translator,
     )
-
-
-def _described(model: Model, series: Series) -> dict[str, Any]:
-    """What an answer says of its source and of the model."""
-    volume, check, warning = series.volume, series.check, series.input_warning()
     return {
         "to": series.to,
         "shape": list(volume.pixels.shape),
@@ -175,44 +150,61 @@ def _described(model: Model, series: Series) -> dict[str, Any]:
         "directions": list(volume.directions) if volume.directions else None,
         "notes": [without_quoted(note) for note in volume.notes],
         "input_check": {
-            "text": warning.text,
-            "warns": warning.warns,
+            "text": fit.sentence,
+            "warns": fit.warns,
             "label": check and check.label,
             "probabilities": check and check.probabilities,
         },
-        "version": model.translator.version,
-        "checksum": model.translator.checksum,
+        "version": translator.version,
+        "checksum": translator.checksum,
         "digital_source_type": SOURCE_TYPE,
         "caveat": f"{CAVEAT} {NOT_A_DEVICE}",
     }
 
 
-def _trust(model: Model, series: Series, results: Sequence[CycleResult]) -> dict[str, Any]:
+def _images(series: Series, parts: str) -> dict[str, Any]:
+    pixels, model = series.volume.pixels, series.model
+
+    def in_turn(work: Callable, batch: np.ndarray) -> Any:
+        arguments = {"prepared": series.prepared, "style": series.style}
+        return model.queue.run(lambda: work(batch, series.to, **arguments), queue.BACKGROUND)
+
+    batches = [pixels[start : start + BATCH] for start in range(0, len(pixels), BATCH)]
+    if parts == "translation":
+        translated = [in_turn(model.translator.translate, batch) for batch in batches]
+        return {"translated": encode_float32(np.concatenate(translated))}
+    results = [in_turn(model.translator.cycle, batch) for batch in batches]
+    images = {
+        name: np.concatenate([getattr(result, name) for result in results])
+        for name in ("source", "translated", "reconstructed")
+    }
+    encoded = {name: encode_float32(image) for name, image in images.items()}
+    slices = [CycleResult(*image) for image in zip(*images.values(), strict=True)]
+    return encoded | _trust(series, slices)
+
+
+def _trust(series: Series, results: Sequence[CycleResult]) -> dict[str, Any]:
     """How far to trust each slice: numbers, uncertainty map, true error, reports."""
-    to, made, calibration = series.to, series.view.made, model.calibration
+    model, view, calibration = series.model, series.view, series.model.calibration
     slices, maps = [], []
     for index, result in enumerate(results):
         measured = model.queue.run(
-            lambda result=result: measure(model, series, result, made, whole=True), queue.MEASURING
+            lambda result=result: measure(series, view.target, result, whole=True), queue.MEASURING
         )
-        readings = calibration.readings(to, measured.numbers)
-        true, elsewhere = true_findings(series.real, series, index, result)
-        fit = whole_fit(series, measured, readings).sentence
+        trust = SliceTrust(series, view, index, result, measured)
         slices.append(
             {
-                "numbers": readings,
-                "true_error": true,
-                "true_error_of_another_place": elsewhere,
-                "report": report(
-                    model, series, index, made, readings, fit, series.real, true, elsewhere
-                ),
+                "numbers": trust.readings,
+                "true_error": trust.error,
+                "true_error_of_another_place": trust.is_elsewhere,
+                "report": trust.report(),
             }
         )
         maps.append(np.zeros_like(result.source) if measured.map is None else measured.map)
-    shown = calibration.map_name(to) is not None
+    has_map = calibration.map_name(series.to) is not None
     return {
         "slices": slices,
-        "uncertainty": encode_float32(np.stack(maps)) if shown else None,
-        "uncertainty_help": calibration.map_words(to),
+        "uncertainty": encode_float32(np.stack(maps)) if has_map else None,
+        "uncertainty_help": calibration.map_words(series.to),
         "expected_ranges_missing": calibration.missing or None,
     }

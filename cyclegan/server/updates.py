@@ -1,4 +1,4 @@
-"""Telling those who wait that something has changed."""
+"""Waiting for news of a scan."""
 
 from __future__ import annotations
 
@@ -7,33 +7,33 @@ import contextlib
 import threading
 
 
-class Changes:
+class Updates:
     """A version that grows, and those who wait for the next one."""
 
     def __init__(self) -> None:
         self.version = 1
         self._lock = threading.Lock()
-        self._waiting: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
+        self.waiting: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
 
     def announce(self) -> None:
         """Something has changed; may be called from any thread."""
         with self._lock:
             self.version += 1
-            waiting = list(self._waiting)
+            waiting = list(self.waiting)
         for loop, event in waiting:
             with contextlib.suppress(RuntimeError):  # its loop has ended
                 loop.call_soon_threadsafe(event.set)
 
     async def wait(self, after: int, seconds: float) -> None:
         """Return when the version is no longer `after`, or after `seconds`."""
-        one = asyncio.get_running_loop(), asyncio.Event()
+        waiter = asyncio.get_running_loop(), asyncio.Event()
         with self._lock:
             if self.version != after:
                 return
-            self._waiting.add(one)
+            self.waiting.add(waiter)
         try:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(one[1].wait(), seconds)
+                await asyncio.wait_for(waiter[1].wait(), seconds)
         finally:
             with self._lock:
-                self._waiting.discard(one)
+                self.waiting.discard(waiter)

@@ -13,15 +13,15 @@ from cyclegan.reading.volume import Volume
 THUMBNAIL = 96  # pixels: 64 on a screen of higher density
 
 
-def levels(image: np.ndarray) -> bytes:
+def encode_uint16(pixels: np.ndarray) -> bytes:
     """(H, W) real in [0, 1] as little-endian uint16, row by row, 65535 standing for 1.
 
     Sixteen bits keep the depth that a narrow window shows; eight would band.
     """
-    return np.rint(np.clip(image, 0, 1) * 65535).astype("<u2").tobytes()
+    return np.rint(np.clip(pixels, 0, 1) * 65535).astype("<u2").tobytes()
 
 
-def png(pixels: np.ndarray, size: tuple[int, int] | None = None) -> bytes:
+def encode_png(pixels: np.ndarray, size: tuple[int, int] | None = None) -> bytes:
     """A grey PNG of (H, W) in [0, 1], resized to (width, height)."""
     picture = Image.fromarray(np.rint(255 * np.clip(pixels, 0, 1)).astype(np.uint8))
     buffer = io.BytesIO()
@@ -36,4 +36,4 @@ def thumbnail(volume: Volume) -> bytes:
     height, width = pixels.shape[0] * row, pixels.shape[1] * column
     share = THUMBNAIL / max(height, width)
     size = max(1, round(share * width)), max(1, round(share * height))
-    return png(scale_intensity(pixels), size)
+    return encode_png(scale_intensity(pixels), size)

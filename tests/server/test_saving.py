@@ -1,0 +1,268 @@
+"""What the page saves and the API answers, from a file to bytes and back to numbers."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import gzip
+import io
+import zipfile
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pydicom
+import pytest
+from dicom_files import axial_series, saved
+from known_translator import known_translator
+from PIL import Image
+from read_picture import SavedPicture
+from server_process import Tab
+from small_scans import busy, head, nifti, png
+from starlette.testclient import TestClient
+
+from cyclegan import read_volume
+from cyclegan.evaluation.metrics import mae
+from cyclegan.export.bundle import SIDE_BY_SIDE_WIDTH
+from cyclegan.model.head import joint_head
+from cyclegan.model.translator import CycleResult
+from cyclegan.reading.archive import Member
+from cyclegan.server.api import translate_file
+from cyclegan.server.models import Model
+from cyclegan.server.routes import api
+from cyclegan.server.scans import Scans
+from cyclegan.server.uploads import Uploads
+from cyclegan.simulation.phantom import draw_volume
+from cyclegan.trust import evidence
+from cyclegan.trust.calibration import MEASURES, Calibration
+from cyclegan.trust.truth import match
+
+SHAPE = (5, 64, 56)
+SPACING = (3.0, 0.9, 0.9)
+LABEL = "SYNTHETIC T2 from T1 - not for diagnosis"
+AFFINE = np.diag([-SPACING[2], -SPACING[1], SPACING[0], 1.0])
+
+
+@pytest.fixture(scope="module")
+def pixels() -> np.ndarray:
+    """(Z, H, W) int16, something like a head; no slice is like another, no side like the other."""
+    labels = draw_volume(2, slices=SHAPE[0], size=SHAPE[1])[..., : SHAPE[2]] % 251
+    ramp = np.linspace(0.5, 1, SHAPE[2])
+    return (labels * ramp * np.linspace(0.6, 1, SHAPE[0])[:, None, None]).astype(np.int16)
+
+
+def nifti_path(path: Path, pixels: np.ndarray) -> Path:
+    """A NIfTI that lies in space as `pixels` are shown."""
+    nib.save(nib.Nifti1Image(pixels.transpose(2, 1, 0), AFFINE), path)
+    return path
+
+
+@pytest.fixture
+def known() -> Model:
+    """A model whose images and ranges are known."""
+    direction = {
+        "expected": {key: [0.0, 1.0] for key in MEASURES},
+        "ranks": dict.fromkeys(MEASURES, 0.6),
+        "maps": {"cycle error": 0.5, "brightness of the translation": 0.1},
+        "map": "cycle error",
+    }
+    record = {"subjects": ["a"], "slices": 9}
+    calibration = Calibration(record | {"directions": {"T1": direction, "T2": direction}})
+    return Model(known_translator(), calibration=calibration)
+
+
+@pytest.fixture
+def visit(tmp_path, pixels, known):
+    """A function that opens a file, or the head, from T1 to T2: the tab, and what the translator
+    makes of the file without any page."""
+    with TestClient(api(Scans(known), Uploads(tmp_path))) as client:
+
+        def go(file: Path | None = None) -> tuple[Tab, CycleResult]:
+            file = file or nifti_path(tmp_path / "scan.nii.gz", pixels)
+            tab = Tab(client)
+            tab.open(file.name, file.read_bytes())
+            tab.until(lambda state: state["check"])
+            tab.choose(to="T2")
+            tab.translated()
+            return tab, known.translator.cycle(read_volume(file).pixels, "T2")
+
+        yield go
+
+
+def unzipped(data: bytes) -> dict[str, bytes]:
+    """The zip's files by name, without folders."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return {Path(name).name: archive.read(name) for name in archive.namelist()}
+
+
+def windowed(image, center, width):
+    return np.clip((image - center) / width + 0.5, 0, 1)
+
+
+@pytest.mark.parametrize("number", [2, 5])
+def test_a_saved_picture_shows_its_slice_sides_number_and_scale(visit, number):
+    tab, expected = visit()
+    picture = SavedPicture(tab.save("png", number - 1), SHAPE[1:])
+    wrong = np.abs(picture.slice - expected.translated[number - 1]) > 0.01
+    assert wrong.mean() < 0.01  # the letters
+    assert picture.letters == ("R", "L")
+    assert picture.mm_per_pixel == pytest.approx(SPACING[1], rel=0.02)
+    assert picture.says(f"Slice {number} of {SHAPE[0]}")
+    assert picture.says(LABEL)
+    assert tab.state["save"]["name"].startswith("synthetic_T2_")
+    assert tab.state["save"]["name"].endswith(f"_slice{number}.png")
+
+
+def test_a_saved_picture_has_the_window_of_the_screen(visit):
+    tab, expected = visit()
+    window = float(np.median(expected.translated[2])), 0.1
+    picture = SavedPicture(tab.save("png", 2, translated=window), SHAPE[1:])
+    shown = windowed(expected.translated[2], *window)
+    assert (np.abs(picture.slice - shown) > 0.02).mean() < 0.01
+    assert 0.1 < shown.mean() < 0.9
+    assert picture.text["Window"] == f"center {window[0]:.3f}, width 0.100"
+    assert picture.text["DigitalSourceType"].endswith("trainedAlgorithmicMedia")
+
+
+def test_the_zip_has_a_slide_in_the_windows_of_the_screen(visit):
+    tab, expected = visit()
+    windows = {"original": (0.3, 0.4), "translated": (0.6, 0.5)}
+    with Image.open(
+        io.BytesIO(unzipped(tab.save("everything", 3, **windows))["side_by_side.png"])
+    ) as image:
+        assert image.width >= SIDE_BY_SIDE_WIDTH == 1600
+        assert image.text["DigitalSourceType"].endswith("trainedAlgorithmicMedia")
+        assert "SYNTHETIC T2" in image.text["Description"]
+        slide = np.asarray(image) / 255
+    factor = slide.shape[1] // (2 * SHAPE[2] + 4)
+    small = slide[: SHAPE[1] * factor : factor, ::factor]
+    left, right = small[:, : SHAPE[2]], small[:, SHAPE[2] + 4 : 2 * SHAPE[2] + 4]
+    for half, name in ((left, "original"), (right, "translated")):
+        image = getattr(expected, "source" if name == "original" else name)[3]
+        np.testing.assert_allclose(half, windowed(image, *windows[name]), atol=0.01)
+
+
+def test_the_images_of_the_zip_are_what_their_names_say(visit, tmp_path, pixels):
+    tab, expected = visit()
+    real = nifti_path(tmp_path / "real.nii.gz", (250 - pixels) * (pixels > 0))
+    tab.give("real", real.name, real.read_bytes())
+    tab.choose(register=False)
+    zipped = unzipped(tab.save("everything", 2))
+    files = {name.partition("_")[2]: data for name, data in zipped.items()}
+    source, acquired = read_volume(tmp_path / "scan.nii.gz"), read_volume(real)
+    truth = match(acquired, source, register=False).scale.apply(acquired.pixels)
+    cycle = [
+        CycleResult(*(getattr(expected, n)[k] for n in ("source", "translated", "reconstructed")))
+        for k in range(SHAPE[0])
+    ]
+    for name, image in {
+        "desc-synthetic_T2w": expected.translated,
+        "desc-original_T1w": expected.source,
+        "desc-reconstruction_T1w": expected.reconstructed,
+        "desc-cycleError_map": np.abs(expected.source - expected.reconstructed),
+        "desc-uncertainty_map": np.abs(expected.source - expected.reconstructed),
+        "desc-real_T2w": truth,
+        "desc-trueError_map": expected.translated - truth,
+    }.items():
+        data = nib.Nifti1Image.from_bytes(gzip.decompress(files[f"{name}.nii.gz"])).get_fdata()
+        np.testing.assert_allclose(data.transpose(2, 1, 0), image, atol=1e-3)
+    rows = list(csv.DictReader(io.StringIO(zipped["slices.csv"].decode())))
+    for row, each, real_slice in zip(rows, cycle, truth, strict=True):
+        error = mae(each.translated, real_slice, joint_head(each.source, real_slice))
+        assert float(row["true_mae"]) == pytest.approx(error, abs=1e-3)
+        cycle_error = evidence.cycle_numbers(each, each.reconstructed)["cycle_error"]
+        assert float(row["cycle_error"]) == pytest.approx(cycle_error, abs=1e-3)
+
+
+def test_a_saved_nifti_lies_in_the_grid_of_its_source(visit):
+    tab, expected = visit()
+    image = nib.Nifti1Image.from_bytes(gzip.decompress(tab.save("nifti")))
+    assert image.get_data_dtype() == np.float32
+    np.testing.assert_allclose(image.affine, AFFINE, atol=1e-5)
+    np.testing.assert_allclose(image.get_fdata().transpose(2, 1, 0), expected.translated, atol=1e-3)
+
+
+def test_the_state_has_the_place_and_the_values_of_the_file(visit, pixels):
+    tab, _ = visit()
+    np.testing.assert_allclose(tab.state["spacing"], SPACING, rtol=1e-5)
+    np.testing.assert_allclose(tab.state["affine"], AFFINE, atol=1e-5)
+    assert tab.state["directions"] == ["R", "L", "A", "P"]
+    # The values that 0 and 1 stand for bring a pixel back to what the file has.
+    low, high = tab.state["units"]
+    values = low + tab.image("original", 3) / 65535 * (high - low)
+    inside = (pixels[3] > low) & (pixels[3] < high)
+    np.testing.assert_allclose(values[inside], pixels[3][inside], atol=(high - low) / 60_000)
+
+
+def test_the_api_answers_with_the_place_and_the_images_of_the_file(tmp_path, pixels, known):
+    file, uploads = nifti_path(tmp_path / "scan.nii.gz", pixels), Uploads("folder")
+    (path,) = uploads.hold([Member(file.name, file.read_bytes())])
+    response = translate_file(known, uploads.read, {"path": path}, "T2")
+    expected = known.translator.cycle(read_volume(file).pixels, "T2")
+    assert response["shape"] == list(SHAPE)
+    np.testing.assert_allclose(response["spacing"], SPACING, rtol=1e-5)
+    assert response["directions"] == ["R", "L", "A", "P"]
+    for name in ("source", "translated", "reconstructed"):
+        image = np.frombuffer(base64.b64decode(response[name]), "<f4").reshape(SHAPE)
+        np.testing.assert_allclose(image, getattr(expected, name), atol=1e-3)
+
+
+def test_a_saved_dicom_series_is_in_the_order_and_opens_in_the_window_of_the_screen(
+    visit, tmp_path, pixels
+):
+    objects = axial_series(pixels.astype(np.uint16), PixelSpacing=[0.9, 0.9])
+    with zipfile.ZipFile(tmp_path / "series.zip", "w") as archive:
+        for number, dataset in enumerate(objects):
+            archive.write(saved(tmp_path, dataset, "one.dcm"), f"{number}.dcm")
+    tab, expected = visit(tmp_path / "series.zip")
+    assert tab.state["dicom"]
+    zipped = unzipped(tab.save("everything", translated=(0.4, 0.3)))
+    only = unzipped(tab.save("dicom", translated=(0.4, 0.3)))
+    assert tab.state["save"]["removed"]
+    assert sorted(only) == sorted(name for name in zipped if name.endswith(".dcm"))
+    for number, name in enumerate(sorted(only)):
+        assert name.endswith(f"_{number + 1:04}.dcm")
+        for data in (only[name], zipped[name]):
+            (tmp_path / "one.dcm").write_bytes(data)
+            volume = read_volume(tmp_path / "one.dcm")
+            image = expected.translated[number]
+            np.testing.assert_allclose(volume.pixels[0] / 10_000, image, atol=1e-3)
+            assert volume.affine[2, 3] == pytest.approx(40 + 3 * number)
+            dataset = pydicom.dcmread(io.BytesIO(data))
+            assert (dataset.WindowCenter, dataset.WindowWidth) == (4000, 3000)
+        picture = SavedPicture(zipped[name.replace(".dcm", ".png")], SHAPE[1:])
+        shown = windowed(expected.translated[number], 0.4, 0.3)
+        assert (np.abs(picture.slice - shown) > 0.02).mean() < 0.01
+
+
+def test_progress_is_in_the_state_and_the_file_can_be_fetched_twice(page):
+    page.open("scan.nii", nifti(head(slices=4)))
+    page.until(lambda state: state["ready"])
+    first = page.order("nifti")["save"]
+    assert (first["kind"], first["of"], first["file"]) == ("nifti", 5, None)
+    save = page.until(lambda state: state["save"]["file"])["save"]
+    where = f"files/{save['file']}"
+    responses = [page.get(where) for _ in range(2)]
+    assert responses[0].content == responses[1].content
+    disposition = responses[0].headers["content-disposition"]
+    assert disposition == f'attachment; filename="{save["name"]}"'
+    page.save("png", 99)  # the nearest
+    assert page.state["save"]["name"].endswith("_slice4.png")
+    assert page.get(where).status_code == 404  # one file at a time
+
+
+def test_saving_ends_when_something_else_is_chosen(page, model):
+    page.open("scan.nii", nifti(head(slices=6)))
+    page.until(lambda state: state["ready"])
+    with busy(model):
+        page.order("nifti")
+        page.choose(to="T1", translate=True)
+        save = page.until(lambda state: state["save"]["error"])["save"]
+    assert save["error"] == "Stopped: something else is on screen now. Save again."
+    assert save["file"] is None
+
+
+def test_what_is_no_dicom_gives_none(page):
+    page.open("scan.png", png(head()))
+    page.translated()
+    assert "no DICOM" in page.order("dicom")["error"]

@@ -68,13 +68,9 @@ def derived_dicom(
         provenance: goes into the derivation description.
         slice_index: which slice of the volume an (H, W) result is; may be omitted if it has one.
         keep_identity: put the result into the source's own study with patient and dates, for use
-<<<<<<< HEAD
             where the source itself may stay. By default anonymous, see `patient_and_study`.
-=======
-            where the source itself may be kept. By default nobody's, see `patient_and_study`.
         window: (center, width) in values of `translated`, with which viewers open the images
             (PS3.3 C.11.2.1.2).
->>>>>>> integrate
 
     Returns:
         The files in the order of the source's stack, and what of the source's header is not in

@@ -6,7 +6,6 @@ import gzip
 import io
 import json
 import pickle
-import random
 import struct
 import zipfile
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ import numpy as np
 import torch
 from bombs import bombs, nifti_header
 from dicom_files import mr_image
-from intact_files import dicom_bytes, intact_files
+from intact_files import dicom_bytes, flipped, intact_files, truncated
 
 FILES = intact_files()
 FLIPS = 12  # damaged copies of each family
@@ -147,20 +146,8 @@ def file_cases(seed: int = 0) -> dict[str, list[Case]]:
         else:
             cases[f"bombs: {kind}"].append(Case(name, data))
     cases["headers that claim too much"] += claims()
-    cases["truncated"] = [
-        Case(f"{tenth}.{family}", data[: len(data) * tenth // 10])
-        for family, data in FILES.items()
-        for tenth in range(1, 10)
-    ]
-    rng = random.Random(seed)
-    flipped = cases["bits flipped"] = []
-    for family, intact in FILES.items():
-        for number in range(FLIPS):
-            data = bytearray(intact)
-            for _ in range(rng.choice([1, 4, 16])):
-                end = min(len(data), 1500) if rng.random() < 0.5 else len(data)
-                data[rng.randrange(end)] ^= 1 << rng.randrange(8)
-            flipped.append(Case(f"{number}.{family}", bytes(data)))
+    cases["truncated"] = [Case(*case) for case in truncated(FILES).items() if case[1]]
+    cases["bits flipped"] = [Case(*case) for case in flipped(FILES, FLIPS, seed).items()]
     cases["names in a zip"] = [
         Case("names.zip", zip_of([(name.replace("\0", "?"), FILES["plain.dcm"])]))
         for name in NAMES

@@ -1,9 +1,10 @@
-"""One small valid file of each family that is read, for tests that read or damage them."""
+"""One small valid file of each family that is read, and copies that are damaged."""
 
 from __future__ import annotations
 
 import gzip
 import io
+import random
 import tempfile
 import zipfile
 from pathlib import Path
@@ -62,6 +63,30 @@ def intact_files() -> dict[str, bytes]:
         **{f"{syntax}.dcm": compressed(plain, syntax) for syntax in ENCODERS},
         "zip": archive.getvalue(),
     }
+
+
+def truncated(files: dict[str, bytes]) -> dict[str, bytes]:
+    """Every tenth of each file, by name."""
+    return {
+        f"{tenth}.{family}": data[: len(data) * tenth // 10]
+        for family, data in files.items()
+        for tenth in range(10)
+    }
+
+
+def flipped(files: dict[str, bytes], copies: int, seed: int = 0) -> dict[str, bytes]:
+    """Copies of files with 1 to 16 bits flipped, by name; half of the hits in the header, where
+    they do most harm."""
+    damaged = {}
+    for family, intact in files.items():
+        rng = random.Random(f"{family}{seed}")
+        for number in range(copies):
+            data = bytearray(intact)
+            for _ in range(rng.choice([1, 4, 16])):
+                end = min(len(data), 1500) if rng.random() < 0.5 else len(data)
+                data[rng.randrange(end)] ^= 1 << rng.randrange(8)
+            damaged[f"{number}.{family}"] = bytes(data)
+    return damaged
 
 
 def dicom_bytes(dataset) -> bytes:

@@ -38,7 +38,7 @@ class Companions:
     Attributes:
         original: in [0, 1], as the model sees the source.
         maps: by the name of their file, what they show and their pixels.
-        real: the acquired image of the wanted contrast in [0, 1], or None.
+        real: the acquired image of the other contrast in [0, 1], or None.
         real_title: what it may be called; default "real" and the contrast.
         shown: index of the slice for the picture of all side by side.
         original_window: (center, width) of the original there.

@@ -78,7 +78,7 @@ def copied(source: Dataset, keyword: str) -> DataElement | None:
 
 
 def patient_and_study(source: Dataset, *, keep_identity: bool) -> Dataset:
-    """Patient and study of a derived object: the source's own, or nobody's.
+    """Patient and study of a derived object: the source's own, or anonymous.
 
     Args:
         source: attributes of a source object.

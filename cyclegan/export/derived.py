@@ -39,7 +39,7 @@ WHITE = 10_000
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
 
 # What a derived image shares with its source besides geometry: how the patient lay, how the slices
-# were acquired, and that its pixels once were compressed with loss, which is said for ever after.
+# were acquired, and that its pixels once were compressed with loss, which every derivative says.
 _SHARED = (
     *("PatientPosition", "BodyPartExamined", "MRAcquisitionType", "MagneticFieldStrength"),
     *("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod"),
@@ -68,7 +68,7 @@ def derived_dicom(
         provenance: goes into the derivation description.
         slice_index: which slice of the volume an (H, W) result is; may be omitted if it has one.
         keep_identity: put the result into the source's own study with patient and dates, for use
-            where the source itself may be kept. By default nobody's, see `patient_and_study`.
+            where the source itself may stay. By default anonymous, see `patient_and_study`.
         window: (center, width) in values of `translated`, with which viewers open the images
             (PS3.3 C.11.2.1.2).
 

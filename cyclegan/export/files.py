@@ -119,7 +119,7 @@ def nifti(
     Args:
         pixels: (Z, H, W) of the shape of `volume.pixels`, or one slice (H, W) of it.
         volume: the source as `read_volume` returned it. Without an affine only its spacing is
-            kept, and the file says that its place is unknown (form codes 0).
+            used, and the file says that its place is unknown (form codes 0).
         description: stored in full as a comment extension, its first 79 bytes in `descrip`.
         slice_index: which slice of the volume an (H, W) result is; may be omitted if it has one.
 

@@ -1,1 +1,1 @@
-"""Any file or drop of files becomes a `Volume`, or one sentence."""
+"""Any file or drop of files becomes a `Volume`, or one error message."""

@@ -7,6 +7,7 @@ import zipfile
 import zlib
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -64,56 +65,43 @@ def members_of(files: Sequence[Path | Member]) -> tuple[list[Member], dict[str, 
     budget = MAX_FILE_BYTES
     for file in files:
         check_time()
-        try:
-            head = _head(file)
-        except ReadError:
-            if len(files) == 1 or not _is_empty(file):
-                raise
+        size = len(file.data) if isinstance(file, Member) else _size(file)
+        if size == 0 and len(files) > 1:
             left_out["empty"].append(file.name)
             continue
-        if head[:4] == ZIP_MAGIC:
-            new = _unpacked(file, budget, left_out)
-        elif isinstance(file, Member):
-            new = [file]
-        else:
-            new = [Member(file.name, _content(file, budget))]
+        if size == 0:
+            raise ReadError(f"{file.name}: the file is empty; choose a {SUPPORTED} file.")
+        head = file.data[:1024] if isinstance(file, Member) else file_head(file)
+        try:
+            if head[:4] == ZIP_MAGIC:
+                new = _unpacked(file, budget, left_out)
+            elif size > budget:
+                raise _too_large(file.name)
+            else:
+                new = [file if isinstance(file, Member) else Member(file.name, file.read_bytes())]
+        except OSError as error:
+            raise ReadError(
+                f"{file.name}: the file cannot be opened ({error.strerror})."
+            ) from error
         budget -= sum(len(member.data) for member in new)
-        if budget < 0:
-            raise _too_large(file.name)
         members += new
     return members, left_out
 
 
-def _head(file: Path | Member) -> bytes:
-    if isinstance(file, Path):
-        return file_head(file)
-    if not file.data:
-        raise ReadError(f"{file.name}: the file is empty; choose a {SUPPORTED} file.")
-    return file.data[:1024]
+def _size(path: Path) -> int | None:
+    """Bytes of a file; None where there is none to be read, which `file_head` explains."""
+    with suppress(OSError):
+        return path.stat().st_size if path.is_file() else None
+    return None
 
 
-def _is_empty(file: Path | Member) -> bool:
-    if isinstance(file, Path):
-        return file.is_file() and not file.stat().st_size
-    return not file.data
-
-
-def _stream(file: Path | Member) -> BinaryIO:
+def _opened(file: Path | Member) -> BinaryIO:
     return io.BytesIO(file.data) if isinstance(file, Member) else file.open("rb")
-
-
-def _content(path: Path, budget: int) -> bytes:
-    if path.stat().st_size > budget:
-        raise _too_large(path.name)
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ReadError(f"{path.name}: the file cannot be opened ({error.strerror}).") from error
 
 
 def _unpacked(file: Path | Member, budget: int, left_out: dict[str, list[str]]) -> list[Member]:
     members = []
-    with damage_refused(file.name, "zip"), _stream(file) as stream:
+    with damage_refused(file.name, "zip"), _opened(file) as stream:
         # What ZipFile is about to parse, as it will find it; every entry costs it half a kilobyte.
         record = zipfile._EndRecData(stream)  # type: ignore[attr-defined]
         if record and record[zipfile._ECD_SIZE] > MAX_DIRECTORY_BYTES:  # type: ignore[attr-defined]

@@ -141,6 +141,7 @@ class Choice:
         shape: (Z, H, W) as it is shown.
         load: reads it; raises ReadError.
         details: what follows the size in the label.
+        number: what ends it where several would be equal, as in " (1 of 2)".
         if_ambiguous: what follows where labels are equal and these differ, by what it is about.
         is_magnitude: whether it is no phase, real or imaginary part.
         kind: what kind of image it is.
@@ -152,6 +153,7 @@ class Choice:
     shape: tuple[int, int, int]
     load: Callable[[], Volume]
     details: tuple[str, ...] = ()
+    number: str = ""
     if_ambiguous: dict[str, str] = field(default_factory=dict)
     is_magnitude: bool = True
     kind: ImageKind = field(default_factory=ImageKind)
@@ -161,11 +163,11 @@ class Choice:
     @property
     def text(self) -> str:
         """The label without the size."""
-        return ", ".join([self.title, *self.details])
+        return ", ".join([self.title, *self.details]) + self.number
 
     @property
     def label(self) -> str:
         """What stands in a list of choices; nothing in it identifies the patient."""
         slices, rows, columns = self.shape
         size = f"{slices} slice{'s' * (slices != 1)}, {columns} x {rows}"
-        return ", ".join([self.title, size, *self.details])
+        return ", ".join([self.title, size, *self.details]) + self.number

@@ -1,4 +1,4 @@
-"""A limit on the time that a piece of work may take, kept by the work itself.
+"""A limit on the time that a piece of work may take, checked by the work itself.
 
 Neither a decoder nor a batch on the network can be stopped from outside without leaving a thread
 behind that goes on computing. So long work asks `check_time` between its steps, each of which is
@@ -17,7 +17,7 @@ _end: ContextVar[float | None] = ContextVar("end of the time limit", default=Non
 
 
 class TimeLimitExceeded(BaseException):
-    """The time is up. As `asyncio.CancelledError`, it is no `Exception`: readers take any of those
+    """The time is up. As `asyncio.CancelledError`, it is no `Exception`: reading takes any of those
     for a damaged file."""
 
 

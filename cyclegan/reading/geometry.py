@@ -46,7 +46,7 @@ class Reorientation:
         shape: (Z, H, W) of the turned stack.
         affine: (4, 4) taking its (column, row, slice, 1) to RAS+ mm; every voxel keeps its place.
         directions: letters at the (left, right, top, bottom) edge of its slices.
-        notes: sentences for the reader.
+        notes: sentences for the user.
         orientation: (3, 2) nibabel orientation from stored to turned (column, row, slice).
     """
 

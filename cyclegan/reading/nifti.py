@@ -52,7 +52,7 @@ _TIME_UNITS = 0x38  # seconds, milliseconds, microseconds and units of frequency
 _THICK = 1.5  # times as thick as a pixel is wide
 _INTENT_LABEL = 1002  # nifti1.h; 2 to 24 are statistics
 _INTENTS_OF_STATISTICS = range(2, 25)
-_MILLIMETRES = {1: 1000.0, 3: 1e-3}  # metres and microns; other units are mm or not told
+_MILLIMETRES = {1: 1000.0, 3: 1e-3}  # metres and microns; other units are mm or missing
 # Where each version keeps its magic, and what that is in a single file and in a pair.
 _MAGICS = {348: (344, b"n+1\0", b"ni1\0"), 540: (4, b"n+2\0", b"ni2\0")}
 _SILENT = logging.getLogger(f"{__name__}.silent")  # header repairs of nibabel's; not for our log
@@ -69,7 +69,7 @@ class Layout:
         shape: (i, j, k) of one volume.
         count: volumes, the product of the fourth and higher dimensions.
         start: byte of the (unpacked) image file at which the voxels start.
-        axes: which of (i, j, k) are leafed through, run down and run along a slice.
+        axes: which of (i, j, k) run across the slices, down and along a slice.
     """
 
     header: nib.analyze.AnalyzeHeader
@@ -165,8 +165,6 @@ def _read(name: str, layout: Layout, index: int) -> Volume:
         spacing=spacing_of(reorientation.affine) if usable else None,
         affine=reorientation.affine,
         directions=reorientation.directions if oriented else None,
-        window=None,
-        contrast_hint=None,
         name=name,
         notes=(*reorientation.notes, *cut_notes) if oriented else (ORIENTATION_UNKNOWN,),
         stored_affine=affine,
@@ -259,7 +257,7 @@ def _unpacked(data: bytes) -> BinaryIO:
 def _header(data: bytes) -> tuple[nib.analyze.AnalyzeHeader, bool]:
     """The fixed part of the header, repaired, and whether the voxels follow in the same file.
 
-    Extensions are never looked at.
+    Extensions are never parsed.
     """
     with _unpacked(data) as unpacked:
         block = unpacked.read(348)
@@ -281,14 +279,14 @@ def _header(data: bytes) -> tuple[nib.analyze.AnalyzeHeader, bool]:
 
 
 def _repair(header: nib.analyze.AnalyzeHeader) -> None:
-    """Repair what has an obvious value, and make sides of voxels that are not told NaN."""
-    untold, start = header["pixdim"][1:4] == 0, header["vox_offset"].copy()
+    """Repair what has an obvious value, and make missing sides of voxels NaN."""
+    missing, start = header["pixdim"][1:4] == 0, header["vox_offset"].copy()
     header.check_fix(logger=_SILENT, error_level=100)  # what cannot be believed is refused later
     if not start > 0:
         header["vox_offset"] = start
     flat = header["dim"][1:4] <= 1
     flat[max(0, int(header["dim"][0])) :] = True
-    header["pixdim"][1:4][untold & ~flat] = np.nan
+    header["pixdim"][1:4][missing & ~flat] = np.nan
 
 
 class _MghAsNifti(nib.Nifti1Header):
@@ -358,15 +356,15 @@ def _drop_leading_axes(header: nib.analyze.AnalyzeHeader) -> None:
 
 def _placements(header: nib.analyze.AnalyzeHeader) -> list[np.ndarray]:
     """Usable affines in mm that a header gives, best first: sform, then qform (nifti1.h)."""
-    found = []
+    affines = []
     if isinstance(header, nib.Nifti1Header):
         scale = _MILLIMETRES.get(int(header["xyzt_units"]) % 8, 1.0)
         for code, form in (("sform_code", header.get_sform), ("qform_code", header.get_qform)):
             with suppress(nib.spatialimages.HeaderDataError, ValueError):  # no quaternion
                 affine = np.diag([scale, scale, scale, 1.0]) @ form()
                 if header[code] > 0 and is_usable(affine):
-                    found.append(affine)
-    return found
+                    affines.append(affine)
+    return affines
 
 
 def _linear(header: nib.analyze.AnalyzeHeader) -> tuple[float, float]:

@@ -54,8 +54,8 @@ def picture_choices(
     Args:
         member: the file.
         parts: by the name of the part, what reads it.
-        alone: whether nothing else came with the file. Then its pixels are kept until they are
-            read for the first time.
+        alone: whether nothing else came with the file. Then its pixels stay in memory until they
+            are read for the first time.
     """
     names = read_names(member.names)
 
@@ -129,20 +129,11 @@ def _aspect(image: Image.Image) -> tuple[float, float] | None:
 
 def slices_without_geometry(pixels: np.ndarray, name: str) -> Volume:
     """Wrap (Z, H, W) pixels of a file that knows nothing about the patient."""
-    return Volume(
-        pixels=pixels,
-        spacing=None,
-        affine=None,
-        directions=None,
-        window=None,
-        contrast_hint=None,
-        name=name,
-        notes=(ORIENTATION_UNKNOWN,),
-    )
+    return Volume(pixels, name=name, notes=(ORIENTATION_UNKNOWN,))
 
 
 def decode(image: Image.Image) -> np.ndarray:
-    """Pixels of an opened image, (H, W) or (H, W, C), palettes resolved, bit depth kept."""
+    """Pixels of an opened image, (H, W) or (H, W, C), palettes resolved, bit depth unchanged."""
     if image.mode in ("1", "L", "I", "I;16", "RGB") and "transparency" in image.info:
         return _opaque(image)
     if image.mode == "1":

@@ -15,7 +15,7 @@ from cyclegan.reading.volume import ReadError, Volume, split_name
 def read_volume(path: str | os.PathLike[str], choice: int | str | None = None) -> Volume:
     """Read a file of any format of `formats.FORMATS` into a `Volume`.
 
-    The other half of an .hdr/.img pair is looked for beside the one that is named. A zip archive
+    The other half of an .hdr/.img pair is searched beside the one that is named. A zip archive
     is read if it holds one volume or series. Of a DICOM object with several stacks the magnitude
     images, or the largest of several planes, are read.
 

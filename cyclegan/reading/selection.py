@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cyclegan.reading.archive import NO_IMAGE, Member, members_of
@@ -25,7 +25,7 @@ from cyclegan.reading.formats import (
 from cyclegan.reading.numbered import stacked
 from cyclegan.reading.volume import NoMRImage, ReadError, Volume, damage_refused, split_name
 
-MAX_CHOICES = 64  # more cannot be told apart in a list
+MAX_CHOICES = 64  # more cannot be distinguished in a list
 NAMED = 4  # files that a note names before it only counts
 _NESTED = "an archive inside another: unpack it first"
 # Reasons to leave a file out that cost an image; the others do not.
@@ -39,31 +39,37 @@ class Selection:
     """What can be opened of the files that came together.
 
     Attributes:
-        choices: one plain label each, different from each other; no header field that identifies
-            the patient is in it.
-        texts: the labels without the size.
-        shapes: (Z, H, W) of each choice as it is shown.
+        sources: what the choices are read from.
         notes: sentences on what was left out and why.
         best: index of the choice to open first: MR before other modalities, images before masks
             and label maps, T1 and T2 before other contrasts, magnitude before phase and maps,
             then the one with the most slices.
-        size: bytes that are held in memory to read from.
+        size: bytes in memory to read from.
         failures: those of the notes that are of images, or archives, which could not be read.
         foreign: those of the notes that are of files which hold no MR image.
-        sources: what the choices are read from.
     """
 
-    choices: tuple[str, ...]
-    texts: tuple[str, ...]
+    sources: tuple[Choice, ...]
     notes: tuple[str, ...]
     best: int
     size: int
     failures: tuple[str, ...]
     foreign: tuple[str, ...]
-    sources: tuple[Choice, ...]
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """One plain label each, different from each other; no header field that identifies the
+        patient is in it."""
+        return tuple(source.label for source in self.sources)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The labels without the size."""
+        return tuple(source.text for source in self.sources)
 
     @property
     def shapes(self) -> tuple[tuple[int, int, int], ...]:
+        """(Z, H, W) of each choice as it is shown."""
         return tuple(source.shape for source in self.sources)
 
     def not_mr(self, index: int, is_beside_image: bool = False) -> str:
@@ -114,7 +120,7 @@ def open_files(paths: Sequence[Path | Member], most: int | None = MAX_CHOICES) -
     """Look through files that came together and offer every volume or series in them.
 
     DICOM objects are grouped by series, plane, matrix, echo and kind of image, and sorted by their
-    position along the slice normal. At most `MAX_FILE_BYTES` are held, in memory only.
+    position along the slice normal. At most `MAX_FILE_BYTES` are read, into memory only.
 
     Args:
         paths: files of any supported format, zip archives of them, or the halves of .hdr/.img
@@ -145,16 +151,13 @@ def open_files(paths: Sequence[Path | Member], most: int | None = MAX_CHOICES) -
     if most is not None and len(choices) > most:
         notes.append(f"Only the first {most} of {len(choices)} images are offered.")
         choices = choices[:most]
-    suffixes = unique_suffixes(choices)
     return Selection(
-        choices=tuple(c.label + suffix for c, suffix in zip(choices, suffixes, strict=True)),
-        texts=tuple(c.text + suffix for c, suffix in zip(choices, suffixes, strict=True)),
+        sources=tuple(unique_labels(choices)),
         notes=tuple(notes),
         best=_best(choices),
         size=sum(len(member.data) for member in members),
         failures=tuple(report.failures),
         foreign=tuple(report.foreign),
-        sources=tuple(choices),
     )
 
 
@@ -235,24 +238,24 @@ def _best(choices: list[Choice]) -> int:
     return next((index for index in alike if not choices[index].kind.looks_like_labels), order[0])
 
 
-def unique_suffixes(choices: list[Choice]) -> list[str]:
-    """What to append to the labels of choices so that no two are equal: the details in which those
-    of equal labels differ, else their numbers."""
+def unique_labels(choices: list[Choice]) -> list[Choice]:
+    """Choices whose labels differ: where several are equal, by the details in which they do, else
+    by their numbers."""
     groups = defaultdict(list)
     for choice in choices:
-        groups[choice.label].append(choice)
-    suffixes = []
+        groups[choice.label].append(choice.if_ambiguous)
+    labelled = []
     for choice in choices:
         differing = [
             text
             for key, text in choice.if_ambiguous.items()
-            if len({other.if_ambiguous.get(key) for other in groups[choice.label]}) > 1
+            if len({other.get(key) for other in groups[choice.label]}) > 1
         ]
-        suffixes.append("".join(f", {text}" for text in differing))
-    labels = [choice.label + suffix for choice, suffix in zip(choices, suffixes, strict=True)]
-    total, so_far = Counter(labels), Counter[str]()
-    for index, label in enumerate(labels):
-        so_far[label] += 1
-        if total[label] > 1:
-            suffixes[index] += f" ({so_far[label]} of {total[label]})"
-    return suffixes
+        labelled.append(replace(choice, details=(*choice.details, *differing)))
+    total, so_far = Counter(choice.label for choice in labelled), Counter[str]()
+    for index, choice in enumerate(labelled):
+        so_far[choice.label] += 1
+        if total[choice.label] > 1:
+            number = f" ({so_far[choice.label]} of {total[choice.label]})"
+            labelled[index] = replace(choice, number=number)
+    return labelled

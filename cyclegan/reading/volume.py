@@ -25,7 +25,7 @@ ORIENTATION_UNKNOWN = "The file does not say how the slice lies: orientation unk
 
 
 class ReadError(ValueError):
-    """A file cannot be read as an MR image; the message is a sentence for who sent it."""
+    """A file cannot be read as an MR image; the message names the file and the fix."""
 
 
 class NoMRImage(ReadError):
@@ -66,7 +66,7 @@ class Volume:
         other_contrast: by name what the header calls the image if that is neither T1 nor T2, such
             as "FLAIR", or None.
         name: file name without folders.
-        notes: plain sentences that a reader of the image should know.
+        notes: plain sentences that a user of the image should know.
         stored_affine: (4, 4) float64 like `affine`, for the axes in the order the file stores
             them, or None. `inv(stored_affine) @ affine` is the signed permutation back to the
             file's own grid.
@@ -76,12 +76,12 @@ class Volume:
     """
 
     pixels: np.ndarray
-    spacing: tuple[float, float, float] | None
-    affine: np.ndarray | None
-    directions: tuple[str, str, str, str] | None
-    window: tuple[float, float] | None
-    contrast_hint: str | None
-    name: str
+    spacing: tuple[float, float, float] | None = None
+    affine: np.ndarray | None = None
+    directions: tuple[str, str, str, str] | None = None
+    window: tuple[float, float] | None = None
+    contrast_hint: str | None = None
+    name: str = ""
     notes: tuple[str, ...] = ()
     stored_affine: np.ndarray | None = None
     dicom: DicomSource | None = None

@@ -10,82 +10,99 @@ import zipfile
 from pathlib import Path
 
 import gdcm  # the independent reader: a C++ library that shares no code with pydicom
+import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+from dicom_files import AXIAL, CORONAL, SAGITTAL, described, enhanced, mr_image, read_only, saved
+from dicom_files import written as written_series
+from exports import ORIGIN, derive, loaded
 from nibabel.eulerangles import euler2mat
 from PIL import Image
 from pydicom.data import get_testdata_file
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import (
-    EnhancedMRImageStorage,
-    ExplicitVRLittleEndian,
-    MRImageStorage,
-    SecondaryCaptureImageStorage,
-    generate_uid,
-)
+from pydicom.datadict import keyword_dict
+from pydicom.dataset import Dataset
+from pydicom.uid import MRImageStorage, SecondaryCaptureImageStorage
 
 from cyclegan.export.bundle import result_zip
 from cyclegan.export.derived import WHITE, derived_dicom
 from cyclegan.export.files import labelled_png, nifti
-from cyclegan.export.provenance import Provenance
 from cyclegan.reading.read import read_volume
+from cyclegan.reading.selection import open_files
 
-ORIGIN = Provenance("1.2", "ab" * 32, "T1 to T2", "cd" * 32, "0.1.0")
 PLANES = {
-    "axial": (1, 0, 0, 0, 1, 0),
+    "axial": AXIAL,
     "upside down": (-1, 0, 0, 0, -1, 0),
     "feet last": (1, 0, 0, 0, -1, 0),
-    "sagittal": (0, 1, 0, 0, 0, -1),
-    "coronal": (1, 0, 0, 0, 0, -1),
+    "sagittal": SAGITTAL,
+    "coronal": CORONAL,
     "oblique": tuple(np.round(euler2mat(0.2, -0.13, 0.1)[:, :2].T.ravel(), 9)),
 }
-IDENTITY = {
+# A value of each kind that is no other's: whatever is copied shows. PS3.15 Table E.1-1 lists more
+# than four hundred attributes; these are the patient's, and those that lead to one.
+PERSONAL = {
     "PatientName": "Mustermann^Jörg",
     "PatientID": "MRN-4711-0815",
+    "IssuerOfPatientID": "Ward 7",
     "PatientBirthDate": "19610203",
-    "InstitutionName": "Waldklinik Nirgendwo",
-    "ReferringPhysicianName": "Hausarzt^Hilde",
-    "AccessionNumber": "ACC998877",
+    "PatientBirthTime": "0405",
+    "PatientSex": "F",
+    "PatientAge": "057Y",
+    "PatientSize": "1.71",
+    "PatientWeight": "63.5",
+    "EthnicGroup": "X1",
+    "Occupation": "baker",
+    "SmokingStatus": "YES",
+    "PregnancyStatus": 4,
+    "AdditionalPatientHistory": "fall",
+    "MedicalAlerts": "none",
+    "Allergies": "nuts",
+    "OtherPatientIDs": "4712",
+    "OtherPatientNames": "Roe^Jane",
+    "PatientBirthName": "Roe",
+    "PatientAddress": "Lane 1",
+    "PatientTelephoneNumbers": "555",
+    "CountryOfResidence": "NO",
+    "PatientReligiousPreference": "R",
+    "PatientComments": "wohnt am Waldrand",
+    "MilitaryRank": "Major",
     "StudyDate": "20190405",
+    "SeriesDate": "20190406",
+    "AcquisitionDate": "20190407",
     "AcquisitionDateTime": "20190405101112",
+    "ContentDate": "20190408",
+    "StudyTime": "1011",
+    "SeriesTime": "1012",
+    "ContentTime": "1013",
+    "AcquisitionTime": "1014",
+    "InstanceCreationDate": "20190409",
+    "StudyID": "S99",
+    "AccessionNumber": "ACC998877",
     "StudyDescription": "Kopf Herr Mustermann",
     "SeriesDescription": "t1 Mustermann",
     "ProtocolName": "Mustermann_Hirn",
+    "InstitutionName": "Waldklinik Nirgendwo",
+    "InstitutionAddress": "Lane 2",
     "StationName": "MRRAUM3",
     "DeviceSerialNumber": "SN556677",
-    "PatientComments": "wohnt am Waldrand",
+    "Manufacturer": "Maker",
+    "ReferringPhysicianName": "Hausarzt^Hilde",
+    "PerformingPhysicianName": "Roe^B",
+    "OperatorsName": "Roe^C",
+    "RequestingPhysician": "Roe^D",
+    "ImageComments": "of Jane",
     "StudyInstanceUID": "1.2.3.4.5.20190405",
+    "SeriesInstanceUID": "1.2.3.5",
 }
+# In the result under the same name, with what this program writes there.
+OWN = ("StudyInstanceUID", "SeriesInstanceUID", "SeriesDescription", "Manufacturer")
+NOBODY = {"PatientName": "ANONYMOUS", "PatientID": "ANONYMOUS"}
+COPIED = (
+    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "PatientAge", "PatientSize"),
+    *("PatientWeight", "StudyDate", "StudyTime", "StudyID", "AccessionNumber", "StudyDescription"),
+    *("IssuerOfPatientID", "ReferringPhysicianName", "StudyInstanceUID"),
+)
 FILE_NAME = "mustermann_joerg_t1.dcm"
-
-
-def identified(rows: int, columns: int) -> Dataset:
-    """A data set of an MR image, without place and pixels, that tells everything of a patient."""
-    dataset = Dataset()
-    dataset.SpecificCharacterSet = "ISO_IR 192"
-    for keyword, value in IDENTITY.items():
-        setattr(dataset, keyword, value)
-    dataset.add_new(0x00091010, "LO", "private Mustermann")
-    dataset.SOPInstanceUID = generate_uid()
-    dataset.FrameOfReferenceUID = "1.2.3.9"
-    dataset.Modality, dataset.PatientPosition, dataset.SeriesNumber = "MR", "HFS", 5
-    dataset.EchoTime = 12
-    dataset.Rows, dataset.Columns, dataset.SamplesPerPixel = rows, columns, 1
-    dataset.BitsAllocated = dataset.BitsStored = 16
-    dataset.HighBit, dataset.PixelRepresentation = 15, 0
-    dataset.PhotometricInterpretation = "MONOCHROME2"
-    return dataset
-
-
-def saved(dataset: Dataset, stored: np.ndarray, sop_class: str, path: Path) -> Path:
-    dataset.SOPClassUID = sop_class
-    dataset.PixelData = stored.tobytes()
-    dataset["PixelData"].VR = "OW"
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    pydicom.dcmwrite(path, dataset, enforce_file_format=True)
-    return path
 
 
 def pattern(*shape: int) -> np.ndarray:
@@ -95,55 +112,34 @@ def pattern(*shape: int) -> np.ndarray:
     return pixels
 
 
-def single(tmp_path: Path, plane: str = "oblique", **attributes) -> Path:
+def identified(dataset: Dataset, **values) -> Dataset:
+    """An image that says everything of a patient."""
+    described(dataset, SpecificCharacterSet="ISO_IR 192", **PERSONAL)
+    dataset.add_new(0x00091010, "LO", "private Mustermann")
+    basics = {"FrameOfReferenceUID": "1.2.3.9", "PatientPosition": "HFS", "SeriesNumber": 5}
+    return described(dataset, **{**basics, "EchoTime": 12, **values})
+
+
+def single(tmp_path: Path, plane: str = "oblique", **values) -> Path:
     """A classic MR image; the values of its pixels are `pattern`'s."""
-    dataset = identified(40, 36)
-    dataset.ImageOrientationPatient = list(PLANES[plane])
-    dataset.ImagePositionPatient = [-70.123456789, 12.5, 33.987654321]
-    dataset.PixelSpacing, dataset.SliceThickness = [0.9, 0.7], 4
-    for keyword, value in attributes.items():
-        setattr(dataset, keyword, value)
-    return saved(dataset, pattern(40, 36), MRImageStorage, tmp_path / FILE_NAME)
+    position = [-70.123456789, 12.5, 33.987654321]
+    dataset = mr_image(pattern(40, 36), PLANES[plane], position, (0.9, 0.7))
+    return saved(tmp_path, identified(dataset, **values), FILE_NAME)
 
 
-def multiple(tmp_path: Path, plane: str) -> Path:
-    """An enhanced object of five frames."""
-    dataset = identified(40, 36)
-    shared, measures, orientation = Dataset(), Dataset(), Dataset()
-    measures.PixelSpacing, measures.SliceThickness = [0.9, 0.7], 3
-    orientation.ImageOrientationPatient = list(PLANES[plane])
-    shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [orientation]
-    dataset.SharedFunctionalGroupsSequence = [shared]
+def multiple(tmp_path: Path, plane: str, steps=(0, 1, 2, 3, 4)) -> Path:
+    """An enhanced object of five frames, 4.5 mm times `steps` apart."""
     normal = np.cross(PLANES[plane][:3], PLANES[plane][3:])
-    groups = []
-    for number in range(5):
-        group, place = Dataset(), Dataset()
-        place.ImagePositionPatient = [round(v, 6) for v in (-60, 10, 20) + 4.5 * number * normal]
-        group.PlanePositionSequence = [place]
-        groups.append(group)
-    dataset.PerFrameFunctionalGroupsSequence, dataset.NumberOfFrames = groups, 5
-    return saved(dataset, pattern(5, 40, 36), EnhancedMRImageStorage, tmp_path / FILE_NAME)
+    places = [[round(v, 6) for v in (-60, 10, 20) + 4.5 * n * normal] for n in steps]
+    dataset = enhanced(pattern(5, 40, 36), places, PLANES[plane])
+    (measures,) = dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence
+    described(measures, PixelSpacing=[0.9, 0.7], SliceThickness=3)
+    return saved(tmp_path, identified(dataset), FILE_NAME)
 
 
 def uneven(tmp_path: Path, plane: str) -> Path:
     """An enhanced object with a gap before its last frame."""
-    dataset = pydicom.dcmread(multiple(tmp_path, plane))
-    place = dataset.PerFrameFunctionalGroupsSequence[-1].PlanePositionSequence[0]
-    normal = np.cross(PLANES[plane][:3], PLANES[plane][3:])
-    place.ImagePositionPatient = [round(v, 6) for v in (-60, 10, 20) + 30 * normal]
-    path = tmp_path / FILE_NAME
-    dataset.save_as(path)
-    return path
-
-
-def derive(path: Path, **options) -> tuple[list[bytes], list[str]]:
-    """Derived objects of a "translation" that is the source itself, so that pixels can be found."""
-    volume = read_volume(path)
-    return derived_dicom(volume.pixels / WHITE, volume, to="T2", provenance=ORIGIN, **options)
-
-
-def parsed(data: bytes) -> pydicom.Dataset:
-    return pydicom.dcmread(io.BytesIO(data))
+    return multiple(tmp_path, plane, (0, 1, 2, 3, 7))
 
 
 def by_gdcm(path: Path) -> tuple[np.ndarray, ...]:
@@ -155,206 +151,137 @@ def by_gdcm(path: Path) -> tuple[np.ndarray, ...]:
     size = image.GetDimension(1), image.GetDimension(0)
     buffer = image.GetBuffer().encode("utf-8", errors="surrogateescape")
     pixels = np.frombuffer(buffer, np.uint16).reshape(size)
-    return (
-        pixels,
-        *map(np.array, (image.GetOrigin(), image.GetDirectionCosines())),
-        np.array(image.GetSpacing()),
-    )
+    place = (image.GetOrigin(), image.GetDirectionCosines(), image.GetSpacing()[:2])
+    return (pixels, *map(np.array, place))
 
 
-@pytest.mark.parametrize("plane", PLANES)
-def test_another_reader_overlays_a_slice_on_its_source(tmp_path, plane):
-    path = single(tmp_path, plane)
-    (data,), _ = derive(path)
-    derived = tmp_path / "derived.dcm"
-    derived.write_bytes(data)
-    pixels, *place = by_gdcm(path)
-    derived_pixels, *derived_place = by_gdcm(derived)
-    np.testing.assert_array_equal(derived_pixels, pixels)
-    for told, expected in zip(derived_place, place, strict=True):
-        np.testing.assert_array_equal(told[:6], expected[:6])
+# Place
 
 
-@pytest.mark.parametrize("plane", PLANES)
-def test_frames_become_images_at_their_places(tmp_path, plane):
-    path = multiple(tmp_path, plane)
-    source = pydicom.dcmread(path)
-    files, _ = derive(path)
-    assert len(files) == 5
-    places = {}
-    for data in files:
-        derived = parsed(data)
-        assert derived.SOPClassUID == MRImageStorage
-        (reference,) = derived.SourceImageSequence
-        assert reference.ReferencedSOPInstanceUID == source.SOPInstanceUID
-        frame = reference.ReferencedFrameNumber - 1
-        places[frame] = derived.ImagePositionPatient
-        np.testing.assert_array_equal(derived.pixel_array, source.pixel_array[frame])
-        group = source.PerFrameFunctionalGroupsSequence[frame].PlanePositionSequence[0]
-        np.testing.assert_allclose(
-            derived.ImagePositionPatient, group.ImagePositionPatient, atol=2e-6
-        )
-        np.testing.assert_allclose(derived.ImageOrientationPatient, PLANES[plane], atol=1e-9)
-        assert derived.PixelSpacing == [0.9, 0.7]
-        assert derived.SliceThickness == 3
-        assert derived.SpacingBetweenSlices == pytest.approx(4.5, abs=1e-5)
-    assert sorted(places) == [0, 1, 2, 3, 4]
-
-
-@pytest.mark.parametrize("plane", PLANES)
-@pytest.mark.parametrize("index", [0, 3])
-def test_one_slice_of_a_volume_is_the_same_as_in_the_whole(tmp_path, plane, index):
-    path = multiple(tmp_path, plane)
+@pytest.mark.parametrize("plane", [*PLANES, "real"])
+def test_another_reader_overlays_a_slice_on_its_source(tmp_path, shared_data, plane):
+    if plane == "real":
+        path = sorted(shared_data("readers/dicom_t1_oblique").glob("*.dcm"))[0]
+    else:
+        path = single(tmp_path, plane)
     volume = read_volume(path)
-    (data,), _ = derived_dicom(
-        volume.pixels[index] / WHITE, volume, to="T2", provenance=ORIGIN, slice_index=index
-    )
-    alone = parsed(data)
-    whole = [parsed(d) for d in derive(path)[0]]
-    (same,) = [d for d in whole if d.InstanceNumber == alone.InstanceNumber]
-    np.testing.assert_array_equal(alone.pixel_array, same.pixel_array)
-    np.testing.assert_allclose(alone.ImagePositionPatient, same.ImagePositionPatient, atol=1e-9)
-    assert alone.SourceImageSequence == same.SourceImageSequence
-
-
-def test_reading_a_derived_image_gives_the_volume_it_was_made_of(tmp_path):
-    volume = read_volume(single(tmp_path))
-    (data,), _ = derive(single(tmp_path))
-    path = tmp_path / "derived.dcm"
-    path.write_bytes(data)
-    again = read_volume(path)
-    np.testing.assert_array_equal(again.pixels, volume.pixels)
+    (derived,) = derive(volume)
+    derived.save_as(tmp_path / "derived.dcm")
+    pixels, *place = by_gdcm(path)
+    derived_pixels, *derived_place = by_gdcm(tmp_path / "derived.dcm")
+    np.testing.assert_array_equal(derived_pixels, np.minimum(pixels, WHITE))
+    for ours, theirs in zip(derived_place, place, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-9)
+    again = read_volume(tmp_path / "derived.dcm")
+    np.testing.assert_array_equal(again.pixels, np.minimum(volume.pixels, WHITE))
     np.testing.assert_allclose(again.affine, volume.affine, atol=1e-9)
     assert again.directions == volume.directions
     assert again.contrast_hint != "T1"  # nothing of the source's protocol misleads
 
 
+@pytest.mark.parametrize("plane", PLANES)
+def test_frames_become_images_at_their_places(tmp_path, plane):
+    path = multiple(tmp_path, plane)
+    source, volume = pydicom.dcmread(path), read_volume(path)
+    objects = derive(volume)
+    frames = []
+    for derived in objects:
+        assert derived.SOPClassUID == MRImageStorage
+        (reference,) = derived.SourceImageSequence
+        assert reference.ReferencedSOPInstanceUID == source.SOPInstanceUID
+        frames.append(reference.ReferencedFrameNumber - 1)
+        np.testing.assert_array_equal(derived.pixel_array, source.pixel_array[frames[-1]])
+        group = source.PerFrameFunctionalGroupsSequence[frames[-1]].PlanePositionSequence[0]
+        np.testing.assert_allclose(
+            derived.ImagePositionPatient, group.ImagePositionPatient, atol=2e-6
+        )
+        np.testing.assert_allclose(derived.ImageOrientationPatient, PLANES[plane], atol=1e-9)
+        assert (derived.PixelSpacing, derived.SliceThickness) == ([0.9, 0.7], 3)
+        assert derived.SpacingBetweenSlices == pytest.approx(4.5, abs=1e-5)
+    assert sorted(frames) == [0, 1, 2, 3, 4]
+    for index in (0, 3):  # one slice of a volume is the same as in the whole
+        pixels = volume.pixels[index] / WHITE
+        files, _ = derived_dicom(pixels, volume, to="T2", provenance=ORIGIN, slice_index=index)
+        alone = pydicom.dcmread(io.BytesIO(files[0]))
+        (same,) = [d for d in objects if d.InstanceNumber == alone.InstanceNumber]
+        np.testing.assert_array_equal(alone.pixel_array, same.pixel_array)
+        np.testing.assert_allclose(alone.ImagePositionPatient, same.ImagePositionPatient, atol=1e-9)
+        assert alone.SourceImageSequence == same.SourceImageSequence
+
+
+def test_slices_at_uneven_distances_get_no_made_up_place(tmp_path):
+    for derived in derive(read_volume(uneven(tmp_path, "coronal"))):
+        assert "ImagePositionPatient" not in derived
+        assert derived.PatientOrientation == ["L", "F"]
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [("PixelSpacing", [0.5, 0.75]), ("PixelAspectRatio", [3, 2]), ("PixelSpacing", None)],
+)
+def test_an_image_without_a_place_becomes_a_secondary_capture(tmp_path, keyword, value):
+    dataset = mr_image(pattern(40, 36), cosines=None, **{keyword: value})
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
+    (derived,) = derive(read_volume(saved(tmp_path, dataset)))
+    assert derived.SOPClassUID == SecondaryCaptureImageStorage
+    assert derived.ConversionType == "SYN"
+    assert "ImagePositionPatient" not in derived
+    assert "BurnedInAnnotation" not in derived  # nobody knows
+    assert derived.get(keyword) == value
+    np.testing.assert_array_equal(derived.pixel_array, pattern(40, 36))
+
+
+def test_a_source_that_was_not_dicom_is_refused(tmp_path):
+    Image.fromarray(pattern(40, 36)).save(tmp_path / "slice.png")
+    with pytest.raises(ValueError, match="was DICOM"):
+        derive(read_volume(tmp_path / "slice.png"))
+
+
+# What it says
+
+
 def test_it_says_what_it_is(tmp_path):
-    source = pydicom.dcmread(single(tmp_path))
-    (data,), _ = derive(single(tmp_path))
-    derived = parsed(data)
+    path = single(tmp_path)
+    (derived,) = derive(read_volume(path))
     assert list(derived.ImageType) == ["DERIVED", "SECONDARY", "OTHER"]
     assert derived[0x0008001C].value == "YES"
     assert derived.ContentQualification == "RESEARCH"
-    assert derived.BurnedInAnnotation == "NO"
     assert derived.SeriesDescription == "SYNTHETIC T2 from T1 - not for diagnosis"
     for line in ("T1 to T2", "ab" * 32, "cd" * 32, "0.1.0", "Model: 1.2"):
         assert line in derived.DerivationDescription
     (equipment,) = derived.ContributingEquipmentSequence
     assert equipment.PurposeOfReferenceCodeSequence[0].CodeValue == "109100"
-    assert derived.FrameOfReferenceUID == source.FrameOfReferenceUID
+    assert derived.FrameOfReferenceUID == pydicom.dcmread(path).FrameOfReferenceUID
     assert derived.EchoTime is None
     assert (derived.WindowCenter, derived.WindowWidth) == (WHITE / 2, WHITE)
 
 
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ({}, {"BurnedInAnnotation": "NO", "SeriesNumber": 1005, "InstanceNumber": 1}),
+        ({"BurnedInAnnotation": "YES"}, {"BurnedInAnnotation": "YES"}),
+        ({"BurnedInAnnotation": "NO"}, {"BurnedInAnnotation": "NO"}),
+        ({"LossyImageCompression": "01"}, {"LossyImageCompression": "01"}),
+        ({"SeriesNumber": 0, "InstanceNumber": 4}, {"SeriesNumber": 1000, "InstanceNumber": 1}),
+        ({"SeriesNumber": 1007}, {"SeriesNumber": 1007}),
+    ],
+)
+def test_what_follows_from_the_source(tmp_path, source, expected):
+    (derived,) = derive(read_volume(single(tmp_path, **source)))
+    assert {keyword: derived[keyword].value for keyword in expected} == expected
+
+
 def test_uids_are_new_and_the_same_when_made_again(tmp_path):
     path = multiple(tmp_path, "axial")
-    source = pydicom.dcmread(path)
-    first, second = ([parsed(data) for data in derive(path)[0]] for _ in range(2))
+    source, volume = pydicom.dcmread(path), read_volume(path)
+    first, second = derive(volume), derive(volume)
     instances = [d.SOPInstanceUID for d in first]
     assert instances == [d.SOPInstanceUID for d in second]
     assert len(set(instances)) == 5
     assert source.SOPInstanceUID not in instances
     assert {d.SeriesInstanceUID for d in first} == {second[0].SeriesInstanceUID}
     assert first[0].StudyInstanceUID == second[0].StudyInstanceUID != source.StudyInstanceUID
-
-
-def forms(text: str) -> list[bytes]:
-    """The byte strings that would tell `text` or a word of it, in lower case."""
-    words = [word for word in re.split(r"[\s^_]", text.lower()) if len(word) > 4]
-    return [word.encode(code) for word in [text.lower(), *words] for code in ("utf-8", "latin-1")]
-
-
-def test_no_export_tells_who_the_patient_is(tmp_path):
-    path = multiple(tmp_path, "oblique")
-    volume = read_volume(path)
-    translated = volume.pixels / WHITE
-    files, removed = derive(path)
-    archive = result_zip(translated, volume, to="T2", provenance=ORIGIN, window=(0.5, 1))
-    exports = [*files, archive, nifti(translated, volume, description="x").lower()]
-    exports.append(labelled_png(translated[0], label="x", provenance=ORIGIN.lines()))
-    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
-        exports += [opened.read(name) for name in opened.namelist()]
-        exports.append(" ".join(opened.namelist()).encode())
-    exports.append(" ".join(removed).encode())
-    assert len(exports) > 15
-    for data in exports:
-        for text in (*IDENTITY.values(), FILE_NAME):
-            assert [form for form in forms(text) if form in data.lower()] == []
-    derived = parsed(files[0])
-    assert derived.PatientIdentityRemoved == "YES"
-    assert derived.DeidentificationMethod
-    assert derived.PatientName == derived.PatientID == "ANONYMOUS"
-    listed = " ".join(removed)
-    for name in ("Patient's Name", "Birth Date", "Institution Name", "Study Date", "private"):
-        assert name in listed
-
-
-def test_identity_is_kept_when_asked(tmp_path):
-    source = pydicom.dcmread(single(tmp_path))
-    (data,), removed = derive(single(tmp_path), keep_identity=True)
-    derived = parsed(data)
-    for keyword in ("PatientName", "PatientID", "PatientBirthDate", "StudyInstanceUID"):
-        assert derived[keyword].value == source[keyword].value
-    assert str(derived.PatientName) == "Mustermann^Jörg"
-    assert derived.StudyDate == "20190405"
-    assert derived.PatientIdentityRemoved == "NO"
-    assert derived.SeriesInstanceUID != source.get("SeriesInstanceUID")
-    assert b"private Mustermann" not in data
-    assert not any("Patient's Name" in words for words in removed)
-
-
-@pytest.mark.parametrize(
-    ("source", "derived"),
-    [({}, "NO"), ({"BurnedInAnnotation": "YES"}, "YES"), ({"BurnedInAnnotation": "NO"}, "NO")],
-)
-def test_burned_in_annotation_is_the_sources(tmp_path, source, derived):
-    (data,), _ = derive(single(tmp_path, **source))
-    assert parsed(data).BurnedInAnnotation == derived
-
-
-def test_loss_of_the_source_is_not_forgotten(tmp_path):
-    (data,), _ = derive(single(tmp_path, LossyImageCompression="01"))
-    assert parsed(data).LossyImageCompression == "01"
-
-
-def test_damaged_attributes_are_left_behind(tmp_path):
-    path = single(tmp_path, SeriesNumber="12345")
-    data = path.read_bytes()
-    for good, bad in ((b"12345 ", b"no no "), (b"19610203", b"yesterda"), (b"HFS ", b"h\xff\xfe ")):
-        assert data.count(good) == 1
-        data = data.replace(good, bad)
-    path.write_bytes(data)
-    (result,), _ = derive(path, keep_identity=True)
-    derived = parsed(result)
-    assert (derived.SeriesNumber, derived.PatientPosition) == (1000, "")
-    assert not derived.PatientBirthDate
-
-
-def test_an_image_without_a_place_becomes_a_secondary_capture(tmp_path):
-    dataset = identified(40, 36)
-    path = saved(dataset, pattern(40, 36), SecondaryCaptureImageStorage, tmp_path / FILE_NAME)
-    (data,), _ = derive(path)
-    derived = parsed(data)
-    assert derived.SOPClassUID == SecondaryCaptureImageStorage
-    assert derived.ConversionType == "SYN"
-    assert "ImagePositionPatient" not in derived
-    assert "BurnedInAnnotation" not in derived  # nobody knows
-    np.testing.assert_array_equal(derived.pixel_array, pattern(40, 36))
-
-
-def test_slices_at_uneven_distances_get_no_made_up_place(tmp_path):
-    for data in derive(uneven(tmp_path, "coronal"))[0]:
-        derived = parsed(data)
-        assert "ImagePositionPatient" not in derived
-        assert derived.PatientOrientation == ["L", "F"]
-
-
-def test_a_source_that_was_not_dicom_is_refused(tmp_path):
-    path = tmp_path / "slice.png"
-    Image.fromarray(pattern(40, 36)).save(path)
-    with pytest.raises(ValueError, match="was DICOM"):
-        derive(path)
 
 
 TYPE_1 = (
@@ -373,39 +300,162 @@ TYPE_2 = (
 
 
 @pytest.mark.parametrize("keep_identity", [False, True])
-def test_attributes_that_an_mr_image_must_have(tmp_path, keep_identity):
-    """The modules that PS3.3 Table A.4-1 makes mandatory; known without a validator."""
-    (data,), _ = derive(single(tmp_path), keep_identity=keep_identity)
-    derived = parsed(data)
-    assert [k for k in TYPE_1 if derived.get(k) in (None, "", [])] == []
-    assert [k for k in TYPE_2 if k not in derived] == []
-
-
-@pytest.mark.skipif(not shutil.which("dciodvfy"), reason="needs dciodvfy (Debian: dicom3tools)")
-@pytest.mark.parametrize("keep_identity", [False, True])
 @pytest.mark.parametrize("source", [single, multiple, uneven, None])
-def test_the_validator_finds_no_error(tmp_path, source, keep_identity):
+def test_attributes_that_the_standard_demands(tmp_path, source, keep_identity):
     path = source(tmp_path, "oblique") if source else Path(get_testdata_file("MR_small.dcm"))
-    for data in derive(path, keep_identity=keep_identity)[0]:
+    for derived in derive(read_volume(path), keep_identity=keep_identity):
+        if source is not uneven:  # the modules of PS3.3 Table A.4-1; known without a validator
+            assert [k for k in TYPE_1 if derived.get(k) in (None, "", [])] == []
+            assert [k for k in TYPE_2 if k not in derived] == []
+        if not shutil.which("dciodvfy"):  # Debian: dicom3tools
+            continue
         file = tmp_path / "derived.dcm"
-        file.write_bytes(data)
-        said = subprocess.run(["dciodvfy", "-new", file], capture_output=True, text=True).stderr
-        assert ("SCImage" if source is uneven else "MRImage") in said
-        errors = [line for line in said.splitlines() if line.startswith("Error")]
+        derived.save_as(file)
+        output = subprocess.run(["dciodvfy", "-new", file], capture_output=True, text=True).stderr
+        assert ("SCImage" if source is uneven else "MRImage") in output
+        errors = [line for line in output.splitlines() if line.startswith("Error")]
         # Synthetic Data came into the standard after the validator of 2022.
         assert [line for line in errors if "(0008,001c)" not in line] == []
 
 
-def test_a_real_oblique_slice_lies_on_its_source(tmp_path, shared_data):
-    path = sorted(shared_data("readers/dicom_t1_oblique").glob("*.dcm"))[0]
-    volume = read_volume(path)
-    (data,), _ = derived_dicom(
-        volume.pixels / volume.pixels.max(), volume, to="T2", provenance=ORIGIN
-    )
-    derived = tmp_path / "derived.dcm"
-    derived.write_bytes(data)
-    pixels, *place = by_gdcm(path)
-    derived_pixels, *derived_place = by_gdcm(derived)
-    np.testing.assert_allclose(derived_pixels, pixels * (WHITE / pixels.max()), atol=0.51)
-    for told, expected in zip(derived_place, place, strict=True):
-        np.testing.assert_allclose(told[:2], expected[:2], atol=1e-9)
+# Who the patient is
+
+
+def test_no_attribute_tells_who_the_patient_is_unless_that_is_asked_for(tmp_path):
+    assert set(PERSONAL) <= set(keyword_dict)  # a misspelt one would be a Python attribute only
+    path = single(tmp_path)
+    source, volume = pydicom.dcmread(path), read_volume(path)
+    (nobodys,), (local,) = derive(volume), derive(volume, keep_identity=True)
+    for keyword in PERSONAL:
+        value = nobodys.get(keyword)
+        assert value != source[keyword].value, keyword
+        if keyword not in OWN:
+            assert value in (None, "", NOBODY.get(keyword)), keyword
+        assert (local.get(keyword) == source[keyword].value) == (keyword in COPIED), keyword
+    assert str(local.PatientName) == "Mustermann^Jörg"
+    assert (nobodys.PatientIdentityRemoved, local.PatientIdentityRemoved) == ("YES", "NO")
+    assert nobodys.DeidentificationMethod
+    assert not any(element.tag.is_private for element in local)
+
+
+def forms(text: str) -> list[bytes]:
+    """The byte strings that would tell `text` or a word of it, in lower case."""
+    words = [word for word in re.split(r"[\s^_]", text.lower()) if len(word) > 4]
+    return [word.encode(code) for word in [text.lower(), *words] for code in ("utf-8", "latin-1")]
+
+
+def test_no_byte_of_any_export_tells_who_the_patient_is(tmp_path):
+    volume = read_volume(multiple(tmp_path, "oblique"))
+    translated = volume.pixels / WHITE
+    files, removed = derived_dicom(translated, volume, to="T2", provenance=ORIGIN)
+    archive = result_zip(translated, volume, to="T2", provenance=ORIGIN, window=(0.5, 1))
+    exports = [*files, archive, nifti(translated, volume, description="x")]
+    exports.append(labelled_png(translated[0], label="x", provenance=ORIGIN.lines()))
+    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+        exports += [opened.read(name) for name in opened.namelist()]
+        exports.append(" ".join(opened.namelist()).encode())
+    exports.append(" ".join(removed).encode())
+    assert len(exports) > 15
+    texts = [value for value in PERSONAL.values() if isinstance(value, str) and len(value) > 6]
+    for data in exports:
+        for text in (*texts, FILE_NAME):
+            assert [form for form in forms(text) if form in data.lower()] == []
+    for name in ("Patient's Name", "Birth Date", "Institution Name", "Study Date", "private"):
+        assert name in " ".join(removed)
+
+
+def test_damaged_attributes_are_left_behind(tmp_path):
+    path = single(tmp_path, SeriesNumber="12345")
+    data = path.read_bytes()
+    for good, bad in ((b"12345 ", b"no no "), (b"19610203", b"yesterda"), (b"HFS ", b"h\xff\xfe ")):
+        assert data.count(good) == 1
+        data = data.replace(good, bad)
+    path.write_bytes(data)
+    (derived,) = derive(read_volume(path), keep_identity=True)
+    assert (derived.SeriesNumber, derived.PatientPosition) == (1000, "")
+    assert not derived.PatientBirthDate
+
+
+# Volumes scanned sagittally or coronally: cut axially, and exported on their own slices
+
+TILTED = (0, np.cos(0.2), np.sin(0.2), 0, np.sin(0.2), -np.cos(0.2))
+TO_RAS = np.diag([-1.0, -1, 1, 1])
+
+
+def scan(cosines, shape=(34, 40, 48), step=1.5, pixel=(1.0, 1.25), thickness=1.5):
+    """Objects of a scan of random values, and their affine from (column, row, slice) to RAS+."""
+    stack = np.random.default_rng(0).integers(0, WHITE, shape).astype(np.uint16)
+    row, column = np.reshape(np.array(cosines, float), (2, 3))
+    normal, origin = np.cross(row, column), np.array([-20.0, -30, 40])
+    values = {"SeriesInstanceUID": "1.2.3.8", "SliceThickness": thickness}
+    datasets = [
+        mr_image(
+            plane, cosines, origin + at * step * normal, pixel, InstanceNumber=at + 1, **values
+        )
+        for at, plane in enumerate(stack)
+    ]
+    affine = np.eye(4)
+    affine[:3] = np.stack([row * pixel[1], column * pixel[0], normal * step, origin], axis=1)
+    return datasets, stack, TO_RAS @ affine
+
+
+@pytest.mark.parametrize("cosines", [SAGITTAL, CORONAL, TILTED, (0, -1, 0, 0, 0, 1)])
+def test_dicom_and_nifti_of_a_scan_give_equal_pixels_and_exports_overlay_it(tmp_path, cosines):
+    datasets, stack, affine = scan(cosines)
+    paths = written_series(tmp_path, datasets, seed=0)
+    volume = read_only(paths)
+    image = nib.Nifti1Image(stack.transpose(2, 1, 0), affine)
+    nib.save(image, tmp_path / "scan.nii.gz")
+    same = read_volume(tmp_path / "scan.nii.gz")
+    assert volume.directions == same.directions == ("R", "L", "A", "P")
+    np.testing.assert_array_equal(volume.pixels, same.pixels)
+    np.testing.assert_allclose(volume.affine, same.affine, atol=1e-4)
+    np.testing.assert_allclose(volume.spacing, same.spacing, atol=1e-5)
+    assert "cut axially" in open_files(paths).choices[0]
+    assert any("exports lie on its own slices" in note for note in volume.notes)
+    # A translation that changes nothing must lie where it was.
+    for derived, source in zip(derive(volume), datasets, strict=True):
+        np.testing.assert_array_equal(derived.pixel_array, source.pixel_array)
+        for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"):
+            np.testing.assert_allclose(derived[keyword].value, source[keyword].value, atol=1e-4)
+        assert derived.InstanceNumber == source.InstanceNumber
+        (reference,) = derived.SourceImageSequence
+        assert reference.ReferencedSOPInstanceUID == source.SOPInstanceUID
+    for read in (volume, same):
+        placed = loaded(nifti(read.pixels / WHITE, read, description="-"))
+        np.testing.assert_allclose(placed.affine, affine, atol=1e-4)
+        np.testing.assert_allclose(placed.get_fdata() * WHITE, image.get_fdata(), atol=1e-2)
+    with pytest.raises(ValueError, match="no place among them"):
+        derived_dicom(volume.pixels[3], volume, to="T2", provenance=ORIGIN, slice_index=3)
+
+
+def test_a_multi_frame_object_is_cut_axially_too(tmp_path):
+    places = [(-30 + index, -30, 40) for index in range(40)]
+    volume = read_volume(saved(tmp_path, enhanced(pattern(40, 44, 48), places, SAGITTAL)))
+    assert volume.pixels.shape == (44, 48, 40)
+    assert [frame for *_, frame in volume.dicom.instances] == list(range(40, 0, -1))
+
+
+@pytest.mark.parametrize(
+    ("cosines", "changes", "plane"),
+    [
+        (SAGITTAL, {"step": 5.0, "thickness": 5.0}, "sagittal"),  # thick
+        (CORONAL, {"step": 5.0, "thickness": 5.0}, "coronal"),
+        (SAGITTAL, {"step": 2.0, "thickness": 1.5}, "sagittal"),  # gaps
+        (SAGITTAL, {"shape": (1, 40, 48)}, "sagittal"),
+        (SAGITTAL, {"shape": (9, 40, 48)}, "sagittal"),  # a strip of a head
+        (AXIAL, {"pixel": (1.0, 3.0)}, None),
+        (SAGITTAL, {"shape": (10, 64, 80), "step": 4.0, "pixel": (3.0, 3.0), "thickness": 6.0}, ""),
+        (SAGITTAL, "a missing slice", "sagittal"),
+    ],
+)
+def test_what_is_no_volume_keeps_its_plane(tmp_path, cosines, changes, plane):
+    datasets, *_ = scan(cosines, **({} if isinstance(changes, str) else changes))
+    if changes == "a missing slice":
+        del datasets[20]
+    paths = written_series(tmp_path, datasets)
+    volume, is_cut = read_only(paths), "cut axially" in open_files(paths).choices[0]
+    assert is_cut == (plane == "")
+    assert (volume.pixels.shape == (len(datasets), *datasets[0].pixel_array.shape)) != is_cut
+    notes = [note for note in volume.notes if "learned axial slices only" in note]
+    assert notes == [f"The slices are {plane}; the models learned axial slices only."] * bool(plane)

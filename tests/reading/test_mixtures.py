@@ -370,12 +370,17 @@ def test_images_without_a_b_value_are_a_volume_of_their_own(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("keyword", "of_first"), [("DiffusionBValue", range(4)), ("AcquisitionNumber", (0, 3, 4, 6))]
+    ("keyword", "values", "of_first"),
+    [
+        ("DiffusionBValue", (0.0, 500.0), range(4)),
+        ("DiffusionBValue", (None, 500.0, 1000.0), range(3)),  # none is 0, not forgotten
+        ("AcquisitionNumber", (1, 2), (1, 2, 5, 7)),
+    ],
 )
-def test_slices_of_two_volumes_never_fill_each_other_s_gaps(tmp_path, keyword, of_first):
-    lost = [(0, p) for p in of_first] + [(1, p) for p in range(DEPTH) if p not in of_first]
-    datasets = images(2, of_each(**{keyword: MARKS[keyword]}))
-    assert places_of(opened(tmp_path, datasets, lost)) == left(2, lost)
+def test_slices_of_two_volumes_never_fill_each_other_s_gaps(tmp_path, keyword, values, of_first):
+    lost = [(int(place in of_first), place) for place in range(DEPTH)]
+    datasets = images(len(values), of_each(**{keyword: values}))
+    assert places_of(opened(tmp_path, datasets, lost)) == left(len(values), lost)
 
 
 def test_one_place_and_many_b_values(tmp_path):

@@ -52,19 +52,28 @@ def series_of(path: Path) -> Series | None:
                 path, force=True, stop_before_pixels=True, specific_tags=keywords
             )
             series = Series(*(str(header.get(keyword) or "") for keyword in keywords))
-    except Exception:  # of a damaged header anything; what is wrong is said when it is read
+    except Exception:  # of a damaged header anything; the message comes when it is read
         return None
     return series if series.series else None
 
 
-class _Object(NamedTuple):
+class DicomObject(NamedTuple):
+    """One file and what sorting needs to know of it.
+
+    Attributes:
+        member: the file.
+        header: its attributes without the pixels.
+        ends_early: whether it is too short for its pixels.
+        pixels_sha256: by which copies are recognised.
+    """
+
     member: Member
     header: pydicom.Dataset
     ends_early: bool
     pixels_sha256: bytes
 
 
-def header_of(member: Member) -> _Object:
+def header_of(member: Member) -> DicomObject:
     """The header of one object, with what sorting needs to know of its pixels.
 
     Raises:
@@ -81,10 +90,10 @@ def header_of(member: Member) -> _Object:
             if first is not None:
                 shades(dataset, first, member.name)
     is_short = ends_early(header, len(pixels))
-    return _Object(member, header, is_short, hashlib.sha256(pixels).digest())
+    return DicomObject(member, header, is_short, hashlib.sha256(pixels).digest())
 
 
-def choices(objects: list[_Object], report: Report) -> list[Choice]:
+def choices(objects: list[DicomObject], report: Report) -> list[Choice]:
     """One choice for each stack of the objects.
 
     Args:
@@ -93,7 +102,7 @@ def choices(objects: list[_Object], report: Report) -> list[Choice]:
     """
     frames: list[Frame] = []
     seen: set[tuple] = set()
-    unique: list[_Object] = []
+    unique: list[DicomObject] = []
     for item in objects:
         check_time()
         try:
@@ -117,13 +126,13 @@ def choices(objects: list[_Object], report: Report) -> list[Choice]:
         seen |= keys
         frames += own
         unique.append(item)
-    found = stacks(frames)
+    all_stacks = stacks(frames)
     components: dict[str, set[str]] = defaultdict(set)  # of each series
-    for stack in found:
+    for stack in all_stacks:
         components[stack.frames[0].traits.series].add(stack.frames[0].traits.component)
-    main, why_main = _main_stack(found) if len(unique) == 1 else (None, "")
+    main, why_main = _main_stack(all_stacks) if len(unique) == 1 else (None, "")
     result = []
-    for stack in found:
+    for stack in all_stacks:
         if stack.refusal:
             names = list(dict.fromkeys(unique[frame.source].member.name for frame in stack.frames))
             more = f" and {len(names) - 1} more" * (len(names) > 1)
@@ -135,7 +144,7 @@ def choices(objects: list[_Object], report: Report) -> list[Choice]:
     return result
 
 
-def _stack_choice(stack: Stack, objects: list[_Object], names_component: bool) -> Choice:
+def _stack_choice(stack: Stack, objects: list[DicomObject], names_component: bool) -> Choice:
     sources = {frame.source: objects[frame.source] for frame in stack.frames}
     first, middle = stack.frames[0], stack.frames[len(stack.frames) // 2]
     traits, member = first.traits, sources[first.source].member
@@ -188,7 +197,7 @@ def _stack_choice(stack: Stack, objects: list[_Object], names_component: bool) -
     )
 
 
-def _image_kind(item: _Object, frame: int) -> ImageKind:
+def _image_kind(item: DicomObject, frame: int) -> ImageKind:
     """What an image is by its header, and where that tells no contrast, by its file's names."""
     with quiet():
         foreign, is_unknown = foreign_modality(item.header)
@@ -205,19 +214,19 @@ def _title(header: pydicom.Dataset) -> str:
     return str(header.get("Modality") or "DICOM")[:16]
 
 
-def _main_stack(found: list[Stack]) -> tuple[Stack | None, str]:
+def _main_stack(candidates: list[Stack]) -> tuple[Stack | None, str]:
     """The stack to read of one object that holds several, and why: the magnitude images, or the
     most images of one plane. None where none stands out."""
-    magnitude = [stack for stack in found if stack.frames[0].traits.component == MAGNITUDE]
+    magnitude = [stack for stack in candidates if stack.frames[0].traits.component == MAGNITUDE]
     if len(magnitude) == 1:
-        note = f"The file holds {len(found)} images per slice; the magnitude is shown."
+        note = f"The file holds {len(candidates)} images per slice; the magnitude is shown."
         return magnitude[0], note
-    if any(_are_parallel(one, other) for one, other in combinations(found, 2)):
+    if any(_are_parallel(one, other) for one, other in combinations(candidates, 2)):
         return None, ""
-    largest = max(found, key=lambda stack: len(stack.frames))
-    is_placed = all(stack.affine is not None for stack in found)
+    largest = max(candidates, key=lambda stack: len(stack.frames))
+    is_placed = all(stack.affine is not None for stack in candidates)
     why = "lie in other planes" if is_placed else "do not say where they lie"
-    total = sum(len(stack.frames) for stack in found)
+    total = sum(len(stack.frames) for stack in candidates)
     return largest, f"{len(largest.frames)} of {total} images are shown; the others {why}."
 
 

@@ -2,7 +2,7 @@
 
 GDCM ends its whole process on some damaged JPEG streams (an exception that nothing catches), and
 a page must outlive what is dropped on it. `frames` talks to a helper, this module run as a script,
-that is started for the first compressed object, kept for the next ones and replaced when it dies.
+that is started for the first compressed object, used for the next ones and replaced when it dies.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def frames(dataset: pydicom.Dataset) -> Iterator[np.ndarray]:
         RuntimeError: a compressed frame could not be decoded.
     """
     if not dataset.file_meta.TransferSyntaxUID.is_encapsulated:
-        yield from iter_pixels(dataset, raw=_is_grey(dataset))
+        yield from iter_pixels(dataset, raw=dataset.SamplesPerPixel == 1)  # colours become RGB
         return
     small = pydicom.Dataset()
     for keyword in _NEEDED:
@@ -69,11 +69,6 @@ def frames(dataset: pydicom.Dataset) -> Iterator[np.ndarray]:
     buffer = io.BytesIO()
     small.save_as(buffer)
     yield from helper.frames(buffer.getvalue())
-
-
-def _is_grey(dataset: pydicom.Dataset) -> bool:
-    """Whether values stay as they are stored; colours become RGB."""
-    return dataset.SamplesPerPixel == 1
 
 
 class DecoderProcess:
@@ -175,10 +170,11 @@ def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
         data = requests.read(int.from_bytes(length, "big"))
         try:
             dataset = pydicom.dcmread(io.BytesIO(data), force=True)
-            # With numbers given, pydicom (3.0) decodes into arrays that it may write to, as it must
+            # With indices, pydicom (3.0) decodes into arrays that it may write to, as it must
             # where the sign of JPEG 2000 and JPEG-LS samples needs correction.
-            numbers = range(frame_count(dataset))
-            for stored in iter_pixels(dataset, indices=numbers, raw=_is_grey(dataset)):
+            indices = range(frame_count(dataset))
+            is_grey = dataset.SamplesPerPixel == 1
+            for stored in iter_pixels(dataset, indices=indices, raw=is_grey):
                 frame = io.BytesIO()
                 np.save(frame, stored, allow_pickle=False)
                 answers.write(_FRAME + frame.tell().to_bytes(8, "big") + frame.getvalue())

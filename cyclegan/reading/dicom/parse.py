@@ -93,7 +93,7 @@ def _refuse_deflated_bomb(stream: BinaryIO, name: str) -> None:
         deflated = False
     inflator, inflated = zlib.decompressobj(-zlib.MAX_WBITS), 0
     while deflated and not inflator.eof:
-        # A kilobyte inflates to a megabyte at most, and nothing of it is kept.
+        # A kilobyte inflates to a megabyte at most, and nothing of it stays in memory.
         check_time()
         packed = stream.read(2**10)
         inflated += len(inflator.decompress(packed))

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
+from scipy.cluster.hierarchy import fcluster, linkage
 
 from cyclegan.reading.dicom.frames import Frame
 from cyclegan.reading.dicom.volumes import divisions
@@ -131,18 +132,8 @@ def _is_line(heights: np.ndarray, across: np.ndarray) -> bool:
 
 def _clusters(points: np.ndarray, near: float) -> np.ndarray:
     """Label of each (N, 2) point; points nearer than `near` to one of a cluster belong to it."""
-    unique, inverse = np.unique(
-        np.round(points / near * 4).astype(int), axis=0, return_inverse=True
-    )
-    labels = np.full(len(unique), -1)
-    for start in range(len(unique)):
-        if labels[start] >= 0:
-            continue
-        label, front = labels.max() + 1, [start]
-        labels[start] = label
-        while front:
-            distance = np.linalg.norm(unique - unique[front.pop()], axis=1)
-            new = np.flatnonzero((distance <= 4) & (labels < 0))
-            labels[new] = label
-            front += new.tolist()
-    return labels[inverse.ravel()]
+    quarters = np.round(points / near * 4).astype(int)  # many images share a place
+    unique, inverse = np.unique(quarters, axis=0, return_inverse=True)
+    if len(unique) == 1:
+        return np.zeros(len(points), dtype=int)
+    return fcluster(linkage(unique, "single"), 4, "distance")[inverse.ravel()] - 1

@@ -38,7 +38,7 @@ class Stack:
             not `even` it tells the plane and its directions only.
         even: whether the slices lie in a row at one distance, so that an affine places them.
         spacing: (slice, row, column) mm, or None.
-        notes: sentences for the reader.
+        notes: sentences for the user.
         repeat: (which, of how many) of the volumes that the images of a series come apart into, or
             None where it is the only one.
         details: words that distinguish it from the others, by what they are about.

@@ -233,7 +233,7 @@ def test_a_card_without_pairs_claims_no_score(run):
     card = publish.model_card(run, REPO, license="mit")
     assert card.data.eval_results is None
     assert card.data.license == "mit"
-    assert "Not judged" in card.text
+    assert "No scores on paired slices" in card.text
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,10 @@ from cyclegan.training.training_state import (
 )
 
 SMALL = 0.25  # share of the run at `start_size`
+# Of the generators given by --init in what is exported (Wortsman et al. 2022, "Robust fine-tuning
+# of zero-shot models"). Measured when 1.0.0 was made from 0.9.0: fine-tuning alone kept 37 of 39
+# lesions, not 30, and lost 0.015 SSIM in T1 to T2; with 0.6 of the start 35 are kept for 0.003.
+KEPT_OF_START = 0.6
 AVERAGED = 0.75  # share of the run after which the exported average takes a snapshot at each save
 
 
@@ -98,6 +102,7 @@ class Trainer:
         # Of the EMA generators at the saves of the last quarter (Izmailov et al. 2018): one run's
         # snapshots take the place of several runs' mean.
         self.average = {c: AveragedModel(network) for c, network in self.ema.items()}
+        self.start: dict[str, nn.Module] = {}  # the generators given by --init
         self.optimizer_G = new_optimizer(self.objective.generators)
         adversaries = self.objective.discriminators
         self.optimizer_D = new_optimizer(adversaries) if adversaries else None
@@ -301,9 +306,12 @@ class Trainer:
 
     def export(self) -> Path:
         """Write the mean of the EMA generators at the saves of the last quarter and at the end, as
-        a weights folder."""
+        a weights folder; in a run with --init, `KEPT_OF_START` of it are the start."""
         average = copy.deepcopy(self.average)
         self._add_to(average)
+        for c, network in self.start.items():
+            pairs = list(average[c].module.parameters()), list(network.parameters())
+            torch._foreach_lerp_(*pairs, KEPT_OF_START)
         training = {
             "steps": self.step,
             "minutes": round(self.seconds / 60, 1),
@@ -351,6 +359,8 @@ class Trainer:
         """
         path = self.out / STATE
         state = read_state(path, self._identity(), self.accelerator.device, allow)
+        if state["started_from"]:
+            self.start = self.objective.frozen_copies()
         try:
             restore(self._parts(), state["parts"])
         except (KeyError, ValueError, RuntimeError):
@@ -376,6 +386,7 @@ class Trainer:
             "ema": self.ema,
             "discriminators": self.objective.discriminators,
             "average": self.average,
+            "start": self.start,
             "optimizers": tuple(filter(None, (self.optimizer_G, self.optimizer_D))),
             "pools": self.objective.pools,
         }
@@ -393,8 +404,9 @@ class Trainer:
         """
         add_sources(self.seen, config.get("training") or {})
         self.started_from = {name: config[name] for name in ("version", "sha256")}
+        self.start = self.objective.frozen_copies()
         try:
-            for networks in (self.objective.generators, self.ema):
+            for networks in (self.objective.generators, self.ema, self.start):
                 for c, network in networks.items():
                     network.load_state_dict(start[c].state_dict())
         except RuntimeError:

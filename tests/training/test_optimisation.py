@@ -1,5 +1,7 @@
 """Settings, schedule, averages and steps: numbers worked out by hand."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 from accelerate import Accelerator
@@ -120,6 +122,27 @@ def test_what_is_exported_is_averaged_twice_and_never_live(make):
     # Snapshots after steps 6, 7 and 8, which were filled with 5, 6 and 7; at the end once more 7.
     for network in weights.values():
         assert all((p == 6.25).all() for p in network.parameters())
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_what_is_exported_keeps_a_part_of_the_start(make, resumed):
+    run = make("simulated", steps=1)
+    start = {c: constant_like(network, 10.0) for c, network in run.ema.items()}
+    run.start_from(start, {"version": "0", "sha256": "0"})
+    if resumed:
+        run.save()
+        run = make("simulated", steps=1)
+        run.resume()
+    run.ema = {c: constant_like(network, 5.0) for c, network in run.ema.items()}
+    for network in load_weights(run.export())[0].values():
+        assert all((p == 8).all() for p in network.parameters())  # 0.6 of 10, 0.4 of 5
+
+
+def constant_like(network, value):
+    copy = deepcopy(network)
+    for p in copy.parameters():
+        nn.init.constant_(p, value)
+    return copy
 
 
 def test_the_moving_average_is_of_the_generators(make):

@@ -35,7 +35,8 @@ def train(folder):
         fixed += ["--lr", 0.01]  # in the first steps it is a hundredth and more of that
         done = run(*before, *fixed, *arguments, processes=processes)
         assert (done.returncode != 0) == fails, done.stderr[-3000:]
-        networks = load_state(folder / name / "state.safetensors")["networks"]
+        parts = load_state(folder / name / "state.safetensors")["parts"]
+        networks = {kind: parts[kind] for kind in ("generators", "ema", "discriminators")}
         return {
             f"{kind}.{c}.{k}": v
             for kind, by_contrast in networks.items()

@@ -125,7 +125,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(
     full = tiny_training.run("--sabotage", f"disk:4:{size}", *start, *options)
     assert full.returncode == 1
     assert f"{written}: cannot be written (" in full.stderr
-    assert "make room, or mend the disk, and continue with --resume" in full.stderr
+    assert "make room, or repair the disk, and continue with --resume" in full.stderr
     assert "Traceback" not in full.stderr
     assert load_state(tmp_path / "state.safetensors")["step"] == 3
     assert not list(tmp_path.glob(".*.part"))

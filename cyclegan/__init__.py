@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__version__ = "0.9.0"
+__version__ = "1.0.0"
 CONTRASTS = ("T1", "T2")
 # The given contrast for a wanted one, and the reverse; T1 → T2 comes first in reports.
 OTHER = {"T2": "T1", "T1": "T2"}

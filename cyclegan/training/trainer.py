@@ -318,6 +318,7 @@ class Trainer:
             "config": dataclasses.asdict(self.config),
             "data": self.data.described(),
             "started_from": self.started_from,
+            "kept_of_start": KEPT_OF_START if self.start else 0.0,
             **self.seen,
         }
         with writing(self.out / "weights"):

@@ -143,7 +143,7 @@ def place_side(parts: dict[str, Any], scans: Scans) -> None:
         with gr.Column(elem_id="real"):
             parts["choose_real"] = gr.Button("Choose the real T2", size="md")
             parts["real"] = gr.Markdown("", visible=False)
-            parts["register"] = gr.Checkbox(True, label="Moved onto the scan", visible=False)
+            parts["register"] = gr.Checkbox(True, label="Register onto the scan", visible=False)
             parts["drop_real"] = gr.Button("Remove the real image", size="md", visible=False)
         with gr.Column(elem_id="style-area", visible=scans.model.translator.has_styles):
             parts["style"] = gr.Dropdown(

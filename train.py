@@ -4,7 +4,7 @@
     python train.py --data D --labelmaps L --val V --out RUN --minutes 150   # no real pairs
     python train.py --data D --out RUN --minutes 600         # the published CycleGAN
     python train.py --labelmaps phantom --out RUN --steps 50 # a trial without any data
-    python train.py ... --init WEIGHTS --supervised 0        # fine-tune trained generators
+    python train.py ... --init WEIGHTS --supervised 0 --lr 1e-4   # fine-tune trained generators
     python train.py ... --track tensorboard --push-to-hub USER/MODEL
     python train.py ... --resume                             # continue a run, however it ended
     accelerate launch train.py ...                           # several GPUs or machines
@@ -82,8 +82,8 @@ SETTINGS = {  # what each is, for --help
     "weight_pairs": "weight of the supervised loss on real pairs",
     "weight_simulated": "weight of the supervised loss on simulated pairs",
     "weight_lesions": "weight, within both supervised losses, of the contrast of lesions",
-    "implanted": "share of real samples that get lesions implanted",
-    "ema": "decay of the moving average of the generators, which is what is saved as weights",
+    "implanted": "share of real pairs that get lesions implanted",
+    "ema": "decay of the generators' moving average, whose mean over the last quarter is saved",
     "log_every": "write the losses to the log every N steps",
     "save_every": "every N steps save the state and sample images, and score the run with --val",
 }
@@ -106,7 +106,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--out", required=True, metavar="RUN", help=out)
     scored = "pairs of other subjects, laid out as for --pairs, to score the run on"
     add("--val", metavar="PAIRS", help=scored)
-    start = "start from the generators of a weights folder or a Hugging Face Hub repository"
+    start = "start from the generators of a weights folder or a Hub repository; 0.6 of it is kept"
     add("--init", metavar="WEIGHTS", help=start)
     add("--resume", action="store_true", help="continue the run in RUN")
     shared = "folder for decoded slices, which several runs may share (default: RUN/cache)"

@@ -19,7 +19,7 @@ FORMAT = 1
 NEEDED = 0.3  # rank correlation with the true error below which a map or a score is not shown
 TELLING = 0.5  # and below which a number gives no alarm: of the slices' order it tells a quarter
 TELLS_LITTLE = "on validation this number told little about the error"
-TELLS = "on validation slices with a better number mostly had a smaller error"
+TELLS = "on validation, slices with a better number mostly had a smaller error"
 OF_SIMULATED = "this head is simulated, so the usual values of real heads do not apply"
 BASELINE = "brightness of the translation"  # no map, but what any map should be compared with
 # Names in trust.json of weights up to 0.9.0, and today's.
@@ -184,7 +184,7 @@ class Calibration:
         coverage = self.record["directions"][to]["interval"]["coverage"].values()
         return (
             f"In 9 of 10 pixels on validation the true value lay within the interval "
-            f"({min(coverage):.0%} to {max(coverage):.0%} by subject)."
+            f"({min(coverage):.0%} to {max(coverage):.0%} by source)."
         )
 
     def map_meaning(self, to: str) -> str:

@@ -21,7 +21,7 @@ const SAVES = {
   dicom: ["DICOM", "a derived series for a PACS"],
   everything: ["Everything", "all of it in a zip, with pictures and a table"],
 };
-const FIRST_SIGHT = "Open a T1 or T2 brain scan, see the other contrast. Shown: a simulated example";
+const FIRST_SIGHT = "Open a T1 or T2 brain scan to see its other contrast. On screen: a simulated example";
 
 /** @param {string} selector @returns {any} */
 const by = (selector) => document.querySelector(selector);

@@ -42,11 +42,11 @@ export const TOOLS = {
     drag("window", "Adjust window: drag sets window and level", "M8 5a3 3 0 1 0 0 6 3 3 0 0 0 0-6zM8 1v2M8 13v2M1 8h2M13 8h2M3 3l1.5 1.5M11.5 11.5L13 13M3 13l1.5-1.5M11.5 4.5L13 3"),
     drag("pan", "Pan: drag moves all images", "M8 1.5v13M1.5 8h13M6 3.5l2-2 2 2M6 12.5l2 2 2-2M3.5 6l-2 2 2 2M12.5 6l2 2-2 2"),
     drag("ruler", "Ruler: drag measures a distance", "M1.5 11.5l10-10 3 3-10 10zM4.5 8.5L6 10M6.5 6.5L8 8M8.5 4.5L10 6"),
-    drag("region", "Region: drag draws a circle, mean and deviation in each image", "M8 2a6 6 0 1 0 0 12A6 6 0 0 0 8 2zM8 7.2v1.6M7.2 8h1.6"),
+    drag("region", "Region: drag draws a circle; mean and standard deviation in each image", "M8 2a6 6 0 1 0 0 12A6 6 0 0 0 8 2zM8 7.2v1.6M7.2 8h1.6"),
     { id: "measures", title: "Measurements", icon: "M2 4h2M6.5 4H14M2 8h2M6.5 8H14M2 12h2M6.5 12H14", menu: "menu-measures", needs: () => view.measures.length > 0 },
   ],
   "Grey values": [
-    { id: "auto", title: "Fit the window to the region in view", key: "A", icon: "M4 13L8 3l4 10M5.5 9.5h5", act: () => choosePreset("auto") },
+    { id: "auto", title: "Auto window: fits window and level to what is in view", key: "A", icon: "M4 13L8 3l4 10M5.5 9.5h5", act: () => choosePreset("auto") },
     { id: "invert", title: "Invert", key: "I", icon: "M8 2a6 6 0 1 0 0 12A6 6 0 0 0 8 2z|M8 2a6 6 0 0 1 0 12z", act: invert, pressed: () => view.inverted },
   ],
   Zoom: [
@@ -56,12 +56,12 @@ export const TOOLS = {
   ],
   Compare: [
     { id: "hatch", title: "Hatch where a lesion could hide", key: "H", icon: "M2 2h12v12H2zM2 8l6-6M2 14L14 2M8 14l6-6", act: toggleHatch, pressed: () => view.hatched, needs: () => Boolean(interval()) || view.hatched || !findingsOf(view.index) },
-    { id: "blink", title: "Blink: hold, or tap to change over", key: "B", icon: "M2 5.5h10L9.5 3M14 10.5H4L6.5 13", act: pressBlink, release: releaseBlink, pressed: () => view.blinked, needs: isTranslated },
+    { id: "blink", title: "Blink: hold to see the other image, tap to switch to it", key: "B", icon: "M2 5.5h10L9.5 3M14 10.5H4L6.5 13", act: pressBlink, release: releaseBlink, pressed: () => view.blinked, needs: isTranslated },
     { id: "swipe", title: "Swipe: a line that follows the pointer", key: "S", icon: "M2 3h12v10H2zM8 1v14M5.8 6.2L4 8l1.8 1.8M10.2 6.2L12 8l-1.8 1.8", act: () => chooseMode("swipe"), pressed: () => view.mode === "swipe", needs: isTranslated },
     { id: "overlay", title: "Overlay: one over the other", key: "O", icon: "M2 2h8v8H2zM6 6h8v8H6z", act: () => chooseMode("overlay"), pressed: () => view.mode === "overlay", needs: isTranslated },
   ],
   Maps: [
-    { id: "map", title: "Map of errors over the images", key: "E", icon: "M2 13V3M2 13h12M4.5 11V8M7.5 11V5.5M10.5 11V7M13 11V4", act: nextMap, pressed: () => Boolean(view.map), needs: isTranslated },
+    { id: "map", title: "Error or uncertainty map over the images", key: "E", icon: "M2 13V3M2 13h12M4.5 11V8M7.5 11V5.5M10.5 11V7M13 11V4", act: nextMap, pressed: () => Boolean(view.map), needs: isTranslated },
   ],
   Screen: [
     { id: "picture", title: "Save a picture of the view", key: "V", icon: "M2 5h3l1-1.8h4L11 5h3v8H2zM8 6.7a2.3 2.3 0 1 0 0 4.6 2.3 2.3 0 0 0 0-4.6z", act: savePicture, needs: isTranslated },

@@ -334,7 +334,7 @@ def test_keys_work_wherever_the_focus_is_and_those_of_one_letter_can_be_switched
     viewer.locator("#side .toggle-button").click()
     for expected in (3, 4):
         tool(viewer, "help")
-        viewer.get_by_label("Keys of one character").click()
+        viewer.get_by_label("Single-key shortcuts").click()
         viewer.keyboard.press("Escape")
         press(viewer, "4")
         assert len(shown(viewer)) == expected

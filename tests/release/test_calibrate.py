@@ -77,7 +77,7 @@ def test_nine_pixels_in_ten_lie_within_the_interval():
     assert interval["coverage"] == pytest.approx({"anna": 0.9, "ben": 0.9})
     calibration = Calibration(record(**{evidence.PREDICTED_ERROR: 0.6}))
     assert calibration.interval("T2") == pytest.approx(MULTIPLES[-1])
-    assert "90% to 90% by subject" in calibration.map_words("T2")
+    assert "90% to 90% by source" in calibration.map_words("T2")
 
 
 @pytest.mark.parametrize(

@@ -195,7 +195,7 @@ def test_where_no_map_is_worth_it_values_have_their_interval(calibrated, opened)
     scan = done(opened(head()[None]))
     shown = on_page(scan)
     assert shown["map"] is None
-    assert "(91% to 91% by subject)" in shown["interval_words"]
+    assert "(91% to 91% by source)" in shown["interval_words"]
     assert shown["numbers"] == []  # they say little
     series = scan.series
     _, likely = calibrated.translator.translate_with_error(

@@ -238,12 +238,13 @@ function showTrust(scan) {
 
 /** @typedef {{text: string, share?: number | null, isWrong?: boolean}} Status `share`: 0 to 1, null for unknown */
 
-/** @param {typeof page.state} state @param {string} busy @returns {Status} */
-export function statusOf({ phase, transfer, message, isWrong, scan }, busy) {
+/** @param {typeof page.state} state @param {string} busy @param {string} refusal @returns {Status} */
+export function statusOf({ phase, transfer, message, isWrong, scan }, busy, refusal) {
   if (phase === "sending" && transfer) return { text: `Sending the files: ${Math.floor(100 * transfer.share)} %`, share: transfer.share };
   if (phase === "reading") return { text: "Reading the files", share: null };
   if (isWrong || !scan) return { text: message, isWrong };
   if (busy) return { text: busy, share: null };
+  if (refusal) return { text: refusal, isWrong: true };
   const saving = scan.save;
   if (saving?.error) return { text: saving.error, isWrong: true };
   if (saving && !saving.file) return { text: `Preparing the file: ${saving.done} of ${saving.of}`, share: saving.done / (saving.of || 1) };
@@ -269,7 +270,7 @@ function matrixWords({ width, height, spacing, slices, drawn, directions }) {
 }
 
 function showStatus() {
-  const { text, share, isWrong } = statusOf(page.state, page.busy);
+  const { text, share, isWrong } = statusOf(page.state, page.busy, page.refusal);
   const [line, bar] = [by(".line .status"), by(".line progress")];
   if (line.textContent !== text) line.title = line.textContent = text;
   line.classList.toggle("wrong", Boolean(isWrong));

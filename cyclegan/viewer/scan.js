@@ -58,6 +58,7 @@ function begin() {
   const number = ++transfers;
   sending.abort();
   sending = new AbortController();
+  page.refusal = "";
   happen({ type: "send", number });
   return { number, signal: sending.signal };
 }
@@ -154,6 +155,7 @@ const controls = ({ scan, chosen, to, style, styles, real, companion, check }) =
 async function act(request, words = "") {
   const scan = openScan();
   if (!scan || !isOpen(page.state)) return;
+  page.refusal = "";
   if (words) {
     page.busy = words;
     update({}, words);
@@ -161,9 +163,10 @@ async function act(request, words = "") {
   try {
     hear(await request(scan));
   } catch (fault) {
-    const now = openScan();
-    if (fault instanceof api.Refusal && now) happen({ type: "update", scan: { ...now, message: fault.message } });
-    else happen({ type: "cut" });
+    if (fault instanceof api.Refusal) {
+      page.refusal = fault.message;
+      say(page.refusal);
+    } else happen({ type: "cut" });
   }
   if (words) page.busy = "";
   update({});

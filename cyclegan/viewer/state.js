@@ -122,8 +122,9 @@ export function unpanned() {
   return { axial: [0, 0], coronal: [0, 0], sagittal: [0, 0] };
 }
 
-// `busy`: what the server is asked to do with the open scan just now.
-export const page = { state: initial(), busy: "" };
+// `busy`: what the server is asked to do with the open scan just now; `refusal`: why it did not do the last thing. Not
+// in the server's state of the scan, whose next version would take the sentence away before it is read.
+export const page = { state: initial(), busy: "", refusal: "" };
 
 /** @type {(() => void)[]} */
 const listeners = [];

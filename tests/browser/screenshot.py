@@ -8,7 +8,7 @@ import io
 from pathlib import Path
 
 from PIL import Image
-from serve import opened_page
+from serve import READY, opened_page
 
 
 def save(page, path: Path) -> None:
@@ -31,7 +31,7 @@ def main() -> None:
     scheme = "dark" if arguments.dark else "light"
     size = {"width": 1440, "height": 900}
     with opened_page(parser.error, viewport=size, color_scheme=scheme) as (page, _):
-        page.wait_for_selector(".trust:visible span:not(:empty)")
+        page.wait_for_selector(READY)
         save(page, arguments.out / "page.png")
         page.locator(".split .more").click()
         page.locator(".examples button", has_text=arguments.example).click()

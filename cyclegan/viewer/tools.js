@@ -131,7 +131,7 @@ let bar;
 /** @type {Record<string, HTMLElement>} */
 const buttons = {};
 const presets = choice("presets", "Window preset", choosePreset);
-const mapChoice = choice("maps", "Map over the images", (name) => chooseMap(/** @type {ImageName | ""} */ (name)));
+const mapChoice = choice("maps", "Which map", (name) => chooseMap(/** @type {ImageName | ""} */ (name)));
 const opacity = slider("opacity", "Opacity of the overlay", setOpacity);
 const mapOpacity = slider("map-opacity", "Opacity of the map", setMapOpacity);
 

@@ -423,7 +423,7 @@ def test_a_map_lies_over_the_anatomy_where_there_is_error(anywhere):
     plain = row(page, "original", 0.56)
     tool(page, "map")
     away(page)
-    assert page.get_by_label("Map over the images").input_value() == "cycleError"
+    assert page.get_by_label("Which map").input_value() == "cycleError"
     over = row(page, "original", 0.56)
     middle = len(over) // 2 + 10
     red, green, _ = over[middle]

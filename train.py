@@ -56,7 +56,7 @@ from cyclegan.simulation.tissues import TISSUES, read_label_maps
 from cyclegan.training.config import DEFAULTS, TrainConfig, option, resolved
 from cyclegan.training.interruption import Interrupted
 from cyclegan.training.samples import TrainingData, kinds_of
-from cyclegan.training.trainer import Trainer
+from cyclegan.training.trainer import KEPT_OF_START, Trainer
 from cyclegan.training.training_state import BESIDE_SETTINGS, STATE
 
 TRACKERS = ("tensorboard", "trackio", "wandb")
@@ -106,7 +106,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--out", required=True, metavar="RUN", help=out)
     scored = "pairs of other subjects, laid out as for --pairs, to score the run on"
     add("--val", metavar="PAIRS", help=scored)
-    start = "start from the generators of a weights folder or a Hub repository; 0.6 of it is kept"
+    start = "start from the generators of a weights folder or a Hub repository, and keep "
+    start += f"{KEPT_OF_START} of them in what is saved"
     add("--init", metavar="WEIGHTS", help=start)
     add("--resume", action="store_true", help="continue the run in RUN")
     shared = "folder for decoded slices, which several runs may share (default: RUN/cache)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.staticfiles import StaticFiles
 
+from cyclegan.reading.archive import Member
 from cyclegan.reading.volume import ReadError
 from cyclegan.server import limits
 from cyclegan.server.errors import (
@@ -90,6 +91,15 @@ class Work:
 
 async def _run(executor: ThreadPoolExecutor, work: Callable[..., Any], *values: Any) -> Any:
     return await asyncio.get_running_loop().run_in_executor(executor, work, *values)
+
+
+async def _read_beside(
+    request: Request, scan: Scan, work: Work, take: Callable[[Sequence[Member]], None]
+) -> Response:
+    """Give the files that came to what the open scan does with them."""
+    async with work.receiver.files(request) as files:
+        await _run(work.opening, take, files)
+    return _state(work, scan)
 
 
 class _Route(APIRoute):
@@ -189,9 +199,7 @@ async def choose(scan: Used, work: Works, choices: Choices) -> Response:
 
 @router.post("/scans/{token}/real")
 async def take_real(request: Request, scan: Used, work: Works) -> Response:
-    async with work.receiver.files(request) as files:
-        await _run(work.opening, scan.take_real, files)
-    return _state(work, scan)
+    return await _read_beside(request, scan, work, scan.take_real)
 
 
 @router.delete("/scans/{token}/real")
@@ -208,9 +216,7 @@ async def take_other_contrast(scan: Used, work: Works) -> Response:
 
 @router.post("/scans/{token}/style")
 async def take_style(request: Request, scan: Used, work: Works) -> Response:
-    async with work.receiver.files(request) as files:
-        await _run(work.opening, scan.take_style, files)
-    return _state(work, scan)
+    return await _read_beside(request, scan, work, scan.take_style)
 
 
 @router.get("/scans/{token}/images/{key}/{name}/{index}")

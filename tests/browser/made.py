@@ -23,6 +23,17 @@ def head(size: int, shift: float = 0.0) -> np.ndarray:
     return np.where(radius < 0.6, brain, np.where(radius < 0.7, 0.95, 0.0))
 
 
+# A real image, as the server's state of a scan has it.
+REAL = {
+    "label": "real.png",
+    "title": "real T2",
+    "contrast": "T2",
+    "registered": True,
+    "notes": [],
+    "warning": None,
+}
+
+
 class Made:
     """What the routes of `cyclegan/server` answer, for one scan.
 
@@ -98,7 +109,6 @@ class Made:
             "fits": {"word": "fits", "sentence": "Looks like T1."},
             "interval_words": "Nine of ten true values lay within it.",
             "lesion_contrast": 0.1,
-            "lesion_words": "",
             "map": {"words": "", "meaning": "", "rank": 0.5},
             "true_error": {"ssim": 0.9, "psnr": 21.5, "mae": 0.1} if self.state["real"] else None,
             "true_warning": "",

@@ -4,18 +4,10 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from files import drop, give, png
 from looks import CONTRASTS, CUT_OFF, FOCUSED
-from made import Made
+from made import REAL, Made
 from pixels import away, centre, drag, drawn, press, tool
 
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-REAL = {
-    "label": "real.png",
-    "title": "real T2",
-    "contrast": "T2",
-    "registered": True,
-    "notes": [],
-    "warning": None,
-}
 STILL = """() => document.getAnimations().every((each) =>
   each.playState !== "running" || each.effect.getComputedTiming().iterations === Infinity)"""
 MOVING = """() => [...document.querySelectorAll("*")].filter((e) => {

@@ -5,7 +5,7 @@ What a user of a telephone does, too, is tried there as well, with fingers.
 
 import numpy as np
 import pytest
-from made import Made
+from made import REAL, Made
 from PIL import Image
 from pixels import (
     SHARE,
@@ -36,14 +36,6 @@ TOOLS_BEYOND = """(() => {
   const { scrollWidth, clientWidth } = document.querySelector(".tools");
   return scrollWidth - clientWidth;
 })()"""
-REAL = {
-    "label": "real.png",
-    "title": "real T2",
-    "contrast": "T2",
-    "registered": True,
-    "notes": [],
-    "warning": None,
-}
 
 
 def numbers(text):

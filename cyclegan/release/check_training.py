@@ -43,7 +43,7 @@ from cyclegan.release.check_simulated import add_label_maps, add_phantoms
 from cyclegan.trust.checks import FORMAT, KINDS, SIZE, CheckNetwork
 
 PHANTOM_SLICES = 5  # of each phantom head
-# Assumed among uploaded brain slices. Chosen with an eye on validation: 0.22 flags 0.92 of FLAIR and
+# Assumed among uploaded brain slices. Chosen with an eye on validation: 0.22 flags 0.92 of FLAIR,
 # 0.93 of what was taken after contrast agent for 4.0 % false alarms, 0.34 0.97 and 0.94 for 6.4 %,
 # 0.13 0.92 and 0.89 for 3.4 %.
 OTHER_SHARE = 0.22

@@ -11,8 +11,9 @@ from pathlib import Path
 from PIL import Image
 from serve import READY, opened_page
 
-
-ACROSS = ["Shift+ArrowRight"] * 3 + ["Shift+ArrowDown"] * 2  # a region, from corner to corner
+# The keys to the middle of a region, and to its edge.
+START = ["Shift+ArrowLeft", "Shift+ArrowLeft", "Shift+ArrowUp"]
+ACROSS = ["Shift+ArrowRight"] * 3 + ["Shift+ArrowDown"] * 2
 
 
 def save(page, path: Path) -> None:
@@ -46,7 +47,7 @@ def main() -> None:
         page.wait_for_selector(".viewer[data-phase=open] progress[hidden]", state="attached")
         page.keyboard.press("p")
         save(page, arguments.out / "planes.png")
-        for key in ("2", "e", "e", "c", *["Shift+ArrowLeft"] * 2, "Shift+ArrowUp", "r", *ACROSS, "r"):
+        for key in ("2", "e", "e", "c", *START, "r", *ACROSS, "r"):
             page.keyboard.press(key)
         page.keyboard.press("c")
         save(page, arguments.out / "region.png")

@@ -10,8 +10,8 @@ each source (the beginning of a file name, up to the last "_"), then over source
     SSIM, PSNR, MAE  inside the head, grey values from 0 to 1
     gradient correlation   of gradient magnitudes: how well edges agree
     full             over the whole image, air included
-    lesions          share whose contrast to their surroundings is at least half of the real one
-                     (kept), less than a fifth (lost) or reversed (inverted)
+    lesions          how many of all have at least half of the real contrast to their surroundings
+                     (kept), less than a fifth (lost) or the reverse (inverted)
 
 Two scans of a subject often lie a pixel or two apart, which lowers every score. --register moves
 each real image onto its source first, by a rigid motion found from the two images alone.

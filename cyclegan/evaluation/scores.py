@@ -201,13 +201,15 @@ def _lesion_table(reports: dict[str, dict]) -> str:
         for name, report in reports.items():
             for key in path:
                 report = report[key]
-            cells = [str(report["lesions"])]
-            if report["lesions"]:
-                shares = ("kept", "lost", "inverted", "median_ratio")
-                cells += [f"{report[share]:.2f}" for share in shares]
+            count = report["lesions"]
+            cells = ["no lesion"]
+            if count:
+                shares = ("kept", "lost", "inverted")
+                cells = [f"{round(report[share] * count)} of {count}" for share in shares]
+                cells.append(f"{report['median_ratio']:.2f}")
             rows.append((f"  {name}", *cells))
-    heads = ("lesions", "half contrast or more", "under a fifth", "inverted", "median contrast")
-    return _table("Lesions, T1 → T2: contrast in shares of the true one", heads, rows)
+    heads = ("half contrast or more", "under a fifth", "inverted", "median contrast")
+    return _table("Lesions, T1 → T2: how many have which part of the true contrast", heads, rows)
 
 
 def _table(title: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

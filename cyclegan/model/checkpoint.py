@@ -40,9 +40,6 @@ OPTIONAL = {
 CONTENTS = (*REQUIRED, *OPTIONAL, CARD)
 
 FORMAT = 1  # of the weights folder; raised when old software could not read it
-# Weights up to version 0.9.0 call some layers and options by other names.
-RENAMED_LAYERS = {"look_encoder.": "style_encoder.", "doubt.": "error_head."}
-RENAMED_OPTIONS = {"look": "style", "band": "error"}
 
 
 class CheckpointError(ValueError):
@@ -134,7 +131,7 @@ def load_weights(folder: str | Path) -> tuple[dict[str, nn.Module], dict[str, An
 
     Raises:
         CheckpointError: missing or damaged files, a checksum that does not match, or a config that
-            does not fit the weights.
+            does not fit the weights, as those of versions before 1.0.0.
     """
     folder = Path(folder)
     remedy = f"a weights folder holds {CONFIG} and {WEIGHTS}"
@@ -144,30 +141,22 @@ def load_weights(folder: str | Path) -> tuple[dict[str, nn.Module], dict[str, An
         generators = {}
         for to in ("T1", "T2"):
             options = {
-                RENAMED_OPTIONS.get(k, k): tuple(v) if isinstance(v, list) else v
+                k: tuple(v) if isinstance(v, list) else v
                 for k, v in config["generator_options"].items()
             }
             network = GENERATORS[config["generator"]](**options)
             prefix = f"to_{to}."
             network.load_state_dict(
-                {
-                    _present_name(k.removeprefix(prefix)): v
-                    for k, v in tensors.items()
-                    if k.startswith(prefix)
-                }
+                {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
             )
             generators[to] = network.eval()
     except (SafetensorError, KeyError, TypeError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
-        raise CheckpointError(f"{folder / WEIGHTS}: does not fit its config ({reason})") from None
+        raise CheckpointError(
+            f"{folder / WEIGHTS}: does not fit its config, or both come from a version before "
+            f"1.0.0, which this one does not read ({reason})"
+        ) from None
     return generators, config
-
-
-def _present_name(layer: str) -> str:
-    for old, new in RENAMED_LAYERS.items():
-        if layer.startswith(old):
-            return new + layer.removeprefix(old)
-    return layer
 
 
 def save_state(path: str | Path, state: dict[str, Any]) -> None:

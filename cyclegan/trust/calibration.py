@@ -22,14 +22,6 @@ TELLS_LITTLE = "on validation this number told little about the error"
 TELLS = "on validation, slices with a better number mostly had a smaller error"
 OF_SIMULATED = "this head is simulated, so the usual values of real heads do not apply"
 BASELINE = "brightness of the translation"  # no map, but what any map should be compared with
-# Names in trust.json of weights up to 0.9.0, and today's.
-RENAMED = {
-    "normalised mutual information": "nmi",
-    "likely_error": evidence.PREDICTED_ERROR.replace(" ", "_"),
-    "error that the generator expects": evidence.PREDICTED_ERROR,
-    "band": "interval",
-    "people": "subjects",
-}
 
 
 @dataclass(frozen=True)
@@ -77,7 +69,7 @@ class Calibration:
         """
         command = f"python -m cyclegan.release.calibrate --pairs DIR --weights {Path(folder).name}"
         try:
-            record = _with_todays_names(json.loads((Path(folder) / TRUST).read_text("utf-8")))
+            record = json.loads((Path(folder) / TRUST).read_text("utf-8"))
             fits = record["sha256"] == checksum and record["format"] == FORMAT
         except FileNotFoundError:
             return cls(None, f"No expected ranges: {TRUST} is missing; {command} makes it.")
@@ -166,16 +158,8 @@ class Calibration:
     def lesion_contrast(self, to: str) -> float | None:
         """Median contrast of lesions in real images, in shares of the grey range; None where it is
         unknown. An interval that is wider leaves open whether there is one."""
-        return self._lesions[to] if self._lesions else None
-
-    def lesion_words(self) -> str:
-        """What `lesion_contrast` is the median of."""
-        known = self._lesions
-        return f"the median contrast of {known['count']} lesions on validation" if known else ""
-
-    @property
-    def _lesions(self) -> dict[str, Any] | None:
-        return self.record.get("lesions") if self.record else None
+        lesions = self.record.get("lesions") if self.record else None
+        return lesions[to] if lesions else None
 
     def interval_words(self, to: str) -> str:
         """What the interval around a value of the translation means, "" where there is none."""
@@ -214,13 +198,6 @@ class Calibration:
             f"{len(self.record['subjects'])} subjects; 1 would be perfect, and brightness alone "
             f"reaches {maps[BASELINE]:.2f}. Dark does not mean right."
         )
-
-
-def _with_todays_names(node: Any) -> Any:
-    """A record, or a part of it, whose names are those of `RENAMED`."""
-    if isinstance(node, dict):
-        return {RENAMED.get(k, k): _with_todays_names(v) for k, v in node.items()}
-    return RENAMED.get(node, node) if isinstance(node, str) else node
 
 
 def _with_digits(*numbers: float) -> list[str]:

@@ -83,8 +83,10 @@ def slices(tmp_path):
     return tmp_path
 
 
-def test_a_wheel_holds_the_weights_and_what_the_page_draws_with(wheel):
+def test_a_wheel_holds_all_code_the_weights_and_what_the_page_draws_with(wheel):
     names = zipfile.ZipFile(wheel).namelist()
+    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "cyclegan").rglob("*.py")}
+    assert modules <= set(names)  # pyproject.toml lists packages by hand
     weights = {name for name in names if name.startswith("cyclegan/weights/")}
     assert weights == {f"cyclegan/weights/{name}" for name in CONTENTS}
     report = "cyclegan/report/report.html.jinja"

@@ -67,11 +67,12 @@ def test_missing_parts_are_named(folder, name):
         load_weights(folder)
 
 
-def test_a_config_of_another_network_is_refused(folder):
+@pytest.mark.parametrize("option", [{"channels": [4, 16]}, {"look": 12}])  # the latter of 0.9.0
+def test_a_config_of_another_network_or_of_an_old_version_is_refused(folder, option):
     config = json.loads((folder / "config.json").read_text())
-    config["generator_options"]["channels"] = [4, 16]
+    config["generator_options"] |= option
     (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(CheckpointError, match="does not fit its config"):
+    with pytest.raises(CheckpointError, match=r"does not fit its config, .* before 1\.0\.0"):
         load_weights(folder)
 
 

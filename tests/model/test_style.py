@@ -1,14 +1,11 @@
 """Styles: measured on slices, kept as a few numbers, followed by generators that know them."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 
 from cyclegan import Style, Translator
-from cyclegan.model.checkpoint import CONFIG, WEIGHTS, export_weights, file_sha256, load_weights
+from cyclegan.model.checkpoint import export_weights
 from cyclegan.model.networks import UNetGenerator
 from cyclegan.model.preprocess import Scale
 from cyclegan.model.translator import Prepared
@@ -126,24 +123,3 @@ def test_the_predicted_error_lies_on_the_source_and_leaves_the_translation(trans
     inside = error[image > 0.1]
     assert inside.min() > 0
     assert inside.std() > 0
-
-
-def test_weights_of_0_9_0_load_under_the_names_of_now(networks, tmp_path):
-    folder = export_weights(tmp_path, networks, generator="unet", generator_options=OPTIONS,
-                            size=64, version="0.9.0")  # fmt: skip
-    present = load_weights(folder)[0]
-    tensors = load_file(folder / WEIGHTS)
-    older = {
-        name.replace(".style_encoder.", ".look_encoder.").replace(".error_head.", ".doubt."): tensor
-        for name, tensor in tensors.items()
-    }
-    assert older.keys() != tensors.keys()
-    save_file(older, folder / WEIGHTS)
-    config = json.loads((folder / CONFIG).read_text())
-    config["generator_options"] = {"channels": [8, 16], "look": 4, "band": True}
-    config["sha256"] = file_sha256(folder / WEIGHTS)
-    (folder / CONFIG).write_text(json.dumps(config))
-    loaded = load_weights(folder)[0]
-    for c, network in present.items():
-        state = loaded[c].state_dict()
-        assert all(torch.equal(v, state[k]) for k, v in network.state_dict().items())

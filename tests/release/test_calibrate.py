@@ -179,7 +179,7 @@ def test_the_command_measures_pairs_and_writes_the_file(tmp_path, export_tiny, c
     assert calibration.missing == ""
     assert calibration.lesion_contrast("T1") == pytest.approx((120 - 60) / 255, abs=0.1)
     assert calibration.lesion_contrast("T2") == pytest.approx((230 - 130) / 255, abs=0.1)
-    assert "1 lesions on validation" in calibration.lesion_words()
+    assert held["lesions"]["count"] == 1
     assert calibration.expected("T1", "cycle_error")[0] >= 0
     with pytest.raises(SystemExit, match="no folder T1/"):
         main(["--pairs", str(tmp_path), "--weights", str(weights)])

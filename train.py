@@ -54,10 +54,9 @@ from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import Simulator
 from cyclegan.simulation.tissues import TISSUES, read_label_maps
 from cyclegan.training.config import DEFAULTS, TrainConfig, option, resolved
-from cyclegan.training.interruption import Interrupted
 from cyclegan.training.samples import TrainingData, kinds_of
 from cyclegan.training.trainer import KEPT_OF_START, Trainer
-from cyclegan.training.training_state import BESIDE_SETTINGS, STATE
+from cyclegan.training.training_state import BESIDE_SETTINGS, STATE, Interrupted
 
 TRACKERS = ("tensorboard", "trackio", "wandb")
 PHANTOMS = 120  # label maps drawn for --labelmaps phantom; each takes about 75 ms on one core

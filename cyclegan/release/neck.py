@@ -9,8 +9,16 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from cyclegan.simulation.phantom_head import BONE, EYE_FLUID, FAT, MARROW, MUCOSA, MUSCLE, SKIN
-from cyclegan.simulation.phantom_person import FIELD_OF_VIEW_MM
+from cyclegan.simulation.phantom_head import (
+    BONE,
+    EYE_FLUID,
+    FAT,
+    FIELD_OF_VIEW_MM,
+    MARROW,
+    MUCOSA,
+    MUSCLE,
+    SKIN,
+)
 
 CORD = 16  # as the brainstem
 AIR = 0

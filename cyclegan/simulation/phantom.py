@@ -10,7 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from cyclegan.simulation import phantom_brain, phantom_head
-from cyclegan.simulation.phantom_person import Person
+from cyclegan.simulation.phantom_head import Person
 
 AIR, CSF, VESSEL = 0, 24, 62
 OUTSIDE_BRAIN = 500  # labels from here up are skull, scalp, face and neck

@@ -6,8 +6,7 @@ from dataclasses import replace
 import numpy as np
 from scipy import ndimage
 
-from cyclegan.simulation.phantom_head import near_segment, smooth_step
-from cyclegan.simulation.phantom_person import Grid, Person
+from cyclegan.simulation.phantom_head import Grid, Person, near_segment, smooth_step
 
 WHITE, GREY, VENTRICLE, CSF = 2, 3, 4, 24
 CEREBELLAR_WHITE, CEREBELLAR_GREY, BRAINSTEM = 7, 8, 16

@@ -25,7 +25,7 @@ from cyclegan.simulation.augment import RandomStream, disturb
 from cyclegan.simulation.lesions import implant_lesions
 from cyclegan.training import losses
 from cyclegan.training.config import PAIRS, TRUTH, UNPAIRED, TrainConfig
-from cyclegan.training.image_pool import ImagePool
+from cyclegan.training.losses import ImagePool
 from cyclegan.training.samples import Batch, Sample, TrainingData
 from cyclegan.training.sharing import Share, stream
 

@@ -29,7 +29,6 @@ from cyclegan.data.dataset import SliceBatch
 from cyclegan.model.checkpoint import CheckpointError, export_weights, save_state
 from cyclegan.report.runlog import DATA_WAIT, STEPS_PER_SECOND, RunOutput, writing
 from cyclegan.training.config import UNPAIRED, TrainConfig, resolved
-from cyclegan.training.interruption import Interrupted, StopSignals
 from cyclegan.training.objective import Objective
 from cyclegan.training.optimisation import (
     adversary_strength,
@@ -43,6 +42,8 @@ from cyclegan.training.sharing import Share
 from cyclegan.training.training_state import (
     FORMAT,
     STATE,
+    Interrupted,
+    StopSignals,
     add_sources,
     collect,
     read_state,

@@ -9,10 +9,11 @@ from PIL import Image
 
 from cyclegan.release.check_augment import acquire, augment
 from cyclegan.release.check_data import Pool, add_paired, add_real, fluid_attenuated, group_of
-from cyclegan.release.check_report import measure
+from cyclegan.release.check_report import measure, reliability
 from cyclegan.release.check_simulated import add_simulated, brain_share, newborn_tissues
 from cyclegan.release.check_training import SHARES, Sampler
 from cyclegan.release.neck import sample_neck, sample_top
+from cyclegan.release.negatives import KINDS_OF_PICTURES, sample_negative
 from cyclegan.simulation.augment import RandomStream
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.tissues import TISSUES, spin_echo
@@ -207,3 +208,19 @@ def test_report_names_newborns_and_people(data):
     }
     assert report["sources"]["NEWBORN_T2 baby_1"]["other"] == 1
     assert report["flagged"] == {"NEWBORN": 0.5}
+
+
+def test_negatives_fill_their_range():
+    rng = np.random.default_rng(1)
+    for kind in dict.fromkeys(KINDS_OF_PICTURES):
+        picture = kind(rng, 96)
+        assert picture.shape == (96, 96), kind.__name__
+        assert 0 <= picture.min() <= picture.max() <= 1, kind.__name__
+        assert picture.std() > 0.02, kind.__name__
+    np.testing.assert_array_equal(*(sample_negative(np.random.default_rng(9)) for _ in range(2)))
+
+
+def test_reliability_of_a_known_case():
+    report = reliability(np.array([0.6, 0.6, 0.97, 0.97]), np.array([True, False, True, True]))
+    assert report["ece"] == pytest.approx(0.5 * 0.1 + 0.5 * 0.03)
+    assert [row["slices"] for row in report["reliability"]] == [2, 2]

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
 
 from cyclegan.reading.deadline import check_time
 from cyclegan.reading.formats import SUPPORTED, ZIP_MAGIC, file_head
@@ -95,46 +94,57 @@ def _size(path: Path) -> int | None:
     return None
 
 
-def _opened(file: Path | Member) -> BinaryIO:
-    return io.BytesIO(file.data) if isinstance(file, Member) else file.open("rb")
+class _Archive(io.BufferedReader):
+    """An archive that refuses to be read in large pieces: `ZipFile` reads its list of entries in
+    one, and every entry costs half a kilobyte when it is parsed."""
+
+    def __init__(self, file: Path | Member):
+        self.title = file.name
+        super().__init__(
+            io.BytesIO(file.data) if isinstance(file, Member) else io.FileIO(file)  # type: ignore[arg-type]
+        )
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > MAX_DIRECTORY_BYTES:
+            raise ReadError(f"{self.title}: the archive lists too many files; send one series.")
+        return super().read(size)
 
 
 def _unpacked(file: Path | Member, budget: int, left_out: dict[str, list[str]]) -> list[Member]:
     members = []
-    with damage_refused(file.name, "zip"), _opened(file) as stream:
-        # What ZipFile is about to parse, as it will find it; every entry costs it half a kilobyte.
-        record = zipfile._EndRecData(stream)  # type: ignore[attr-defined]
-        if record and record[zipfile._ECD_SIZE] > MAX_DIRECTORY_BYTES:  # type: ignore[attr-defined]
-            raise ReadError(f"{file.name}: the archive lists too many files; send one series.")
-        with zipfile.ZipFile(stream) as archive:
-            entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-            if len(entries) > MAX_ENTRIES:
-                raise ReadError(
-                    f"{file.name}: the archive holds {len(entries)} files; up to {MAX_ENTRIES} "
-                    "are read, so send one series."
-                )
-            for entry in entries:
-                # Some programs on Windows separate folders in their own way.
-                where = PurePosixPath(entry.filename.replace("\\", "/"))
-                name = "".join(c if c.isprintable() else "?" for c in where.name)
-                if name.startswith(".") or "__MACOSX" in where.parts:
-                    left_out[NO_IMAGE].append(name)
-                elif entry.flag_bits & 1:
-                    left_out["encrypted"].append(name)
-                elif entry.compress_type not in _METHODS:
-                    left_out["packed by a rare method"].append(name)
+    with (
+        damage_refused(file.name, "zip"),
+        _Archive(file) as stream,
+        zipfile.ZipFile(stream) as archive,
+    ):
+        entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+        if len(entries) > MAX_ENTRIES:
+            raise ReadError(
+                f"{file.name}: the archive holds {len(entries)} files; up to {MAX_ENTRIES} "
+                "are read, so send one series."
+            )
+        for entry in entries:
+            # Some programs on Windows separate folders in their own way.
+            where = PurePosixPath(entry.filename.replace("\\", "/"))
+            name = "".join(c if c.isprintable() else "?" for c in where.name)
+            if name.startswith(".") or "__MACOSX" in where.parts:
+                left_out[NO_IMAGE].append(name)
+            elif entry.flag_bits & 1:
+                left_out["encrypted"].append(name)
+            elif entry.compress_type not in _METHODS:
+                left_out["packed by a rare method"].append(name)
+            else:
+                try:
+                    data = _inflated(archive, entry, file.name, budget)
+                except (zipfile.BadZipFile, zlib.error, EOFError):
+                    left_out["damaged in the archive"].append(name)
+                    continue
+                budget -= len(data)
+                if data:
+                    folder = f"{file.name}/{where.parent}"
+                    members.append(Member(name, data, archive=file.name, folder=folder))
                 else:
-                    try:
-                        data = _inflated(archive, entry, file.name, budget)
-                    except (zipfile.BadZipFile, zlib.error, EOFError):
-                        left_out["damaged in the archive"].append(name)
-                        continue
-                    budget -= len(data)
-                    if data:
-                        folder = f"{file.name}/{where.parent}"
-                        members.append(Member(name, data, archive=file.name, folder=folder))
-                    else:
-                        left_out["empty"].append(name)
+                    left_out["empty"].append(name)
     return members
 
 

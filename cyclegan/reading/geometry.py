@@ -9,7 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from nibabel.orientations import aff2axcodes, apply_orientation, inv_ornt_aff, io_orientation
+from nibabel.orientations import (
+    aff2axcodes,
+    apply_orientation,
+    axcodes2ornt,
+    inv_ornt_aff,
+    io_orientation,
+    ornt_transform,
+)
 
 MAX_AXIAL_TILT = 30.0  # degrees; planes along the canthomeatal or AC-PC line stay below this
 # What makes a stack a volume that can be cut across its slices; see `slice_axis`.
@@ -20,6 +27,7 @@ FEWEST, NARROWEST = 8, 30.0  # voxels and mm that do, too; below the cut shows a
 GAPLESS = 1.1  # distance of slices over their thickness; scanners round both
 
 _OPPOSITE = dict(zip("RLAPSI", "LRPAIS", strict=True))
+_SHOWN = ("PIR", "LIA", "LPS")  # where columns, rows and slices go, by plane as below
 _PLANES = ("sagittal", "coronal", "axial")  # by the axis (x, y, z) the slice normal is closest to
 
 
@@ -66,9 +74,7 @@ class Reorientation:
 
         Writing stored slices through it turns them without a second copy of the volume.
         """
-        back = np.empty((3, 2))
-        for axis, (target, sign) in enumerate(self.orientation):
-            back[int(target)] = axis, sign
+        back = ornt_transform([[0, 1], [1, 1], [2, 1]], self.orientation)
         return apply_orientation(turned.transpose(2, 1, 0), back).transpose(2, 1, 0)
 
 
@@ -126,13 +132,7 @@ def reorient(affine: np.ndarray, shape: tuple[int, int, int], slice_axis: int = 
     """
     axes = io_orientation(affine)  # per array axis: nearest of x, y, z, and its sign
     normal_axis = int(axes[slice_axis, 0])
-    vertical = 2 if normal_axis != 2 else 1
-    orientation = np.empty((3, 2))
-    for axis, (world, sign) in enumerate(axes):
-        # Left and top are the positive ends (right, anterior, superior); slices run upwards.
-        orientation[axis] = (
-            (2, sign) if axis == slice_axis else (1, -sign) if world == vertical else (0, -sign)
-        )
+    orientation = ornt_transform(axes, axcodes2ornt(_SHOWN[normal_axis]))
     sides = shape[::-1]
     turned = affine @ inv_ornt_aff(orientation, sides)
     right, bottom, _ = aff2axcodes(turned)

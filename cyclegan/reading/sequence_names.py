@@ -15,8 +15,10 @@ from pathlib import Path
 
 _PATTERNS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
 _NAMED = {name: "|".join(words) for name, words in _PATTERNS.pop("contrasts").items()}
+_FOREIGN, _SIGNS, _SPLIT = (_PATTERNS.pop(name) for name in ("foreign", "signs", "split"))
 _PATTERNS = {name: "|".join(words) for name, words in _PATTERNS.items()}
 _T1, _AGENT, _NOT, _NATIVE = (_PATTERNS[name] for name in ("t1", "agent", "not", "native"))
+_SIGNS = [(p.replace("AGENT", f"(?:{_PATTERNS['agent_beside_sign']})"), r) for p, r in _SIGNS]
 _AND, _LINK = (f"(?:{_PATTERNS[name]})" for name in ("and", "link"))
 
 FLAIR, DIFFUSION, ANGIOGRAPHY = "FLAIR", "diffusion-weighted", "angiography"
@@ -24,42 +26,11 @@ ENHANCED, PROTON_DENSITY = "post-contrast", "proton density"
 SUSCEPTIBILITY = "susceptibility-weighted"
 DUAL = "dual echo"
 
-_SPLIT = (  # words that are written as one
-    (
-        r"\b(ax|axi|axial|sag|cor|tra|trans|obl|oax|[23]d|uni|se|tse|fse|gre|ir|fs|pre|post|ce|km|"
-        r"gd|inplane|r|w|m|wr|wm)(t[12](?!\d))",
-        r"\1 \2",
-    ),
-    (r"\b(t[12])(?:w(?:i|e|eighted)?|gew\w*)?(?=[a-z])", r"\1 "),
-    (r"\bw o(?:ut)?\b", "without"),
-    (r"\bt1 c\b", "t1 gd"),
-    (r"\b(\w+?)(flair)", r"\1 \2"),
-    (r"(flair)(\w)", r"\1 \2"),
-    (
-        r"\b(post|pre|non?|sans|ohne|mit|nach|vor|avec|apres|con|sin|senza|sem|with|without|wo?|m|o)"
-        r"(gad\w*|gd|km|kontrast\w*|contrast\w*|mdc|enhanced)\b",
-        r"\1 \2",
-    ),
-    (r"\b(post|pre|non|wo|sans|ohne)(c|ce)\b", r"\1 gd"),
-    (r"\b(gad|gado|gd|km)(post|pre|neg)\b", r"\2 \1"),
-    (r"\b(?:[23]d)([a-z]{2,})", r"\1"),
-    (r"\b([a-z]{2,}?)(?:[23]d\d*|\d+)\b", r"\1"),
-)
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z][a-z]|[A-Z]{2})|(?<=[A-Z]{3})(?=[A-Z][a-z]{3})")
 # Entities of BIDS that name no contrast of the image itself.
 _ENTITY = re.compile(r"(?:^|(?<=[_/\\ ]))(?:sub|ses|run|space|from|to|mode|rec|res)-[a-z0-9]+")
 _VERTEBRA = re.compile(r"\bc\d\s*-\s*t[12]\b")
 _LETTERS = str.maketrans({"ø": "o", "æ": "ae", "ł": "l", "đ": "d", "ı": "i"})
-_FOREIGN = (
-    ("造影前", " without gd "),
-    ("平扫", " plain "),
-    ("単純", " plain "),
-    ("单纯", " plain "),
-    ("造影", " gd "),
-    ("增强", " gd "),
-    ("т1", " t1 "),
-    ("т2", " t2 "),
-)
 
 
 @dataclass(frozen=True)
@@ -149,20 +120,7 @@ def _words(text: str) -> str:
     for foreign, ours in _FOREIGN:
         text = text.replace(foreign, ours)
     text = _VERTEBRA.sub(" ", _ENTITY.sub(" ", text)).replace("_", " ")
-    agent = r"(?:c|iv|gd|gad\w*|km|mdc|ce|kontrast\w*|contrast\w*)"
-    for pattern, ours in (
-        (r"\bt2 ?w? ?\*", " t2 star "),
-        (r"\+ ?/ ?[-–−]|±", " with without "),
-        (r"\bw ?/ ?o(?:ut)?\b|\bw-o\b", " without "),
-        (r"\bw ?/", " with "),
-        (r"\bs ?/ ?(?=contr|gad|gd|mdc|cte|c\b)", " sin "),
-        (r"\bc ?/ ?(?=contr|gad|gd|mdc|cte|c\b)", " con "),
-        (r"\bfor (?=kontras)", " pre "),
-        (rf"\+ ?{agent}\b", " with gd "),
-        (rf"\b{agent} ?\+(?!\w)", " with gd "),
-        (rf"(?:^|(?<=[\s(\[]))[-–−]{agent}\b", " without gd "),
-        (rf"\b{agent}[-–−](?=$|[\s)\]])", " without gd "),
-    ):
+    for pattern, ours in _SIGNS:
         text = re.sub(pattern, ours, text)
     words = " ".join(re.findall(r"\w+", text))
     for pattern, ours in _SPLIT:

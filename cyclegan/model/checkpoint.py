@@ -58,6 +58,7 @@ def export_weights(
     size: int,
     version: str,
     training: dict[str, Any] | None = None,
+    default_style: dict[str, list[float]] | None = None,
 ) -> Path:
     """Write the slim weights folder that `Translator.from_pretrained` reads.
 
@@ -68,6 +69,7 @@ def export_weights(
         size: side of the grid that the generators were trained on.
         version: shown to the user.
         training: what the model saw, for the record.
+        default_style: target contrast -> style code that `Translator` uses where none is given.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -85,6 +87,7 @@ def export_weights(
         "size": size,
         "sha256": file_sha256(folder / WEIGHTS),
         "training": training or {},
+        "default_style": default_style or {},
     }
     text = json.dumps(config, indent=2) + "\n"
     replace_file(folder / CONFIG, lambda path: Path(path).write_text(text))

@@ -75,6 +75,10 @@ class Translator:
         self.size: int = config["size"]
         self.version: str = config["version"]
         self.checksum: str = config["sha256"]
+        self.default_style = {
+            to: Style(to, tuple(code), self.checksum)
+            for to, code in config.get("default_style", {}).items()
+        }
 
     @classmethod
     def from_pretrained(
@@ -183,7 +187,8 @@ class Translator:
             prepared: of the volume that `image` is a part of. Default: of `image` itself.
             spacing: (row, column) in mm where pixels are not square, as `prepare` takes it; with
                 `prepared` it is known already.
-            style: of the target contrast, from `Translator.style`. Default: what suits the source.
+            style: of the target contrast, from `Translator.style`. Default: that of config.json,
+                or else what the generator infers from the source.
 
         Returns:
             float32, the shape of `image`, in [0, 1]. Air stays black.
@@ -302,12 +307,16 @@ class Translator:
         """(N, H, W) in [0, 1] -> (N, H, W) in [0, 1] through the generator for `to`.
 
         Args:
-            style: of all images, or (N, numbers), the code of each.
+            style: of all images, or (N, numbers), the code of each. Default: `default_style`.
             with_error: whether to give the predicted absolute errors, (N, H, W), too.
         """
+        if style is None:
+            style = self.default_style.get(to)
         if isinstance(style, Style):
             self.require_fitting(style, to)
-            style = torch.tensor([style.code], device=self.device).expand(len(images), -1)
+            style = torch.tensor([style.code], dtype=torch.float32, device=self.device).expand(
+                len(images), -1
+            )
         network, parts = self.generators[to], []
         for start in range(0, len(images), self.batch):
             batch = images[start : start + self.batch]

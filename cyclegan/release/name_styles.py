@@ -4,14 +4,18 @@
 
 DIR is laid out as for train.py. Writes styles.json into the weights folder: the mean code of each
 named source and contrast, and how the codes of all slices are spread. It holds the checksum of the
-weights, as a code is worth nothing for others. No image is in it.
+weights, as a code is worth nothing for others. No image is in it. `--default T2=0.66` also writes
+into config.json what the translator uses where no style is given: that share of the mean code of
+all T2 slices, where 0 is what the generator infers from the source. Choose it on validation pairs.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,6 +23,7 @@ from tqdm import tqdm
 
 from cyclegan import CONTRASTS
 from cyclegan.data.dataset import SliceDataset
+from cyclegan.model.checkpoint import CONFIG, replace_file
 from cyclegan.model.hub import weights_folder
 from cyclegan.model.style import KnownStyles, Style
 from cyclegan.model.translator import Translator
@@ -83,6 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                         "laid out as for train.py")  # fmt: skip
     parser.add_argument("--name", nargs="*", default=[], metavar="SOURCE=NAME", help="data source, "
                         "and what the page calls its style")  # fmt: skip
+    parser.add_argument("--default", nargs="*", default=[], metavar="CONTRAST=SHARE", help="share "
+                        "of the mean style to use by default (default: 0)")  # fmt: skip
     parser.add_argument(
         "--weights",
         default="weights",
@@ -94,12 +101,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if len(names) != len(options.name):
         parser.error("--name takes SOURCE=NAME")
     try:
+        shares = {to: float(share) for to, share in (t.split("=") for t in options.default)}
+    except ValueError:
+        parser.error("--default takes CONTRAST=SHARE, for example T2=0.66")
+    if not set(shares) <= set(CONTRASTS):
+        parser.error(f"--default takes the contrasts {' and '.join(CONTRASTS)}")
+    try:
         translator = Translator.from_pretrained(options.weights)
         dataset = SliceDataset.load(
             options.data, translator.size, lambda f: tqdm(f, leave=False, disable=None)
         )
         styles = known_styles(translator, dataset, names)
-        styles.save(weights_folder(options.weights), translator.checksum)
+        folder = weights_folder(options.weights)
+        styles.save(folder, translator.checksum)
+        translator.config["default_style"] = {
+            to: _round(share * np.array(styles.centre[to])) for to, share in shares.items()
+        }
+        text = json.dumps(translator.config, indent=2) + "\n"
+        replace_file(folder / CONFIG, lambda path: Path(path).write_text(text, "utf-8"))
     except (OSError, ValueError) as error:
         sys.exit(str(error))
     for style in styles.named:

@@ -36,9 +36,10 @@ def make_validation(pairs: Path) -> Callable[[dict[str, nn.Module], dict[str, An
 
     def validate(generators: dict[str, nn.Module], config: dict[str, Any]) -> dict[str, float]:
         device = next(generators["T2"].parameters()).device
-        identity = {"size": config["size"], "version": "training", "sha256": ""}
-        translate = Translator(generators, identity, device=device).translate
-        scores = evaluate(pairs, {MODEL: translate}, every=EVERY)["predictors"][MODEL]
+        translator = Translator(
+            generators, config | {"version": "training", "sha256": ""}, device=device
+        )
+        scores = evaluate(pairs, {MODEL: translator.translate}, every=EVERY)["predictors"][MODEL]
         flat = {
             f"{to} {name}": scores[to]["mean"][name] for to in OTHER for name in ("ssim", "psnr")
         }

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("cyclegan.server")
 
-SOURCE = "What suits the source"  # name of no style
+SOURCE = "Automatic"  # name of no style
 OWN = "Like a slice of mine"
 
 

@@ -110,6 +110,7 @@ class Trainer:
         self.sheet = self.samples.for_sheets()
         self.seen = data.sources  # by these weights, here and in their starts
         self.started_from: dict[str, str] | None = None  # version and SHA-256 of other weights
+        self.default_style: dict[str, list[float]] = {}  # theirs
         self._reader = ThreadPoolExecutor(1, "slices")
         self._ahead: dict[tuple, list[Future]] = {}  # (step, kinds) -> the slices of its shares
         self.pace: Counter[str] = Counter()  # steps, their seconds, those waited, since a log row
@@ -302,6 +303,7 @@ class Trainer:
             "generator": self.config.generator,
             "generator_options": self.config.network_options(),
             "size": self.config.size,
+            "default_style": self.default_style,
         }
 
     def export(self) -> Path:
@@ -343,6 +345,7 @@ class Trainer:
                 "seconds": self.seconds,
                 "seen": self.seen,
                 "started_from": self.started_from,
+                "default_style": self.default_style,
                 "parts": collect(self._parts()),
             }
             with writing(self.out / STATE):
@@ -368,6 +371,7 @@ class Trainer:
             raise unfit(path) from None
         self.step, self.seconds = state["step"], state["seconds"]
         self.started_from = state["started_from"]
+        self.default_style = state["default_style"]
         add_sources(self.seen, state["seen"])
         self.output.drop_rows_after(self.step)
 
@@ -405,6 +409,7 @@ class Trainer:
         """
         add_sources(self.seen, config.get("training") or {})
         self.started_from = {name: config[name] for name in ("version", "sha256")}
+        self.default_style = config.get("default_style", {})
         self.start = self.objective.frozen_copies()
         try:
             for networks in (self.objective.generators, self.ema, self.start):

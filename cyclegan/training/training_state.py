@@ -16,7 +16,7 @@ from cyclegan.model.checkpoint import CheckpointError, load_state
 from cyclegan.training.config import neutral
 
 STATE = "state.safetensors"
-FORMAT = 3  # raised when older states cannot be continued
+FORMAT = 4  # raised when older states cannot be continued
 # Settings that a resumed run may change: how long, how fast, when to write, how to compute.
 # `batch` and `accumulate` may change as long as their product with the processes stays.
 FREE = {"steps", "minutes", "lr", "batch", "accumulate", "log_every", "save_every"}

@@ -16,7 +16,7 @@ const ARROWS = { ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowR
 const OWN = [...Object.keys(ARROWS), "Home", "End", "PageUp", "PageDown", " "]; // of sliders
 // With the words of the help; tools.js has the others.
 /** @type {Record<string, (panel: Panel, event: KeyboardEvent) => unknown>} */
-const KEYS = {
+export const KEYS = {
   Home: () => moveSlice(-Infinity),
   End: () => moveSlice(Infinity),
   PageUp: () => moveSlice(-1),

@@ -1,4 +1,5 @@
-"""Take the README's pictures of the real page: as it opens, and the planes of a volume.
+"""Take the README's pictures of the real page: as it opens, the planes of a volume, and a
+region measured under the map of uncertainty.
 
 python tests/browser/screenshot.py [--out FOLDER] [--dark] [--example NAME]
 """
@@ -10,12 +11,19 @@ from pathlib import Path
 from PIL import Image
 from serve import READY, opened_page
 
+# The keys to the middle of a region, and to its edge.
+START = ["Shift+ArrowLeft", "Shift+ArrowLeft", "Shift+ArrowUp"]
+ACROSS = ["Shift+ArrowRight"] * 3 + ["Shift+ArrowDown"] * 2
+
 
 def save(page, path: Path) -> None:
     """What is seen, in 256 colours, rare ones among them: half the bytes."""
     page.mouse.move(5, 5)
-    page.wait_for_timeout(700)
-    seen = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    before, now = b"", page.screenshot()
+    while now != before:  # slices still come in
+        page.wait_for_timeout(4000)
+        before, now = now, page.screenshot()
+    seen = Image.open(io.BytesIO(now)).convert("RGB")
     seen.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
         path, optimize=True
     )
@@ -36,10 +44,13 @@ def main() -> None:
         page.locator(".split .more").click()
         page.locator(".examples button", has_text=arguments.example).click()
         page.wait_for_function("document.querySelector('.scan-name').textContent !== ''")
-        page.wait_for_timeout(2000)
         page.wait_for_selector(".viewer[data-phase=open] progress[hidden]", state="attached")
         page.keyboard.press("p")
         save(page, arguments.out / "planes.png")
+        for key in ("2", "e", "e", "c", *START, "r", *ACROSS, "r"):
+            page.keyboard.press(key)
+        page.keyboard.press("c")
+        save(page, arguments.out / "region.png")
 
 
 if __name__ == "__main__":

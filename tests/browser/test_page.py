@@ -62,6 +62,14 @@ def choose_direction(page, to):
     page.locator("#direction label", has_text=f"→ {to}").click()
 
 
+def true_ssim(page):
+    """The similarity to the real image, as the page says it once it is measured."""
+    page.wait_for_selector(".line progress", state="hidden")
+    text = page.locator("#menu-trust p").filter(has_text="SSIM")
+    text.wait_for(state="attached")
+    return float(text.text_content().split()[1])
+
+
 def save(page, kind):
     """Choose an entry of the menu; the bytes and the name that arrive."""
     page.get_by_role("button", name="Save", exact=True).click()
@@ -211,11 +219,20 @@ def test_a_real_image_and_a_style_of_ones_own(page, slice_file, folder):
     chooser.value.set_files(str(wrong))
     says(page, "wrong.png")
     real = folder / "real.png"
-    real.write_bytes(png("T2"))
+    moved = np.roll(Image.open(io.BytesIO(png("T2"))), 6, axis=1)
+    Image.fromarray(moved).save(real)
     with page.expect_file_chooser() as chooser:
         button.click()
     chooser.value.set_files(str(real))
     page.wait_for_selector("[data-panel=real].filled")
+    registered = true_ssim(page)
+    switch = page.get_by_label("Register onto the scan")
+    switch.click()
+    says(page, "Taking the real image as it is")
+    assert true_ssim(page) < registered - 0.1
+    switch.click()
+    says(page, "registering it onto the scan")
+    assert true_ssim(page) == registered
     page.get_by_role("button", name="Remove the real image").click()
     page.wait_for_function("!document.querySelector('[data-panel=real]')")
     away(page)

@@ -517,6 +517,18 @@ def test_a_real_image_is_waited_for_compared_and_called_what_it_looks_like(show)
     assert "It looks like T1." in page.locator("#menu-trust").inner_text()
 
 
+def test_a_key_does_one_thing(viewer):
+    of_tools, others = viewer.evaluate(
+        """Promise.all(["tools", "keys"].map((name) =>
+            import(new URL(`viewer/${name}.js`, document.baseURI))))
+          .then(([{ TOOLS }, { KEYS }]) => [
+            Object.values(TOOLS).flat().map(({ key }) => key?.toLowerCase()).filter(Boolean),
+            Object.keys(KEYS).map((key) => key.toLowerCase())])"""
+    )
+    assert len(of_tools) == len(set(of_tools)) > 10
+    assert not set(of_tools) & set(others)
+
+
 # Planes.
 
 LOOKS = """() => [...document.querySelectorAll(".panel canvas")].filter((e) => e.checkVisibility())

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cyclegan import Translator
+from cyclegan import Style, Translator
 from cyclegan.model.checkpoint import export_weights
 from cyclegan.model.networks import UNetGenerator
 from cyclegan.model.style import KnownStyles
@@ -48,6 +48,26 @@ def test_named_sources_come_back_as_looks(weights, data, capsys):
     assert named.distance(measured) < 0.01
     assert not known.is_far(named)
     assert "T2 Older archive" in capsys.readouterr().out
+
+
+def test_a_share_of_the_mean_style_becomes_the_default(weights, data):
+    image = np.asarray(Image.open(next((data / "T1").glob("new_*"))))
+    before = Translator.from_pretrained(weights)
+    with torch.no_grad():
+        torch.nn.init.normal_(before.generators["T2"].film.weight, std=5)
+        torch.nn.init.normal_(before.generators["T2"].head.weight, std=0.3)
+    main(["--data", str(data), "--weights", str(weights), "--default", "T2=0.5"])
+    after = Translator.from_pretrained(weights)
+    after.generators = before.generators
+    files = sorted((data / "T2").glob("*.png"))
+    codes = np.mean([before.style(np.asarray(Image.open(f)), "T2").code for f in files], 0)
+    half = Style("T2", tuple(0.5 * codes), before.checksum)
+    expected = before.translate(image, "T2", style=half)
+    assert np.abs(after.translate(image, "T2") - expected).max() < 0.01
+    assert np.abs(before.translate(image, "T2") - expected).max() > 0.05
+    assert np.array_equal(after.translate(image, "T1"), before.translate(image, "T1"))
+    with pytest.raises(SystemExit):
+        main(["--data", str(data), "--weights", str(weights), "--default", "FLAIR=0.5"])
 
 
 def test_unknown_sources_and_weights_without_looks_are_said(weights, data, export_tiny):

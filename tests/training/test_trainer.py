@@ -218,7 +218,8 @@ def test_weights_record_what_they_and_their_start_saw_and_a_resumed_run_still_do
             "simulated_from": ["phantoms"]}  # fmt: skip
     record = {"version": "0.8.0", "sha256": "ab" * 32}
     run = make("unpaired", steps=2)
-    run.start_from(start, record | {"training": seen})
+    style = {"T2": [0.25, -0.5]}
+    run.start_from(start, record | {"training": seen, "default_style": style})
     for networks in (run.objective.generators, run.ema):
         for c, network in networks.items():
             assert all(map(torch.equal, network.parameters(), start[c].parameters()))
@@ -229,8 +230,9 @@ def test_weights_record_what_they_and_their_start_saw_and_a_resumed_run_still_do
     resumed.resume()
     expected = seen | {"sources": [*unpaired.names, "far"], "started_from": record}
     for each in (run, resumed):
-        training = load_weights(each.fit())[1]["training"]
-        assert {name: training[name] for name in expected} == expected
+        config = load_weights(each.fit())[1]
+        assert {name: config["training"][name] for name in expected} == expected
+        assert config["default_style"] == style
     wider = make("unpaired", out="wide", steps=0, generator_options={"channels": [8, 24]})
     with pytest.raises(CheckpointError, match="another generator"):
         run.start_from(wider.ema, record)

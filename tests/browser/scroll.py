@@ -10,12 +10,16 @@ time stamp until the frame that follows the one in which the image was drawn.
 from __future__ import annotations
 
 import argparse
+import sys
 import time
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
 from files import open_files
-from serve import opened_page  # first: it knows where the package lies
+from serve import opened_page
 
 from cyclegan.simulation.phantom import draw_volume
 from cyclegan.simulation.simulate import simulate_pair

@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--name", nargs="*", default=[], metavar="SOURCE=NAME", help="data source, "
                         "and what the page calls its style")  # fmt: skip
     parser.add_argument("--default", nargs="*", default=[], metavar="CONTRAST=SHARE", help="share "
-                        "of the mean style to use by default (default: 0)")  # fmt: skip
+                        "of the mean style to use by default (default: as it is)")  # fmt: skip
     parser.add_argument(
         "--weights",
         default="weights",
@@ -114,9 +114,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         styles = known_styles(translator, dataset, names)
         folder = weights_folder(options.weights)
         styles.save(folder, translator.checksum)
-        translator.config["default_style"] = {
-            to: _round(share * np.array(styles.centre[to])) for to, share in shares.items()
-        }
+        default = translator.config.setdefault("default_style", {})
+        for to, share in shares.items():
+            default[to] = _round(share * np.array(styles.centre[to]))
         text = json.dumps(translator.config, indent=2) + "\n"
         replace_file(folder / CONFIG, lambda path: Path(path).write_text(text, "utf-8"))
     except (OSError, ValueError) as error:

@@ -54,7 +54,8 @@ from cyclegan.training.training_state import (
 SMALL = 0.25  # share of the run at `start_size`
 # Of the generators given by --init in what is exported (Wortsman et al. 2022, "Robust fine-tuning
 # of zero-shot models"). Measured when 1.0.0 was made from 0.9.0: fine-tuning alone kept 37 of 39
-# lesions, not 30, and lost 0.015 SSIM in T1 to T2; with 0.6 of the start 35 are kept for 0.003.
+# lesions, not 30, and lost 0.015 SSIM in T1 to T2; with 0.6 of the start 35 are kept for 0.003
+# (all without a default style).
 KEPT_OF_START = 0.6
 AVERAGED = 0.75  # share of the run after which the exported average takes a snapshot at each save
 

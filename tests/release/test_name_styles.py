@@ -66,6 +66,8 @@ def test_a_share_of_the_mean_style_becomes_the_default(weights, data):
     assert np.abs(after.translate(image, "T2") - expected).max() < 0.01
     assert np.abs(before.translate(image, "T2") - expected).max() > 0.05
     assert np.array_equal(after.translate(image, "T1"), before.translate(image, "T1"))
+    main(["--data", str(data), "--weights", str(weights)])  # leaves it as it is
+    assert Translator.from_pretrained(weights).default_style == after.default_style
     with pytest.raises(SystemExit):
         main(["--data", str(data), "--weights", str(weights), "--default", "FLAIR=0.5"])
 

@@ -9,7 +9,7 @@ from scipy import ndimage
 from cyclegan.evaluate import main
 from cyclegan.evaluation.lesions import lesion_report, measure_lesions
 from cyclegan.evaluation.pairs import PairsError, load_pairs
-from cyclegan.evaluation.scores import BASELINES, evaluate
+from cyclegan.evaluation.scores import BASELINES, evaluate, format_tables
 from cyclegan.model.checkpoint import file_sha256
 from cyclegan.model.translator import Translator
 
@@ -62,6 +62,9 @@ def test_a_perfect_predictor_scores_one_and_the_copy_does_not(pairs):
         assert best["ssim"] == pytest.approx(1)
         assert best["ssim_interval"] == pytest.approx([1, 1])
         assert result["predictors"]["copy"][to]["mean"]["ssim"] < 0.5
+    lesion_table = format_tables(result).split("\n\n")[-1]
+    rows = [line.split() for line in lesion_table.splitlines()]
+    assert ["perfect", "3", "of", "3", "0", "of", "3", "0", "of", "3", "1.00"] in rows
     lesions = {name: scores["lesions"] for name, scores in result["predictors"].items()}
     in_source = {name: report.pop("in_source") for name, report in lesions.items()}
     for bins in ("by_size", "by_faintness"):

@@ -1,6 +1,6 @@
 // What is drawn in the panels: images, and in their pixels what they are, so that a picture of it says so.
 
-import { isInside, planeName, toPlane } from "./geometry.js";
+import { isInside, planeName, toCanvas, toPlane } from "./geometry.js";
 import { imageIn, IMAGES, labelOf, shareOf, titleOf, valueAt } from "./images.js";
 import { comparedIn } from "./layout.js";
 import { measuresIn, measureWords } from "./measures.js";
@@ -231,8 +231,7 @@ export function valueWords(panel, image = frontOf(panel), voxel = view.cursor) {
 function drawCrosshair({ context, density, canvas }, { frame }, g) {
   const voxel = view.planes ? view.point : view.cursor;
   if (!voxel) return;
-  const [u, v] = toPlane(frame, voxel);
-  const [x, y] = [g.left + u * g.x, g.top + v * g.y];
+  const [x, y] = toCanvas(g, toPlane(frame, voxel));
   // Lines through a plane; over a slice, four short ones around the pixel.
   const [from, to] = view.planes ? [0, Math.max(canvas.width, canvas.height)] : [4 * density, 11 * density];
   context.strokeStyle = INK.line;
@@ -248,10 +247,8 @@ function drawCrosshair({ context, density, canvas }, { frame }, g) {
 /** @param {Pen} pen @param {Panel} panel @param {Picture} image @param {Placement} g */
 function drawMeasures(pen, panel, image, g) {
   const { context, density } = pen;
-  /** @param {Point} point @returns {Point} */
-  const at = ([u, v]) => [g.left + u * g.x, g.top + v * g.y];
   for (const measure of measuresIn(panel.plane)) {
-    const [from, to] = [at(measure.from), at(measure.to)];
+    const [from, to] = [toCanvas(g, measure.from), toCanvas(g, measure.to)];
     context.strokeStyle = context.fillStyle = INK.measure;
     context.lineWidth = 1.5 * density;
     context.beginPath();

@@ -94,6 +94,12 @@ export function place(frame, canvas, zoom, [panX, panY]) {
   };
 }
 
+// A place in the image on the canvas, and the other way round: the only two that know how an image lies there.
+/** @param {Placement} g @param {Point} point @returns {Point} */
+export const toCanvas = (g, [u, v]) => [g.left + u * g.x, g.top + v * g.y];
+/** @param {Placement} g @param {Point} place @returns {Point} */
+export const toImage = (g, [x, y]) => [(x - g.left) / g.x, (y - g.top) / g.y];
+
 // How many columns show `count` panels largest in so many pixels, for an image of the given shape
 // (width over height).
 /** @param {number} count @param {number} width @param {number} height @param {number} shape */

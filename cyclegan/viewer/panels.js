@@ -1,6 +1,6 @@
 // The panels: their elements, what each shows, and where a point of the screen lies in it.
 
-import { place, planeName, positionWords, toVoxel } from "./geometry.js";
+import { place, planeName, positionWords, toImage, toVoxel } from "./geometry.js";
 import { altOf, imageIn, offered, titleOf } from "./images.js";
 import { comparedIn, showImage, shownViews } from "./layout.js";
 import { openScan, page, view } from "./state.js";
@@ -51,8 +51,7 @@ export function geometry(panel, image = frontOf(panel)) {
 export function pointAt(panel, event) {
   const box = panel.canvas.getBoundingClientRect();
   const density = panel.canvas.width / box.width;
-  const g = geometry(panel);
-  return [((event.clientX - box.left) * density - g.left) / g.x, ((event.clientY - box.top) * density - g.top) / g.y];
+  return toImage(geometry(panel), [(event.clientX - box.left) * density, (event.clientY - box.top) * density]);
 }
 
 /** @param {Panel} panel @param {MouseEvent} event */

@@ -1,5 +1,6 @@
 // Windows of the images on screen, chosen by preset, drag and key.
 
+import { toImage } from "./geometry.js";
 import { imageIn } from "./images.js";
 import { activePanel, frontOf, geometry } from "./panels.js";
 import { changed, openScan, unpanned, update, view } from "./state.js";
@@ -66,10 +67,9 @@ function rectangleInView() {
   const g = geometry(panel);
   /** @param {number} at @param {number} most */
   const within = (at, most) => Math.round(Math.min(Math.max(at, 0), most));
-  return [
-    within(-g.left / g.x, width), within(-g.top / g.y, height),
-    within((panel.canvas.width - g.left) / g.x, width), within((panel.canvas.height - g.top) / g.y, height),
-  ];
+  const [left, top] = toImage(g, [0, 0]);
+  const [right, bottom] = toImage(g, [panel.canvas.width, panel.canvas.height]);
+  return [within(left, width), within(top, height), within(right, width), within(bottom, height)];
 }
 
 /** @param {Panel} panel @param {number} widen @param {number} raise */

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { columnsFor, cut, frameOf, isInside, patientAxis, place, planeName, PLANES, positionWords, toPlane, toVoxel } from "../../cyclegan/viewer/geometry.js";
+import { columnsFor, cut, frameOf, isInside, patientAxis, place, planeName, PLANES, positionWords, toCanvas, toImage, toPlane, toVoxel } from "../../cyclegan/viewer/geometry.js";
 
 const SCAN = {
   width: 40, height: 60, slices: 10, aspect: 2, spacing: [5, 2, 1], directions: ["R", "L", "A", "P"], box: [5, 10, 35, 50],
@@ -59,6 +59,14 @@ test("the head's box fills the panel, in true proportion, and zoom keeps its mid
     const zoomed = place(frame, canvas, 3, [0, 0]);
     assert.ok(Math.abs(zoomed.left + 20 * zoomed.x - canvas.width / 2) < 1e-9);
   }
+});
+
+test("a place on the canvas and its point of the image are each other's", () => {
+  const g = place(frameOf(SCAN, "axial"), { width: 300, height: 1000 }, 2, [3, -4]);
+  assert.deepEqual(toCanvas(g, [0, 0]), [g.left, g.top]);
+  toImage(g, toCanvas(g, [12.5, 33.5])).forEach((at, i) => {
+    assert.ok(Math.abs(at - [12.5, 33.5][i]) < 1e-9);
+  });
 });
 
 test("panels stand side by side where that shows the image largest, and leave no hole", () => {

@@ -1,13 +1,19 @@
-"""What many different readers do, one thing after another, and what it leaves in memory."""
+"""What many different readers do, one thing after another, and what it leaves in memory.
+
+python tests/mixture.py [requests]
+"""
 
 from __future__ import annotations
 
 import io
 import random
 import secrets
+import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import httpx
@@ -15,8 +21,9 @@ import nibabel as nib
 import numpy as np
 from intact_files import intact_files
 from PIL import Image
-from server_process import Program, ServerProcess, Tab
+from server_process import ROOT, Program, ServerProcess, Tab
 
+sys.path.insert(0, str(ROOT))
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import simulate_pair
 
@@ -194,3 +201,15 @@ def soak(server: ServerProcess, count: int, seed: int = 0, warm_up: int = 40) ->
             if error:
                 errors.append(f"{kind}: {error}")
     return Soaked(memory, kinds, errors)
+
+
+def main() -> int:
+    """Make the requests and print what they left in memory."""
+    with tempfile.TemporaryDirectory() as folder, ServerProcess(Path(folder)) as server:
+        soaked = soak(server, int(sys.argv[1]) if len(sys.argv) > 1 else 500)
+        print(soaked.markdown(), *soaked.errors, sep="\n")
+        return 1 if soaked.errors or server.uploads() else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

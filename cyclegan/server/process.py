@@ -116,7 +116,7 @@ def limit_arenas() -> None:
     """Have all threads share few pools ("arenas") of freed memory, where the C library is glibc.
 
     It keeps one for nearly every thread, and a server with many threads that each once held a
-    volume seems to grow for hours. Measured over 500 mixed requests (`python tests/load.py --soak
+    volume seems to grow for hours. Measured over 500 mixed requests (`python tests/mixture.py
     500`, two cores): 90 MiB more in use at the end without this and `trim_memory`, 9 MiB with both.
     To be called before there are many threads.
     """

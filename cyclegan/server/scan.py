@@ -24,8 +24,7 @@ from cyclegan.server.measurements import measured_slice
 from cyclegan.server.models import SOURCE
 from cyclegan.server.results import Download, Results, Save
 from cyclegan.server.series import Label, Series, View, other_contrast
-from cyclegan.server.translation import Translation
-from cyclegan.server.updates import Updates
+from cyclegan.server.translation import Translation, Updates
 
 if TYPE_CHECKING:
     from cyclegan.server.models import Model

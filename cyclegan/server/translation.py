@@ -1,11 +1,13 @@
-"""What happens to a scan by itself: its pixels are checked, and its slices translated."""
+"""What happens to a scan by itself: its pixels are checked, its slices translated, and those who
+wait hear of it."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import threading
 import time
 from collections.abc import Callable
-from threading import RLock
-from typing import TYPE_CHECKING
 
 from cyclegan.server import queue
 from cyclegan.server.errors import error_message
@@ -13,13 +15,42 @@ from cyclegan.server.queue import Job, Queue
 from cyclegan.server.results import SliceResult
 from cyclegan.server.series import Series
 
-if TYPE_CHECKING:
-    from cyclegan.server.updates import Updates
-
 # Of slices that nobody looks at yet. On a CPU four are no faster per slice than two (362 and 338 ms
 # on two busy cores), and whoever scrolls waits for at most one batch.
 BATCH = 2
 UPDATE_EVERY_S = 1.0  # how often the place in the queue is announced to someone who waits
+
+
+class Updates:
+    """A version that grows, and those who wait for the next one."""
+
+    def __init__(self) -> None:
+        self.version = 1
+        self._lock = threading.Lock()
+        self.waiting: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
+
+    def announce(self) -> None:
+        """Something has changed; may be called from any thread."""
+        with self._lock:
+            self.version += 1
+            waiting = list(self.waiting)
+        for loop, event in waiting:
+            with contextlib.suppress(RuntimeError):  # its loop has ended
+                loop.call_soon_threadsafe(event.set)
+
+    async def wait(self, after: int, seconds: float) -> None:
+        """Return when the version is no longer `after`, or after `seconds`."""
+        waiter = asyncio.get_running_loop(), asyncio.Event()
+        with self._lock:
+            if self.version != after:
+                return
+            self.waiting.add(waiter)
+        try:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(waiter[1].wait(), seconds)
+        finally:
+            with self._lock:
+                self.waiting.discard(waiter)
 
 
 class Translation:
@@ -36,7 +67,7 @@ class Translation:
     def __init__(
         self,
         queue: Queue,
-        lock: RLock,
+        lock: threading.RLock,
         updates: Updates,
         on_screen: Callable[[], Series | None],
         finish: Callable[[str], None],

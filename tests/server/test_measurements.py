@@ -9,10 +9,12 @@ from small_scans import Sees, assessment, busy, done, head, members, png, volume
 from cyclegan import Translator
 from cyclegan.model.style import KnownStyles
 from cyclegan.server import queue
+from cyclegan.server.errors import UserError
 from cyclegan.server.examples import EXAMPLES, example_volume
-from cyclegan.server.fit import input_fit, preset, slice_fit
+from cyclegan.server.fit import input_fit, slice_fit
 from cyclegan.server.measurements import SliceTrust, measured_slice
 from cyclegan.server.models import Model
+from cyclegan.server.saving import SaveRequest, order
 from cyclegan.server.scan import Scan
 from cyclegan.server.series import Label, other_contrast
 from cyclegan.server.state import state
@@ -21,33 +23,46 @@ from cyclegan.simulation.simulate import simulate_pair
 from cyclegan.trust.calibration import MEASURES, Calibration
 from cyclegan.trust.checks import InputCheck
 
+FITS, DOUBTFUL, UNLEARNT = "fits", "doubtful", "not what it learnt"
+
 
 @pytest.mark.parametrize(
-    ("label", "sure", "hint", "to", "word", "switch_to", "words"),
+    ("label", "sure", "known", "chosen", "preset", "word", "switch_to", "words"),
     [
-        ("T1", 0.98, None, "T2", "fits", None, "Looks like T1"),
-        ("T1", 0.98, "T1", "T2", "fits", None, "Looks like T1"),
-        ("T1", 0.79, None, "T2", "doubtful", None, "Looks like T1"),
-        ("T1", 0.98, "T2", "T2", "doubtful", None, "The header suggests T2"),
-        ("T1", 0.98, None, "T1", "not what it learnt", "T2", "The chosen direction is T2 → T1"),
-        ("T2", 0.98, "T1", "T2", "not what it learnt", "T1", "The header suggests T1"),
-        ("other", 0.98, "T1", "T2", "not what it learnt", None, "means nothing"),
-        ("not a brain slice", 0.98, None, "T1", "not what it learnt", None, "means nothing"),
-        (None, 0, None, "T2", "doubtful", None, "Not checked"),
-        (None, 0, "T2", "T2", "doubtful", "T1", "The header suggests T2"),
+        ("T1", 0.98, {}, None, "T2", FITS, None, "Looks like T1"),
+        ("T2", 0.98, {}, None, "T1", FITS, None, "Looks like T2"),
+        ("T1", 0.98, {"contrast_hint": "T1"}, None, "T2", FITS, None, "Looks like T1"),
+        ("T1", 0.7, {}, None, "T2", DOUBTFUL, None, "Looks like T1"),  # translated all the same
+        ("T1", 0.98, {"contrast_hint": "T2"}, None, "T2", DOUBTFUL, None, "header suggests T2"),
+        ("T1", 0.98, {"other_contrast": "FLAIR"}, None, "T2", DOUBTFUL, None, "says FLAIR"),
+        ("T1", 0.98, {}, "T1", "T2", UNLEARNT, "T2", "The chosen direction is T2 → T1"),
+        ("T2", 0.98, {"contrast_hint": "T1"}, "T2", "T1", UNLEARNT, "T1", "header suggests T1"),
+        ("other", 0.98, {"contrast_hint": "T1"}, None, "T2", UNLEARNT, None, "means nothing"),
+        ("not a brain slice", 0.98, {}, "T1", "T2", UNLEARNT, None, "means nothing"),
+        (None, 0, {}, None, "T2", DOUBTFUL, None, "Not checked"),
+        (None, 0, {"contrast_hint": "T2"}, "T2", "T1", DOUBTFUL, "T1", "header suggests T2"),
     ],
 )
-def test_what_speaks_against_the_direction(label, sure, hint, to, word, switch_to, words):
-    check = label and assessment(label, sure)
-    fit = input_fit(check, hint, to)
-    assert (fit.word, fit.switch_to) == (word, switch_to)
-    assert words in fit.sentence
-    assert label is None or check.sentence in fit.sentence
-    # What the header calls by another name is warned of whatever the pixels look like.
-    named = input_fit(check, None, to, other="FLAIR")
-    assert named.warns
-    assert named.asks
-    assert "The header says FLAIR" in named.sentence
+def test_a_scan_is_translated_by_itself_unless_something_speaks_against_the_direction(
+    opened, model, label, sure, known, chosen, preset, word, switch_to, words
+):
+    model.check = label and Sees(label, sure)
+    scan = done(opened(head()[None], **known))
+    assert scan.series.to == preset
+    if chosen:
+        scan.choose(to=chosen)
+    now = state(done(scan))
+    check, halts = now["check"], word != FITS and sure != 0.7
+    assert [check[name] for name in ("label", "word", "switch_to")] == [label, word, switch_to]
+    assert words in check["sentence"]
+    assert label is None or f"Looks like {label}." in check["sentence"]
+    assert now["halted"] == (check["sentence"] if halts else None)
+    assert now["ready"] == ([] if halts else [[0, 0]])
+    if halts:
+        with pytest.raises(UserError, match="no translation to save yet"):
+            order(scan, SaveRequest(kind="png"))
+        scan.choose(translate=True)
+        assert state(done(scan))["ready"] == [[0, 0]]
 
 
 def test_what_contrast_agent_brightens_is_said_to_mislead():
@@ -81,12 +96,6 @@ def test_slices_outside_of_what_training_saw_are_named():
     assert slice_fit(assessment("T1", 0.79), "T2").word == "doubtful"
     assert slice_fit(assessment("T2"), "T2").word == "doubtful"
     assert slice_fit(assessment("T1"), "T2").word == "fits"
-
-
-def test_the_direction_is_preset_by_the_pixels_before_the_header():
-    assert preset(assessment("T1"), "T2", "T1") == "T2"
-    assert preset(assessment("other"), "T2", "T2") == "T1"
-    assert preset(None, None, "T1") == "T1"
 
 
 def test_the_window_of_the_file_opens_the_original(scans):

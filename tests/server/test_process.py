@@ -1,4 +1,4 @@
-"""Seeded samples of `tests/load.py` and `tests/hostile_server.py`, and freed memory."""
+"""Seeded samples of `tests/mixture.py` and `tests/hostile_server.py`, and freed memory."""
 
 import os
 import random
@@ -8,14 +8,12 @@ from pathlib import Path
 import pytest
 from hostile_inputs import file_cases
 from hostile_server import Trial, judge, sample
-from load import measure
 from mixture import soak
 from server_process import ServerProcess
 
 from cyclegan.server import process
 
 MIB = 2**20
-CLIENTS, REQUESTS = 5, 3
 
 
 @pytest.fixture(scope="module")
@@ -24,14 +22,6 @@ def server(tmp_path_factory):
         yield server
         assert "Traceback" not in server.log()
         assert server.uploads() == []
-
-
-def test_many_at_once_are_all_answered_in_fair_order(server):
-    row = measure(server, CLIENTS, REQUESTS)
-    assert row.errors == []
-    assert len(row.seconds["translate"]) == CLIENTS * REQUESTS
-    # First come, first served: when one has all its images, nobody is two behind.
-    assert min(row.completed) >= REQUESTS - 2, row.completed
 
 
 def test_mixed_requests_leave_neither_errors_nor_memory(server):

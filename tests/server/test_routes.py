@@ -111,7 +111,7 @@ def test_what_is_not_there_is_told_from_what_is_not_ready(page, model):
         {"series": 5},
         {"style": "none"},
         {"unheard": 1},
-        {"kind": "dicom"},
+        {"kind": "dicom"},  # of what is none
         {"kind": "png", "windows": {"translated": {"center": "x"}}},
         [],
         None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import gzip
 import io
@@ -18,7 +17,7 @@ from known_translator import known_translator
 from PIL import Image
 from read_picture import SavedPicture
 from server_process import Tab
-from small_scans import busy, head, nifti, png
+from small_scans import busy, head, nifti
 from starlette.testclient import TestClient
 
 from cyclegan import read_volume
@@ -26,8 +25,6 @@ from cyclegan.evaluation.metrics import mae
 from cyclegan.export.bundle import SIDE_BY_SIDE_WIDTH
 from cyclegan.model.head import joint_head
 from cyclegan.model.translator import CycleResult
-from cyclegan.reading.archive import Member
-from cyclegan.server.api import translate_file
 from cyclegan.server.models import Model
 from cyclegan.server.routes import api
 from cyclegan.server.scans import Scans
@@ -182,31 +179,6 @@ def test_a_saved_nifti_lies_in_the_grid_of_its_source(visit):
     np.testing.assert_allclose(image.get_fdata().transpose(2, 1, 0), expected.translated, atol=1e-3)
 
 
-def test_the_state_has_the_place_and_the_values_of_the_file(visit, pixels):
-    tab, _ = visit()
-    np.testing.assert_allclose(tab.state["spacing"], SPACING, rtol=1e-5)
-    np.testing.assert_allclose(tab.state["affine"], AFFINE, atol=1e-5)
-    assert tab.state["directions"] == ["R", "L", "A", "P"]
-    # The values that 0 and 1 stand for bring a pixel back to what the file has.
-    low, high = tab.state["units"]
-    values = low + tab.image("original", 3) / 65535 * (high - low)
-    inside = (pixels[3] > low) & (pixels[3] < high)
-    np.testing.assert_allclose(values[inside], pixels[3][inside], atol=(high - low) / 60_000)
-
-
-def test_the_api_answers_with_the_place_and_the_images_of_the_file(tmp_path, pixels, known):
-    file, uploads = nifti_path(tmp_path / "scan.nii.gz", pixels), Uploads("folder")
-    (path,) = uploads.hold([Member(file.name, file.read_bytes())])
-    response = translate_file(known, uploads.read, {"path": path}, "T2")
-    expected = known.translator.cycle(read_volume(file).pixels, "T2")
-    assert response["shape"] == list(SHAPE)
-    np.testing.assert_allclose(response["spacing"], SPACING, rtol=1e-5)
-    assert response["directions"] == ["R", "L", "A", "P"]
-    for name in ("source", "translated", "reconstructed"):
-        image = np.frombuffer(base64.b64decode(response[name]), "<f4").reshape(SHAPE)
-        np.testing.assert_allclose(image, getattr(expected, name), atol=1e-3)
-
-
 def test_a_saved_dicom_series_is_in_the_order_and_opens_in_the_window_of_the_screen(
     visit, tmp_path, pixels
 ):
@@ -260,9 +232,3 @@ def test_saving_ends_when_something_else_is_chosen(page, model):
         save = page.until(lambda state: state["save"]["error"])["save"]
     assert save["error"] == "Stopped: something else is on screen now. Save again."
     assert save["file"] is None
-
-
-def test_what_is_no_dicom_gives_none(page):
-    page.open("scan.png", png(head()))
-    page.translated()
-    assert "no DICOM" in page.order("dicom")["error"]

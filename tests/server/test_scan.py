@@ -82,35 +82,6 @@ def test_the_state_has_the_place_in_the_queue(opened, model):
     assert waiting(done(scan)) == (False, None, None)
 
 
-@pytest.mark.parametrize(
-    ("label", "sure", "hint", "to", "word", "halts"),
-    [
-        ("T1", 0.98, None, "T2", "fits", ""),
-        ("T2", 0.98, None, "T1", "fits", ""),
-        ("T1", 0.7, None, "T2", "doubtful", ""),  # hard to classify: translated all the same
-        ("T1", 0.98, "T2", "T2", "doubtful", "The header suggests T2"),
-        ("other", 0.98, None, "T2", "not what it learnt", "means nothing"),
-        ("not a brain slice", 0.98, None, "T2", "not what it learnt", "means nothing"),
-        (None, 0, "T2", "T1", "doubtful", "Not checked"),
-    ],
-)
-def test_a_scan_is_translated_by_itself_unless_something_speaks_against_it(
-    opened, model, label, sure, hint, to, word, halts
-):
-    model.check = label and Sees(label, sure)
-    scan = done(opened(head()[None], contrast_hint=hint))
-    now = state(scan)
-    assert (now["to"], now["check"]["word"], now["check"]["label"]) == (to, word, label)
-    assert now["ready"] == ([] if halts else [[0, 0]])
-    assert halts in (now["halted"] or "")
-    assert bool(now["halted"]) is bool(halts)
-    if halts:
-        with pytest.raises(UserError, match="no translation to save yet"):
-            order(scan, SaveRequest(kind="png"))
-        scan.choose(translate=True)
-        assert state(done(scan))["ready"] == [[0, 0]]
-
-
 def test_the_other_direction_halts_and_offers_to_switch(opened):
     scan = done(opened(head()[None]))
     first = scan.key()

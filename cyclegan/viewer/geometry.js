@@ -94,7 +94,7 @@ export function place(frame, canvas, zoom, [panX, panY]) {
   };
 }
 
-// A place in the image on the canvas, and the other way round: the only two that know how an image lies there.
+// A place in the image on the canvas, and the other way round.
 /** @param {Placement} g @param {Point} point @returns {Point} */
 export const toCanvas = (g, [u, v]) => [g.left + u * g.x, g.top + v * g.y];
 /** @param {Placement} g @param {Point} place @returns {Point} */

@@ -77,8 +77,7 @@ def test_a_reload_finds_the_scan_and_a_duplicate_gets_its_own(opened, volume_fil
     with page.context.expect_page() as popup:
         page.evaluate("window.open(location.href)")  # has a copy of the tab's storage
     popup.value.wait_for_selector(READY)
-    popup.value.wait_for_timeout(300)
-    assert popup.value.evaluate("sessionStorage.getItem('scan')") != token
+    popup.value.wait_for_function(f"sessionStorage.getItem('scan') !== '{token}'")
     popup.value.close()
     all_translated(page)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import replace
 
@@ -67,27 +66,6 @@ def test_every_number_is_of_its_direction(to):
     words = calibration(None).map_words(to)
     assert words.startswith(f"No uncertainty map for {OTHER[to]} → {to}:")
     assert f"correlation of {tenth + 0.04:.2f} " in words
-
-
-def test_records_of_older_weights_are_read_with_todays_names(tmp_path):
-    older = {
-        "format": 1, "sha256": "ab", "people": ["a"], "slices": 9,
-        "structure": "normalised mutual information",
-        "directions": {"T2": {
-            "expected": {"normalised mutual information": [1.1, 1.2], "likely_error": [0.1, 0.2]},
-            "ranks": {"normalised mutual information": 0.6, "likely_error": 0.5},
-            "maps": {"error that the generator expects": 0.5, BASELINE: 0.1},
-            "map": "error that the generator expects",
-            "band": {"multiple": 2.0, "coverage": {"a": 0.9}},
-        }},
-    }  # fmt: skip
-    (tmp_path / "trust.json").write_text(json.dumps(older))
-    known = Calibration.from_pretrained(tmp_path, "ab")
-    assert known.expected("T2", "nmi") == (1.1, 1.2)
-    assert known.rank("T2", "predicted_error") == 0.5
-    assert known.map_name("T2") == evidence.PREDICTED_ERROR
-    assert known.interval("T2") == 2
-    assert "9 validation slices of 1 subjects" in known.map_words("T2")
 
 
 @pytest.mark.parametrize("name", list(MEASURES))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import threading
 import time
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -16,6 +20,12 @@ from cyclegan.reading.volume import Volume
 from cyclegan.trust.checks import LABELS, Assessment
 
 WAIT_S = 30  # for what takes a moment on an idle machine
+
+
+def run(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Run it to its end; in a thread, as Playwright has a loop in this one after a browser test."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, coroutine).result()
 
 
 def until(true, seconds=WAIT_S):

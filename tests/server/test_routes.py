@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from server_process import Tab
-from small_scans import busy, done, head, nifti, png, until
+from small_scans import busy, done, head, nifti, png, run, until
 
 from cyclegan.evaluation.metrics import mae
 from cyclegan.model.head import joint_head
@@ -200,7 +200,7 @@ def test_a_wait_that_its_browser_gave_up_holds_nothing(opened):
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
-    asyncio.run(wait())
+    run(wait())
     assert not scan.updates.waiting
     scan.updates.announce()
 

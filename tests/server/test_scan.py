@@ -4,7 +4,7 @@ import asyncio
 
 import numpy as np
 import pytest
-from small_scans import Sees, busy, done, head, members, nifti, png, until, volume_of
+from small_scans import Sees, busy, done, head, members, nifti, png, run, until, volume_of
 
 from cyclegan.model.style import KnownStyles, Style
 from cyclegan.reading.volume import ReadError
@@ -134,7 +134,7 @@ def test_waiting_for_a_file_announces_nothing(scans, model, opened):
             assert scan.updates.version == version
         await task
 
-    asyncio.run(wait())
+    run(wait())
     assert scan.save.file
 
 

@@ -86,9 +86,14 @@ def export_weights(
         "training": training or {},
         "default_style": default_style or {},
     }
+    write_config(folder, config)
+    return folder
+
+
+def write_config(folder: Path, config: dict[str, Any]) -> None:
+    """Write or replace the config of a weights folder; see `export_weights` for what it holds."""
     text = json.dumps(config, indent=2) + "\n"
     replace_file(folder / CONFIG, lambda path: Path(path).write_text(text))
-    return folder
 
 
 def read_checked(

@@ -12,10 +12,8 @@ all T2 slices, where 0 is what the generator infers from the source. Choose it o
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -23,7 +21,7 @@ from tqdm import tqdm
 
 from cyclegan import CONTRASTS
 from cyclegan.data.dataset import SliceDataset
-from cyclegan.model.checkpoint import CONFIG, replace_file
+from cyclegan.model.checkpoint import write_config
 from cyclegan.model.hub import weights_folder
 from cyclegan.model.style import KnownStyles, Style
 from cyclegan.model.translator import Translator
@@ -114,11 +112,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         styles = known_styles(translator, dataset, names)
         folder = weights_folder(options.weights)
         styles.save(folder, translator.checksum)
-        default = translator.config.setdefault("default_style", {})
-        for to, share in shares.items():
-            default[to] = _round(share * np.array(styles.centre[to]))
-        text = json.dumps(translator.config, indent=2) + "\n"
-        replace_file(folder / CONFIG, lambda path: Path(path).write_text(text, "utf-8"))
+        if shares:
+            default = {
+                to: _round(share * np.array(styles.centre[to])) for to, share in shares.items()
+            }
+            config = translator.config
+            config["default_style"] = config.get("default_style", {}) | default
+            write_config(folder, config)
     except (OSError, ValueError) as error:
         sys.exit(str(error))
     for style in styles.named:

@@ -11,7 +11,7 @@ from cyclegan.model.style import KnownStyles
 from cyclegan.server import queue
 from cyclegan.server.errors import UserError
 from cyclegan.server.examples import EXAMPLES, example_volume
-from cyclegan.server.fit import input_fit, slice_fit
+from cyclegan.server.fit import input_fit, preset, slice_fit
 from cyclegan.server.measurements import SliceTrust, measured_slice
 from cyclegan.server.models import Model
 from cyclegan.server.saving import SaveRequest, order
@@ -32,7 +32,7 @@ FITS, DOUBTFUL, UNLEARNT = "fits", "doubtful", "not what it learnt"
         ("T1", 0.98, {}, None, "T2", FITS, None, "Looks like T1"),
         ("T2", 0.98, {}, None, "T1", FITS, None, "Looks like T2"),
         ("T1", 0.98, {"contrast_hint": "T1"}, None, "T2", FITS, None, "Looks like T1"),
-        ("T1", 0.7, {}, None, "T2", DOUBTFUL, None, "Looks like T1"),  # translated all the same
+        ("T1", 0.79, {}, None, "T2", DOUBTFUL, None, "Looks like T1"),  # translated all the same
         ("T1", 0.98, {"contrast_hint": "T2"}, None, "T2", DOUBTFUL, None, "header suggests T2"),
         ("T1", 0.98, {"other_contrast": "FLAIR"}, None, "T2", DOUBTFUL, None, "says FLAIR"),
         ("T1", 0.98, {}, "T1", "T2", UNLEARNT, "T2", "The chosen direction is T2 → T1"),
@@ -52,7 +52,7 @@ def test_a_scan_is_translated_by_itself_unless_something_speaks_against_the_dire
     if chosen:
         scan.choose(to=chosen)
     now = state(done(scan))
-    check, halts = now["check"], word != FITS and sure != 0.7
+    check, halts = now["check"], word != FITS and sure != 0.79
     assert [check[name] for name in ("label", "word", "switch_to")] == [label, word, switch_to]
     assert words in check["sentence"]
     assert label is None or f"Looks like {label}." in check["sentence"]
@@ -63,6 +63,21 @@ def test_a_scan_is_translated_by_itself_unless_something_speaks_against_the_dire
             order(scan, SaveRequest(kind="png"))
         scan.choose(translate=True)
         assert state(done(scan))["ready"] == [[0, 0]]
+
+
+@pytest.mark.parametrize("to", ["T1", "T2"])
+@pytest.mark.parametrize("label", ["T1", "T2", "other", "not a brain slice", None])
+def test_what_the_header_calls_by_another_name_is_warned_of_whatever_it_looks_like(label, to):
+    named = input_fit(label and assessment(label, 0.98), None, to, other="FLAIR")
+    assert named.warns
+    assert named.asks
+    assert "The header says FLAIR" in named.sentence
+
+
+def test_the_direction_is_preset_by_the_pixels_before_the_header():
+    assert preset(assessment("T1"), "T2", "T1") == "T2"
+    assert preset(assessment("other"), "T2", "T2") == "T1"
+    assert preset(None, None, "T1") == "T1"
 
 
 def test_what_contrast_agent_brightens_is_said_to_mislead():

@@ -1,4 +1,4 @@
-"""README's front matter makes this repository a Space: what the Hub takes, and one gradio."""
+"""README's front matter makes this repository a Space: keys that the Hub knows, and one gradio."""
 
 import re
 from pathlib import Path
@@ -10,11 +10,34 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).parents[2]
 # https://huggingface.co/docs/hub/spaces-config-reference
 COLOURS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
+NEEDED = {"title", "emoji", "colorFrom", "colorTo", "sdk", "sdk_version", "app_file", "license"}
+KNOWN = NEEDED | {
+    "python_version",
+    "short_description",
+    "suggested_hardware",
+    "tags",
+    "pinned",
+    "models",
+    "datasets",
+    "thumbnail",
+    "header",
+    "fullWidth",
+    "startup_duration_timeout",
+    "custom_headers",
+    "preload_from_hub",
+    "disable_embedding",
+    "hf_oauth",
+}
 
 
 @pytest.fixture(scope="module")
 def front_matter():
     return RepoCard.load(ROOT / "README.md", repo_type="space").data.to_dict()
+
+
+def test_every_key_is_there_and_known(front_matter):
+    assert set(front_matter) >= NEEDED
+    assert set(front_matter) <= KNOWN
 
 
 def test_values_are_those_that_the_hub_takes(front_matter):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from stored_slices import dataset_of
 
 from cyclegan import CONTRASTS
 from cyclegan.data import stripping
@@ -35,7 +36,7 @@ def test_drawn_slices_come_with_their_own_masks_and_sources():
     for contrast in CONTRASTS:
         images[contrast], masks[contrast] = stack(contrast, 6)
         sources[contrast] = np.array([0, 0, 0, 1, 1, 1])
-    dataset = SliceDataset(images, sources, ["a", "b"], masks=masks)
+    dataset = dataset_of(images, sources, ["a", "b"], masks)
     drawn = dataset.sample(64, torch.Generator().manual_seed(0))
     for contrast, one in drawn.items():
         assert torch.equal(one.masks, one.images > 0)
@@ -45,8 +46,7 @@ def test_drawn_slices_come_with_their_own_masks_and_sources():
         assert torch.equal(one.sources, numbers // 3)
 
 
-@pytest.mark.parametrize("cached", [False, True])
-def test_slices_of_files_belong_to_their_source(tmp_path, cached):
+def test_slices_of_files_belong_to_their_source(tmp_path):
     """Two people, of whom one has more slices of T1, the other of T2."""
     levels = {"anna": 80, "ben": 160}
     counts = {"T1": {"anna": 3, "ben": 1}, "T2": {"anna": 1, "ben": 4}}
@@ -58,9 +58,7 @@ def test_slices_of_files_belong_to_their_source(tmp_path, cached):
                 pixels[:8, :8] = 255  # with a white corner it fills its range, and stays as it is
                 path = tmp_path / "mine" / contrast / f"{name}_{number}.png"
                 Image.fromarray(pixels).save(path)
-    dataset = SliceDataset.load(
-        [tmp_path / "mine"], SIZE, cache=tmp_path / "cache" if cached else None
-    )
+    dataset = SliceDataset.load([tmp_path / "mine"], SIZE)
     assert dataset.names == ["mine/anna", "mine/ben"]
     for contrast, people in counts.items():
         middles = dataset.slices[contrast][:, 0, 28:36, 28:36].float().mean((1, 2)) * 255
@@ -69,8 +67,7 @@ def test_slices_of_files_belong_to_their_source(tmp_path, cached):
         assert np.bincount(dataset.sources[contrast]).tolist() == list(people.values())
 
 
-@pytest.mark.parametrize("cached", [False, True])
-def test_drawn_pairs_are_of_one_slice_in_their_own_contrast(tmp_path, cached):
+def test_drawn_pairs_are_of_one_slice_in_their_own_contrast(tmp_path):
     """From files: a volume of one person in both contrasts, the slices of T2 a little larger."""
     affine = np.diag([-1.0, -1.0, 3.0, 1.0])
     for contrast in CONTRASTS:
@@ -81,9 +78,8 @@ def test_drawn_pairs_are_of_one_slice_in_their_own_contrast(tmp_path, cached):
         pixels[:, :8, :8] = 1
         path = tmp_path / "pairs" / contrast / "p_1.nii"
         nib.save(nib.Nifti1Image(pixels.transpose(2, 1, 0), affine), path)
-    cache = tmp_path / "cache" if cached else None
     for _ in range(2):  # what is new, and what lies in the cache
-        pairs = PairedSlices.load([tmp_path / "pairs"], SIZE, cache=cache)
+        pairs = PairedSlices.load([tmp_path / "pairs"], SIZE, cache=tmp_path / "cache")
         assert len(pairs) == 6
         rngs = [torch.Generator().manual_seed(k) for k in range(12)]
         drawn = pairs.sample(rngs)
@@ -128,7 +124,7 @@ def test_stripped_copies_are_the_brains_of_their_own_slices(brains):
         images[contrast], masks[contrast] = heads(brains, contrast)
         sources[contrast] = np.zeros(4, int)
     before = {c: images[c].clone() for c in CONTRASTS}
-    dataset = SliceDataset(images, sources, ["a"], masks=masks)
+    dataset = dataset_of(images, sources, ["a"], masks)
     assert dataset.add_stripped(torch.nn.Identity()) == ["a, stripped"]
     chosen = [0, 2, 3]
     for contrast in CONTRASTS:

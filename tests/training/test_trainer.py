@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from stored_slices import dataset_of
 
 import train
-from cyclegan.data.dataset import SliceDataset
 from cyclegan.model.checkpoint import CheckpointError, load_state, load_weights, save_state
 from cyclegan.model.translator import Translator
 from cyclegan.report.run_report import NO_CURVES, NOTES
@@ -130,12 +130,9 @@ def test_resuming_with_other_settings_is_refused_by_name(make, changes, allow, s
 
 def test_resuming_with_other_data_or_in_another_precision_is_refused(make, unpaired):
     make("unpaired", steps=1).fit()
-    slices = unpaired.slices
-    more = SliceDataset(
-        {"T1": slices["T1"].repeat(2, 1, 1, 1), "T2": slices["T2"]},
-        {"T1": np.zeros(4, int), "T2": np.zeros(2, int)},
-        ["phantom"],
-    )
+    slices = {c: unpaired.slices[c][:] for c in ("T1", "T2")}
+    slices["T1"] = slices["T1"].repeat(2, 1, 1, 1)
+    more = dataset_of(slices, {"T1": [0] * 4, "T2": [0] * 2}, ["phantom"])
     run = make(more={"unpaired": more})
     save_state(run.out / STATE, load_state(run.out / STATE) | {"precision": "bf16"})
     changed = (

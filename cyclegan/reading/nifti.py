@@ -32,7 +32,6 @@ from cyclegan.reading.geometry import (
     slice_axis,
     spacing_of,
 )
-from cyclegan.reading.grey import grey
 from cyclegan.reading.sequence_names import read_names
 from cyclegan.reading.volume import (
     MAX_FILE_BYTES,
@@ -42,6 +41,7 @@ from cyclegan.reading.volume import (
     check_claimed_size,
     checked,
     damage_refused,
+    grey,
 )
 
 MAX_HEADER_BYTES = 16 * 2**20  # header and extensions before the voxels start

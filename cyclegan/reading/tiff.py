@@ -21,14 +21,13 @@ from PIL.TiffImagePlugin import COMPRESSION_INFO
 from cyclegan.reading.archive import Member
 from cyclegan.reading.choice import Choice
 from cyclegan.reading.deadline import check_time
-from cyclegan.reading.grey import grey
 from cyclegan.reading.raster import (
     apply_exif_orientation,
     decode,
     picture_choices,
     slices_without_geometry,
 )
-from cyclegan.reading.volume import ReadError, Volume, check_claimed_size
+from cyclegan.reading.volume import ReadError, Volume, check_claimed_size, grey
 
 _CHANNELS_LAST = {"YX": "YX", "YXS": "YXS", "SYX": "YXS"}
 _MILLIMETRES = {"mm": 1.0, "cm": 10.0, "m": 1e3, "nm": 1e-6}

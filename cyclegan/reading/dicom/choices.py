@@ -18,16 +18,15 @@ from cyclegan.reading.deadline import check_time
 from cyclegan.reading.dicom import decoder
 from cyclegan.reading.dicom.contrast import foreign_modality, header_contrast
 from cyclegan.reading.dicom.frames import Frame, frames_of
-from cyclegan.reading.dicom.header import MAGNITUDE, FrameHeader
+from cyclegan.reading.dicom.header import MAGNITUDE, FrameHeader, names_patient
 from cyclegan.reading.dicom.parse import ends_early, parse, quiet
 from cyclegan.reading.dicom.read import DamagedObjects, read_stack, shades
 from cyclegan.reading.dicom.stacks import Stack, stacks, without
 from cyclegan.reading.formats import DICOM, file_head, format_of
 from cyclegan.reading.geometry import plane_of
-from cyclegan.reading.notes import names_patient, quoted
 from cyclegan.reading.selection import NAMED, Report
 from cyclegan.reading.sequence_names import read_names
-from cyclegan.reading.volume import ReadError, Volume, checked, damage_refused
+from cyclegan.reading.volume import ReadError, Volume, checked, damage_refused, quoted
 
 _PLAIN_TYPES = frozenset(["ORIGINAL", "DERIVED", "PRIMARY", "SECONDARY", "MIXED", "NONE"])
 

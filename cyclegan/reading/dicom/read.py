@@ -17,7 +17,6 @@ from cyclegan.reading.dicom.header import MAGNITUDE, FrameHeader, as_list, first
 from cyclegan.reading.dicom.parse import quiet
 from cyclegan.reading.dicom.stacks import Stack
 from cyclegan.reading.geometry import Reorientation, plane_of, spacing_of
-from cyclegan.reading.grey import grey
 from cyclegan.reading.volume import (
     ORIENTATION_UNKNOWN,
     DicomSource,
@@ -26,6 +25,7 @@ from cyclegan.reading.volume import (
     Volume,
     check_claimed_size,
     damage_refused,
+    grey,
 )
 
 MAX_REPAIR_NOTES = 8  # on numbers that could not be read; a broken writer breaks them all

@@ -17,7 +17,7 @@ from pydicom.dataelem import RawDataElement
 from pydicom.valuerep import AMBIGUOUS_VR, VR
 
 from cyclegan.reading.dicom.header import number_of
-from cyclegan.reading.notes import quoted
+from cyclegan.reading.volume import quoted
 
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _UNIT = re.compile(r"\s*(?:mm|ms|msec|s|sec|deg|degrees?|T|%|°)?\s*", re.IGNORECASE)

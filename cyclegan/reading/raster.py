@@ -20,6 +20,7 @@ from PIL import Image, ImageSequence
 from cyclegan.reading.archive import Member
 from cyclegan.reading.choice import Choice, ImageKind
 from cyclegan.reading.deadline import check_time
+from cyclegan.reading.formats import FORMATS
 from cyclegan.reading.sequence_names import read_names
 from cyclegan.reading.volume import (
     ORIENTATION_UNKNOWN,
@@ -34,7 +35,7 @@ from cyclegan.reading.volume import (
 SQUARE = 1.01  # ratio of two resolutions up to here is rounding
 MOST_UNEVEN = 8.0  # beyond it, it is a mistake
 
-_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
+_FORMATS = tuple(each.name for each in FORMATS if each.module_name == "raster")
 _ANIMATED = ("GIF", "WEBP")  # of a PNG the picture that stands for its animation
 _EXIF_ORIENTATION = 0x0112
 _DIRECT_MODES = ("L", "LA", "RGB", "RGBA", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
@@ -55,7 +56,7 @@ _JPEG_NAMES = {
 _SAVE = "save it as PNG with the program that it came from."
 
 
-def choices(member: Member, image: Member | None = None, *, alone: bool = False) -> list[Choice]:
+def choices(member: Member, alone: bool) -> list[Choice]:
     """The picture or animation in a file, as one choice; see `picture_choices`."""
     return picture_choices(member, {"": lambda: _read(member.data, member.name)}, alone)
 

@@ -16,7 +16,7 @@ from cyclegan.reading.deadline import check_time
 from cyclegan.reading.formats import (
     DICOM,
     GZIP_MAGIC,
-    NIFTI,
+    PAIR,
     ZIP_MAGIC,
     format_of,
     is_nifti,
@@ -164,18 +164,14 @@ def open_files(paths: Sequence[Path | Member], most: int | None = MAX_CHOICES) -
 def _choices(members: list[Member], report: Report) -> list[Choice]:
     """Choices in the order of the files, those of DICOM first; what is none is added to `report`.
 
-    A module of a format has `choices(member, image, alone=...)` of one file; that of DICOM, whose
-    series span files, `header_of(member)` and `choices(objects, report)`.
+    A module of a format has `choices(member, alone)` of one file; that of DICOM, whose series span
+    files, `header_of(member)` and `choices(objects, report)`.
     """
-    pairs = _pairs(members)
-    images = {id(image) for image in pairs.values()}
     is_disc = any(member.name.upper() == "DICOMDIR" for member in members)
     objects = []
     others: list[tuple[Member | None, Choice]] = []
     alone = len(members) == 1 and not members[0].archive
-    for member in members:
-        if id(member) in images:
-            continue
+    for member in _joined(members):
         check_time()
         head = member.data[:1024]
         try:
@@ -196,8 +192,7 @@ def _choices(members: list[Member], report: Report) -> list[Choice]:
                 elif file_format.is_picture and is_disc:  # its maker's logo, icons of a viewer
                     report.left_out["a picture on a patient's disc"].append(member.name)
                 else:
-                    image = pairs.get(id(member)) if file_format is NIFTI else None
-                    choices = file_format.module.choices(member, image, alone=alone)
+                    choices = file_format.module.choices(member, alone)
                     picture = member if file_format.is_picture else None
                     others += [(picture, choice) for choice in choices]
                     report.notes += dict.fromkeys(c.note for c in choices if c.note)
@@ -209,16 +204,16 @@ def _choices(members: list[Member], report: Report) -> list[Choice]:
     return of_dicom + stacked(others)
 
 
-def _pairs(members: Iterable[Member]) -> dict[int, Member]:
-    """The .img member for each .hdr member of the same folder and stem, by the latter's id."""
+def _joined(members: Iterable[Member]) -> list[Member]:
+    """Members, each .img that belongs to a .hdr of its folder and stem put into that one."""
     by_name = {(member.folder, *split_name(member.name)): member for member in members}
-    return {
-        id(header): image
-        for (folder, stem, suffix), header in by_name.items()
-        if suffix == ".hdr"
-        and (image := by_name.get((folder, stem, ".img")))
-        and not is_nifti(image.data[:4])
-    }
+    images = {}
+    for (folder, stem, suffix), header in by_name.items():
+        image = by_name.get((folder, stem, PAIR[1])) if suffix == PAIR[0] else None
+        if image and not is_nifti(image.data[:4]):
+            images[header] = image
+    halves = set(images.values())
+    return [replace(each, image=images.get(each)) for each in members if each not in halves]
 
 
 def _best(choices: list[Choice]) -> int:

@@ -43,7 +43,7 @@ _CONVERT = "save it uncompressed, for example with tiffcp -c none."
 _SWAPPED = ("int16", "int32", "float32")
 
 
-def choices(member: Member, image: Member | None = None, *, alone: bool = False) -> list[Choice]:
+def choices(member: Member, alone: bool) -> list[Choice]:
     """The stack of pages of a TIFF file, of ImageJ and OME files one of each channel and time.
 
     Raises:

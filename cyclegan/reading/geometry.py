@@ -165,17 +165,17 @@ def _plane_notes(affine: np.ndarray, normal_axis: int) -> tuple[str, ...]:
     return ()
 
 
-def shown_axes(
+def volume_reorientation(
     affine: np.ndarray, sides: tuple[int, int, int], oriented: bool = True
-) -> tuple[int, int, int]:
-    """Which of the axes (i, j, k) of a volume run across the shown slices, down and along one.
+) -> Reorientation:
+    """How a volume of voxels (i, j, k) is shown: as slices of the closest canonical axes, cut
+    axially whatever plane it was scanned in, where `slice_axis` says that it is a volume.
 
     Args:
         affine, sides, oriented: as for `placed_volume`.
     """
-    plane = slice_axis(affine if oriented else np.eye(4), sides)
-    column, row = (axis for axis in range(3) if axis != plane)
-    return plane, row, column
+    axis = slice_axis(affine if oriented else np.eye(4), sides)
+    return reorient(affine if is_usable(affine) else np.eye(4), sides[::-1], axis)
 
 
 def placed_volume(
@@ -185,10 +185,7 @@ def placed_volume(
     sides: tuple[int, int, int],
     oriented: bool = True,
 ) -> Volume:
-    """A volume of voxels (i, j, k) as slices of the closest canonical axes.
-
-    Volumes are cut axially whatever plane they were scanned in; what is a volume, and what keeps
-    its plane, `slice_axis` says.
+    """A volume of voxels (i, j, k), turned by `volume_reorientation`.
 
     Args:
         name: of the file.
@@ -199,16 +196,10 @@ def placed_volume(
         oriented: whether the file says how the voxels lie in the patient; if not, the affine gives
             their sizes only.
     """
-    usable = is_usable(affine)
-    if not usable:
-        affine = np.eye(4)
-    axes = plane, row, column = shown_axes(affine, sides, oriented)
-    across = affine[:, [column, row, plane, 3]]
-    reorientation = reorient(across, tuple(sides[axis] for axis in axes))
+    reorientation, usable = volume_reorientation(affine, sides, oriented), is_usable(affine)
     pixels = np.empty(reorientation.shape, dtype=np.float32)
-    stored = reorientation.stored_view(pixels).transpose(np.argsort(axes))
-    for k, values in enumerate(planes):
-        stored[:, :, k] = values
+    for stored, values in zip(reorientation.stored_view(pixels), planes, strict=True):
+        stored[:] = values.T
     notes = (*reorientation.notes, *_cut_notes(reorientation))
     return Volume(
         pixels=pixels,
@@ -217,7 +208,7 @@ def placed_volume(
         directions=reorientation.directions if oriented else None,
         name=name,
         notes=notes if oriented else (ORIENTATION_UNKNOWN,),
-        stored_affine=affine,
+        stored_affine=affine if usable else np.eye(4),
     )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from cyclegan.reading.archive import Member
 from cyclegan.reading.choice import Choice, ImageKind
 from cyclegan.reading.deadline import check_time
-from cyclegan.reading.geometry import placed_volume, shown_axes
+from cyclegan.reading.geometry import placed_volume, volume_reorientation
 from cyclegan.reading.nifti_header import Layout, read_layout, unpacked
 from cyclegan.reading.sequence_names import read_names
 from cyclegan.reading.volume import ReadError, Volume, checked, damage_refused, grey
@@ -49,16 +49,15 @@ def choices(member: Member, alone: bool) -> list[Choice]:
     is_labels = layout.intent == _INTENT_LABEL or names.is_label_map
     empty = layout.count - len(indices)
     note = f"{name}: {empty} of its {layout.count} volumes are empty." if empty else ""
-    axes = shown_axes(layout.affine, layout.sides, layout.oriented)
-    shape = tuple(layout.sides[axis] for axis in axes)
+    place = layout.affine, layout.sides, layout.oriented
+    shape = volume_reorientation(*place).shape
 
     def choice(index: int) -> Choice:
         planes = partial(_planes, name, layout, range(index, index + 1))
 
         def load() -> Volume:
             with damage_refused(name, "NIfTI"):
-                where = layout.affine, layout.sides, layout.oriented
-                return checked(placed_volume(name, planes(), *where))
+                return checked(placed_volume(name, planes(), *place))
 
         kind = ImageKind(names.rank, foreign, is_named_labels=is_labels, planes=planes)
         number = f", volume {index + 1} of {layout.count}" if layout.count > 1 else ""

@@ -27,7 +27,7 @@ from cyclegan.reading.raster import (
     picture_choices,
     slices_without_geometry,
 )
-from cyclegan.reading.volume import ReadError, Volume, check_claimed_size, grey
+from cyclegan.reading.volume import ReadError, Volume, check_claimed_size, grey, unpacked_bits
 
 _CHANNELS_LAST = {"YX": "YX", "YXS": "YXS", "SYX": "YXS"}
 _MILLIMETRES = {"mm": 1.0, "cm": 10.0, "m": 1e3, "nm": 1e-6}
@@ -182,13 +182,11 @@ def _unpacked(page: tifffile.TiffPage) -> np.ndarray:
         check_time()
         handle.seek(at)
         strip = np.frombuffer(handle.read(size), np.uint8)
+        if page.fillorder == 2:
+            strip = np.packbits(np.unpackbits(strip, bitorder="little"))
         strip = strip[: strip.size // stride * stride].reshape(-1, stride)
-        order = "little" if page.fillorder == 2 else "big"
-        weights = (1 << np.arange(bits)[::-1]).astype(np.uint16)
-        for row in strip:
-            flags = np.unpackbits(row, count=per_row * bits, bitorder=order)
-            rows.append(flags.reshape(per_row, bits) @ weights)
-    pixels = np.stack(rows)
+        rows.append(unpacked_bits(strip, bits, per_row, "big"))
+    pixels = np.concatenate(rows)
     if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
         pixels = np.uint16(2**bits - 1) - pixels
     if planes > 1:

@@ -217,3 +217,20 @@ def quoted(text: str) -> str:
 def without_quoted(note: str) -> str:
     """A note with "…" for everything in quotation marks."""
     return re.sub(r'"[^"]*"', "…", note)
+
+
+def unpacked_bits(rows: np.ndarray, bits: int, count: int, order: str) -> np.ndarray:
+    """Numbers that share bytes, such as those of 12 bits.
+
+    Args:
+        rows: (N, bytes) uint8; each row of numbers starts at a byte.
+        bits: of a number, up to 16.
+        count: of the numbers in a row.
+        order: "big" where the highest bit of a number comes first, "little" for the lowest.
+
+    Returns:
+        (N, count) uint16.
+    """
+    flags = np.unpackbits(rows, axis=1, count=count * bits, bitorder=order)
+    weights = (1 << np.arange(bits)).astype(np.uint16)
+    return flags.reshape(len(rows), count, bits) @ (weights if order == "little" else weights[::-1])

@@ -82,6 +82,7 @@ def test_any_orientation_and_number_type_keeps_values_at_their_place(tmp_path, s
     order = rng.permutation(3)
     paths = written(tmp_path, [datasets[k] for k in order])
     volume, single = open_files(paths).read(0), read_volume(paths[0])
+    assert open_files(paths[:1]).shapes == (single.pixels.shape,)
     for k, row, column in rng.integers(0, (3, 34, 37), (40, 3)):
         # PS3.3 C.7.6.2.1.1: PixelSpacing is (between rows, between columns); LPS becomes RAS.
         at = origin + k * step * normal

@@ -75,7 +75,9 @@ def test_every_orientation_is_turned_and_keeps_its_place(tmp_path, voxels, codes
     canonical_shape = [SHAPE[int(axis)] for axis in from_canonical[:, 0]]
     affine = affine @ inv_ornt_aff(from_canonical, canonical_shape)
     assert "".join(nib.aff2axcodes(affine)) == codes
-    volume = read_volume(saved(tmp_path, voxels, affine, "scan.nii.gz"))
+    path = saved(tmp_path, voxels, affine, "scan.nii.gz")
+    volume = read_volume(path)
+    assert open_files([path]).shapes == (volume.pixels.shape,)
     assert volume.directions == ("R", "L", "A", "P")
     assert "".join(nib.aff2axcodes(volume.affine)) == "LPS"
     assert volume.notes == ()

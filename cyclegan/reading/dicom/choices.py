@@ -187,7 +187,7 @@ def _stack_choice(stack: Stack, objects: list[DicomObject], names_component: boo
         if_ambiguous["series"] = f"series {traits.series_number:g}"
     return Choice(
         title=title + ", cut axially" * shown.is_cut,
-        shape=shown.reorientation.shape if shown.is_cut else shown.shape,
+        shape=(shown.reorientation or shown).shape,
         load=load,
         details=tuple(details),
         if_ambiguous=if_ambiguous,

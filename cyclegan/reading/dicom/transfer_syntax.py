@@ -23,6 +23,7 @@ from pydicom.uid import (
 )
 
 from cyclegan.reading.dicom.header import frame_count
+from cyclegan.reading.volume import unpacked_bits
 
 _ITEM = b"\xfe\xff\x00\xe0"  # what encapsulated pixels start with (PS3.5 A.4)
 _GE_SWAPPED = UID("1.2.840.113619.5.2")  # little endian, but for its pixels
@@ -80,13 +81,10 @@ def _unpack(dataset: pydicom.FileDataset, little: bool) -> None:
         return
     if not little:  # words of 16 bits
         packed = np.frombuffer(packed[: len(packed) // 2 * 2], ">u2").astype("<u2").tobytes()
-    values, weights = np.empty(count, "<u2"), (1 << np.arange(bits)).astype(np.uint16)
+    values, row = np.empty(count, np.uint16), np.frombuffer(packed, np.uint8)[None]
     for start in range(0, count, _AT_ONCE):  # a multiple of 8 pixels starts at a byte
-        part = np.frombuffer(packed, np.uint8, offset=start * bits // 8)
-        part = part[: -(-min(_AT_ONCE, count - start) * bits // 8)]
-        flags = np.unpackbits(part, bitorder="little")
-        flags = flags[: flags.size // bits * bits].reshape(-1, bits)[: count - start]
-        values[start : start + len(flags)] = flags @ weights
+        part = values[start : start + _AT_ONCE]
+        part[:] = unpacked_bits(row[:, start * bits // 8 :], bits, len(part), "little")[0]
     if dataset.PixelRepresentation and dataset.BitsStored < 16:
         sign = 1 << (int(dataset.HighBit))
         values = np.where(values & sign, values | np.uint16(0x10000 - 2 * sign), values)

@@ -23,10 +23,17 @@ from cyclegan.reading.formats import (
     unread_format,
 )
 from cyclegan.reading.numbered import stacked
-from cyclegan.reading.volume import NoMRImage, ReadError, Volume, damage_refused, split_name
+from cyclegan.reading.volume import (
+    MOST_NAMED,
+    NoMRImage,
+    ReadError,
+    Volume,
+    damage_refused,
+    first_of,
+    split_name,
+)
 
 MAX_CHOICES = 64  # more cannot be distinguished in a list
-NAMED = 4  # files that a note names before it only counts
 _NESTED = "an archive inside another: unpack it first"
 # Reasons to leave a file out that cost an image; the others do not.
 _LOST = frozenset(
@@ -131,22 +138,22 @@ def open_files(paths: Sequence[Path | Member], most: int | None = MAX_CHOICES) -
         NoMRImage: the files are whole, and none of them holds an image.
         ReadError: none of the files can be read, or together they are too large.
     """
-    files = [path if isinstance(path, Member) else Path(path) for path in paths]
-    members, skipped = members_of(files)
+    sent = [path if isinstance(path, Member) else Path(path) for path in paths]
+    members, skipped = members_of(sent)
     report = Report(skipped)
     choices = _choices(members, report)
     notes = [*report.notes, *report.failures, *report.foreign]
     for reason, names in report.left_out.items():
-        shown = ", ".join(names[:NAMED]) + ", ..." * (len(names) > NAMED)
-        notes.append(f"{len(names)} file{'s' * (len(names) > 1)} left out ({reason}): {shown}.")
+        files = f"{len(names)} file{'s' * (len(names) > 1)}"
+        notes.append(f"{files} left out ({reason}): {first_of(names)}.")
         if reason in _LOST:
             report.failures.append(notes[-1])
     if not choices:
         error = NoMRImage if report.foreign and not report.failures else ReadError
         if len(members) == 1 and not members[0].archive and not report.left_out:
             raise error(notes[0])
-        name = files[0].name if files else "the selection"
-        why = " ".join(notes[:NAMED]) or "Choose an MR image."
+        name = sent[0].name if sent else "the selection"
+        why = " ".join(notes[:MOST_NAMED]) or "Choose an MR image."
         raise error(f"{name}: nothing in it can be read as an MR image. {why}")
     if most is not None and len(choices) > most:
         notes.append(f"Only the first {most} of {len(choices)} images are offered.")

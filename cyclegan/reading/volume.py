@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +26,7 @@ MAX_VOXELS = 512**3  # half a gigabyte once in float32
 MIN_SIDE = 32  # pixels; below this no anatomy can be recognised
 MAX_CHANNEL_SPREAD = 0.08  # of the brightest value; JPEG's chroma noise stays below it
 MAX_COLOURED_SHARE = 0.01  # of the pixels; a few coloured marks on a screenshot are tolerated
+MOST_NAMED = 4  # files that a note names
 _QUOTED = 120  # characters of one quotation
 
 ORIENTATION_UNKNOWN = "The file does not say how the slice lies: orientation unknown."
@@ -212,6 +213,12 @@ def quoted(text: str) -> str:
     """A name or a header's value for a note: printable, on one line, in quotation marks."""
     shown = "".join(c if c.isprintable() and c != '"' else "?" for c in text)
     return f'"{shown[:_QUOTED]}"'
+
+
+def first_of(names: Iterable[str]) -> str:
+    """The first `MOST_NAMED` names, with "..." for the others."""
+    names = list(names)
+    return ", ".join(names[:MOST_NAMED]) + ", ..." * (len(names) > MOST_NAMED)
 
 
 def without_quoted(note: str) -> str:

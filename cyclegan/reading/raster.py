@@ -257,7 +257,7 @@ def decode_rare_jpeg(data: bytes, name: str) -> np.ndarray | None:
     from pydicom.uid import JPEGLossless, JPEGLSLossless
 
     from cyclegan.reading.dicom.decoder import frames
-    from cyclegan.reading.dicom.transfer_syntax import frame_header
+    from cyclegan.reading.dicom.parse import frame_header
 
     header = frame_header(data)
     if header is None:

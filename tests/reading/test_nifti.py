@@ -135,13 +135,6 @@ def test_mgh_opens_as_nifti_does(tmp_path, voxels, ending):
     assert mgh.directions == nifti.directions
 
 
-def test_files_shipped_with_nibabel():
-    path = Path(data_path) / "anatomical.nii"
-    reference = nib.as_closest_canonical(nib.load(path)).get_fdata(dtype=np.float32)
-    expected = reference[::-1, ::-1].transpose(2, 1, 0)
-    np.testing.assert_array_equal(read_volume(path).pixels, expected)
-
-
 @pytest.mark.parametrize(
     ("sides", "shape", "plane", "words"),
     [

@@ -15,7 +15,8 @@ from intact_files import dicom_bytes
 from names import BESIDE, NAMES, SOURCE, dicom_files, found_names, nifti_file, png_files
 
 from cyclegan.export.files import labelled_png, nifti
-from cyclegan.reading.notes import names_patient, quoted, without_quoted
+from cyclegan.reading.dicom.header import names_patient
+from cyclegan.reading.volume import quoted, without_quoted
 from cyclegan.server.examples import example_volume
 
 

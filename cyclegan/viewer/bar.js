@@ -239,9 +239,9 @@ function showTrust(scan) {
 /** @typedef {{text: string, share?: number | null, isWrong?: boolean}} Status `share`: 0 to 1, null for unknown */
 
 /** @param {typeof page.state} state @param {string} busy @param {string} refusal @returns {Status} */
-export function statusOf({ phase, transfer, message, isWrong, scan }, busy, refusal) {
-  if (phase === "sending" && transfer) return { text: `Sending the files: ${Math.floor(100 * transfer.share)} %`, share: transfer.share };
-  if (phase === "reading") return { text: "Reading the files", share: null };
+export function statusOf({ transfer, message, isWrong, scan }, busy, refusal) {
+  if (transfer && transfer.share < 1) return { text: `Sending the files: ${Math.floor(100 * transfer.share)} %`, share: transfer.share };
+  if (transfer) return { text: "Reading the files", share: null };
   if (isWrong || !scan) return { text: message, isWrong };
   if (busy) return { text: busy, share: null };
   if (refusal) return { text: refusal, isWrong: true };

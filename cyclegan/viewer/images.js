@@ -135,6 +135,6 @@ export function valueAt({ pixels, frame, group, missing }, [u, v]) {
 // Have what is seen, and what is near to it, fetched.
 export function fetchAhead() {
   const scan = openScan();
-  if (!scan || page.state.below === "gone") return;
+  if (!scan || page.state.link === "gone") return;
   slices.fetchAround(scan, view.index, ["original", "translated", "reconstructed", ...(scan.real ? ["real"] : [])]);
 }

@@ -11,7 +11,7 @@ import { goTo, isPlaying, playOrStop, showScrubber } from "./navigation.js";
 import { describe, makePanels } from "./panels.js";
 import { listenAll } from "./pointer.js";
 import { compareWith, compareWithCompanion, openFiles, register, start, useStyle } from "./scan.js";
-import { changed, onChange, openScan, page, view } from "./state.js";
+import { changed, onChange, openScan, page, phaseOf, view } from "./state.js";
 import { makeTools, picture, showTools } from "./tools.js";
 import { measureRested } from "./trust.js";
 import { openWindows, settle } from "./windowing.js";
@@ -87,9 +87,8 @@ function positionOf() {
 // What style and tests see.
 /** @param {HTMLElement} root */
 function mark(root) {
-  const { phase } = page.state;
-  Object.assign(root.dataset, { phase, index: view.index, key: openScan()?.key ?? "", drag: view.tool, ready: "true" });
-  document.body.classList.toggle("arriving", ["sending", "reading"].includes(phase) && Boolean(openScan()));
+  Object.assign(root.dataset, { phase: phaseOf(page.state), index: view.index, key: openScan()?.key ?? "", drag: view.tool, ready: "true" });
+  document.body.classList.toggle("arriving", Boolean(page.state.transfer && openScan()));
 }
 
 // ---------------------------------------------------------------- drops

@@ -68,10 +68,9 @@ function write(node, property, value) {
 /** @param {ImageName} name */
 function emptyWords(name) {
   const scan = openScan();
-  const { phase, below } = page.state;
-  if (!scan) return phase === "empty" ? "Drop a scan here, or click to choose one" : "";
+  if (!scan) return !page.state.transfer ? "Drop a scan here, or click to choose one" : "";
   if (name === "original") return "Loading";
-  if (below === "gone") return "Not translated";
+  if (page.state.link === "gone") return "Not translated";
   if (name === "uncertainty" || scan.ready.some(([a, b]) => a <= view.index && view.index <= b)) return "Loading";
   return scan.halted ? "Not translated" : "Translating";
 }

@@ -28,7 +28,7 @@ let downloaded = ""; // the last file that was saved
 
 export const isFirstSight = () => isUninvited && Boolean(openScan());
 // Whether there is nothing of the user's that could be worked with.
-export const isIdle = () => !openScan() || isFirstSight() || page.state.below === "gone";
+export const isIdle = () => !openScan() || isFirstSight() || page.state.link === "gone";
 
 // ---------------------------------------------------------------- opening
 
@@ -41,7 +41,7 @@ export async function openFiles(files) {
   const { number, signal } = begin();
   await receive(number, async () => {
     const { files: chosen, text } = await select(files, limits());
-    const scan = await api.open(chosen, (share) => happen({ type: share < 1 ? "share" : "sent", number, share }), signal);
+    const scan = await api.open(chosen, (share) => happen({ type: "sent", number, share }), signal);
     return { scan, text };
   });
 }
@@ -113,7 +113,7 @@ async function follow(token) {
   const { signal } = following;
   while (!signal.aborted && openScan()?.scan === token) {
     try {
-      const after = page.state.below === "lost" ? -1 : /** @type {Scan} */ (openScan()).version;
+      const after = page.state.link === "lost" ? -1 : /** @type {Scan} */ (openScan()).version;
       hear(await api.poll(token, after, AbortSignal.any([signal, AbortSignal.timeout(POLL_MS)])));
     } catch (fault) {
       if (signal.aborted) return;
@@ -133,7 +133,7 @@ async function follow(token) {
 /** @param {Scan} scan */
 function hear(scan) {
   const before = openScan();
-  const wasLost = page.state.below === "lost"; // and with it, perhaps, what the controls were told
+  const wasLost = page.state.link === "lost"; // and with it, perhaps, what the controls were told
   if (!before || before.scan !== scan.scan || !happen({ type: "update", scan })) return;
   if (before.chosen !== scan.chosen) showSeries(scan);
   else if (Boolean(before.real) !== Boolean(scan.real)) arrange();
@@ -238,7 +238,7 @@ export async function start(teller) {
   addEventListener("offline", () => happen({ type: "cut" }));
   addEventListener("online", () => {
     const scan = openScan();
-    if (scan && page.state.below === "lost") follow(scan.scan);
+    if (scan && page.state.link === "lost") follow(scan.scan);
   });
   addEventListener("pagehide", () => {
     const scan = openScan();
@@ -261,7 +261,7 @@ export async function start(teller) {
       remember("sessionStorage", TAB, "");
     }
   }
-  while (!transfers || (!openScan() && page.state.phase === "empty")) {
+  while (!transfers || (!openScan() && !page.state.transfer)) {
     if (await openExample(0, true)) return;
     await pause(RETRY_MS);
   }

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { isReady } from "./cache.js";
-import { changed, openScan, page, update, view } from "./state.js";
+import { changed, isOpen, openScan, page, update, view } from "./state.js";
 import { FULL } from "./windows.js";
 
 const REST_MS = 200;
@@ -26,7 +26,7 @@ export function findingsOf(index) {
 // Ask for the findings of the slice on screen, once it is translated and rests.
 export function measureRested() {
   const scan = openScan();
-  const isMeasurable = scan && isReady(scan, "translated", view.index) && page.state.phase === "open";
+  const isMeasurable = scan && isReady(scan, "translated", view.index) && isOpen(page.state);
   const id = isMeasurable ? idOf(scan, view.index) : null;
   if (asked?.id === id) return;
   asked?.abort.abort();

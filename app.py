@@ -49,15 +49,6 @@ with without_proxies():
 
 TITLE = "T1 ↔ T2 brain MRI translation"
 DIRECTIONS = [("T1 → T2", "T2"), ("T2 → T1", "T1")]
-# No handler but `translate` is in the public API; those of the page are quick, need no queue, and
-# check for themselves what they get.
-PAGE = {
-    "api_visibility": "private",
-    "queue": False,
-    "show_progress": "hidden",
-    "preprocess": False,
-}
-
 HOSTING = (
     "Files go to the computer that runs this page, stay in its memory and are gone when you close "
     "the tab, or an hour later at most. Research demo, not for diagnosis."
@@ -80,9 +71,9 @@ HEAD = """<link rel="stylesheet" href="viewer/viewer.css">
 # Runs once, when Gradio has made a part. Gradio wants the names of events here, in quotes.
 MOUNT = """import(new URL("viewer/main.js", document.baseURI))
   .then(({{ mount }}) => mount("{name}", element, (scan) => trigger("shown", {{ scan }})));"""
-# The viewer asks for files and sends them, and tells what takes its time.
+# The viewer asks for files and sends them, chooses, and tells what takes its time.
 CALL = """(value) => void import(new URL("viewer/main.js", document.baseURI))
-  .then((viewer) => viewer.{what}(value))"""
+  .then((viewer) => viewer.{what})"""
 
 
 def create_app(weights: str = "weights", revision: str | None = None) -> gr.Blocks:
@@ -116,11 +107,10 @@ def create_page(scans: Scans) -> gr.Blocks:
                 elem_id="direction",
             )
             parts["companion"] = gr.Button("", visible=False, size="sm", elem_id="companion")
-        parts["token"] = gr.Textbox(visible=False)
         place_side(parts, scans)
         parts["viewer"] = viewer_part("viewer", limits=limit, examples=examples, caveat=CAVEAT)
         follow(parts, scans)
-        change(parts, scans)
+        change(parts)
     return page
 
 
@@ -156,8 +146,8 @@ def place_side(parts: dict[str, Any], scans: Scans) -> None:
         gr.Markdown(HOSTING, elem_id="hosting")
 
 
-# Events: the controls change the scan, the browser draws what the scan's state says, and tells when
-# the controls have to follow.
+# Events: the viewer changes the scan as the controls say, draws what the scan's state says, and
+# tells when the controls have to follow.
 
 
 def follow(parts: dict[str, Any], scans: Scans) -> None:
@@ -168,14 +158,13 @@ def follow(parts: dict[str, Any], scans: Scans) -> None:
             scan = scans.get(event.scan, used=False)
             now = state(scan)
         except (GoneError, AttributeError, TypeError):  # the last two of no page
-            return {parts["token"]: ""}
+            return gr.skip()
         to, other, real = now["to"], now["companion"], now["real"]
         styles = [style["name"] for style in now["styles"]]
         offer = f"Compare with the real {to}" if other else ""
         title = f"{real['title'][0].upper()}{real['title'][1:]}: {real['label']}" if real else ""
         is_registered = real["registered"] if real else True
         return {
-            parts["token"]: scan.token,
             parts["direction"]: to,
             parts["companion"]: gr.Button(offer, visible=bool(other)),
             parts["choose_real"]: f"Choose the real {to}",
@@ -185,35 +174,32 @@ def follow(parts: dict[str, Any], scans: Scans) -> None:
             parts["style"]: gr.Dropdown(styles, value=now["style"] if styles else None),
         }
 
-    # Each counts: what a scan is, is known a moment after it is opened. ("always_last" would resend
-    # the first one's data.)
-    options = PAGE | {"trigger_mode": "multiple"}
-    parts["viewer"].shown(guarded(shown), None, [*parts.values()], **options)
+    parts["viewer"].shown(
+        guarded(shown),
+        None,
+        [*parts.values()],
+        api_visibility="private",  # as all but `translate`
+        queue=False,
+        show_progress="hidden",
+        # Each counts: what a scan is, is known a moment after it is opened. ("always_last" would
+        # resend the first one's data.)
+        trigger_mode="multiple",
+    )
 
 
-def change(parts: dict[str, Any], scans: Scans) -> None:
-    """The user changes the scan."""
-
-    def on(listen: Any, name: str, act: Any, *inputs: Any) -> None:
-        def handler(token: Any, *values: Any) -> None:
-            if token and all(isinstance(value, str | bool) for value in (token, *values)):
-                act(scans.get(token), *values)
-
-        handler.__name__ = name  # Gradio tells events apart by it
-        options = PAGE | {"trigger_mode": "always_last"}
-        listen(guarded(handler), [parts["token"], *inputs], None, **options)
-
-    direction, style, register = parts["direction"], parts["style"], parts["register"]
-    on(direction.input, "direction", lambda scan, to: scan.choose(to=to), direction)
-    on(style.input, "style", lambda scan, name: scan.choose(style=name), style)
-    on(parts["drop_real"].click, "drop_real", lambda scan: scan.remove_real())
-    register.input(None, register, None, js=CALL.format(what="register"))
-    for button, what in (
-        ("companion", "compareWithCompanion"),
-        ("choose_real", "chooseReal"),
-        ("choose_style", "chooseStyle"),
+def change(parts: dict[str, Any]) -> None:
+    """The user changes the scan: the viewer asks the server for it."""
+    for name, event, what in (
+        ("direction", "input", "choose({ to: value })"),
+        ("style", "input", "choose({ style: value })"),
+        ("register", "input", "register(value)"),
+        ("companion", "click", "compareWithCompanion()"),
+        ("choose_real", "click", "chooseReal()"),
+        ("drop_real", "click", "removeReal()"),
+        ("choose_style", "click", "chooseStyle()"),
     ):
-        parts[button].click(None, None, None, js=CALL.format(what=what))
+        part = parts[name]
+        getattr(part, event)(None, part, None, js=CALL.format(what=what))
 
 
 def guarded(handler: Callable[..., Any]) -> Callable[..., Any]:

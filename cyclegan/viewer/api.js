@@ -68,6 +68,8 @@ export const choose = ({ scan }, choices) => post(`scans/${scan}/choices`, choic
 export const takeCompanion = ({ scan }) => post(`scans/${scan}/companion`);
 /** @param {Scan} scan @param {FileEntry[]} files */
 export const sendReal = ({ scan }, files) => send(`scans/${scan}/real`, files);
+/** @param {Scan} scan @returns {Promise<Scan>} */
+export const removeReal = async ({ scan }) => (await ask(`scans/${scan}/real`, { method: "DELETE" })).json();
 /** @param {Scan} scan @param {FileEntry[]} files */
 export const sendStyle = ({ scan }, files) => send(`scans/${scan}/style`, files);
 /** @param {Scan} scan @param {number} index @param {AbortSignal} signal @returns {Promise<Findings>} */

@@ -10,7 +10,7 @@ import { arrange, fit, startCount } from "./layout.js";
 import { goTo, isPlaying, playOrStop, showScrubber } from "./navigation.js";
 import { describe, makePanels } from "./panels.js";
 import { listenAll } from "./pointer.js";
-import { compareWith, compareWithCompanion, openFiles, register, start, useStyle } from "./scan.js";
+import { choose, compareWith, compareWithCompanion, openFiles, register, removeReal, start, useStyle } from "./scan.js";
 import { changed, onChange, openScan, page, phaseOf, view } from "./state.js";
 import { makeTools, picture, showTools } from "./tools.js";
 import { measureRested } from "./trust.js";
@@ -32,7 +32,7 @@ export function mount(name, element, tell) {
 // What Gradio's controls ask for.
 export const chooseReal = () => pick(false, compareWith);
 export const chooseStyle = () => pick(false, useStyle);
-export { compareWithCompanion, register };
+export { choose, compareWithCompanion, register, removeReal };
 
 /** @param {typeof parts.viewer} viewer */
 function begin({ element, tell }) {

@@ -5,7 +5,7 @@ import { select } from "./files.js";
 import { slices } from "./images.js";
 import { arrange } from "./layout.js";
 import { focusImage } from "./panels.js";
-import { happen, isOpen, openScan, page, recall, remember, say, unpanned, update, view } from "./state.js";
+import { happen, openScan, page, recall, remember, say, unpanned, update, view } from "./state.js";
 import { openWindows } from "./windowing.js";
 
 const TAB = "scan"; // this tab's token, for a reload
@@ -85,7 +85,7 @@ async function receive(number, transfer, uninvited = false) {
 /** @param {Scan} scan */
 function take(scan) {
   remember("sessionStorage", TAB, isUninvited ? "" : scan.scan); // the example lies open anew
-  slices.forgetOthers(scan.scan);
+  slices.clear();
   showSeries(scan);
   tell(scan);
   follow(scan.scan);
@@ -154,7 +154,7 @@ const controls = ({ scan, chosen, to, style, styles, real, companion, check }) =
 /** @param {(scan: Scan) => Promise<Scan>} request @param {string} words */
 async function act(request, words = "") {
   const scan = openScan();
-  if (!scan || !isOpen(page.state)) return;
+  if (!scan || page.state.link !== "open") return;
   page.refusal = "";
   if (words) {
     page.busy = words;
@@ -166,6 +166,7 @@ async function act(request, words = "") {
     if (fault instanceof api.Refusal) {
       page.refusal = fault.message;
       say(page.refusal);
+      tell(scan); // the control shows what was asked for
     } else happen({ type: "cut" });
   }
   if (words) page.busy = "";
@@ -178,6 +179,7 @@ const REGISTERING = "Reading the real image and registering it onto the scan";
 /** @param {FileEntry[]} files */
 export const compareWith = (files) => act((scan) => api.sendReal(scan, files), REGISTERING);
 export const compareWithCompanion = () => act(api.takeCompanion, REGISTERING);
+export const removeReal = () => act(api.removeReal);
 /** @param {boolean} isOn */
 export const register = (isOn) =>
   act((scan) => api.choose(scan, { register: isOn }), isOn ? REGISTERING : "Taking the real image as it is");

@@ -27,10 +27,10 @@ export function step(state, event) {
   // News of the scan; while files are on their way they have the status line.
   if (link !== "open" && link !== "lost") return state;
   /** @param {string} message */
-  const said = (message) => (transfer ? {} : { message, isWrong: Boolean(message) });
-  if (type === "update") return { ...state, link: "open", scan: newer(state.scan, scan), ...(link === "lost" && said("")) };
-  if (type === "cut") return { ...state, link: "lost", ...said("The connection is lost; trying again. The images stay.") };
-  return { ...state, link: "gone", ...said(text) }; // "forgotten"
+  const sentence = (message) => (transfer ? {} : { message, isWrong: Boolean(message) });
+  if (type === "update") return { ...state, link: "open", scan: newer(state.scan, scan), ...(link === "lost" && sentence("")) };
+  if (type === "cut") return { ...state, link: "lost", ...sentence("The connection is lost; trying again. The images stay.") };
+  return { ...state, link: "gone", ...sentence(text) }; // "forgotten"
 }
 
 /** @param {PageState} state */

@@ -2,7 +2,6 @@
 
 import * as api from "./api.js";
 import { pick } from "./files.js";
-import { NARROW } from "./geometry.js";
 import { comparedIn } from "./layout.js";
 import * as measures from "./measures.js";
 import { goTo } from "./navigation.js";
@@ -39,7 +38,6 @@ function entry(name, words, act, src) {
   if (src) button.append(make("img", { src, alt: "", loading: "lazy" }));
   button.append(make("span", {}, make("strong", { textContent: name }), make("small", { textContent: words })));
   button.addEventListener("click", act);
-  button.dataset.closes = "";
   return button;
 }
 
@@ -66,18 +64,12 @@ const ACTIONS = {
 };
 
 export function listenToMenus() {
-  /** @type {HTMLElement | null} */
-  let opener = null; // the button whose menu opens
-  document.addEventListener("click", ({ target }) => {
-    opener = /** @type {Element} */ (target).closest("[popovertarget]");
-  }, true);
-  for (const menu of document.querySelectorAll(".menu")) {
-    menu.addEventListener("beforetoggle", (event) => {
-      if (/** @type {ToggleEvent} */ (event).newState === "open" && opener) place(/** @type {HTMLElement} */ (menu), opener);
+  for (const menu of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll(".menu"))) {
+    menu.addEventListener("beforetoggle", () => {
       for (const button of menu.querySelectorAll("[data-words]")) button.textContent = button.getAttribute("data-words");
     });
     menu.addEventListener("click", ({ target }) => {
-      if (/** @type {Element} */ (target).closest("[data-closes]")) /** @type {HTMLElement} */ (menu).hidePopover();
+      if (/** @type {Element} */ (target).closest(".entry:not(.measures *)")) menu.hidePopover();
     });
   }
   for (const button of document.querySelectorAll("[data-do]")) {
@@ -92,21 +84,6 @@ export function listenToMenus() {
   /** @type {string[]} */
   const examples = JSON.parse(by(".viewer").dataset.examples || "[]");
   by(".examples").append(...examples.map((name, i) => entry(name, "", () => openExample(i), api.examplePicture(i))));
-}
-
-// At its button, towards the middle of the window.
-/** @param {HTMLElement} menu @param {HTMLElement} button */
-function place(menu, button) {
-  const box = button.getBoundingClientRect();
-  const isNarrow = innerWidth < NARROW; // as wide as the menu
-  const isRight = box.left > innerWidth / 2 && !isNarrow;
-  const isLow = box.top > innerHeight / 2;
-  Object.assign(menu.style, {
-    top: isLow ? "auto" : `${box.bottom + 4}px`,
-    bottom: isLow ? `${innerHeight - box.top + 4}px` : "auto",
-    left: isRight ? "auto" : `${isNarrow ? 8 : Math.max(8, box.left)}px`,
-    right: isRight ? `${Math.max(8, innerWidth - box.right)}px` : "auto",
-  });
 }
 
 /** @param {HTMLButtonElement} button @param {string} text @param {string} words */
@@ -167,11 +144,8 @@ function showSave(scan) {
 
 function showMeasures() {
   const rows = openScan() ? measures.summaries() : [];
-  fill(by(".measures"), rows, () => rows.map(({ measure, kind, where, size }) => {
-    const button = entry(`${kind} ${size}`, where, () => measure.plane === "axial" && goTo(measure.at));
-    delete button.dataset.closes;
-    return button;
-  }));
+  fill(by(".measures"), rows, () => rows.map(({ measure, kind, where, size }) =>
+    entry(`${kind} ${size}`, where, () => measure.plane === "axial" && goTo(measure.at))));
 }
 
 // ---------------------------------------------------------------- at the image

@@ -1,13 +1,13 @@
 // What is drawn in the panels: images, and in their pixels what they are, so that a picture of it says so.
 
 import { isInside, planeName, toCanvas, toPlane } from "./geometry.js";
-import { imageIn, IMAGES, labelOf, shareOf, titleOf, valueAt } from "./images.js";
+import { imageIn, IMAGES, isMap, labelOf, shareOf, titleOf, valueAt } from "./images.js";
 import { comparedIn } from "./layout.js";
 import { measuresIn, measureWords } from "./measures.js";
 import { frontOf, geometry, shownPanels } from "./panels.js";
 import { openScan, view } from "./state.js";
 import { hatch, interval } from "./trust.js";
-import { inUnits, isMap, lookUp, opening, ramp, windowWords } from "./windows.js";
+import { inUnits, lookUp, ramp, windowOf, windowWords } from "./windows.js";
 
 /** @typedef {{context: CanvasRenderingContext2D, density: number, canvas: HTMLCanvasElement}} Pen */
 
@@ -16,9 +16,6 @@ const NOT_HERE = 0xff2f2620 | 0; // a slice of a cut that is not here yet
 
 /** @type {Map<string, [string, Int32Array]>} */
 const tables = new Map(); // by group, and whether it is sheer: what it was made of, and the table
-
-/** @param {Group} group */
-const windowOf = (group) => (view.windows ?? opening())[group];
 
 /** @param {Group} group @param {boolean} sheer */
 function tableOf(group, sheer) {

@@ -8,7 +8,7 @@ import { meetAt, moveSlice, panBy, playOrStop, through } from "./navigation.js";
 import { activePanel, frontOf } from "./panels.js";
 import { openScan, recall, remember, say, update, view } from "./state.js";
 import { isThere, toolOfKey } from "./tools.js";
-import { windowBy } from "./windowing.js";
+import { windowBy } from "./windows.js";
 
 const OFF = "single keys off"; // the user's choice, in this browser
 /** @type {Record<string, Point>} */

@@ -1,9 +1,8 @@
 // Which images are on screen and how: one to four, one enlarged, the planes; two of them in one place; a map over them.
 
 import { columnsFor, NARROW, PLANES, WIDE } from "./geometry.js";
-import { IMAGES, offered, titleOf } from "./images.js";
+import { IMAGES, isMap, offered, titleOf } from "./images.js";
 import { changed, openScan, recall, remember, say, update, view } from "./state.js";
-import { isMap } from "./windows.js";
 
 const COUNT = "layout"; // the user's choice of how many, in this browser
 const NUMBERS = ["", "One image", "Two images", "Three images", "Four images"];

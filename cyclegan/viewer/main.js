@@ -14,7 +14,7 @@ import { choose, compareWith, compareWithCompanion, openFiles, register, removeR
 import { changed, onChange, openScan, page, phaseOf, view } from "./state.js";
 import { makeTools, picture, showTools } from "./tools.js";
 import { measureRested } from "./trust.js";
-import { openWindows, settle } from "./windowing.js";
+import { openWindows, settle } from "./windows.js";
 
 const PARTS = ["viewer", "bar"];
 const PLAY = "|M5 3l8 5-8 5z";
@@ -48,7 +48,7 @@ function begin({ element, tell }) {
   cine.addEventListener("click", playOrStop);
   startCount();
   arrange();
-  openWindows(["source", "target"]);
+  openWindows(true);
   onChange(() => {
     settle();
     fit(grid);

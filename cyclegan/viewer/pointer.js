@@ -8,7 +8,7 @@ import { meetAt, moveSlice, panBy, through, zoomBy } from "./navigation.js";
 import { frontOf, geometry, panels, pointAt, voxelAt } from "./panels.js";
 import { isFirstSight, openFiles } from "./scan.js";
 import { changed, openScan, say, view } from "./state.js";
-import { windowBy } from "./windowing.js";
+import { windowBy } from "./windows.js";
 
 const LONG_PRESS_MS = 450;
 const SLACK = 8; // CSS pixels that a resting finger may move

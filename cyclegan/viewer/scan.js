@@ -6,7 +6,7 @@ import { slices } from "./images.js";
 import { arrange } from "./layout.js";
 import { focusImage } from "./panels.js";
 import { happen, openScan, page, recall, remember, say, unpanned, update, view } from "./state.js";
-import { openWindows } from "./windowing.js";
+import { openWindows } from "./windows.js";
 
 const TAB = "scan"; // this tab's token, for a reload
 const RETRY_MS = 1000;
@@ -97,7 +97,7 @@ function take(scan) {
 function showSeries({ name, slices: count }) {
   const index = Math.floor(count / 2);
   arrange();
-  openWindows(["source", "target"]);
+  openWindows(true);
   update({
     index, cursor: null, point: null, steering: false, zoom: 1, pan: unpanned(), planes: false, measures: [],
     blinked: false, mode: "", hatched: false, map: "",
@@ -137,7 +137,7 @@ function hear(scan) {
   if (!before || before.scan !== scan.scan || !happen({ type: "update", scan })) return;
   if (before.chosen !== scan.chosen) showSeries(scan);
   else if (Boolean(before.real) !== Boolean(scan.real)) arrange();
-  if (before.key !== scan.key) openWindows(["target"]);
+  if (before.key !== scan.key) openWindows(false);
   if (wasLost || controls(before) !== controls(scan)) tell(scan);
   if (scan.message && scan.message !== before.message) say(scan.message);
   download(scan);
@@ -204,7 +204,7 @@ export function restAt(index) {
 /** @param {string} kind */
 export function save(kind) {
   const { index, windows } = view;
-  const shown = { original: windows?.source, translated: windows?.target };
+  const shown = { original: windows.source, translated: windows.target };
   act((scan) => api.save(scan, { kind, index, windows: shown }));
 }
 

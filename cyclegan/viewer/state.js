@@ -72,7 +72,7 @@ export const view = {
   mapOpacity: 0.7,
   inverted: false,
   preset: "brain",
-  windows: null,
+  windows: {},
   measures: [],
 };
 

@@ -10,8 +10,7 @@ import { focusImage } from "./panels.js";
 import { savePicture } from "./picture.js";
 import { openScan, update, view } from "./state.js";
 import { interval, findingsOf, toggleHatch } from "./trust.js";
-import { choosePreset, invert, reset } from "./windowing.js";
-import { PRESETS } from "./windows.js";
+import { choosePreset, invert, PRESETS, reset } from "./windows.js";
 
 const isVolume = () => (openScan()?.slices ?? 1) > 1;
 const isTranslated = () => Boolean(imageIn("translated").pixels);
@@ -66,7 +65,7 @@ export const TOOLS = {
   Screen: [
     { id: "picture", title: "Save a picture of the view", key: "V", icon: "M2 5h3l1-1.8h4L11 5h3v8H2zM8 6.7a2.3 2.3 0 1 0 0 4.6 2.3 2.3 0 0 0 0-4.6z", act: savePicture, needs: isTranslated },
     { id: "fullScreen", title: "Full screen", key: "F", icon: "M2 6V2h4M10 2h4v4M14 10v4h-4M6 14H2v-4", act: fullScreen, pressed: () => Boolean(document.fullscreenElement), needs: () => document.fullscreenEnabled },
-    { id: "help", title: "Help", key: "?", icon: "M5.7 5.8a2.3 2.3 0 1 1 3.4 2c-.8.5-1.1.9-1.1 1.8M8 12.2v.4", menu: "menu-help", act: () => part("#menu-help").togglePopover(), isAlways: true },
+    { id: "help", title: "Help", key: "?", icon: "M5.7 5.8a2.3 2.3 0 1 1 3.4 2c-.8.5-1.1.9-1.1 1.8M8 12.2v.4", menu: "menu-help", act: () => part("[popovertarget=menu-help]").click(), isAlways: true },
   ],
 };
 const ALL = Object.values(TOOLS).flat();
@@ -156,16 +155,9 @@ export function makeTools(element) {
 /** @param {string} className @param {string} ariaLabel @param {(value: string) => void} choose */
 function choice(className, ariaLabel, choose) {
   const select = Object.assign(document.createElement("select"), { className, ariaLabel, title: ariaLabel });
-  let isByKey = false;
-  select.addEventListener("pointerdown", () => {
-    isByKey = false;
-  });
-  select.addEventListener("keydown", () => {
-    isByKey = true;
-  });
   select.addEventListener("change", () => {
     choose(select.value);
-    if (!isByKey) focusImage(); // the keys are the images' again
+    if (!select.matches(":focus-visible")) focusImage(); // chosen by mouse: the keys are the images' again
   });
   return select;
 }

@@ -1,9 +1,9 @@
 // How far to trust the slice on screen: what the server measures of it once it has rested, and the hatching.
 
 import * as api from "./api.js";
+import { FULL } from "./api.js";
 import { isReady } from "./cache.js";
 import { changed, isOpen, openScan, page, update, view } from "./state.js";
-import { FULL } from "./windows.js";
 
 const REST_MS = 200;
 const MOST = 48; // slices whose findings stay

@@ -154,7 +154,7 @@ interface Viewed {
   mapOpacity: number;
   inverted: boolean;
   preset: string;
-  windows: Windows | null;
+  windows: Partial<Windows>;
   measures: Measure[];
 }
 type FileEntry = { file: File; path: string };

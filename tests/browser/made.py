@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import re
 from typing import Any
 from urllib.parse import urlsplit
@@ -65,7 +66,7 @@ class Made:
             "units": [0, 1000],
             "window": {"center": 0.4, "width": 0.8},
             "directions": ["R", "L", "A", "P"],
-            "box": [0, 0, size, size],
+            "box": [int(0.15 * size), int(0.15 * size), math.ceil(0.85 * size), math.ceil(0.85 * size)],
             "dicom": False,
             "notes": [],
             "to": "T2",

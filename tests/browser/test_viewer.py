@@ -52,7 +52,7 @@ def test_it_opens_at_a_window_of_the_brain_in_the_files_own_units(viewer):
     assert 90 < brain < 140
     assert 280 < level < 340
     width, level = numbers(written(viewer, "translated", "window"))  # has no units: shares
-    assert 0.09 < width < 0.14
+    assert 0.08 < width < 0.14
     assert 0.66 < level < 0.72
     preset = viewer.get_by_label("Window preset")
     preset.select_option("File's own")
@@ -421,7 +421,7 @@ def test_a_map_lies_over_the_anatomy_where_there_is_error(anywhere):
     red, green, _ = over[middle]
     assert red > green + 5  # the map's colour, where the reconstruction differs
     assert plain[middle][0] == plain[middle][1]
-    assert over[25] == plain[25]  # air
+    assert over[4] == plain[4]  # air
     # The colour bar, bright on top.
     bar = [
         row(page, "original", (36 + at) / canvas(page, "original").bounding_box()["height"])[-15]

@@ -9,7 +9,6 @@ and the routes are in `cyclegan/server/`, what is drawn in `cyclegan/viewer/`.
 from __future__ import annotations
 
 import argparse
-import html
 import inspect
 import json
 import logging
@@ -54,9 +53,11 @@ HOSTING = (
     "the tab, or an hour later at most. Research demo, not for diagnosis."
 )
 VIEWER = Path(cyclegan.__file__).parent / "viewer"
-# The script keeps a file that is dropped before the viewer is there from being opened in its place.
+# The script has what the viewer needs to know, and keeps a file that is dropped before the viewer is
+# there from being opened in its place.
 HEAD = """<link rel="stylesheet" href="viewer/viewer.css">
 <script>
+  const settings = SETTINGS;
   const drops = [];
   addEventListener("dragover", (event) => event.preventDefault());
   addEventListener("drop", (event) => {
@@ -92,8 +93,6 @@ def create_app(weights: str = "weights", revision: str | None = None) -> gr.Bloc
 
 def create_page(scans: Scans) -> gr.Blocks:
     """Build the page; `serve` gives it its images."""
-    limit = {"bytes": limits.UPLOAD_BYTES, "files": limits.UPLOAD_FILES}
-    examples = [example.label for example in EXAMPLES]
     parts: dict[str, Any] = {}
     with gr.Blocks(title=TITLE, fill_width=True, analytics_enabled=False) as page:
         with gr.Row(elem_id="top"):  # what is open, where it goes, and saving: one line
@@ -108,19 +107,17 @@ def create_page(scans: Scans) -> gr.Blocks:
             )
             parts["companion"] = gr.Button("", visible=False, size="sm", elem_id="companion")
         place_side(parts, scans)
-        parts["viewer"] = viewer_part("viewer", limits=limit, examples=examples, caveat=CAVEAT)
+        parts["viewer"] = viewer_part("viewer")
         follow(parts, scans)
         change(parts)
     return page
 
 
-def viewer_part(name: str, **data: Any) -> gr.HTML:
-    """A part of the page that `cyclegan/viewer/` draws, with the data that its script needs."""
-    text = (VIEWER / f"{name}.html").read_text("utf-8")
-    attributes = "".join(f' data-{key}="{html.escape(json.dumps(v))}"' for key, v in data.items())
+def viewer_part(name: str) -> gr.HTML:
+    """A part of the page that `cyclegan/viewer/` draws."""
     return gr.HTML(
         None,
-        html_template=text.replace(f'class="{name}"', f'class="{name}"{attributes}', 1),
+        html_template=(VIEWER / f"{name}.html").read_text("utf-8"),
         js_on_load=MOUNT.format(name=name),
         apply_default_css=False,
         elem_id=name,
@@ -259,6 +256,11 @@ def place_api(scans: Scans, uploads: Uploads) -> None:
 
 def serve(page: gr.Blocks, root_path: str = "") -> FastAPI:
     """The application that answers for a page of `create_app`: its own routes, then Gradio's."""
+    settings = {
+        "limits": {"bytes": limits.UPLOAD_BYTES, "files": limits.UPLOAD_FILES},  # of one upload
+        "examples": [example.label for example in EXAMPLES],
+        "caveat": CAVEAT,
+    }
     page.has_launched = True  # or Gradio does not check which files an event names
     return gr.mount_gradio_app(
         api(page.scans, page.uploads, root_path),  # type: ignore[attr-defined]
@@ -273,7 +275,7 @@ def serve(page: gr.Blocks, root_path: str = "") -> FastAPI:
         max_file_size=limits.UPLOAD_BYTES,
         app_kwargs={"docs_url": None, "redoc_url": None, "openapi_url": None},
         theme=theme(),
-        head=HEAD,
+        head=HEAD.replace("SETTINGS", json.dumps(settings)),
     )
 
 

@@ -2,10 +2,9 @@
 
 import * as api from "./api.js";
 import { pick } from "./files.js";
-import { comparedIn } from "./layout.js";
+import { comparedIn, fill, focusImage, panels } from "./panels.js";
 import * as measures from "./measures.js";
 import { goTo } from "./navigation.js";
-import { focusImage, panels } from "./panels.js";
 import { choose, isFirstSight, isIdle, openExample, openFiles, save } from "./scan.js";
 import { isOpen, openScan, page, say, view } from "./state.js";
 import { HELP } from "./keys.js";
@@ -13,13 +12,6 @@ import { picture, TOOLS } from "./tools.js";
 import { findingsOf, trust } from "./trust.js";
 
 const CHEVRON = "M4 6.5l4 4 4-4";
-/** @type {Record<string, [string, string]>} */
-const SAVES = {
-  png: ["PNG", "this slice, labelled as synthetic"],
-  nifti: ["NIfTI", "the synthetic volume"],
-  dicom: ["DICOM", "a derived series for a PACS"],
-  everything: ["Everything", "all of it in a zip, with pictures and a table"],
-};
 const FIRST_SIGHT = "Open a T1 or T2 brain scan to see its other contrast. On screen: a simulated example";
 
 /** @param {string} selector @returns {any} */
@@ -41,15 +33,6 @@ function entry(name, words, act, src) {
   return button;
 }
 
-// Change an element only where it differs: what is announced, or pointed at, stays as it is.
-/** @param {HTMLElement} node @param {unknown} content @param {() => (string | Node)[]} build */
-function fill(node, content, build) {
-  const key = JSON.stringify(content);
-  if (node.dataset.content === key) return;
-  node.dataset.content = key;
-  node.replaceChildren(...build());
-}
-
 // ---------------------------------------------------------------- menus
 
 /** @type {Record<string, (button: HTMLButtonElement) => unknown>} */
@@ -60,6 +43,7 @@ const ACTIONS = {
   copyReport: (button) => copy(button, findingsOf(view.index)?.report ?? "", "Report copied"),
   copyMeasures: (button) => copy(button, measures.table(), "Measurements copied"),
   undo: measures.undo,
+  save: (button) => save(button.dataset.save ?? ""),
   removeAll: () => measures.remove(true),
 };
 
@@ -81,9 +65,7 @@ export function listenToMenus() {
   const rows = [...keys.filter(([key]) => key), ...Object.entries(HELP)];
   by(".help .keys").append(...rows.map(([key, words]) =>
     make("div", {}, make("dt", {}, make("kbd", { textContent: key })), make("dd", { textContent: words }))));
-  /** @type {string[]} */
-  const examples = JSON.parse(by(".viewer").dataset.examples || "[]");
-  by(".examples").append(...examples.map((name, i) => entry(name, "", () => openExample(i), api.examplePicture(i))));
+  by(".examples").append(...settings.examples.map((name, i) => entry(name, "", () => openExample(i), api.examplePicture(i))));
 }
 
 /** @param {HTMLButtonElement} button @param {string} text @param {string} words */
@@ -134,12 +116,7 @@ function showName(scan) {
 /** @param {Scan | null} scan */
 function showSave(scan) {
   by("[popovertarget=menu-save]").disabled = !isOpen(page.state) || !scan?.ready.length;
-  fill(by("#menu-save"), scan?.dicom, () =>
-    Object.entries(SAVES).filter(([kind]) => kind !== "dicom" || scan?.dicom).map(([kind, [name, words]]) => {
-      const button = entry(name, words, () => save(kind));
-      button.dataset.save = kind;
-      return button;
-    }));
+  by("[data-save=dicom]").hidden = !scan?.dicom;
 }
 
 function showMeasures() {

@@ -1,10 +1,9 @@
 // What is drawn in the panels: images, and in their pixels what they are, so that a picture of it says so.
 
-import { isInside, planeName, toCanvas, toPlane } from "./geometry.js";
+import { clamp, drawIn, isInside, planeName, toCanvas, toPlane } from "./geometry.js";
 import { imageIn, IMAGES, isMap, labelOf, shareOf, titleOf, valueAt } from "./images.js";
-import { comparedIn } from "./layout.js";
+import { comparedIn, frontOf, geometry, shownPanels } from "./panels.js";
 import { measuresIn, measureWords } from "./measures.js";
-import { frontOf, geometry, shownPanels } from "./panels.js";
 import { openScan, view } from "./state.js";
 import { hatch, interval } from "./trust.js";
 import { inUnits, lookUp, ramp, windowOf, windowWords } from "./windows.js";
@@ -114,7 +113,7 @@ function put(context, raster, image, g, sheer = false) {
   paint(raster, image, sheer);
   context.imageSmoothingEnabled = true;
   context.imageSmoothingQuality = g.x < 1 ? "high" : "low"; // linear where it is enlarged: four times as fast
-  context.drawImage(raster, g.left, g.top, image.frame.width * g.x, image.frame.height * g.y);
+  drawIn(context, g, raster);
 }
 
 /** @param {CanvasRenderingContext2D} context */
@@ -139,7 +138,7 @@ function text({ context, density, canvas }, content, [x, y], ink, weight = "") {
   /** @param {number | null} at @param {number} most @param {number} size */
   const corner = (at, most, size) => {
     const from = at === null ? (most - size) / 2 : at < 0 ? most - size + at * density : at * density;
-    return Math.min(Math.max(from, 0), most - size);
+    return clamp(from, 0, most - size);
   };
   const [left, top] = [corner(x, canvas.width, width), corner(y, canvas.height, height)];
   context.fillStyle = "rgb(0 0 0 / 70%)";

@@ -6,9 +6,8 @@ import { dropped, pick } from "./files.js";
 import { positionWords } from "./geometry.js";
 import { fetchAhead } from "./images.js";
 import { listenToKeys } from "./keys.js";
-import { arrange, fit, startCount } from "./layout.js";
+import { arrange, describe, fill, fit, makePanels, startCount } from "./panels.js";
 import { goTo, isPlaying, playOrStop, showScrubber } from "./navigation.js";
-import { describe, makePanels } from "./panels.js";
 import { listenAll } from "./pointer.js";
 import { choose, compareWith, compareWithCompanion, openFiles, register, removeReal, start, useStyle } from "./scan.js";
 import { changed, onChange, openScan, page, phaseOf, view } from "./state.js";
@@ -72,10 +71,8 @@ function begin({ element, tell }) {
 
 /** @param {HTMLElement} cine */
 function showCine(cine) {
-  const isOn = String(isPlaying());
-  if (cine.ariaPressed === isOn) return;
-  cine.ariaPressed = isOn;
-  cine.replaceChildren(picture(isPlaying() ? PAUSE : PLAY));
+  cine.ariaPressed = String(isPlaying());
+  fill(cine, isPlaying(), () => [picture(isPlaying() ? PAUSE : PLAY)]);
 }
 
 function positionOf() {

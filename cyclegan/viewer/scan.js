@@ -3,8 +3,7 @@
 import * as api from "./api.js";
 import { select } from "./files.js";
 import { slices } from "./images.js";
-import { arrange } from "./layout.js";
-import { focusImage } from "./panels.js";
+import { arrange, focusImage } from "./panels.js";
 import { happen, openScan, page, recall, remember, say, unpanned, update, view } from "./state.js";
 import { openWindows } from "./windows.js";
 
@@ -32,15 +31,11 @@ export const isIdle = () => !openScan() || isFirstSight() || page.state.link ===
 
 // ---------------------------------------------------------------- opening
 
-// Of one upload; before Gradio has made the page, the server alone knows them.
-const limits = () =>
-  JSON.parse(document.querySelector(".viewer")?.getAttribute("data-limits") || "null") || { files: Infinity, bytes: Infinity };
-
 /** @param {FileEntry[]} files */
 export async function openFiles(files) {
   const { number, signal } = begin();
   await receive(number, async () => {
-    const { files: chosen, text } = await select(files, limits());
+    const { files: chosen, text } = await select(files, settings.limits);
     const scan = await api.open(chosen, (share) => happen({ type: "sent", number, share }), signal);
     return { scan, text };
   });

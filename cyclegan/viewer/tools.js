@@ -2,11 +2,10 @@
 
 import { imageIn, titleOf } from "./images.js";
 import {
-  chooseLayout, chooseMap, chooseMode, fullScreen, maps, nextMap, pressBlink, releaseBlink, setMapOpacity, setOpacity,
-  shownNames, togglePlanes,
-} from "./layout.js";
+  chooseLayout, chooseMap, chooseMode, fill, focusImage, fullScreen, maps, nextMap, pressBlink, releaseBlink,
+  setMapOpacity, setOpacity, shownNames, togglePlanes,
+} from "./panels.js";
 import { zoomBy } from "./navigation.js";
-import { focusImage } from "./panels.js";
 import { savePicture } from "./picture.js";
 import { openScan, update, view } from "./state.js";
 import { interval, findingsOf, toggleHatch } from "./trust.js";
@@ -183,11 +182,7 @@ export function showTools() {
   opacity.value = String(Math.round(100 * view.opacity));
   mapOpacity.hidden = mapChoice.hidden = !view.map;
   mapOpacity.value = String(Math.round(100 * view.mapOpacity));
-  const choices = maps().join();
-  if (mapChoice.dataset.choices !== choices) {
-    mapChoice.dataset.choices = choices;
-    mapChoice.replaceChildren(new Option("No map", ""), ...maps().map((name) => new Option(titleOf(name), name)));
-  }
+  fill(mapChoice, maps(), () => [new Option("No map", ""), ...maps().map((name) => new Option(titleOf(name), name))]);
   mapChoice.value = view.map;
   for (const group of bar.children) {
     const isEmpty = [...group.children].every((each) => /** @type {HTMLElement} */ (each).hidden);

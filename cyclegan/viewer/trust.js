@@ -3,6 +3,7 @@
 import * as api from "./api.js";
 import { FULL } from "./api.js";
 import { isReady } from "./cache.js";
+import { drawIn } from "./geometry.js";
 import { changed, isOpen, openScan, page, update, view } from "./state.js";
 
 const REST_MS = 200;
@@ -63,13 +64,6 @@ export function trust() {
 
 // ---------------------------------------------------------------- hatching
 
-/** @type {HTMLCanvasElement | null} */
-let mask = null; // one pixel for each of the slice
-/** @type {Findings | null} */
-let maskOf = null; // that it was made from
-/** @type {HTMLCanvasElement | null} */
-let lines = null; // as large as a panel
-
 // Half of each pixel's interval, and the contrast of a lesion, of the slice on screen; null where they are not known.
 export function interval() {
   const { interval_words: isKnown, pixels, lesion_contrast: contrast } = findingsOf(view.index) ?? {};
@@ -94,31 +88,24 @@ export function hatch(context, g, density) {
   const known = interval();
   const scan = openScan();
   if (!view.hatched || !known || !scan) return false;
-  const { width, height } = scan;
-  const findings = findingsOf(view.index) ?? null;
-  mask ??= document.createElement("canvas");
-  lines ??= document.createElement("canvas");
-  const [below, pen] = [mask, lines].map((each) => /** @type {CanvasRenderingContext2D} */ (each.getContext("2d")));
-  if (maskOf !== findings) {
-    Object.assign(mask, { width, height });
-    const out = below.createImageData(width, height);
-    const words = new Int32Array(out.data.buffer);
-    known.pixels.forEach((half, i) => {
-      words[i] = half > known.contrast * FULL ? -1 : 0;
-    });
-    below.putImageData(out, 0, 0);
-    maskOf = findings;
-  }
-  const { width: across, height: down } = context.canvas;
-  Object.assign(lines, { width: across, height: down });
-  pen.drawImage(mask, g.left, g.top, width * g.x, height * g.y);
+  const mask = new ImageData(scan.width, scan.height);
+  const words = new Int32Array(mask.data.buffer);
+  known.pixels.forEach((half, i) => {
+    words[i] = half > known.contrast * FULL ? -1 : 0;
+  });
+  const raster = new OffscreenCanvas(scan.width, scan.height);
+  raster.getContext("2d")?.putImageData(mask, 0, 0);
+  const { width, height } = context.canvas;
+  const lines = new OffscreenCanvas(width, height);
+  const pen = /** @type {OffscreenCanvasRenderingContext2D} */ (lines.getContext("2d"));
+  drawIn(pen, g, raster);
   pen.globalCompositeOperation = "source-in";
   pen.strokeStyle = AMBER;
   pen.lineWidth = density;
   pen.beginPath();
-  for (let x = -down; x < across; x += HATCH * density) {
-    pen.moveTo(x, down);
-    pen.lineTo(x + down, 0);
+  for (let x = -height; x < width; x += HATCH * density) {
+    pen.moveTo(x, height);
+    pen.lineTo(x + height, 0);
   }
   pen.stroke();
   context.drawImage(lines, 0, 0);

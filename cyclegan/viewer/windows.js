@@ -3,7 +3,7 @@
 // so must synthetic and real image. But for the last part nothing here touches the page.
 
 import { FULL } from "./api.js";
-import { toImage } from "./geometry.js";
+import { clamp, toImage } from "./geometry.js";
 import { imageIn, isMap } from "./images.js";
 import { activePanel, frontOf, geometry } from "./panels.js";
 import { changed, openScan, unpanned, update, view } from "./state.js";
@@ -32,8 +32,6 @@ export const PRESETS = {
   hand: { title: "By hand" },
 };
 
-/** @param {number} v @param {number} low @param {number} high */
-const clamp = (v, low, high) => Math.min(Math.max(v, low), high);
 
 // ---------------------------------------------------------------- what pixels suggest
 
@@ -224,13 +222,11 @@ export function choosePreset(preset) {
 /** @returns {Box} */
 function rectangleInView() {
   const panel = activePanel();
-  const { width, height } = frontOf(panel).frame;
+  const { frame } = frontOf(panel);
   const g = geometry(panel);
-  /** @param {number} at @param {number} most */
-  const within = (at, most) => Math.round(clamp(at, 0, most));
-  const [left, top] = toImage(g, [0, 0]);
-  const [right, bottom] = toImage(g, [panel.canvas.width, panel.canvas.height]);
-  return [within(left, width), within(top, height), within(right, width), within(bottom, height)];
+  const corners = [...toImage(g, [0, 0]), ...toImage(g, [panel.canvas.width, panel.canvas.height])];
+  const [left, top, right, bottom] = corners.map((at, i) => Math.round(clamp(at, 0, i % 2 ? frame.height : frame.width)));
+  return [left, top, right, bottom];
 }
 
 /** @param {Panel} panel @param {number} widen @param {number} raise */

@@ -53,8 +53,8 @@ HOSTING = (
     "the tab, or an hour later at most. Research demo, not for diagnosis."
 )
 VIEWER = Path(cyclegan.__file__).parent / "viewer"
-# The script has what the viewer needs to know, and keeps a file that is dropped before the viewer is
-# there from being opened in its place.
+# The script has what the viewer needs to know, and keeps a file that is dropped before the viewer
+# is there from being opened in its place.
 HEAD = """<link rel="stylesheet" href="viewer/viewer.css">
 <script>
   const settings = SETTINGS;

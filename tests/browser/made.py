@@ -66,12 +66,7 @@ class Made:
             "units": [0, 1000],
             "window": {"center": 0.4, "width": 0.8},
             "directions": ["R", "L", "A", "P"],
-            "box": [
-                int(0.15 * size),
-                int(0.15 * size),
-                math.ceil(0.85 * size),
-                math.ceil(0.85 * size),
-            ],
+            "box": [math.floor(0.15 * size)] * 2 + [math.ceil(0.85 * size)] * 2,
             "dicom": False,
             "notes": [],
             "to": "T2",

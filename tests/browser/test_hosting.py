@@ -24,7 +24,7 @@ START_S = 60.0  # two busy cores
 def certificate(tmp_path_factory):
     """A folder with a self-signed certificate of 127.0.0.1 and its key."""
     folder = tmp_path_factory.mktemp("certificate")
-    options = "-x509 -newkey rsa:2048 -nodes -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1"
+    options = "-x509 -newkey rsa:2048 -nodes -subj /CN=here -addext subjectAltName=IP:127.0.0.1"
     files = ["-keyout", folder / "brain.key", "-out", folder / "brain.pem"]
     subprocess.run(["openssl", "req", *options.split(), *files], check=True, capture_output=True)
     return folder

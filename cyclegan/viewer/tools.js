@@ -154,9 +154,15 @@ export function makeTools(element) {
 /** @param {string} className @param {string} ariaLabel @param {(value: string) => void} choose */
 function choice(className, ariaLabel, choose) {
   const select = Object.assign(document.createElement("select"), { className, ariaLabel, title: ariaLabel });
+  let isByKey = false;
+  for (const kind of ["pointerdown", "keydown"]) {
+    select.addEventListener(kind, () => {
+      isByKey = kind === "keydown";
+    });
+  }
   select.addEventListener("change", () => {
     choose(select.value);
-    if (!select.matches(":focus-visible")) focusImage(); // chosen by mouse: the keys are the images' again
+    if (!isByKey) focusImage(); // the keys are the images' again
   });
   return select;
 }

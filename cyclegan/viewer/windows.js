@@ -178,14 +178,18 @@ export function windowWords(group, { center, width }, units) {
 
 // ---------------------------------------------------------------- of the images on screen
 
+let opened = MAPS; // windows as the scan opened and its result came: what a reset goes back to
+
 /** @param {Group} group */
 export const windowOf = (group) => view.windows[group] ?? GREY;
 
 // For a scan that was opened, or a result that is new: its windows are chosen as soon as its images are here.
 /** @param {boolean} isScan */
 export function openWindows(isScan) {
-  const { target: _, ...others } = view.windows;
-  view.windows = isScan ? MAPS : others;
+  /** @param {Partial<Windows>} windows */
+  const others = ({ target: _, ...windows }) => (isScan ? MAPS : windows);
+  opened = others(opened);
+  view.windows = others(view.windows);
   if (isScan) view.inverted = false;
   if (isScan || ["hand", "auto"].includes(view.preset)) view.preset = "brain";
   changed();
@@ -205,6 +209,7 @@ export function settle() {
   const target = view.windows.target ? null : withBox("translated");
   if (!scan || !source || (view.windows.source && !target)) return; // what follows takes long
   const [brain, chosen] = ["brain", view.preset].map((preset) => byPreset(preset, { source, target }, scan.window, null));
+  opened = { ...brain, ...opened };
   view.windows = { ...brain, ...chosen, ...view.windows };
 }
 
@@ -245,7 +250,6 @@ export function invert() {
   update({ inverted: !view.inverted }, view.inverted ? "Not inverted" : "Inverted");
 }
 
-// The windows are chosen anew, for the slice on screen.
 export function reset() {
-  update({ windows: MAPS, preset: "brain", zoom: 1, pan: unpanned() }, "View reset");
+  update({ windows: opened, preset: "brain", zoom: 1, pan: unpanned() }, "View reset");
 }

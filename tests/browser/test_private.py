@@ -100,24 +100,6 @@ def scan(server):
     return data, patterns
 
 
-def browser_page(context, url):
-    page = context.new_page()
-    page.set_default_timeout(60_000)
-    page.goto(url)
-    page.wait_for_selector(READY)
-    return page
-
-
-def send(page, data):
-    """Drop a file, and wait until it is shown."""
-    give(page, lambda: drop(page, {NAME: data}))
-
-
-def translate(page):
-    page.get_by_role("button", name="Translate anyway").click()  # noise is no head
-    page.wait_for_selector("[data-panel=translated].filled")
-
-
 def test_the_search_finds_what_is_there(tmp_path, scan):
     data, patterns = scan
     (tmp_path / "kept").write_bytes(b"..." + zlib.compress(data) + b"...")
@@ -142,16 +124,21 @@ def test_a_finished_session_leaves_nothing(server, scan, chromium, tmp_path):
         )
         context.on("request", lambda request: asked.append(request.url))
         context.on("response", lambda got: headers.update({got.url: got.headers}))
-        page = browser_page(context, server.url)
+        page = context.new_page()
         page.on("websocket", lambda opened: sockets.append(opened.url))
-        send(page, data)
-        translate(page)
+        page.set_default_timeout(60_000)
+        page.goto(server.url)
+        page.wait_for_selector(READY)
+        give(page, lambda: drop(page, {NAME: data}))
+        page.get_by_role("button", name="Translate anyway").click()  # noise is no head
+        page.wait_for_selector("[data-panel=translated].filled")
         page.get_by_role("button", name="Save", exact=True).click()
         with page.expect_download() as download:
             page.locator("[data-save=nifti]").click()
         assert download.value.path().stat().st_size > 1000
         page.wait_for_timeout(3000)  # what is cached is written with a delay
         stores = page.evaluate(STORES)
+        assert traces(server.folder, patterns) == []  # nor if it were killed now
         context.close()
 
         assert traces(Path(home), patterns) == []
@@ -206,37 +193,6 @@ def test_an_upload_that_is_cut_off_leaves_nothing(server, scan):
         connection.close()
     assert uploads_go(server)
     assert traces(server.folder, patterns) == []
-
-
-def test_a_tab_that_is_closed_in_the_middle_leaves_nothing(server, scan, chromium):
-    data, patterns = scan
-    for closing in ("sending", "loading", "translating"):
-        context = chromium.new_context()
-        page = browser_page(context, server.url)
-        if closing == "sending":
-            drop(page, {NAME: data})
-        elif closing == "loading":
-            with page.expect_response(re.compile("/scans$")):
-                drop(page, {NAME: data})
-        else:
-            send(page, data)
-            page.get_by_role("button", name="Translate anyway").click()
-        context.close()
-    assert uploads_go(server)
-    assert traces(server.folder, patterns) == []
-
-
-def test_what_a_killed_server_leaves_is_nothing(scan, tmp_path):
-    data, patterns = scan
-    with ServerProcess(tmp_path) as server:
-        tab = Tab(server.url)
-        tab.open(NAME, data)
-        connections = list(half_an_upload(server, data))
-        server.kill()
-        for connection in connections:
-            connection.close()
-        tab.http.close()
-        assert traces(tmp_path, patterns) == []
 
 
 def test_two_users_see_their_own_and_cannot_fetch_each_others(server):

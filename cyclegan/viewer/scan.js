@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { select } from "./files.js";
 import { slices } from "./images.js";
 import { arrange, focusImage } from "./panels.js";
-import { happen, openScan, page, recall, remember, say, unpanned, update, view } from "./state.js";
+import { happen, openScan, page, pause, recall, remember, say, unpanned, update, view } from "./state.js";
 import { openWindows } from "./windows.js";
 
 const TAB = "scan"; // this tab's token, for a reload
@@ -15,8 +15,6 @@ const CLAIM_MS = 400; // for another tab to say that a token is its own
 const RESTARTED = "The server was restarted; open the file again.";
 const FORGOTTEN = "The server does not have this scan any more; open the file again.";
 
-/** @param {number} time */
-const pause = (time) => new Promise((done) => setTimeout(done, time));
 let transfers = 0;
 let sending = new AbortController(); // ends the transfer of files
 let following = new AbortController(); // ends the request that waits for news
@@ -41,12 +39,16 @@ export async function openFiles(files) {
   });
 }
 
-/** @param {number} example @param {boolean} uninvited */
-export async function openExample(example, uninvited = false) {
+// Open what the server has already.
+/** @param {() => Promise<Scan>} ask @param {boolean} uninvited */
+function openThere(ask, uninvited = false) {
   const { number } = begin();
   happen({ type: "sent", number });
-  return receive(number, async () => ({ scan: await api.openExample(example), text: "" }), uninvited);
+  return receive(number, async () => ({ scan: await ask(), text: "" }), uninvited);
 }
+
+/** @param {number} example */
+export const openExample = (example) => openThere(() => api.openExample(example));
 
 // A transfer that takes the place of the one that may be on its way.
 function begin() {
@@ -241,25 +243,13 @@ export async function start(teller) {
     const scan = openScan();
     if (scan) api.close(scan.scan);
   });
+  const early = openScan();
+  if (early) tell(early);
   const token = await claimed();
-  if (transfers) {
-    const scan = openScan(); // a file was quicker
-    if (scan) tell(scan);
-    return;
-  }
-  if (token) {
-    try {
-      const scan = await api.poll(token, -1);
-      if (transfers) return;
-      happen({ type: "opened", scan });
-      take(scan);
-      return;
-    } catch {
-      remember("sessionStorage", TAB, "");
-    }
-  }
-  while (!transfers || (!openScan() && !page.state.transfer)) {
-    if (await openExample(0, true)) return;
+  if (transfers) return; // a file was quicker
+  if (token && (await openThere(() => api.poll(token, -1)))) return;
+  while (!openScan() && !page.state.transfer) {
+    if (await openThere(() => api.openExample(0), true)) return;
     await pause(RETRY_MS);
   }
 }

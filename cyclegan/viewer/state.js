@@ -120,6 +120,9 @@ export function happen(event) {
   return page.state !== before;
 }
 
+/** @param {number} ms */
+export const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+
 // What the server says of the scan that is open, null without one.
 export const openScan = () => page.state.scan;
 

@@ -4,16 +4,17 @@ import * as api from "./api.js";
 import { FULL } from "./api.js";
 import { isReady } from "./cache.js";
 import { drawIn } from "./geometry.js";
-import { changed, isOpen, openScan, page, update, view } from "./state.js";
+import { changed, isOpen, openScan, page, pause, update, view } from "./state.js";
 
 const REST_MS = 200;
+const RETRY_MS = 1000;
 const MOST = 48; // slices whose findings stay
 const HATCH = 7; // CSS pixels from line to line
 const AMBER = "#ffc46b";
 /** @type {Map<string, Findings>} */
 const cache = new Map(); // by scan, key and index
-/** @type {{id: string, abort: AbortController, timer: number} | null} */
-let asked = null;
+let asked = ""; // the id of the last
+let asking = new AbortController();
 
 /** @param {Scan} scan @param {number} index */
 const idOf = (scan, index) => [scan.scan, scan.key, index].join("/");
@@ -28,18 +29,18 @@ export function findingsOf(index) {
 export function measureRested() {
   const scan = openScan();
   const isMeasurable = scan && isReady(scan, "translated", view.index) && isOpen(page.state);
-  const id = isMeasurable ? idOf(scan, view.index) : null;
-  if (asked?.id === id) return;
-  asked?.abort.abort();
-  clearTimeout(asked?.timer);
-  asked = null;
-  if (!scan || !id || cache.get(id)?.isWhole) return;
-  const abort = new AbortController();
-  asked = { id, abort, timer: setTimeout(() => bring(scan, view.index, id, abort.signal), REST_MS) };
+  const id = isMeasurable ? idOf(scan, view.index) : "";
+  if (asked === id) return;
+  asking.abort();
+  asking = new AbortController();
+  asked = id;
+  if (scan && id && !cache.get(id)?.isWhole) bring(scan, view.index, id, asking.signal);
 }
 
 /** @param {Scan} scan @param {number} index @param {string} id @param {AbortSignal} signal */
 async function bring(scan, index, id, signal) {
+  await pause(REST_MS);
+  if (signal.aborted) return;
   try {
     const findings = await api.findings(scan, index, signal);
     cache.set(id, findings);
@@ -48,7 +49,8 @@ async function bring(scan, index, id, signal) {
     if (findings.map || findings.interval_words) findings.pixels = await api.image(scan, "uncertainty", index, signal);
     findings.isWhole = true;
   } catch {
-    if (!signal.aborted) setTimeout(() => (asked = null), 1000); // asked for again with the next change
+    await pause(RETRY_MS);
+    if (!signal.aborted) asked = "";
   }
   changed();
 }

@@ -190,7 +190,7 @@ function showTrust(scan) {
 /** @typedef {{text: string, share?: number | null, isWrong?: boolean}} Status `share`: 0 to 1, null for unknown */
 
 /** @param {typeof page.state} state @param {string} busy @param {string} refusal @returns {Status} */
-export function statusOf({ transfer, message, isWrong, scan }, busy, refusal) {
+function statusOf({ transfer, message, isWrong, scan }, busy, refusal) {
   if (transfer && transfer.share < 1) return { text: `Sending the files: ${Math.floor(100 * transfer.share)} %`, share: transfer.share };
   if (transfer) return { text: "Reading the files", share: null };
   if (isWrong || !scan) return { text: message, isWrong };

@@ -3,7 +3,7 @@
 
 const AT_ONCE = 3; // requests; a browser opens six connections, and some wait for news
 const PAUSE_MS = 500; // after one that failed
-export const BUDGET = 256 * 2 ** 20; // bytes
+const BUDGET = 256 * 2 ** 20; // bytes
 // How much later the images of a slice are fetched than the original beside it, in slices.
 /** @type {Record<string, number>} */
 const LATER = { original: 0, translated: 4, reconstructed: 6, real: 6 };

@@ -20,7 +20,7 @@ export function shownNames() {
 
 // What each panel on screen shows.
 /** @returns {[ImageName, Plane][]} */
-export function shownViews() {
+function shownViews() {
   if (!view.planes) return shownNames().map((name) => [name, "axial"]);
   /** @type {ImageName[]} */
   const names = ["original", "translated"];
@@ -44,7 +44,7 @@ export function arrange() {
 
 // Put an image on screen, in place of `instead`; one that is there already changes places with it.
 /** @param {ImageName} name @param {ImageName} instead */
-export function showImage(name, instead) {
+function showImage(name, instead) {
   view.planes = false;
   if (view.enlarged) {
     view.enlarged = name;

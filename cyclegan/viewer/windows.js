@@ -8,17 +8,17 @@ import { imageIn, isMap } from "./images.js";
 import { activePanel, frontOf, geometry } from "./panels.js";
 import { changed, openScan, unpanned, update, view } from "./state.js";
 
-export const GREY = { center: 0.5, width: 1 };
+const GREY = { center: 0.5, width: 1 };
 // Tops of the colour bars, in shares of the grey range. In heads of validation the prediction interval is 0.09 to
 // 0.34, in the middle 0.17.
 /** @type {Partial<Windows>} */
 export const MAPS = {
   cycle: { center: 0.125, width: 0.25 }, uncertainty: { center: 0.175, width: 0.35 }, signed: { center: 0, width: 1 },
 };
-export const NARROWEST = 0.02;
-export const WIDEST = 2;
+const NARROWEST = 0.02;
+const WIDEST = 2;
 const INNER = 0.66; // of the way from the middle of the head's box to its edges: brain, no bright scalp or dark skull
-const SAMPLED = 200_000; // pixels
+const SAMPLED = 30_000; // pixels, at most
 // Shares of the pixels that turn black and white, and how far the window reaches beyond, in widths; `below` where it
 // reaches less far down, so that noise in the air stays black.
 /** @typedef {{title: string, from?: number, to?: number, beyond?: number, below?: number}} Preset */
@@ -37,7 +37,7 @@ export const PRESETS = {
 
 /** @typedef {{pixels: Uint16Array, width: number, box: Box}} Sized `box`: what the head takes of it */
 
-// Indices of some 200,000 pixels at most, evenly spread over a rectangle.
+// Indices of SAMPLED pixels at most, evenly spread over a rectangle.
 /** @param {Sized} image @param {Box} rectangle */
 function sampled({ width }, [left, top, right, bottom]) {
   const every = Math.max(1, Math.ceil(Math.sqrt(((right - left) * (bottom - top)) / SAMPLED)));
@@ -60,25 +60,17 @@ export function insideHead(image) {
 
 // Indices of the pixels in a rectangle, air aside.
 /** @param {Sized} image @param {Box} rectangle */
-export function inRectangle(image, rectangle) {
+function inRectangle(image, rectangle) {
   return sampled(image, rectangle).filter((i) => image.pixels[i] > 0.02 * FULL);
 }
 
 // The window in which all but the outermost shares of the pixels `inside` are grey; null for too few.
 /** @param {Uint16Array} pixels @param {number[]} inside @param {Omit<Preset, "title">} preset */
 export function robust(pixels, inside, { from = 0, to = 1, beyond = 0, below = beyond }) {
-  const counts = new Uint32Array(1024);
-  for (const i of inside) counts[pixels[i] >> 6]++;
   if (inside.length < 64) return null;
+  const values = Uint16Array.from(inside, (i) => pixels[i]).sort();
   /** @param {number} share */
-  const at = (share) => {
-    let seen = 0;
-    for (let bin = 0; bin < counts.length; bin++) {
-      seen += counts[bin];
-      if (seen > share * inside.length) return (bin + 0.5) / counts.length;
-    }
-    return 1;
-  };
+  const at = (share) => values[Math.floor(share * (values.length - 1))] / FULL;
   const range = at(to) - at(from);
   const [low, high] = [at(from) - below * range, at(to) + beyond * range];
   return { center: (low + high) / 2, width: clamp(high - low, NARROWEST, WIDEST) };

@@ -24,6 +24,10 @@ def head(size: int, shift: float = 0.0) -> np.ndarray:
     return np.where(radius < 0.6, brain, np.where(radius < 0.7, 0.95, 0.0))
 
 
+SERIES = [
+    {"number": n, "label": f"AX T{n + 1}", "contrast": f"T{n + 1}", "plane": "axial", "slices": 24}
+    for n in range(2)
+]
 # A real image, as the server's state of a scan has it.
 REAL = {
     "label": "real.png",

@@ -3,7 +3,7 @@
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from files import drop, give, png
-from made import REAL, Made
+from made import REAL, SERIES, Made
 from pixels import away, centre, drag, drawn, press, tool
 
 # WCAG 2.2's relative luminance and contrast ratio of colours as the browser computes them.
@@ -118,19 +118,6 @@ def violations(page, state):
     ]
 
 
-def series(count):
-    return [
-        {
-            "number": n,
-            "label": f"AX T{n + 1}",
-            "contrast": f"T{n + 1}",
-            "plane": "axial",
-            "slices": 5,
-        }
-        for n in range(count)
-    ]
-
-
 @pytest.mark.parametrize(("theme", "width"), [("light", 1440), ("dark", 390)])
 def test_axe_finds_nothing_in_any_state(opened, theme, width):
     context = {"color_scheme": theme, "viewport": {"width": width, "height": 900}}
@@ -149,7 +136,7 @@ def test_axe_finds_nothing_in_any_state(opened, theme, width):
     found += violations(page, "side panel")
     page.context.close()
 
-    made = Made(5, series=series(2), companion={"label": "AX T2"}, ready=[[2, 3]], translating=True)
+    made = Made(5, series=SERIES, companion={"label": "AX T2"}, ready=[[2, 3]], translating=True)
     page = opened(made, **context)
     found += violations(page, "translating")
     tool(page, "ruler")
@@ -225,7 +212,7 @@ def test_own_colours_keep_what_matters(opened):
 @pytest.mark.parametrize(("width", "text"), [(320, 100), (1280, 200), (390, 200)])
 def test_narrow_screens_and_large_text_lose_nothing(opened, width, text):
     page = opened(
-        Made(24, series=series(2), translating=True), viewport={"width": width, "height": 900}
+        Made(24, series=SERIES, translating=True), viewport={"width": width, "height": 900}
     )
     page.add_style_tag(content=f"html {{ font-size: {text}% }}")
     drawn(page)
@@ -235,7 +222,7 @@ def test_narrow_screens_and_large_text_lose_nothing(opened, width, text):
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_every_tab_stop_is_reached_and_shows_it(opened, theme):
-    page = opened(Made(5, series=series(2)), color_scheme=theme, reduced_motion="reduce")
+    page = opened(Made(5, series=SERIES), color_scheme=theme, reduced_motion="reduce")
     away(page)
     faint, seen = [], 0
     for _ in range(100):

@@ -58,7 +58,7 @@ test("a scan that is lost, or gone, while files are on their way is known to be 
   for (const [type, phase] of [["cut", "lost"], ["forgotten", "gone"]]) {
     let state = step(open, { type: "send", number: 1 });
     state = step(state, { type, text: "restarted" });
-    assert.equal(phaseOf(state), "sending");
+    assert.deepEqual([phaseOf(state), state.message], ["sending", ""]);
     assert.equal(phaseOf(step(state, { type: "refused", number: 1, text: "no" })), phase);
   }
 });

@@ -24,12 +24,12 @@ from cyclegan import OTHER
 from cyclegan.evaluation.lesions import lesion_parts
 from cyclegan.evaluation.metrics import ssim
 from cyclegan.evaluation.pairs import Pair, load_pairs, to_unit
-from cyclegan.model.checkpoint import TRUST
+from cyclegan.model.checkpoint import FORMAT, TRUST
 from cyclegan.model.head import foreground, joint_head
 from cyclegan.model.hub import weights_folder
 from cyclegan.model.translator import Translator
 from cyclegan.trust import evidence
-from cyclegan.trust.calibration import BASELINE, FORMAT, MEASURES, NEEDED
+from cyclegan.trust.calibration import BASELINE, MEASURES, NEEDED
 
 MULTIPLES = (0.5, 1, 1.5, 2, 2.5, 3, 4, 6)  # of the predicted error
 COVERED = 0.9  # share of the pixels whose true value is to lie within the interval

@@ -28,7 +28,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from tqdm import tqdm
 
-from cyclegan.model.checkpoint import CHECK, CHECK_WEIGHTS, file_sha256
+from cyclegan.model.checkpoint import CHECK, CHECK_WEIGHTS, FORMAT, file_sha256
 from cyclegan.model.translator import multiplies_bfloat16
 from cyclegan.release.check_augment import augment
 from cyclegan.release.check_data import (
@@ -40,7 +40,7 @@ from cyclegan.release.check_data import (
     add_turned,
 )
 from cyclegan.release.check_simulated import add_label_maps, add_phantoms
-from cyclegan.trust.checks import FORMAT, KINDS, SIZE, CheckNetwork
+from cyclegan.trust.checks import KINDS, SIZE, CheckNetwork
 
 PHANTOM_SLICES = 5  # of each phantom head
 # Assumed among uploaded brain slices. Chosen with an eye on validation: 0.145 flags 0.90 of FLAIR

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from cyclegan.batch.jobs import Job, Refused, count_jobs, find_jobs
+from cyclegan.batch.jobs import Job, Refused, count_files, find_jobs
 from cyclegan.batch.summary import RunSummary, duration
 from cyclegan.batch.translation import Network, Options, Outcome, translate_here
 from cyclegan.model.checkpoint import CheckpointError
@@ -63,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
             return _dry_run(arguments.inputs, options, translator)
         options.out.mkdir(parents=True, exist_ok=True)
         summary = RunSummary(
-            table, arguments.hash_paths, lambda: count_jobs(arguments.inputs, options.out)
+            table, arguments.hash_paths, lambda: count_files(arguments.inputs, options.out)
         )
     except (CheckpointError, StyleError, ReadError, OSError) as error:
         return _refuse(error)
@@ -209,8 +209,7 @@ def _on_cluster(
             weights = cluster.send_weights(client, folder, translator.checksum, options.out)
             begun = True
             for result in cluster.translate_on(client, jobs, options, weights):
-                if result is not None:
-                    summary.add(*result)
+                summary.add(*result)
                 summary.show()
     except cluster.ClusterError as error:
         if not begun:
@@ -227,7 +226,7 @@ def _to_do(
         if isinstance(job, Refused):
             summary.fail([job.path], f"{job.path}: {job.reason}")
         elif options.finished(job):
-            summary.add_existing()
+            summary.add_existing(job)
             if not quiet:
                 _print_existing(options.target(job.base))
             summary.show()

@@ -110,8 +110,8 @@ def _cluster_call(
     name = cluster.send_weights(client, weights, checksum, options.out)
 
     def run(some: list[Job]) -> None:
-        for result in cluster.translate_on(client, some, options, name):
-            assert result is None or not result[1].failures, result[1].failures
+        for _, outcome in cluster.translate_on(client, some, options, name):
+            assert not outcome.failures, outcome.failures
 
     def processor() -> float:
         return sum(client.run(time.process_time).values())

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from dicom_files import axial_series, mr_image, saved
 
-from cyclegan.batch.jobs import Job, find_jobs
 from cyclegan.export.provenance import pixels_sha256, source_of
 from cyclegan.reading.read import read_volume
 
@@ -67,25 +66,12 @@ def archive_beside_file(folder):
     return [save_zip(folder / "a.zip", head(1), head(2)), save_nifti(folder / "a_1.nii", head(3))]
 
 
-def series_beside_file(folder):
-    save_series(folder / "scan", head(1), head(2))
-    return [folder / "scan", save_nifti(folder / "scan_1.nii", head(3))]
-
-
 def series_beside_series(folder):
     save_series(folder / "scan", head(1), head(2))
     return [folder / "scan", save_series(folder / "scan_1", head(3))]
 
 
-def volumes_beside_file(folder):
-    several = save_nifti(folder / "a.nii.gz", head(1), head(2))
-    return [several, save_nifti(folder / "a_2.nii.gz", head(3))]
-
-
-KINDS = [archive_beside_file, series_beside_file, series_beside_series, volumes_beside_file]
-
-
-@pytest.mark.parametrize("write", KINDS)
+@pytest.mark.parametrize("write", [archive_beside_file, series_beside_series])
 @pytest.mark.parametrize("is_folder", [True, False])
 def test_no_result_takes_the_name_of_another(run, tmp_path, write, is_folder):
     inputs = write(tmp_path / "in")
@@ -115,7 +101,7 @@ def test_what_comes_later_takes_no_name_either(run, tmp_path, late):
 
 
 def test_workers_leave_out_and_name_as_one_process_does(run, tmp_path, capfd):
-    series_beside_file(tmp_path / "in")
+    series_beside_series(tmp_path / "in")
     save_series(tmp_path / "in/ct", head(5), Modality="CT", SeriesDescription="CT head")
     assert run(tmp_path / "in") == 0
     single = made(tmp_path)
@@ -128,11 +114,15 @@ def test_workers_leave_out_and_name_as_one_process_does(run, tmp_path, capfd):
     assert "3 done, 0 failed, 1 left out" in said
 
 
-def test_names_that_only_look_alike_stay_as_they_are(tmp_path):
-    for name in ("scan_1.nii", "scan_2.nii", "visit.nii"):
-        save_nifti(tmp_path / "in" / name, head(1))
-    jobs = list(find_jobs([tmp_path / "in"], tmp_path / "out"))
-    assert all(isinstance(job, Job) and not job.shared for job in jobs)
+def test_a_number_that_was_another_image_s_is_not_taken(run, tmp_path):
+    save_zip(tmp_path / "a.zip", head(1), head(2))
+    assert run(tmp_path / "a.zip") == 0
+    before = made(tmp_path)
+    save_zip(tmp_path / "a.zip", head(3), head(1), head(2))
+    for _ in range(2):
+        assert run(tmp_path / "a.zip") == 0
+        assert len(set(made(tmp_path).values())) == 3
+        assert before.items() <= made(tmp_path).items()
 
 
 def test_an_image_missing_of_several_counts(run, tmp_path, capsys):

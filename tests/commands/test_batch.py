@@ -20,7 +20,7 @@ from dicom_files import axial_series
 
 from cyclegan import batch
 from cyclegan.batch import summary, translation
-from cyclegan.batch.jobs import Job, count_jobs, find_jobs
+from cyclegan.batch.jobs import Job, count_files, find_jobs
 from cyclegan.batch.translation import Network, Options, translate_job
 from cyclegan.model.translator import Translator
 from cyclegan.simulation.phantom import draw_volume
@@ -188,7 +188,7 @@ def test_the_search_holds_one_folder_at_a_time(tmp_path):
         found = sum(1 for _ in find_jobs([top], tmp_path / "out"))
         held = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        assert found == count_jobs([top], tmp_path / "out") == 10 * folders
+        assert found == count_files([top], tmp_path / "out") == 10 * folders
         return held
 
     few, many = peak(20), peak(120)
@@ -218,7 +218,7 @@ def test_the_line_has_the_pace_and_what_is_left(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(summary.time, "monotonic", lambda: now[0])
     counts = summary.RunSummary(None, False, lambda: 100)
-    counts.done, counts.failed, counts.existing, counts.jobs, now[0] = 30, 2, 8, 40, 120.0
-    counts.expected = 100
-    words = "30 done, 2 failed, 8 there before, about 60 left, 15.0 series/min, 4 min left"
+    counts.done, counts.failed, counts.existing, now[0] = 30, 2, 8, 120.0
+    counts.files, counts.worked_on, counts.expected = 40, 30, 100
+    words = "30 done, 2 failed, 8 there before, about 60 files left, 15.0 series/min, 4 min left"
     assert counts.line() == words

@@ -179,8 +179,8 @@ def test_the_slider_goes_from_the_first_sheet_to_the_last(report):
 
 
 def test_a_smoothed_curve_ends_where_its_values_end():
-    steps = np.arange(200.0)
-    svg = curves("x", {"": (steps, np.sin(steps / 9))}, smooth=True)
+    rows = [{"step": step, "loss": np.sin(step / 9)} for step in range(200)]
+    svg = curves("x", rows, {"": "loss"}, smooth=True)
     drawn = []
     for path in re.findall(r'<path d="(M [^"]*)"[^>]*style="[^"]*stroke: #3b82d6', svg):
         drawn.append([float(x) for x in re.findall(r"[ML] (\S+)", path)])

@@ -14,8 +14,8 @@ import train
 from cyclegan.data.inventory import take_inventory
 from cyclegan.report import __main__ as report_command
 from cyclegan.report.run_charts import curves
-from cyclegan.report.run_report import NOTES, ReportError, write_report
-from cyclegan.report.runlog import CsvLog, record_run
+from cyclegan.report.run_report import write_report
+from cyclegan.report.runlog import CsvLog, RecordError, record_run
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import simulate_pair
 from cyclegan.training.config import PAIRS, SIMULATED, UNPAIRED, TrainConfig, resolved
@@ -155,13 +155,16 @@ def test_absolute_paths_are_recorded_by_their_last_part(tmp_path):
     assert start["command"] == "train.py data --data=data ../data data data u/m"
 
 
-def test_every_loss_of_the_objective_has_its_words():
+def test_every_loss_of_the_objective_has_its_words(tmp_path):
     config = resolved(TrainConfig(steps=1), (UNPAIRED, PAIRS, SIMULATED))
     generators = {c: SimpleNamespace(error_head=1) for c in ("T1", "T2")}
     goal = SimpleNamespace(config=config, published=False, kinds=(), generators=generators)
     table = Objective.weights(goal) | Objective.supervised_weights(goal)
     assert {"cycle_ssim", "error"} <= set(table)
-    assert {*table, "loss_D"} == set(NOTES)
+    CsvLog(tmp_path / "log.csv").append({"step": 1} | dict.fromkeys([*table, "loss_D"], 0.5))
+    text = write_report(tmp_path).read_text("utf-8")
+    notes = re.findall(r"<h3>(\w+)</h3>.*?<figcaption>(.*?)</figcaption>", text, re.DOTALL)
+    assert {name for name, note in notes if len(note) > 40} == {*table, "loss_D"}
 
 
 def test_copies_between_training_and_pairs_are_leaks(run, page):
@@ -205,7 +208,7 @@ def test_a_young_run_and_no_run_are_said(tmp_path, capsys):
     text = write_report(tmp_path).read_text("utf-8")
     assert "Nothing logged yet" in text
     assert "No sample sheet yet" in text
-    with pytest.raises(ReportError, match="not the folder of a run"):
+    with pytest.raises(RecordError, match="not the folder of a run"):
         write_report(tmp_path / "none")
     assert report_command.main([str(tmp_path / "none")]) == 1
     assert "Traceback" not in capsys.readouterr().err
@@ -215,7 +218,8 @@ def test_a_log_with_unfinished_and_infinite_cells_is_drawn(tmp_path):
     (tmp_path / "log.csv").write_text("step,minutes,pairs,$x^$\n1,0.1,0.5,\n2,0.2,inf,0.4\n3,0.")
     labels = [c["aria-label"] for c in Page(write_report(tmp_path).read_text()).every("svg")]
     assert labels == ["Loss pairs: values from 0.5 to 0.5", "Loss $x^$: values from 0.4 to 0.4"]
-    assert "$x^$" in curves("a", {"$x^$": ([1, 2], [0.1, 0.2])}, smooth=False)  # no formula
+    rows = [{"step": 1, "x": 0.1}, {"step": 2, "x": 0.2}]
+    assert "$x^$" in curves("a", rows, {"$x^$": "x"})  # no formula
 
 
 def test_a_report_that_cannot_be_written_does_not_end_the_run(tmp_path, monkeypatch, capsys):

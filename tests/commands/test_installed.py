@@ -89,8 +89,8 @@ def test_a_wheel_holds_all_code_the_weights_and_what_the_page_draws_with(wheel):
     assert modules <= set(names)  # pyproject.toml lists packages by hand
     weights = {name for name in names if name.startswith("cyclegan/weights/")}
     assert weights == {f"cyclegan/weights/{name}" for name in CONTENTS}
-    report = "cyclegan/report/report.html.jinja"
-    for name in ("train.py", "cyclegan/py.typed", "cyclegan/viewer/main.js", report):
+    templates = [f"cyclegan/report/{name}.jinja" for name in ("report.html", "model_card.md")]
+    for name in ("train.py", "cyclegan/py.typed", "cyclegan/viewer/main.js", *templates):
         assert name in names
     assert not [n for n in names if n.startswith(("tests", "app"))]
 

@@ -255,7 +255,8 @@ def test_validation_logs_each_direction_under_its_name(pairs):
     for generator in translator.generators.values():  # its device is told by its weights
         generator.register_parameter("none", torch.nn.Parameter(torch.zeros(1)))
     flat = run_evaluation.make_validation(pairs)(translator.generators, {"size": translator.size})
-    result = evaluate(pairs, {"it": translator.translate}, every=run_evaluation.EVERY)
+    judged, _ = load_pairs(pairs, run_evaluation.EVERY)
+    result = evaluate(judged, {"it": translator.translate})
     for to in ("T1", "T2"):
         found = result["predictors"]["it"][to]
         assert flat[f"{to} ssim"] == pytest.approx(found["mean"]["ssim"])

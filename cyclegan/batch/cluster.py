@@ -22,15 +22,18 @@ from distributed import Client, Future, KilledWorker, LocalCluster, Worker, Work
 
 from cyclegan import __version__
 from cyclegan.batch.jobs import Job
-from cyclegan.batch.translation import Network, Options, Outcome, run_jobs, translate_job
+from cyclegan.batch.translation import (
+    ClusterError,
+    Network,
+    Options,
+    Outcome,
+    run_jobs,
+    translate_job,
+)
 from cyclegan.model.checkpoint import REQUIRED
 from cyclegan.model.translator import Translator
 
 TASKS_A_THREAD = 3  # with the scheduler: one at work, the others on their way
-
-
-class ClusterError(RuntimeError):
-    """There is no working with this cluster; the message is a sentence."""
 
 
 class Weights(WorkerPlugin):

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
@@ -101,6 +102,10 @@ class Outcome:
     notes: list[str] = field(default_factory=list)
 
 
+class ClusterError(RuntimeError):
+    """There is no working with this cluster; the message is a sentence."""
+
+
 class Stopped(Exception):
     """The command ends; what is half done is dropped."""
 
@@ -179,12 +184,18 @@ def run_jobs(
 
 
 def translate_here(
-    jobs: Iterable[Job], options: Options, network: Network
+    jobs: Iterable[Job], options: Options, translator: Translator, bars: bool = False
 ) -> Iterator[tuple[Job, Outcome]]:
     """Translate jobs as they come on this machine; what becomes of them comes as it is known.
 
     Leaving the iteration early ends the work; what is complete by then stays.
+
+    Args:
+        bars: show a bar for each volume, on a terminal.
     """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    network = Network(translator, threads, bars)
     pool = ThreadPoolExecutor(_JOBS_AT_ONCE, "job")
 
     def submit(job: Job) -> Future[Outcome]:
@@ -196,6 +207,7 @@ def translate_here(
     finally:
         network.stop()
         pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)
 
 
 def translate_job(job: Job, options: Options, network: Network) -> Outcome:

@@ -68,19 +68,20 @@ def measure(
 ) -> dict[str, list[Taken]]:
     """Time each way of translating the volumes of `folder`, in turns; name -> one of each turn."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     translator = Translator.from_pretrained(weights)
     volumes = [read_volume(path) for path in sorted(folder.iterdir())]
     jobs = [job for job in find_jobs([folder], scratch) if isinstance(job, Job)]
     options = Options("T2", scratch, force=True)
 
     def alone() -> None:
+        torch.set_num_threads(1)
         network = Network(translator, threads)
         for volume in volumes:
             network.translate(volume, options.to)
+        torch.set_num_threads(threads)
 
     def command() -> None:
-        for _, outcome in translate_here(jobs, options, Network(translator, threads)):
+        for _, outcome in translate_here(jobs, options, translator):
             assert not outcome.failures, outcome.failures
 
     calls = {
@@ -97,7 +98,6 @@ def measure(
             print(f"turn {repeat + 1} of {repeats}", file=sys.stderr)
             for name, call in calls.items():
                 taken[name].append(call())
-    torch.set_num_threads(threads)
     return taken
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import pytest
-from dicom_files import axial_series, mr_image, saved
+from archive_files import save_nifti, save_series
+from dicom_files import mr_image, saved
 
 from cyclegan.export.provenance import pixels_sha256, source_of
 from cyclegan.reading.read import read_volume
@@ -23,13 +23,6 @@ def head(seed: int) -> np.ndarray:
     return (DISC * values).astype(np.int16)
 
 
-def save_nifti(path: Path, *volumes: np.ndarray) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    arrays = [volume.transpose(2, 1, 0) for volume in volumes]
-    nib.save(nib.Nifti1Image(np.stack(arrays, -1).squeeze(), np.diag([-2, -2, 5, 1])), path)
-    return path
-
-
 def save_zip(path: Path, *volumes: np.ndarray) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(path, "w") as archive:
@@ -39,21 +32,6 @@ def save_zip(path: Path, *volumes: np.ndarray) -> Path:
             member.unlink()
         (path.parent / "member").rmdir()
     return path
-
-
-def save_series(folder: Path, *volumes: np.ndarray, **attributes) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    start = len(list(folder.iterdir()))
-    datasets = [
-        dataset
-        for number, volume in enumerate(volumes)
-        for dataset in axial_series(
-            volume.astype(np.uint16), SeriesNumber=number + 1, StudyInstanceUID="1.2", **attributes
-        )
-    ]
-    for number, dataset in enumerate(datasets, start):
-        saved(folder, dataset, f"IM{number:03}")
-    return folder
 
 
 def made(tmp_path: Path) -> dict[str, str]:
@@ -68,7 +46,8 @@ def archive_beside_file(folder):
 
 def series_beside_series(folder):
     save_series(folder / "scan", head(1), head(2))
-    return [folder / "scan", save_series(folder / "scan_1", head(3))]
+    save_series(folder / "scan_1", head(3))
+    return [folder / "scan", folder / "scan_1"]
 
 
 @pytest.mark.parametrize("write", [archive_beside_file, series_beside_series])
@@ -140,7 +119,8 @@ def test_an_image_missing_of_several_counts(run, tmp_path, capsys):
 
 
 def test_other_modalities_and_reports_are_left_out_with_a_line(run, tmp_path, capsys):
-    folder = save_series(tmp_path / "in/study", head(1), SeriesDescription="t1_se")
+    folder = tmp_path / "in/study"
+    save_series(folder, head(1), SeriesDescription="t1_se")
     for modality in ("CT", "PT", "US"):
         save_series(folder, head(2), Modality=modality, SeriesDescription=f"{modality} head")
     screen = "1.2.840.10008.5.1.4.1.1.7"
@@ -201,7 +181,8 @@ def test_masks_and_label_maps_are_left_out_and_images_are_not(run, tmp_path, cap
 
 
 def test_one_image_beside_others_of_its_folder_goes_by_the_folder_s_name(run, tmp_path):
-    folder = save_series(tmp_path / "study", head(1), Modality="CT")
+    folder = tmp_path / "study"
+    save_series(folder, head(1), Modality="CT")
     save_series(folder, head(2), SeriesDescription="t1")
     assert run(folder) == 0
     assert list(made(tmp_path)) == ["study_synthetic-T2.nii.gz"]

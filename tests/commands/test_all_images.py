@@ -79,20 +79,6 @@ def test_what_comes_later_takes_no_name_either(run, tmp_path, late):
         assert before.items() <= made(tmp_path).items()
 
 
-def test_workers_leave_out_and_name_as_one_process_does(run, tmp_path, capfd):
-    series_beside_series(tmp_path / "in")
-    save_series(tmp_path / "in/ct", head(5), Modality="CT", SeriesDescription="CT head")
-    assert run(tmp_path / "in") == 0
-    single = made(tmp_path)
-    (tmp_path / "out").rename(tmp_path / "single")
-    capfd.readouterr()
-    assert run(tmp_path / "in", options=("--workers", "2")) == 0
-    assert made(tmp_path) == single
-    said = capfd.readouterr().err
-    assert "left out: ct: CT head axial, 3 slices, 64 x 64: no MR image, its modality is CT" in said
-    assert "3 done, 0 failed, 1 left out" in said
-
-
 def test_a_number_that_was_another_image_s_is_not_taken(run, tmp_path):
     save_zip(tmp_path / "a.zip", head(1), head(2))
     assert run(tmp_path / "a.zip") == 0

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil  # comes with dask[distributed]
-from dicom_files import axial_series
+from archive_files import save_series
 
 from cyclegan import batch
 from cyclegan.batch import summary, translation
@@ -35,11 +35,8 @@ def write_archive(folder: Path, series: int) -> Path:
     head = draw_volume(2, slices=3, size=64) % 251
     rng = np.random.default_rng(0)
     for number in range(series):
-        stack = (head * rng.uniform(2, 5) + rng.integers(0, 9, head.shape)).astype(np.uint16)
-        place = folder / f"Mustermann_{number // 10}" / f"series{number:03}"
-        place.mkdir(parents=True)
-        for slice_number, dataset in enumerate(axial_series(stack, StudyInstanceUID="1.2.3")):
-            dataset.save_as(place / f"IM{slice_number}", enforce_file_format=True)
+        stack = head * rng.uniform(2, 5) + rng.integers(0, 9, head.shape)
+        save_series(folder / f"Mustermann_{number // 10}" / f"series{number:03}", stack)
     return folder
 
 
@@ -59,6 +56,9 @@ def wait_for(what, process: subprocess.Popen, seconds: float = 600) -> None:
 def test_killed_workers_and_commands_lose_and_repeat_nothing(export_tiny, tmp_path, capfd):
     archive, weights = write_archive(tmp_path / "in", SERIES), str(export_tiny(64))
     (archive / "Mustermann_1/broken.nii.gz").write_bytes(b"nothing")
+    stack = draw_volume(2, slices=3, size=64) % 251
+    save_series(archive / "Mustermann_1/ct", stack, Modality="CT")
+    save_series(archive / "Mustermann_1/two", stack, stack[:, ::-1])
     arguments = [str(archive), "--to", "T2", "--weights", weights]
     assert main([*arguments, "--out", str(tmp_path / "single")]) == 1
     single = contents(tmp_path / "single")
@@ -87,10 +87,12 @@ def test_killed_workers_and_commands_lose_and_repeat_nothing(export_tiny, tmp_pa
     (table,) = set(contents(out)) - set(single)
     assert table == "failures.csv"
     assert {name: data for name, data in contents(out).items() if name != table} == single
-    assert len(results()) == SERIES
+    assert len(results()) == SERIES + 2
     said = capfd.readouterr().err
     assert "broken.nii.gz: this is not an image" in said
-    assert f"{SERIES - len(made)} done, 1 failed, {len(made)} there before" in said
+    assert "no MR image, its modality is CT" in said
+    done = f"{SERIES + 2 - len(made)} done, 1 failed, {len(made)} there before, 1 left out"
+    assert done in said
 
 
 def test_a_result_in_work_elsewhere_is_waited_for(export_tiny, tmp_path):

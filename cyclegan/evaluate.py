@@ -26,8 +26,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cyclegan.evaluation.pairs import load_pairs, with_registered_truth
-from cyclegan.evaluation.scores import BASELINES, draw_figure, evaluate, format_tables
-from cyclegan.evaluation.styles import KINDS, with_styles
+from cyclegan.evaluation.scores import (
+    BASELINES,
+    KINDS,
+    draw_figure,
+    evaluate,
+    format_tables,
+    with_styles,
+)
 from cyclegan.model.translator import Translator
 
 
@@ -48,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "the weights that come with this program, unless CYCLEGAN_WEIGHTS names others)",
     )
     add("--revision", help="branch, tag or commit of the Hub repositories (default: main)")
-    add("--json", type=Path, metavar="FILE", help="write all scores, slice by slice, to FILE")
+    add("--json", type=Path, metavar="FILE", help="write all scores, of each slice, to FILE")
     add("--figure", type=Path, metavar="FILE", help="draw example slices of each source in FILE")
     add("--every", type=int, default=1, metavar="N", help="score every N-th pair only")
     add(
@@ -69,20 +75,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
             w: Translator.from_pretrained(w, revision=options.revision) for w in options.weights
         }
         learnt = {weights: t.translate for weights, t in translators.items()}
-        pairs, _ = load_pairs(options.pairs, options.every)
+        pairs, skipped = load_pairs(options.pairs, options.every)
         for weights, t in translators.items():
             learnt |= {f"{weights}, {k} style": with_styles(t, pairs, k) for k in options.style}
-        prepare = with_registered_truth if options.register else list
-        result = evaluate(options.pairs, BASELINES | learnt, options.every, prepare)
+        judged = with_registered_truth(pairs) if options.register else pairs
+        result = evaluate(judged, BASELINES | learnt)
     except (OSError, ValueError) as error:
         sys.exit(str(error))
     result["weights"] = {
         weights: {"version": t.version, "sha256": t.checksum} for weights, t in translators.items()
     }
-    result["registered"] = options.register
+    result |= {"every": options.every, "registered": options.register, "skipped": skipped}
     print(format_tables(result))
-    if result["skipped"]:
-        print(f"\nSkipped {len(result['skipped'])}:", *result["skipped"], sep="\n  ")
+    if skipped:
+        print(f"\nSkipped {len(skipped)}:", *skipped, sep="\n  ")
     for file in filter(None, (options.json, options.figure)):
         file.parent.mkdir(parents=True, exist_ok=True)
     if options.json:

@@ -14,9 +14,9 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from cyclegan.batch.jobs import Job, Refused, count_jobs, find_jobs
+from cyclegan.batch.jobs import Job, Refused, count_files, find_jobs
 from cyclegan.batch.summary import RunSummary, duration
-from cyclegan.batch.translation import Network, Options, Outcome, translate_here
+from cyclegan.batch.translation import ClusterError, Options, Outcome, translate_here
 from cyclegan.model.checkpoint import CheckpointError
 from cyclegan.model.hub import DEFAULT, weights_folder
 from cyclegan.model.style import StyleError
@@ -63,24 +63,27 @@ def main(arguments: list[str] | None = None) -> int:
             return _dry_run(arguments.inputs, options, translator)
         options.out.mkdir(parents=True, exist_ok=True)
         summary = RunSummary(
-            table, arguments.hash_paths, lambda: count_jobs(arguments.inputs, options.out)
+            table, arguments.hash_paths, lambda: count_files(arguments.inputs, options.out)
         )
     except (CheckpointError, StyleError, ReadError, OSError) as error:
         return _refuse(error)
-    jobs = _to_do(arguments.inputs, options, summary, quiet=on_cluster)
+    jobs = _to_do(arguments.inputs, options, summary)
     try:
         if on_cluster:
-            where = arguments.workers, arguments.scheduler
-            if refusal := _on_cluster(where, options, translator, folder, summary, jobs):
-                return _refuse(refusal)
+            results = _on_cluster(arguments, options, translator, folder, jobs)
         else:
-            for job, outcome in _here(options, translator, jobs):
-                for text in (*outcome.notes, *map(str, outcome.written)):
-                    tqdm.write(text)
-                for path in outcome.existing:
-                    _print_existing(path)
-                summary.add(job, outcome)
-                summary.show()
+            results = translate_here(jobs, options, translator, bars=True)
+        for job, outcome in results:
+            for text in (*outcome.notes, *map(str, outcome.written)):
+                tqdm.write(text)
+            for path in outcome.existing:
+                _print_existing(path)
+            summary.add(job, outcome)
+            summary.show()
+    except ClusterError as error:
+        if not summary.files:
+            return _refuse(error)
+        summary.fail([options.out], f"{error}; the same command goes on from here")
     except KeyboardInterrupt:
         print("translate: stopped; the same command goes on from here", file=sys.stderr)
         return 130
@@ -174,62 +177,35 @@ def _finish(summary: RunSummary) -> int:
     return 1 if summary.failed or nothing else 0
 
 
-def _here(
-    options: Options, translator: Translator, jobs: Iterator[Job]
-) -> Iterator[tuple[Job, Outcome]]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield from translate_here(jobs, options, Network(translator, threads, bars=True))
-    finally:
-        torch.set_num_threads(threads)
-
-
 def _on_cluster(
-    where: tuple[int | None, str | None],
+    arguments: argparse.Namespace,
     options: Options,
     translator: Translator,
     folder: Path,
-    summary: RunSummary,
     jobs: Iterator[Job],
-) -> str | None:
-    """Have a cluster translate the jobs; why it could not begin, or None.
+) -> Iterator[tuple[Job, Outcome]]:
+    """As `translate_here`, on a cluster; `folder` is that of the weights.
 
-    Args:
-        where: number of workers, or address of the scheduler.
-        folder: of the weights.
+    Raises:
+        ClusterError: there is no working with it.
     """
     from cyclegan.batch import cluster
 
-    begun = False
-    try:
-        with cluster.connected(*where) as client:
-            if link := cluster.dashboard(client):
-                print(f"dashboard: {link}", file=sys.stderr)
-            weights = cluster.send_weights(client, folder, translator.checksum, options.out)
-            begun = True
-            for result in cluster.translate_on(client, jobs, options, weights):
-                if result is not None:
-                    summary.add(*result)
-                summary.show()
-    except cluster.ClusterError as error:
-        if not begun:
-            return str(error)
-        summary.fail([options.out], f"{error}; the same command goes on from here")
-    return None
+    with cluster.connected(arguments.workers, arguments.scheduler) as client:
+        if link := cluster.dashboard(client):
+            print(f"dashboard: {link}", file=sys.stderr)
+        weights = cluster.send_weights(client, folder, translator.checksum, options.out)
+        yield from cluster.translate_on(client, jobs, options, weights)
 
 
-def _to_do(
-    inputs: list[Path], options: Options, summary: RunSummary, quiet: bool = False
-) -> Iterator[Job]:
+def _to_do(inputs: list[Path], options: Options, summary: RunSummary) -> Iterator[Job]:
     """The jobs without a result; what is refused or there is counted on the way."""
     for job in find_jobs(inputs, options.out):
         if isinstance(job, Refused):
             summary.fail([job.path], f"{job.path}: {job.reason}")
         elif options.finished(job):
-            summary.add_existing()
-            if not quiet:
-                _print_existing(options.target(job.base))
+            summary.add_existing(job)
+            _print_existing(options.target(job.base))
             summary.show()
         else:
             yield job
@@ -239,7 +215,7 @@ def _dry_run(inputs: list[Path], options: Options, translator: Translator) -> in
     """Print what would be done, and how long a few jobs of it, picked at random, take here."""
     summary = RunSummary(None, False, lambda: 0)
     rng, sample, count, files = random.Random(0), [], 0, 0
-    for job in _to_do(inputs, options, summary, quiet=True):
+    for job in _to_do(inputs, options, summary):
         count, files = count + 1, files + len(job.files)
         if len(sample) < SAMPLE:
             sample.append(job)
@@ -257,7 +233,7 @@ def _dry_run(inputs: list[Path], options: Options, translator: Translator) -> in
         trial = replace(options, out=Path(scratch), force=True)
         translator.translate(torch.rand(64, 64).numpy(), options.to)
         started = time.monotonic()
-        outcomes = [outcome for _, outcome in _here(trial, translator, iter(sample))]
+        outcomes = [outcome for _, outcome in translate_here(sample, trial, translator)]
         seconds = (time.monotonic() - started) / len(sample)
     slices = sum(outcome.slices for outcome in outcomes)
     failed = sum(bool(outcome.failures) for outcome in outcomes)

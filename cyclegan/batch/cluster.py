@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import queue
 import tempfile
-import threading
-import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import dask
 import torch
@@ -24,50 +22,39 @@ from distributed import Client, Future, KilledWorker, LocalCluster, Worker, Work
 
 from cyclegan import __version__
 from cyclegan.batch.jobs import Job
-from cyclegan.batch.translation import Network, Options, Outcome, translate_job
+from cyclegan.batch.translation import (
+    ClusterError,
+    Network,
+    Options,
+    Outcome,
+    run_jobs,
+    translate_job,
+)
 from cyclegan.model.checkpoint import REQUIRED
 from cyclegan.model.translator import Translator
 
 TASKS_A_THREAD = 3  # with the scheduler: one at work, the others on their way
-_COUNT_S = 5.0  # between two counts of the workers
-_TICK_S = 1.0  # the longest silence of `translate_on`
-
-
-class ClusterError(RuntimeError):
-    """There is no working with this cluster; the message is a sentence."""
 
 
 class Weights(WorkerPlugin):
-    """The weights, on each worker; the networks are built there with the first task."""
+    """The weights, on each worker, and there the networks made of them."""
 
     def __init__(self, folder: Path, checksum: str):
         self.name = f"cyclegan-{checksum[:16]}"
         self.files = {name: (folder / name).read_bytes() for name in REQUIRED}
-        self.version = __version__
 
     def setup(self, worker: Worker) -> None:
-        self._lock = threading.Lock()
-        self._network: Network | None = None
-        self._threads = max(worker.state.nthreads, torch.get_num_threads())
-
-    def network(self) -> Network:
-        """The networks, from the weights that came with this plugin."""
-        with self._lock:
-            if self._network is None:
-                torch.set_num_threads(1)
-                with tempfile.TemporaryDirectory() as folder:
-                    for name, data in self.files.items():
-                        (Path(folder) / name).write_bytes(data)
-                    self._network = Network(Translator.from_pretrained(folder), self._threads)
-            return self._network
+        threads = max(worker.state.nthreads, torch.get_num_threads())
+        torch.set_num_threads(1)
+        with tempfile.TemporaryDirectory() as folder:
+            for name, data in self.files.items():
+                (Path(folder) / name).write_bytes(data)
+            self.network = Network(Translator.from_pretrained(folder), threads)
 
 
 def _task(job: Job, options: Options, weights: str) -> Outcome:
-    return translate_job(job, options, _plugin(weights).network())
-
-
-def _plugin(name: str) -> Weights:
-    return get_worker().plugins[name]  # type: ignore[return-value]
+    plugin: Any = get_worker().plugins[weights]
+    return translate_job(job, options, plugin.network)
 
 
 @contextmanager
@@ -143,37 +130,20 @@ def _what_it_sees(out: str) -> tuple[str, bool]:
 
 def translate_on(
     client: Client, jobs: Iterable[Job], options: Options, weights: str
-) -> Iterator[tuple[Job, Outcome] | None]:
+) -> Iterator[tuple[Job, Outcome]]:
     """Translate jobs as they come; what becomes of them comes as it is known.
-
-    None comes at least every second in which nothing else does.
 
     Raises:
         ClusterError: the scheduler is gone.
     """
-    done: queue.SimpleQueue[Future] = queue.SimpleQueue()
-    running: dict[str, Job] = {}
-    left, more = iter(jobs), True
-    most, counted = 0, -_COUNT_S
-    while more or running:
-        if time.monotonic() - counted > _COUNT_S:
-            most, counted = (
-                TASKS_A_THREAD * max(1, sum(client.nthreads().values())),
-                time.monotonic(),
-            )
-        while more and len(running) < most and done.empty():
-            job = next(left, None)
-            more = job is not None
-            if job is not None:
-                future = client.submit(_task, job, options, weights, pure=False)
-                running[future.key] = job
-                future.add_done_callback(done.put)
-        try:
-            future = done.get(timeout=_TICK_S)
-        except queue.Empty:
-            yield None
-            continue
-        job = running.pop(future.key)
+
+    def submit(job: Job) -> Future:
+        return client.submit(_task, job, options, weights, pure=False)
+
+    def most() -> int:
+        return TASKS_A_THREAD * max(1, sum(client.nthreads().values()))
+
+    for job, future in run_jobs(jobs, submit, most):
         yield job, _outcome(job, future)
 
 

@@ -7,15 +7,14 @@ a million files needs no more memory than its largest folder.
 from __future__ import annotations
 
 import os
-import re
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cyclegan.export.provenance import is_result
-from cyclegan.reading.dicom.choices import Series, series_of
+from cyclegan.reading.dicom.choices import series_of
 from cyclegan.reading.formats import DICOM, FORMATS, file_head, format_of
 from cyclegan.reading.volume import ReadError
 
@@ -32,7 +31,6 @@ _SIDECARS = {
 }
 _DISC = ("DICOMDIR", "AUTORUN.INF")  # what a patient's disc has at its root
 MARK = "_synthetic-"  # in the names of results
-_NUMBERED = re.compile(r"(.+)_\d+")  # of several results of one job
 _OPENED = 16  # files at once: on a network drive each waits for its answer
 
 
@@ -42,14 +40,11 @@ class Job:
 
     Attributes:
         files: one file, the DICOM files of one folder, or a .hdr with its .img.
-        base: of the results' names, relative to the output folder.
-        shared: names of bases beside `base` that one of several results of a job (`base_1`) and
-            the result of another job could both get.
+        base: of the results' names, relative to the output folder; no two jobs have the same.
     """
 
     files: tuple[Path, ...]
     base: Path
-    shared: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -70,14 +65,21 @@ def find_jobs(inputs: Iterable[str | Path], out: Path) -> Iterator[Job | Refused
     earlier results are recognised by what is written in them.
     """
     with ThreadPoolExecutor(_OPENED) as pool:
-        search = _Search(out, lambda paths: list(pool.map(_is_dicom, paths)), series_of)
-        yield from search.jobs(inputs)
+        yield from _Search(out, pool).jobs(inputs)
 
 
-def count_jobs(inputs: Iterable[str | Path], out: Path) -> int:
-    """About how many jobs `find_jobs` will find, from names alone: no file is opened."""
-    search = _Search(out, _named_as_dicom, lambda path: None)
-    return sum(isinstance(job, Job) for job in search.jobs(inputs))
+def count_files(inputs: Iterable[str | Path], out: Path) -> int:
+    """About how many files the jobs of `find_jobs` will have, from names alone: none is opened."""
+    count, out = 0, out.resolve()
+    for path in map(Path, inputs):
+        count += path.is_file()
+        for folder, folders, files in os.walk(path):
+            folders[:] = [
+                name for name in folders if name[0] != "." and Path(folder, name).resolve() != out
+            ]
+            if MARK not in folder:
+                count += sum(MARK not in name and _may_be_image(name) for name in files)
+    return count
 
 
 class _Search:
@@ -85,17 +87,11 @@ class _Search:
 
     Args:
         out: folder of the results.
-        are_dicom: says of files whether they are DICOM.
-        series: of a DICOM file, or None where that is not known.
+        pool: opens files.
     """
 
-    def __init__(
-        self,
-        out: Path,
-        are_dicom: Callable[[list[Path]], list[bool]],
-        series: Callable[[Path], Series | None],
-    ):
-        self.out, self.are_dicom, self.series = out.resolve(), are_dicom, series
+    def __init__(self, out: Path, pool: ThreadPoolExecutor):
+        self.out, self.pool = out.resolve(), pool
         self.joined: set[Path] = set()  # folders whose DICOM files belong to a job already
 
     def jobs(self, inputs: Iterable[str | Path]) -> Iterator[Job | Refused]:
@@ -105,30 +101,19 @@ class _Search:
         for path in paths:
             if not (path.is_dir() or path.is_file()):
                 yield Refused(path, "there is no such file or folder")
-        named = _resolve_name_clashes(self._merge(self._group(single, Path())), Counter())
-        taken = Counter(job.base for job in named if isinstance(job, Job))
-        prefixes = _prefixes(folders)
-        tops = [
-            prefix if prefix.name else Path(f.resolve().name)
-            for f, prefix in zip(folders, prefixes, strict=True)
-        ]
-        yield from _with_shared_names(named, tops)
-        for number, (folder, prefix) in enumerate(zip(folders, prefixes, strict=True)):
+        named = _resolve_name_clashes(self._merge(self._group(single, Path())), ())
+        yield from named
+        taken = [job.base for job in named if isinstance(job, Job)]
+        for number, (folder, prefix) in enumerate(zip(folders, _prefixes(folders), strict=True)):
             is_empty = folder not in self.joined
-            others = {*tops, *taken}
-            for job in self._below(folder, prefix, taken, others, folders[number + 1 :]):
+            for job in self._below(folder, prefix, taken, folders[number + 1 :]):
                 is_empty = False
                 yield job
             if is_empty:
                 yield Refused(folder, "there is no image in this folder")
 
     def _below(
-        self,
-        top: Path,
-        prefix: Path,
-        taken: Counter[Path],
-        others: Iterable[Path],
-        later: list[Path],
+        self, top: Path, prefix: Path, taken: list[Path], later: list[Path]
     ) -> Iterator[Job | Refused]:
         """The jobs of a folder and of those below it, depth first; links are not followed.
 
@@ -136,12 +121,11 @@ class _Search:
 
         Args:
             taken: bases of other inputs, which no job may have.
-            others: bases that other inputs have or may have.
         """
         holds_out = self.out == top.resolve() or self.out in top.resolve().parents
-        left: list[tuple[Path, bool, Iterable[Path]]] = [(top, False, others)]
+        left = [(top, False)]
         while left:
-            folder, disc, names_beside = left.pop()
+            folder, disc = left.pop()
             try:
                 disc = disc or any((folder / name).is_file() for name in _DISC)
                 files, inside = _listing(folder)
@@ -156,7 +140,7 @@ class _Search:
             if folder in self.joined:
                 files = self._dicom_of(files, is_dicom=False)
             else:
-                siblings = (path for path, *_ in reversed(left))
+                siblings = (path for path, _ in reversed(left))
                 beside = [path for path in siblings if path.parent == folder.parent]
                 more = self._continuation(files, later if folder == top else beside)
             place = prefix / folder.relative_to(top)
@@ -165,11 +149,8 @@ class _Search:
             below = {place / path.name: path for path in inside}
             clashing = {job.base for job in jobs} & set(below)
             series = [base for base in clashing if self._holds_series(below[base])]
-            named = _resolve_name_clashes(jobs, taken + Counter(series))
-            bases = {job.base for job in named if isinstance(job, Job)}
-            yield from _with_shared_names(named, {*below, *names_beside})
-            names = bases | set(below)
-            left += [(path, disc, names) for path in reversed(inside) if path.resolve() != self.out]
+            yield from _resolve_name_clashes(jobs, [*taken, *series])
+            left += [(path, disc) for path in reversed(inside) if path.resolve() != self.out]
 
     def _group(
         self, files: list[Path], place: Path, top: str = "", more: Iterable[Path] = ()
@@ -181,7 +162,7 @@ class _Search:
             more: DICOM files of other folders that continue a series of these.
         """
         groups: dict[tuple[Path, str], list[Path]] = {}
-        for path, dicom in zip(files, self.are_dicom(files), strict=True):
+        for path, dicom in zip(files, self._are_dicom(files), strict=True):
             key = path.name
             if path.suffix.lower() in (".hdr", ".img"):
                 key = f"{path.stem}.hdr"
@@ -199,11 +180,11 @@ class _Search:
     def _continuation(self, files: list[Path], beside: list[Path]) -> list[Path]:
         """DICOM files of the next folders, as far as they go on with the last series of `files`."""
         last = self._dicom_of(files)[-1:] if beside else []
-        series, more = self.series(last[0]) if last else None, []
+        series, more = series_of(last[0]) if last else None, []
         for folder in beside if series is not None else ():
             theirs = _listing(folder)[0]
-            first = next((path for path in theirs if self.are_dicom([path])[0]), None)
-            if first is None or self.series(first) != series:
+            first = next((path for path in theirs if _is_dicom(path)), None)
+            if first is None or series_of(first) != series:
                 break
             more += self._dicom_of(theirs)
             self.joined.add(folder)
@@ -213,7 +194,7 @@ class _Search:
         """Jobs of files that were named one by one, one for a series in several folders."""
         merged: dict[object, Job] = {}
         for number, job in enumerate(jobs):
-            key = self.series(job.files[0]) or number
+            key = series_of(job.files[0]) or number
             if key in merged:
                 job = Job((*merged[key].files, *job.files), merged[key].base)
             merged[key] = job
@@ -222,12 +203,15 @@ class _Search:
     def _dicom_of(self, files: list[Path], is_dicom: bool = True) -> list[Path]:
         """The files that are DICOM, or those that are not."""
         return [
-            p for p, dicom in zip(files, self.are_dicom(files), strict=True) if dicom is is_dicom
+            p for p, dicom in zip(files, self._are_dicom(files), strict=True) if dicom is is_dicom
         ]
+
+    def _are_dicom(self, files: list[Path]) -> list[bool]:
+        return list(self.pool.map(_is_dicom, files))
 
     def _holds_series(self, folder: Path) -> bool:
         try:
-            return sum(self.are_dicom(_listing(folder)[0])) > 1
+            return sum(self._are_dicom(_listing(folder)[0])) > 1
         except OSError:  # reported when its turn comes
             return False
 
@@ -264,9 +248,10 @@ def _may_be_image(name: str) -> bool:
     return os.path.splitext(name)[1].lower() not in _SIDECARS and name != "DICOMDIR"
 
 
-def _resolve_name_clashes(jobs: list[Job], taken: Counter[Path]) -> list[Job | Refused]:
+def _resolve_name_clashes(jobs: list[Job], taken: Iterable[Path]) -> list[Job | Refused]:
     """Jobs of one folder with bases that differ; no result is to overwrite another one."""
-    count = taken + Counter(job.base for job in jobs)
+    taken = list(taken)
+    count = Counter([*taken, *(job.base for job in jobs)])
     # Where only their endings differ, as in a.png and a.nii, the names keep them.
     jobs = [
         replace(job, base=job.base.with_name(job.files[0].name))
@@ -274,26 +259,11 @@ def _resolve_name_clashes(jobs: list[Job], taken: Counter[Path]) -> list[Job | R
         else job
         for job in jobs
     ]
-    count = taken + Counter(job.base for job in jobs)
+    count = Counter([*taken, *(job.base for job in jobs)])
     reason = "its result would have the name of another one's; translate one of them into another "
     return [
         job if count[job.base] == 1 else Refused(job.files[0], f"{reason}folder") for job in jobs
     ]
-
-
-def _with_shared_names(
-    jobs: list[Job | Refused], others: Iterable[Path]
-) -> Iterator[Job | Refused]:
-    """Add to jobs the names that they could share with each other, or with `others`."""
-    known = {job.base for job in jobs if isinstance(job, Job)} | set(others)
-    shared: dict[Path, set[str]] = defaultdict(set)
-    for base in known:
-        if (numbered := _NUMBERED.fullmatch(base.name)) and base.with_name(numbered[1]) in known:
-            shared[base.with_name(numbered[1])].add(base.name)
-            shared[base].add(base.name)
-    for job in jobs:
-        names = shared.get(job.base) if isinstance(job, Job) else None
-        yield replace(job, shared=frozenset(names)) if names else job
 
 
 def _is_dicom(path: Path) -> bool:
@@ -301,11 +271,6 @@ def _is_dicom(path: Path) -> bool:
         return format_of(file_head(path), path.name) is DICOM
     except ReadError:  # reported when its turn comes
         return False
-
-
-def _named_as_dicom(paths: list[Path]) -> list[bool]:
-    others = tuple(ending for ending in _ENDINGS if ending not in DICOM.endings)
-    return [not path.name.lower().endswith(others) for path in paths]
 
 
 def _stem(name: str) -> str:

@@ -29,17 +29,18 @@ class RunSummary:
     Args:
         table: CSV file for the failures, with one row for each as it happens, or None.
         hash_paths: give each row the SHA-256 of its first file's path, for whoever has the archive.
-        count: called in a thread of its own for about how many jobs there are.
+        count: called in a thread of its own for about how many files there are.
 
     Attributes:
         done, failed, existing: numbers of images; of the last, the result was there before.
-        jobs, slices: how many are finished.
+        files, worked_on: how many are behind it, and how many of them took time.
         failures, left_out: sentences.
-        expected: about how many jobs there are; 0 until they are counted.
+        expected: about how many files there are; 0 until they are counted.
     """
 
     def __init__(self, table: Path | None, hash_paths: bool, count: Callable[[], int]):
-        self.done = self.failed = self.existing = self.slices = self.jobs = self.expected = 0
+        self.done = self.failed = self.existing = 0
+        self.files = self.worked_on = self.expected = 0
         self.failures: list[str] = []
         self.left_out: list[str] = []
         self._started = self._shown = time.monotonic()
@@ -65,31 +66,31 @@ class RunSummary:
 
     def add(self, job: Job, outcome: Outcome) -> None:
         """Count what became of the images of a job."""
-        self.jobs += 1
-        self.slices += outcome.slices
+        self.files += len(job.files)
+        self.worked_on += len(job.files)
         self.left_out += outcome.left_out
         for sentence in outcome.failures:
             self.fail(job.files, sentence)
         self.done += len(outcome.written)
         self.existing += len(outcome.existing)
 
-    def add_existing(self) -> None:
+    def add_existing(self, job: Job) -> None:
         """Count a job of one image whose result was there before."""
-        self.jobs += 1
+        self.files += len(job.files)
         self.existing += 1
 
     def line(self) -> str:
         """Done, failed, there before, left out, left, the pace and the time left."""
         minutes = (time.monotonic() - self._started) / 60
         pace = self.done / minutes if minutes else 0.0
-        left = max(0, self.expected - self.jobs)
+        left = max(0, self.expected - self.files)
         words = [f"{self.done} done", f"{self.failed} failed"]
         words += [f"{self.existing} there before"] * bool(self.existing)
         words += [f"{len(self.left_out)} left out"] * bool(self.left_out)
-        words += [f"about {left} left"] * bool(left)
+        words += [f"about {left} files left"] * bool(left)
         words.append(f"{pace:.1f} series/min")
-        if left and pace:
-            words.append(f"{duration(60 * left / pace)} left")
+        if left and self.worked_on:
+            words.append(f"{duration(60 * minutes * left / self.worked_on)} left")
         return ", ".join(words)
 
     def show(self) -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import queue
 import shutil
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
@@ -63,24 +64,28 @@ class Options:
     keep_identity: bool = False
     style: Style | None = None
 
-    def target(self, base: Path) -> Path:
+    def target(self, base: Path, part: str = "") -> Path:
         """The NIfTI of a result; it is written last, so where it is, all of the result is.
 
         A name that leaves no room for its endings becomes its beginning and a hash of it all.
+
+        Args:
+            base: of the job.
+            part: of several results of a job, such as "_1"; it follows the contrast, so that no
+                other job's result can have the name.
         """
         name = base.name
         if len(name.encode("utf-8", "surrogateescape")) > _LONGEST:
             data = name.encode("utf-8", "surrogateescape")
             beginning = data[: _LONGEST - 9].decode("utf-8", "ignore")
             name = f"{beginning}_{hashlib.sha256(data).hexdigest()[:8]}"
-        return self.out / base.parent / f"{name}{MARK}{self.to}.nii.gz"
+        return self.out / base.parent / f"{name}{MARK}{self.to}{part}.nii.gz"
 
     def finished(self, job: Job) -> bool:
-        """Whether a job's result is there, certainly its own, and without a lock, which may be of
-        a process that was killed at its very end; `translate_job` clears it away."""
+        """Whether a job's result is there without a lock, which may be of a process that was
+        killed at its very end; `translate_job` clears it away."""
         target = self.target(job.base)
-        is_there = not self.force and not job.shared and target.exists()
-        return is_there and not _lock_of(target).exists()
+        return not self.force and target.exists() and not _lock_of(target).exists()
 
 
 @dataclass
@@ -94,6 +99,10 @@ class Outcome:
     failures: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+
+class ClusterError(RuntimeError):
+    """There is no working with this cluster; the message is a sentence."""
 
 
 class Stopped(Exception):
@@ -153,26 +162,51 @@ class Network:
         self._pool.shutdown(cancel_futures=True)
 
 
+def run_jobs(
+    jobs: Iterable[Job], submit: Callable[[Job], Future[Outcome]], most: Callable[[], int]
+) -> Iterator[tuple[Job, Future[Outcome]]]:
+    """Submit jobs as they come, at most `most()` at a time, and yield each when it is done."""
+    done: queue.SimpleQueue[tuple[Job, Future[Outcome]]] = queue.SimpleQueue()
+    running: set[Future[Outcome]] = set()
+    left = iter(jobs)
+    job = next(left, None)
+    while job is not None or running:
+        if job is not None and len(running) < most() and done.empty():
+            future = submit(job)
+            running.add(future)
+            future.add_done_callback(lambda future, job=job: done.put((job, future)))
+            job = next(left, None)
+        else:
+            job_done, future = done.get()
+            running.remove(future)
+            yield job_done, future
+
+
 def translate_here(
-    jobs: Iterable[Job], options: Options, network: Network
+    jobs: Iterable[Job], options: Options, translator: Translator, bars: bool = False
 ) -> Iterator[tuple[Job, Outcome]]:
-    """Translate jobs as they come on this machine; what becomes of them comes in their order.
+    """Translate jobs as they come on this machine; what becomes of them comes as it is known.
 
     Leaving the iteration early ends the work; what is complete by then stays.
+
+    Args:
+        bars: show a bar for each volume, on a terminal.
     """
-    running: deque[tuple[Job, Future[Outcome]]] = deque()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    network = Network(translator, threads, bars)
     pool = ThreadPoolExecutor(_JOBS_AT_ONCE, "job")
+
+    def submit(job: Job) -> Future[Outcome]:
+        return pool.submit(translate_job, job, options, network)
+
     try:
-        for job in jobs:
-            running.append((job, pool.submit(translate_job, job, options, network)))
-            if len(running) >= _JOBS_AT_ONCE:
-                first, outcome = running.popleft()
-                yield first, outcome.result()
-        for job, outcome in running:
-            yield job, outcome.result()
+        for job, future in run_jobs(jobs, submit, lambda: _JOBS_AT_ONCE):
+            yield job, future.result()
     finally:
         network.stop()
         pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)
 
 
 def translate_job(job: Job, options: Options, network: Network) -> Outcome:
@@ -180,7 +214,7 @@ def translate_job(job: Job, options: Options, network: Network) -> Outcome:
     outcome = Outcome()
     try:
         with locked(options.target(job.base), network.go_on):
-            if not job.shared and _exists(options.target(job.base), options, outcome):
+            if _exists(options.target(job.base), options, outcome):
                 return outcome
             selection = open_files(job.files, most=None)
             others = {*selection.failures, *selection.foreign}
@@ -195,12 +229,11 @@ def translate_job(job: Job, options: Options, network: Network) -> Outcome:
                 else:
                     images.append(index)
             for number, index in enumerate(images, 1):
-                base = job.base
-                # The name of the job alone says that all of it is there.
-                if len(images) + len(selection.failures) > 1:
-                    base = base.with_name(f"{base.name}_{number}")
+                # The name without a number says that all of the job is there.
+                is_only = len(images) + len(selection.failures) == 1
+                part = "" if is_only else f"_{number}"
                 try:
-                    _translate_image(job, base, selection.read(index), options, network, outcome)
+                    _translate_image(job, part, selection.read(index), options, network, outcome)
                 except (ReadError, OSError, MemoryError) as error:
                     outcome.failures.append(_sentence(job, error))
     except NoMRImage as error:
@@ -211,33 +244,24 @@ def translate_job(job: Job, options: Options, network: Network) -> Outcome:
 
 
 def _translate_image(
-    job: Job, base: Path, volume: Volume, options: Options, network: Network, outcome: Outcome
+    job: Job, part: str, volume: Volume, options: Options, network: Network, outcome: Outcome
 ) -> None:
-    """Translate one image of a job to the name `base`, or one beside it where that is another's."""
+    """Translate one image of a job; `part` is as in `Options.target`."""
     with ExitStack() as locks:
-        target = options.target(base)
-        if base != job.base:  # which is locked
+        target = options.target(job.base, part)
+        if part:  # else it is locked already
             locks.enter_context(locked(target, network.go_on))
-        if _is_anothers(base, job, volume, options):
-            mark = pixels_sha256(volume)[:6]
-            target = options.target(base.with_name(f"{base.name}_{mark}"))
-            locks.enter_context(locked(target, network.go_on))
+            checksum = pixels_sha256(volume)
+            if not options.force and target.exists() and source_of(target) != checksum:
+                # The files have changed: this number was another image's.
+                target = options.target(job.base, f"_{checksum[:6]}")
+                locks.enter_context(locked(target, network.go_on))
         if _exists(target, options, outcome):
             return
         translated = network.translate(volume, options.to, options.style)
         outcome.notes += write_results(target, translated, volume, network.translator, options)
         outcome.written.append(target)
         outcome.slices += len(translated)
-
-
-def _is_anothers(base: Path, job: Job, volume: Volume, options: Options) -> bool:
-    """Whether the name `base` belongs to another image: that of a job with one image goes first."""
-    is_only, target = base == job.base, options.target(base)
-    if is_only and base.name not in job.shared:
-        return False
-    if not options.force and target.exists():
-        return source_of(target) != pixels_sha256(volume)
-    return not is_only and base.name in job.shared
 
 
 def _why_left_out(job: Job, selection: Selection, index: int) -> str:

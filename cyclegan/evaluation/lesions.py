@@ -5,25 +5,24 @@ Pure functions on two-dimensional arrays in [0, 1].
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage
 from skimage.feature import peak_local_max
 
-from cyclegan.evaluation.metrics import OUTLINE
 from cyclegan.model.head import foreground
 
 MIN_LESION_PIXELS = 20  # fewer, and the contrast is one of noise
 SHOWN_BY_SOURCE = -0.2  # contrast in the source: from here on down it shows the lesion as dark
 VISIBLE_CONTRAST = 0.3  # head standard deviations by which the true lesion stands out
 SIZES = (50, 100, 200)  # pixels, where the bins of `lesion_report` end
-FAINTNESS = (1.0, 1.5, 2.0)  # head standard deviations of true contrast, likewise
 
 SPOT_SCALES = (1.6, 2.4, 3.6)  # pixels: sigmas of the narrower Gaussian, for spots of 5 to 12
 SPOT = 0.06  # of white: a difference of Gaussians of at least this is a spot
 NO_SPOT = 0.02  # of white: one below this is none
+OUTLINE = 12  # pixels: what lies deeper is brain and its fluid in head-in slices, too
 SPOT_DISTANCE = 3  # pixels within which two spots are the same
 
 
@@ -33,14 +32,12 @@ class Lesion(NamedTuple):
     Attributes:
         size: in pixels.
         source_contrast: in the source, in standard deviations of the head; negative where dark.
-        true_contrast: in the true T2, likewise.
         ratio: predicted over true contrast: 1 as in the truth, 0 vanished, below 0 dark where it
             should be bright.
     """
 
     size: int
     source_contrast: float
-    true_contrast: float
     ratio: float
 
 
@@ -82,7 +79,7 @@ def measure_lesions(
         )
         if of_truth >= VISIBLE_CONTRAST:
             ratio = of_predicted / of_truth
-            lesions.append(Lesion(int(inside.sum()), of_source, of_truth, ratio))
+            lesions.append(Lesion(int(inside.sum()), of_source, ratio))
     return lesions
 
 
@@ -109,29 +106,21 @@ def lesion_report(lesions: Iterable[Lesion]) -> dict:
     """`lesion_fidelity` of the lesions of many slices, and of those that the source shows.
 
     Only a guess can bring back a lesion that the source does not show, so `in_source` (contrast of
-    `SHOWN_BY_SOURCE` or below) is what a translator can be judged by. Of those, `by_size` and
-    `by_faintness` hold a `lesion_fidelity` each, by the bins of `SIZES` and `FAINTNESS`.
+    `SHOWN_BY_SOURCE` or below) is what a translator can be judged by. Of those, `by_size` holds a
+    `lesion_fidelity` each, of the lesions below each of `SIZES`, and of the rest.
     """
     lesions = list(lesions)
     shown = [lesion for lesion in lesions if lesion.source_contrast <= SHOWN_BY_SOURCE]
+    bins = np.searchsorted(SIZES, [lesion.size for lesion in shown], side="right")
+    names = [f"below {end}" for end in SIZES] + [f"{SIZES[-1]} and more"]
     return lesion_fidelity(lesion.ratio for lesion in lesions) | {
         "in_source": lesion_fidelity(lesion.ratio for lesion in shown),
-        "by_size": _binned(shown, [lesion.size for lesion in shown], SIZES),
-        "by_faintness": _binned(shown, [lesion.true_contrast for lesion in shown], FAINTNESS),
-    }
-
-
-def _binned(
-    lesions: Sequence[Lesion], values: Sequence[float], ends: Sequence[float]
-) -> dict[str, dict]:
-    """`lesion_fidelity` of the lesions below each of `ends`, and of the rest."""
-    places = np.searchsorted(ends, values, side="right")
-    names = [f"below {end}" for end in ends] + [f"{ends[-1]} and more"]
-    return {
-        name: lesion_fidelity(
-            lesion.ratio for lesion, at in zip(lesions, places, strict=True) if at == place
-        )
-        for place, name in enumerate(names)
+        "by_size": {
+            name: lesion_fidelity(
+                lesion.ratio for lesion, its in zip(shown, bins, strict=True) if its == number
+            )
+            for number, name in enumerate(names)
+        },
     }
 
 

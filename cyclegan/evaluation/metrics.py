@@ -14,8 +14,6 @@ from skimage.metrics import structural_similarity
 from cyclegan.model.head import joint_head
 
 PSNR_CEILING = 100.0  # dB, what identical images score, so that means stay finite
-OUTLINE = 12  # pixels: what lies deeper is brain and its fluid in head-in slices, too
-SKULL = 20  # pixels: the skull begins nearer to the outline than this
 
 
 def ssim_map(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -94,40 +92,6 @@ def slice_scores(predicted: np.ndarray, truth: np.ndarray, source: np.ndarray) -
         "full_ssim": float(similarity.mean()),
         "full_psnr": psnr(predicted, truth),
     }
-
-
-def ssim_by_region(
-    predicted: np.ndarray, truth: np.ndarray, source: np.ndarray
-) -> dict[str, float]:
-    """Where in the head a translation is right: mean of `ssim_map` by region.
-
-    `predicted`, `truth`, `source`: (H, W) in [0, 1], registered, with a head. Returns `outline`
-    (up to `OUTLINE` pixels from the head's outline: scalp and skull, or cortex and rim of a
-    stripped brain), `deeper`, and `scalp` (down to the darkest part of the skull) where there is
-    one; regions without a pixel are left out.
-    """
-    mask = joint_head(source, truth)
-    depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
-    similarity = ssim_map(np.clip(predicted, 0, 1), truth)
-    skull = _skull_depth(np.maximum(source, truth), depth)
-    regions = {
-        "outline": mask & (depth <= OUTLINE),
-        "deeper": depth > OUTLINE,
-        "scalp": mask & (depth <= (skull or 0)),
-    }
-    return {name: float(similarity[r].mean()) for name, r in regions.items() if r.any()}
-
-
-def _skull_depth(brighter: np.ndarray, depth: np.ndarray) -> int | None:
-    """Pixels from the outline to the skull, a dark ring between scalp and brain; None without.
-
-    `brighter`: the brighter of both contrasts, as fluid and brain are dark in one of them only.
-    """
-    profile = ndimage.median(brighter, np.ceil(depth), range(1, SKULL + 1))
-    darkest = int(np.argmin(profile[2:SKULL])) + 2
-    inside = np.median(brighter[depth > SKULL]) if (depth > SKULL).any() else 0
-    scalp = profile[:darkest].max()
-    return darkest if profile[darkest] < 0.7 * min(scalp, inside) else None
 
 
 def _as_pair(predicted: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

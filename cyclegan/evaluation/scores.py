@@ -7,23 +7,25 @@ then the mean over sources, so that the subject with most slices does not decide
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from cyclegan import OTHER
+from cyclegan import CONTRASTS, OTHER
 from cyclegan.evaluation.lesions import bright_spots, lesion_report, measure_lesions
-from cyclegan.evaluation.metrics import slice_scores, ssim_by_region
-from cyclegan.evaluation.pairs import Pair, load_pairs, to_unit
+from cyclegan.evaluation.metrics import slice_scores
+from cyclegan.evaluation.pairs import Pair, to_unit
 from cyclegan.model.head import foreground, joint_head
+from cyclegan.model.style import Style, mean_style
+from cyclegan.model.translator import Translator
 
 Predictor = Callable[[np.ndarray, str], np.ndarray]  # ((H, W), to) -> (H, W) in [0, 1]
 Means = dict[str, dict]  # `sources`: means over the slices of each; `mean`: over the sources
 
-REGIONS = ("outline", "deeper", "scalp")  # of `metrics.ssim_by_region`
+KINDS = ("own", "wrong")  # of `with_styles`
 RESAMPLES = 1000  # of the bootstrap
 
 
@@ -44,101 +46,117 @@ BASELINES: dict[str, Predictor] = {
 }
 
 
-def evaluate(
-    pairs: str | Path,
-    predictors: dict[str, Predictor],
-    every: int = 1,
-    prepare: Callable[[list[Pair]], list[Pair]] = list,
-) -> dict:
-    """Score each predictor on each pair of the folder `pairs`, in both directions.
+def with_styles(translator: Translator, pairs: Sequence[Pair], kind: str) -> Predictor:
+    """`Translator.translate` with a style for each slice of `pairs`: what a style is worth.
+
+    A style from the very slice that is to be made could carry its truth, so a subject's own style
+    comes from the subject's other slices, and a wrong one from another source.
+
+    Args:
+        translator: of weights that know styles.
+        pairs: all that will be asked for.
+        kind: "own" for the mean style of the other slices of the source, none where there is one
+            slice only; "wrong" for the style of the next source by name.
+
+    Raises:
+        ValueError: no such kind, or weights without styles.
+    """
+    if kind not in KINDS:
+        raise ValueError(f'"{kind}": the styles are {" and ".join(KINDS)}')
+    sources = sorted({pair.source for pair in pairs})
+    after = dict(zip(sources, [*sources[1:], sources[0]], strict=True))
+    chosen: dict[tuple[str, bytes], Style | None] = {}
+    for to in CONTRASTS:
+        styles = {p.name: translator.style(p.images[to], to) for p in pairs}
+        for pair in pairs:
+            of_others = [p for p in pairs if p.source == after[pair.source] != pair.source]
+            own = [p for p in pairs if p.source == pair.source and p.name != pair.name]
+            others = own if kind == "own" else of_others
+            style = mean_style([styles[p.name] for p in others], kind) if others else None
+            chosen[to, pair.images[OTHER[to]].tobytes()] = style
+
+    def predict(image: np.ndarray, to: str) -> np.ndarray:
+        return translator.translate(image, to, style=chosen[to, image.tobytes()])
+
+    return predict
+
+
+def evaluate(pairs: Sequence[Pair], predictors: dict[str, Predictor]) -> dict:
+    """Score each predictor on each of the pairs, in both directions.
 
     A predictor is called as `predictor(image, to)` with the source slice as its file stores it,
-    (H, W) uint8 as a rule, and returns (H, W) float in [0, 1]. `every` takes each n-th pair only.
-    `prepare` is called with the pairs that were read, and returns those to score.
+    (H, W) uint8 as a rule, and returns (H, W) float in [0, 1].
 
     Returns a dict that JSON can hold:
-    `slices` and `sources` (their number, per source), `every`, `skipped` (one sentence per file),
-    `predictors[name][to]` with `mean` (over sources) and `sources[source]`, each holding the
-    scores of `metrics.slice_scores` and `ssim_interval`, and with `regions` (SSIM by region, `mean`
-    and `sources` of each, see `metrics.ssim_by_region`); `predictors[name]["spots"]`, per slice,
-    and by source (`lesions.bright_spots`, T1 → T2); and `predictors[name]["lesions"]`
-    (`lesions.lesion_report`, T1 → T2) when the folder has lesion masks.
-    Raises PairsError for the folder and ValueError, naming the slice, for a predictor's output.
+    `slices` and `sources` (their number, per source);
+    `predictors[name][to]` with `slices[slice]`, `sources[source]` and `mean` (over sources), each
+    holding the scores of `metrics.slice_scores`, the last two with an `ssim_interval`;
+    `predictors[name]["spots"]`, per slice, by source and their mean (`lesions.bright_spots`,
+    T1 → T2); and `predictors[name]["lesions"]` (`lesions.lesion_report`, T1 → T2) when there are
+    lesion masks.
+    Raises ValueError, naming the slice, for a predictor's output.
     """
-    loaded, skipped = load_pairs(pairs, every)
-    loaded = prepare(loaded)
-    sources = [pair.source for pair in loaded]
     return {
-        "pairs": str(pairs),
-        "every": every,
-        "slices": len(loaded),
-        "sources": {source: sources.count(source) for source in sorted(set(sources))},
-        "skipped": skipped,
-        "predictors": {name: _score(loaded, name, p) for name, p in predictors.items()},
+        "slices": len(pairs),
+        "sources": dict(Counter(sorted(pair.source for pair in pairs))),
+        "predictors": {n: _score(pairs, n, predict) for n, predict in predictors.items()},
     }
 
 
 def _score(pairs: Sequence[Pair], name: str, predictor: Predictor) -> dict:
-    sources = sorted({pair.source for pair in pairs})
-    scores, regions = ({to: {s: [] for s in sources} for to in OTHER} for _ in range(2))
-    spots: dict[str, list[dict]] = {s: [] for s in sources}
-    lesions = []
+    scores: dict[str, dict[str, dict[str, float]]] = {to: {} for to in OTHER}
+    spots, lesions = {}, []
     # disable=None: no bar where nobody watches, such as in a log file
     for pair in tqdm(pairs, desc=name, leave=False, disable=None):
         for to, contrast in OTHER.items():
             source, truth = to_unit(pair.images[contrast]), pair.truth(to)
             predicted = predictor(pair.images[contrast], to)
             try:
-                scores[to][pair.source].append(slice_scores(predicted, truth, source))
+                scores[to][pair.name] = slice_scores(predicted, truth, source)
             except ValueError as error:
                 raise ValueError(f"{name}, {contrast} → {to} of {pair.name}: {error}") from error
-            regions[to][pair.source].append(ssim_by_region(predicted, truth, source))
             if to == "T2":
-                head = joint_head(source, truth)
-                spots[pair.source].append(bright_spots(predicted, truth, head))
+                spots[pair.name] = bright_spots(predicted, truth, joint_head(source, truth))
                 if pair.lesion is not None:
                     lesions += measure_lesions(predicted, truth, source, pair.lesion)
-    result: dict = {to: _with_intervals(scores[to]) for to in OTHER}
-    for to, by_source in regions.items():
-        means = _means(by_source)
-        result[to]["regions"] = {
-            region: {
-                "mean": mean,
-                "sources": {s: m[region] for s, m in means["sources"].items() if region in m},
-            }
-            for region, mean in means["mean"].items()
-        }
-    result["spots"] = _means(spots)
+    sources = {pair.name: pair.source for pair in pairs}
+    result: dict = {
+        to: _with_intervals(slices, sources) | {"slices": slices} for to, slices in scores.items()
+    }
+    result["spots"] = _means(spots, sources)
     if any(pair.lesion is not None for pair in pairs):
         result["lesions"] = lesion_report(lesions)
     return result
 
 
-def _means(by_source: dict[str, list[dict[str, float]]]) -> Means:
-    """Mean of each number over the slices of a source, where most of them have it, and over the
-    sources."""
-    sources = {}
-    for source, slices in by_source.items():
-        names = dict.fromkeys(name for one in slices for name in one)
-        values = {name: [one[name] for one in slices if name in one] for name in names}
-        # Else a few slices were taken for head-in ones.
-        most = {name: v for name, v in values.items() if 2 * len(v) > len(slices)}
-        sources[source] = {name: float(np.mean(v)) for name, v in most.items()}
-    names = dict.fromkeys(name for means in sources.values() for name in means)
-    mean = {n: float(np.mean([m[n] for m in sources.values() if n in m])) for n in names}
-    return {"mean": mean, "sources": sources}
+def _grouped(slices: dict[str, dict], sources: dict[str, str]) -> dict[str, list[dict]]:
+    """The scores of the slices of each source; `sources`: that of each slice."""
+    by_source: dict[str, list[dict]] = {source: [] for source in sorted(set(sources.values()))}
+    for name, scores in slices.items():
+        by_source[sources[name]].append(scores)
+    return by_source
 
 
-def _with_intervals(by_source: dict[str, list[dict[str, float]]]) -> Means:
+def _mean(scores: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {name: float(np.mean([one[name] for one in scores])) for name in scores[0]}
+
+
+def _means(slices: dict[str, dict], sources: dict[str, str]) -> Means:
+    """Mean of each number over the slices of a source, and over the sources."""
+    means = {source: _mean(scores) for source, scores in _grouped(slices, sources).items()}
+    return {"mean": _mean(list(means.values())), "sources": means}
+
+
+def _with_intervals(slices: dict[str, dict], sources: dict[str, str]) -> Means:
     """`_means` with 95 % bootstrap intervals of the SSIM.
 
     Slices are resampled within their source (Efron & Tibshirani 1993, chapter 13, percentile
     interval): how sure the number is for these subjects; other subjects vary more.
     """
     generator = np.random.default_rng(0)  # the same scores give the same interval
-    means, resampled = _means(by_source), []
-    for source, slices in by_source.items():
-        values = np.array([one["ssim"] for one in slices])
+    means, resampled = _means(slices, sources), []
+    for source, scores in _grouped(slices, sources).items():
+        values = np.array([one["ssim"] for one in scores])
         samples = values[generator.integers(values.size, size=(RESAMPLES, values.size))]
         resampled.append(samples.mean(axis=1))
         means["sources"][source]["ssim_interval"] = _interval(resampled[-1])
@@ -151,8 +169,8 @@ def _interval(resampled: np.ndarray) -> list[float]:
 
 
 def format_tables(result: dict) -> str:
-    """The scores of `evaluate` as text: mean over sources first, then each source; then SSIM by
-    region, bright spots and, where there are masks, lesions."""
+    """The scores of `evaluate` as text: mean over sources first, then each source; then bright
+    spots and, where there are masks, lesions."""
     predictors, counts = result["predictors"], result["sources"]
     tables = []
     for to, contrast in OTHER.items():
@@ -170,19 +188,11 @@ def format_tables(result: dict) -> str:
         heads = ("SSIM", "95 % interval", "PSNR (dB)", "MAE", "gradient correlation",
                  "SSIM with air", "PSNR with air")  # fmt: skip
         tables.append(_table(f"{contrast} → {to}, inside the head", heads, rows))
-    rows = []
-    for name, scores in predictors.items():
-        regions = [scores[to]["regions"] for to in OTHER]
-        cells = [" / ".join(f"{r[region]['mean']:.3f}" for r in regions if region in r) or "-"
-                 for region in REGIONS]  # fmt: skip
-        rows.append((f"  {name}", *cells))
-    directions = " / ".join(f"{contrast} → {to}" for to, contrast in OTHER.items())
-    tables.append(_table(f"SSIM by region, {directions}", REGIONS, rows))
-    rows = []
-    for name, scores in predictors.items():
-        m = scores["spots"]["mean"]
-        cells = (f"{m['shown']:.1f}", f"{m['invented']:.2f}", f"{m['missing']:.2f}")
-        rows.append((f"  {name}", *cells))
+    means = {name: scores["spots"]["mean"] for name, scores in predictors.items()}
+    rows = [
+        (f"  {name}", f"{m['shown']:.1f}", f"{m['invented']:.2f}", f"{m['missing']:.2f}")
+        for name, m in means.items()
+    ]
     heads = ("shown", "invented", "missing")
     tables.append(_table("Bright spots per slice, T1 → T2", heads, rows))
     reports = {n: s["lesions"] for n, s in predictors.items() if "lesions" in s}
@@ -190,26 +200,26 @@ def format_tables(result: dict) -> str:
 
 
 def _lesion_table(reports: dict[str, dict]) -> str:
-    """`lesion_report` of each predictor as text: all lesions, those in the source, and by bins."""
-    first = next(iter(reports.values()))
-    groups = {"all": [], "that the source shows": ["in_source"]}
-    for kind, unit in (("by_size", "pixels"), ("by_faintness", "standard deviations of contrast")):
-        groups |= {f"that the source shows, {name} {unit}": [kind, name] for name in first[kind]}
+    """`lesion_report` of each predictor as text: all lesions, those in the source, and by size."""
+    groups = {name: _lesion_groups(report) for name, report in reports.items()}
     rows: list[tuple[str, ...]] = []
-    for title, path in groups.items():
+    for title in next(iter(groups.values())):
         rows.append((title,))
-        for name, report in reports.items():
-            for key in path:
-                report = report[key]
-            count = report["lesions"]
-            cells = ["no lesion"]
-            if count:
+        for name, parts in groups.items():
+            part, cells = parts[title], ["no lesion"]
+            if count := part["lesions"]:
                 shares = ("kept", "lost", "inverted")
-                cells = [f"{round(report[share] * count)} of {count}" for share in shares]
-                cells.append(f"{report['median_ratio']:.2f}")
+                cells = [f"{round(part[share] * count)} of {count}" for share in shares]
+                cells.append(f"{part['median_ratio']:.2f}")
             rows.append((f"  {name}", *cells))
     heads = ("half contrast or more", "under a fifth", "inverted", "median contrast")
     return _table("Lesions, T1 → T2: how many have which part of the true contrast", heads, rows)
+
+
+def _lesion_groups(report: dict) -> dict[str, dict]:
+    shown = "that the source shows"
+    sizes = {f"{shown}, {size} pixels": part for size, part in report["by_size"].items()}
+    return {"all": report, shown: report["in_source"]} | sizes
 
 
 def _table(title: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

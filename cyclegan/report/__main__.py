@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from cyclegan.report.run_report import ReportError, write_report
+from cyclegan.report.run_report import write_report
 from cyclegan.report.runlog import RecordError
 
 
@@ -19,7 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("run", metavar="RUN", help="folder that train.py wrote")
     try:
         print(write_report(parser.parse_args(arguments).run))
-    except (ReportError, RecordError) as error:
+    except RecordError as error:
         print(f"report: {error}", file=sys.stderr)
         return 1
     return 0

@@ -12,7 +12,7 @@ from huggingface_hub import EvalResult, HfApi, ModelCard, ModelCardData, get_tok
 from huggingface_hub.errors import HFValidationError, HTTPError
 
 from cyclegan import OTHER
-from cyclegan.model.checkpoint import CARD, CONFIG, CONTENTS, WEIGHTS, CheckpointError
+from cyclegan.model.checkpoint import CARD, CONFIG, CONTENTS, CheckpointError
 from cyclegan.model.hub import brief
 from cyclegan.report.runlog import EVALUATION, MODEL, REPORT, read_json
 
@@ -98,30 +98,14 @@ def model_card(run: str | Path, name: str, license: str = "other") -> ModelCard:
         model_name=name.rsplit("/", 1)[-1],
         eval_results=_eval_results(evaluation) or None,
     )
-    training = config["training"]
-    data_used = data_in_words(config) or "not recorded"
-    text = f"""
-# {name}
-
-Two {config["generator"]} generators that turn an axial T1-weighted brain MRI slice into a synthetic
-T2-weighted one and back. The last run took {training["steps"]} steps
-({training["minutes"]} minutes).
-
-**Research only. Not a medical device, not for diagnosis.** A generator can invent a lesion or erase
-one. A perfect cycle proves nothing about the translation.
-
-```python
-from cyclegan import Translator
-
-translator = Translator.from_pretrained("{name}")
-t2 = translator.translate(image, to="T2")  # (H, W), any real dtype -> float32 in [0, 1]
-```
-
-Training data: {data_used}. SHA-256 of `{WEIGHTS}`: `{config["sha256"]}`
-
-{_scores_as_text(evaluation)}
-"""
-    return ModelCard(f"---\n{data.to_yaml()}\n---\n{text}")
+    return ModelCard.from_template(
+        data,
+        str(Path(__file__).parent / "model_card.md.jinja"),
+        name=name,
+        config=config,
+        data_used=data_in_words(config["training"]),
+        evaluation=evaluation,
+    )
 
 
 def _eval_results(evaluation: dict[str, Any] | None) -> list[EvalResult]:
@@ -149,47 +133,29 @@ def _eval_results(evaluation: dict[str, Any] | None) -> list[EvalResult]:
     ]
 
 
-def _scores_as_text(evaluation: dict[str, Any] | None) -> str:
-    if evaluation is None:
-        return "No scores on paired slices: no `--val` was given."
-    lines = [
-        f"Scores on {evaluation['slices']} paired slices, inside the head, mean over "
-        f"{len(evaluation['sources'])} sources (subjects or studies):",
-        "",
-        "| | SSIM T1 → T2 | SSIM T2 → T1 | PSNR T1 → T2 | PSNR T2 → T1 |",
-        "|---|---|---|---|---|",
-    ]
-    for name, scores in evaluation["predictors"].items():
-        means = [scores[to]["mean"] for to in OTHER]
-        cells = [f"{m['ssim']:.3f}" for m in means] + [f"{m['psnr']:.1f} dB" for m in means]
-        lines.append(f"| {' | '.join([name, *cells])} |")
-    return "\n".join(lines)
-
-
-def data_in_words(config: dict[str, Any]) -> str:
+def data_in_words(training: dict[str, Any]) -> str:
     """What weights were trained on, as part of a sentence; "" when nothing is recorded.
 
     Args:
-        config: of the weights; its `training` names `sources` of unpaired slices and
-            `paired_sources`, and what slices were `simulated_from`, of these weights and of those
-            that they started from.
+        training: of the weights' config; names `sources` of unpaired slices and `paired_sources`,
+            and what slices were `simulated_from`, of these weights and of those that they started
+            from.
     """
-    training = config.get("training") or {}
-    sources, paired = training.get("sources") or [], training.get("paired_sources") or []
     stripped = ", stripped"  # how `data.stripped_copies` calls them
-    unpaired = {str(source).rsplit("/", 1)[-1] for source in sources}
-    names = sorted({name.removesuffix(stripped) for name in unpaired})
-    pairs = sorted({str(source).rsplit("/", 1)[-1] for source in paired})
-    parts = []
-    if names:
-        copies = sum(name.endswith(stripped) for name in unpaired)
-        also = f"; those of {copies} also with the skull removed" if copies else ""
-        parts.append(f"axial slices of {_listed(names)}{also}, unmatched")
-    if pairs:
-        parts.append(f"T1 and T2 of the same slices of {_listed(pairs)}")
-    if origins := training.get("simulated_from"):
-        parts.append(f"slices simulated from {_listed(sorted(origins))}")
-    return "; ".join(parts)
+    unpaired, pairs = (
+        {str(source).rsplit("/", 1)[-1] for source in training.get(kind) or ()}
+        for kind in ("sources", "paired_sources")
+    )
+    copies = sum(name.endswith(stripped) for name in unpaired)
+    also = f"; those of {copies} also with the skull removed" if copies else ""
+    parts = (
+        ("axial slices of {}{also}, unmatched", {name.removesuffix(stripped) for name in unpaired}),
+        ("T1 and T2 of the same slices of {}", pairs),
+        ("slices simulated from {}", training.get("simulated_from")),
+    )
+    return "; ".join(
+        text.format(_listed(sorted(names)), also=also) for text, names in parts if names
+    )
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -6,7 +6,8 @@ import html
 import io
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -20,23 +21,29 @@ _plain_text = matplotlib.rc_context({"text.parse_math": False})
 
 POINTS = 400  # of one curve; a screen shows no more
 COLOURS = ("#3b82d6", "#d9822b", "#2f9e6e", "#9a6dd7", "#c2556b", "#7d8a2e")  # on white and black
+Rows = list[dict[str, float]]  # of a log; each has its "step"
 TEXT = "#010203"  # stands for the page's text colour until `_as_svg` puts it there
 
 
 @_plain_text
-def curves(
-    label: str, series: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, smooth: bool
-) -> str:
+def curves(label: str, rows: Rows, columns: Mapping[str, str], smooth: bool = False) -> str:
     """Curves over the training step.
 
     Args:
         label: for screen readers, what the chart shows.
-        series: legend -> (steps, values); a legend of "" is not drawn.
+        rows: of a log.
+        columns: legend -> column; a legend of "" is not drawn, and columns without a value neither.
         smooth: draw the running mean over a fiftieth of the rows, and the rows faintly behind it.
 
     Returns:
-        An <svg> element.
+        An <svg> element, "" when there is nothing to draw.
     """
+    series = {}
+    for legend, column in columns.items():
+        if points := [(row["step"], row[column]) for row in rows if column in row]:
+            series[legend] = tuple(zip(*points, strict=True))
+    if not series:
+        return ""
     figure, axis = _figure(height=2.2)
     for colour, (name, (steps, values)) in zip(itertools.cycle(COLOURS), series.items()):
         every = max(1, len(steps) // POINTS)
@@ -57,9 +64,11 @@ def curves(
 
 
 @_plain_text
-def histograms(label: str, shares: Mapping[str, Sequence[float]]) -> str:
-    """Step histograms of intensities in [0, 1]: contrast -> share of the pixels in each bin."""
+def histograms(label: str, sources: Iterable[Mapping[str, Any]]) -> str:
+    """Step histograms of intensities in [0, 1], of what `take_inventory` says of sources: their
+    `contrast`, and `histogram`, the share of the pixels in each bin."""
     figure, axis = _figure(height=1.5)
+    shares = {source["contrast"]: source["histogram"] for source in sources}
     for colour, (name, values) in zip(COLOURS, shares.items(), strict=False):
         axis.stairs(values, np.linspace(0, 1, BINS + 1), color=colour, linewidth=1.4, label=name)
     axis.set_yticks([])

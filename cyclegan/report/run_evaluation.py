@@ -12,14 +12,13 @@ from PIL import Image
 from torch import nn
 
 from cyclegan import OTHER
-from cyclegan.evaluation.metrics import slice_scores
 from cyclegan.evaluation.pairs import load_pairs, to_unit
-from cyclegan.evaluation.scores import BASELINES, Predictor, evaluate
+from cyclegan.evaluation.scores import BASELINES, evaluate
 from cyclegan.model.translator import Translator
 from cyclegan.report.runlog import EVALUATION, MODEL, write_json
 
 EVERY = 3  # pair that validation takes while training runs
-WORST = 6  # cases that are shown
+WORST = 6  # cases that are shown; half of them for each direction
 LARGEST_ERROR = 0.5  # white in the error maps, as in `evaluate.draw_figure`
 
 
@@ -32,14 +31,14 @@ def make_validation(pairs: Path) -> Callable[[dict[str, nn.Module], dict[str, An
     Raises:
         PairsError: no usable pairs; now, and not at the first validation hours later.
     """
-    load_pairs(pairs, EVERY)
+    loaded, _ = load_pairs(pairs, EVERY)
 
     def validate(generators: dict[str, nn.Module], config: dict[str, Any]) -> dict[str, float]:
         device = next(generators["T2"].parameters()).device
         translator = Translator(
             generators, config | {"version": "training", "sha256": ""}, device=device
         )
-        scores = evaluate(pairs, {MODEL: translator.translate}, every=EVERY)["predictors"][MODEL]
+        scores = evaluate(loaded, {MODEL: translator.translate})["predictors"][MODEL]
         flat = {
             f"{to} {name}": scores[to]["mean"][name] for to in OTHER for name in ("ssim", "psnr")
         }
@@ -58,37 +57,30 @@ def final_evaluation(pairs: str | Path, out: Path) -> dict[str, Any]:
         out: folder of the run; `evaluation.json` and `worst/` are written into it.
 
     Returns:
-        What `evaluate` returns, with `worst`: dicts of `name`, `to`, `ssim` and `image`, a PNG file
-        below `out` with source, translation, truth and error side by side.
+        What `evaluate` returns, with the name of the `pairs`, what `load_pairs` `skipped`, and
+        `worst`: dicts of `name`, `to`, `ssim` and `image`, a PNG file below `out` with source,
+        translation, truth and error side by side.
 
     Raises:
         CheckpointError, PairsError: as `Translator.from_pretrained` and `evaluate`.
     """
     translate = Translator.from_pretrained(out / "weights").translate
-    result = evaluate(pairs, BASELINES | {MODEL: translate})
-    result["pairs"] = Path(pairs).resolve().name  # not where it lies on this machine
-    result["worst"] = _worst(pairs, translate, out)
+    loaded, skipped = load_pairs(pairs)
+    result = evaluate(loaded, BASELINES | {MODEL: translate})
+    # The name alone: not where it lies on this machine.
+    result |= {"pairs": Path(pairs).resolve().name, "skipped": skipped, "worst": []}
+    (out / "worst").mkdir(exist_ok=True)
+    for to, contrast in OTHER.items():
+        scores = result["predictors"][MODEL][to]["slices"]
+        ranked = sorted(loaded, key=lambda pair: scores[pair.name]["ssim"])
+        for pair in ranked[: WORST // 2]:
+            image = f"worst/{len(result['worst'])}.png"
+            source, truth = to_unit(pair.images[contrast]), to_unit(pair.images[to])
+            _panels(source, translate(pair.images[contrast], to), truth).save(out / image)
+            ssim = scores[pair.name]["ssim"]
+            result["worst"].append({"name": pair.name, "to": to, "ssim": ssim, "image": image})
     write_json(out / EVALUATION, result)
     return result
-
-
-def _worst(pairs: str | Path, translate: Predictor, out: Path) -> list[dict[str, Any]]:
-    """The `WORST` translations by SSIM inside the head; half of them for each direction."""
-    loaded, _ = load_pairs(pairs)
-    (out / "worst").mkdir(exist_ok=True)
-    cases = []
-    for to, contrast in OTHER.items():
-        scored = []
-        for number, pair in enumerate(loaded):
-            source, truth = to_unit(pair.images[contrast]), to_unit(pair.images[to])
-            ssim = slice_scores(translate(pair.images[contrast], to), truth, source)["ssim"]
-            scored.append((ssim, pair.name, number))
-        for ssim, name, number in sorted(scored)[: WORST // 2]:
-            image, images = f"worst/{len(cases)}.png", loaded[number].images
-            source, truth = to_unit(images[contrast]), to_unit(images[to])
-            _panels(source, translate(images[contrast], to), truth).save(out / image)
-            cases.append({"name": name, "to": to, "ssim": ssim, "image": image})
-    return cases
 
 
 def _panels(source: np.ndarray, predicted: np.ndarray, truth: np.ndarray) -> Image.Image:

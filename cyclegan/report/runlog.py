@@ -34,7 +34,7 @@ PACKAGES = ("torch", "accelerate", "numpy", "safetensors", "pydicom", "nibabel")
 
 
 class RecordError(ValueError):
-    """A file of a run is damaged; the message says which, and what would work."""
+    """No run, or a damaged file of one; the message says which, and what would work."""
 
 
 def read_csv(path: Path) -> tuple[list[str], list[dict[str, str]]]:

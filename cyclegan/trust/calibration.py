@@ -70,22 +70,21 @@ class Calibration:
         except CheckpointError as error:
             return cls(None, f"No expected ranges: {error}")
 
+    def _of(self, to: str) -> dict[str, Any]:
+        return self.record["directions"][to] if self.record else {}
+
     def map_name(self, to: str) -> str | None:
         """The map of `evidence.error_maps` that is worth showing for translations into `to`."""
-        name = self.record["directions"][to]["map"] if self.record else None
+        name = self._of(to).get("map")
         return name if name in (evidence.PREDICTED_ERROR, evidence.CYCLE_ERROR) else None
 
     def expected(self, to: str, name: str) -> tuple[float, float] | None:
         """The usual range of a number for translations into `to`."""
-        return tuple(self.record["directions"][to]["expected"][name]) if self.record else None
-
-    def rank(self, to: str, name: str) -> float | None:
-        """How well a number ranks validation slices by true SSIM: Spearman, 1 is perfectly."""
-        return self.record["directions"][to]["ranks"][name] if self.record else None
+        return tuple(self._of(to)["expected"][name]) if self.record else None
 
     def map_rank(self, to: str, name: str) -> float:
         """How well a map ranks pixels by their true error: Spearman, 1 is perfectly."""
-        return self.record["directions"][to]["maps"][name]
+        return self._of(to)["maps"][name]
 
     def readings(
         self, to: str, numbers: dict[str, float], *, is_simulated: bool = False
@@ -105,7 +104,7 @@ class Calibration:
         """
         readings = []
         for name, measure in MEASURES.items():
-            value, rank = numbers.get(name), self.rank(to, name)
+            value, rank = numbers.get(name), self._of(to).get("ranks", {}).get(name)
             # A predicted error is shown only where it ranks slices.
             if value is None or (name == "predicted_error" and (rank or 0) < NEEDED):
                 continue
@@ -135,8 +134,7 @@ class Calibration:
 
     def interval(self, to: str) -> float | None:
         """Times the predicted error, 9 in 10 true values lie within; None where that is unknown."""
-        known = self.record["directions"][to].get("interval") if self.record else None
-        return known and known["multiple"]
+        return (self._of(to).get("interval") or {}).get("multiple")
 
     def shows_interval(self, to: str) -> bool:
         """Whether the page's map of a slice is the interval around each value: shown as such, or
@@ -147,14 +145,13 @@ class Calibration:
     def lesion_contrast(self, to: str) -> float | None:
         """Median contrast of lesions in real images, in shares of the grey range; None where it is
         unknown. An interval that is wider leaves open whether there is one."""
-        lesions = self.record.get("lesions") if self.record else None
-        return lesions[to] if lesions else None
+        return ((self.record or {}).get("lesions") or {}).get(to)
 
     def interval_words(self, to: str) -> str:
         """What the interval around a value of the translation means, "" where there is none."""
         if not self.shows_interval(to):
             return ""
-        coverage = self.record["directions"][to]["interval"]["coverage"].values()
+        coverage = self._of(to)["interval"]["coverage"].values()
         return (
             f"In 9 of 10 pixels on validation the true value lay within the interval "
             f"({min(coverage):.0%} to {max(coverage):.0%} by source)."
@@ -173,7 +170,7 @@ class Calibration:
         """What the uncertainty map is worth, or why there is none, in plain words."""
         if self.record is None:
             return f"No uncertainty map. {self.missing}"
-        maps, name = self.record["directions"][to]["maps"], self.map_name(to)
+        maps, name = self._of(to)["maps"], self.map_name(to)
         if name is None:
             best = max((candidate for candidate in maps if candidate != BASELINE), key=maps.get)
             return (

@@ -117,8 +117,9 @@ class CheckNetwork(nn.Module):
     Mean and maximum are both pooled: the mean sees the contrast, the maximum one bright vessel.
     """
 
-    def __init__(self, kinds: int = len(KINDS), channels: tuple[int, ...] = (16, 32, 48, 64, 96)):
+    def __init__(self) -> None:
         super().__init__()
+        channels = (16, 32, 48, 64, 96)
         layers: list[nn.Module] = []
         before = 1
         for depth, width in enumerate(channels):
@@ -127,7 +128,7 @@ class CheckNetwork(nn.Module):
                 layers += _block(width, width, stride=1, kernel=3)
             before = width
         self.features = nn.Sequential(*layers)
-        self.head = nn.Linear(2 * before, kinds)
+        self.head = nn.Linear(2 * before, len(KINDS))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         features = self.features(images)
@@ -140,18 +141,17 @@ class InputCheck:
 
     Args:
         network: trained `CheckNetwork`.
-        config: of checks.json; `kinds` are those that the weights know, in the order
-            of the logits, `temperature` divides the logits (Guo et al. 2017), `other_odds` is how
-            much rarer other contrasts are among uploads than in training (Saerens et al. 2002).
+        config: of checks.json; `temperature` divides the logits (Guo et al. 2017), `other_odds`
+            is how much rarer other contrasts are among uploads than in training (Saerens et al.
+            2002).
     """
 
     def __init__(self, network: nn.Module, config: dict[str, Any]):
         self.network = network.eval()
         self.config = config
         self.temperature = float(config["temperature"])
-        self.kinds: list[str] = config["kinds"]
         odds = float(config["other_odds"])
-        weight = [odds if KINDS[kind] == "other" else 1.0 for kind in self.kinds]
+        weight = [odds if label == "other" else 1.0 for label in KINDS.values()]
         self.odds = torch.tensor(weight).double()
         self.checksum: str = config.get("sha256", "")
 
@@ -172,9 +172,9 @@ class InputCheck:
         remedy = "python -m cyclegan.release.check_training makes it"
         config, data = read_checked(folder, (CHECK, CHECK_WEIGHTS), remedy)
         try:
-            if not set(config["kinds"]) <= set(KINDS):
+            if config["kinds"] != list(KINDS):
                 raise KeyError(f"kinds {config['kinds']}")
-            network = CheckNetwork(len(config["kinds"]))
+            network = CheckNetwork()
             network.load_state_dict(load(data))
             return cls(network, config)
         except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -217,15 +217,12 @@ class InputCheck:
             framed: (N, SIZE, SIZE) float32 in [0, 1], as `frame_slice` gives them.
 
         Returns:
-            (N, len(KINDS)) float64, rows sum to 1; 0 for a kind that the weights do not know.
+            (N, len(KINDS)) float64, rows sum to 1.
         """
         images = torch.from_numpy(np.ascontiguousarray(framed, np.float32))[:, None]
         logits = self.network(images.to(memory_format=torch.channels_last))
         logits = logits.double() / self.temperature + self.odds.log()
-        probabilities = np.zeros((len(framed), len(KINDS)))
-        known = [list(KINDS).index(kind) for kind in self.kinds]
-        probabilities[:, known] = torch.softmax(logits, 1).numpy()
-        return probabilities
+        return torch.softmax(logits, 1).numpy()
 
 
 def frame_slice(image: np.ndarray, spacing: tuple[float, float] | None = None) -> np.ndarray:

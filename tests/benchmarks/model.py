@@ -11,10 +11,7 @@ threads.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Hashable, Sequence
@@ -31,25 +28,6 @@ from cyclegan.simulation.simulate import simulate_pair
 
 SIDES = (256, 512)  # pixels of the square input
 WARM_UP = 2  # calls that are not counted: the first ones allocate and choose kernels
-BATCHES = (1, 2, 4, 8, 16)  # slices at a time
-
-# What a start costs, measured in a process of its own.
-START = """
-import json, sys, time
-begun = time.perf_counter()
-import numpy as np
-from cyclegan import Translator
-imported = time.perf_counter()
-translator = Translator.from_pretrained(sys.argv[1])
-loaded = time.perf_counter()
-translator.cycle(np.random.default_rng(0).random((256, 256), np.float32), to="T2")
-first = time.perf_counter()
-from peak_memory import peak_bytes
-memory = peak_bytes()
-translator.cycle(np.random.default_rng(0).random((48, 256, 256), np.float32), to="T2")
-print(json.dumps({"import": imported - begun, "load": loaded - imported, "first": first - loaded,
-                  "memory": memory, "volume": peak_bytes()}))
-"""
 
 
 def count_macs(network: nn.Module, size: int) -> int:
@@ -108,31 +86,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         network = translator.generators["T2"]
         count = sum(parameter.numel() for parameter in network.parameters())
         print(f"  {name:<22} {count:12,} {count_macs(network, shipped.size) / 1e9:8.2f}")
-    _print_slices(translators, shipped, options.repeats)
-    _print_volume(shipped, options.repeats)
-    command = [sys.executable, "-c", START, str(options.weights)]
-    where = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    answer = subprocess.run(command, env=where, check=True, capture_output=True, text=True)
-    start = json.loads(answer.stdout)
-    print(
-        f"fresh process: import {start['import']:.1f} s, load {start['load']:.1f} s, "
-        f"first result {start['first']:.2f} s; peak memory {start['memory'] / 1e6:.0f} MB for a "
-        f"slice, {start['volume'] / 1e6:.0f} MB for 48"
-    )
+    _print_times(translators, options.repeats)
 
 
-def _print_slices(translators: dict[str, Translator], shipped: Translator, repeats: int) -> None:
-    """Time for one slice, alone and with its cycle, and what a chosen style adds to it."""
+def _print_times(translators: dict[str, Translator], repeats: int) -> None:
+    """Time for one slice, alone and with its cycle."""
     reference = next(iter(translators))
     for side in SIDES:
-        pair = simulate_pair(draw_slice(seed=0, size=side), np.random.default_rng(0))
+        image = simulate_pair(draw_slice(seed=0, size=side), np.random.default_rng(0)).t1
         calls: dict[Hashable, Callable[[], object]] = {}
         for name, translator in translators.items():
-            calls[name, "once"] = lambda t=translator, x=pair.t1: t.translate(x, to="T2")
-            calls[name, "cycle"] = lambda t=translator, x=pair.t1: t.cycle(x, to="T2")
-        if shipped.has_styles:
-            style = shipped.style(pair.t2, contrast="T2")
-            calls["style"] = lambda x=pair.t1, s=style: shipped.cycle(x, to="T2", style=s)
+            calls[name, "once"] = lambda t=translator, x=image: t.translate(x, to="T2")
+            calls[name, "cycle"] = lambda t=translator, x=image: t.cycle(x, to="T2")
         seconds = median_seconds(calls, repeats)
         title = f"{side}x{side} input"
         print(f"\n{title:<24} {'translate':>12} {'translate + cycle':>19} {'ResNet-9 takes':>17}")
@@ -142,29 +107,6 @@ def _print_slices(translators: dict[str, Translator], shipped: Translator, repea
                 f"  {name:<22} {1000 * once:9.0f} ms {1000 * cycle:16.0f} ms "
                 f"{seconds[reference, 'cycle'] / cycle:11.1f} times"
             )
-        if shipped.has_styles:
-            share = seconds["style"] / seconds[list(translators)[-1], "cycle"]
-            print(f"  with a style, translate + cycle takes {share:.3f} times as long")
-
-
-def _print_volume(shipped: Translator, repeats: int) -> None:
-    """Slices per second by how many go through the network at a time."""
-    levels = np.linspace(0.3, 0.7, max(BATCHES))
-    rng = np.random.default_rng(0)
-    volume = np.stack([simulate_pair(draw_slice(seed=0, level=v), rng).t1 for v in levels])
-    prepared = shipped.prepare(volume)
-    usual = shipped.batch
-
-    def cycle(batch: int) -> None:
-        shipped.batch = batch
-        shipped.cycle(volume, to="T2", prepared=prepared)
-
-    calls = {batch: lambda b=batch: cycle(b) for batch in BATCHES}
-    seconds = median_seconds(calls, max(1, repeats // 3))
-    shipped.batch = usual
-    print(f"\n{'slices at a time':<24}" + "".join(f"{batch:8}" for batch in BATCHES))
-    rates = "".join(f"{len(volume) / seconds[batch]:8.1f}" for batch in BATCHES)
-    print(f"{'translate + cycle, 1/s':<24}{rates}\n")
 
 
 if __name__ == "__main__":

@@ -5,12 +5,11 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import pytest
-from dicom_files import axial_series, mr_image, saved
+from archive_files import save_nifti, save_series
+from dicom_files import mr_image, saved
 
-from cyclegan.batch.jobs import Job, find_jobs
 from cyclegan.export.provenance import pixels_sha256, source_of
 from cyclegan.reading.read import read_volume
 
@@ -24,13 +23,6 @@ def head(seed: int) -> np.ndarray:
     return (DISC * values).astype(np.int16)
 
 
-def save_nifti(path: Path, *volumes: np.ndarray) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    arrays = [volume.transpose(2, 1, 0) for volume in volumes]
-    nib.save(nib.Nifti1Image(np.stack(arrays, -1).squeeze(), np.diag([-2, -2, 5, 1])), path)
-    return path
-
-
 def save_zip(path: Path, *volumes: np.ndarray) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(path, "w") as archive:
@@ -40,21 +32,6 @@ def save_zip(path: Path, *volumes: np.ndarray) -> Path:
             member.unlink()
         (path.parent / "member").rmdir()
     return path
-
-
-def save_series(folder: Path, *volumes: np.ndarray, **attributes) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    start = len(list(folder.iterdir()))
-    datasets = [
-        dataset
-        for number, volume in enumerate(volumes)
-        for dataset in axial_series(
-            volume.astype(np.uint16), SeriesNumber=number + 1, StudyInstanceUID="1.2", **attributes
-        )
-    ]
-    for number, dataset in enumerate(datasets, start):
-        saved(folder, dataset, f"IM{number:03}")
-    return folder
 
 
 def made(tmp_path: Path) -> dict[str, str]:
@@ -67,25 +44,13 @@ def archive_beside_file(folder):
     return [save_zip(folder / "a.zip", head(1), head(2)), save_nifti(folder / "a_1.nii", head(3))]
 
 
-def series_beside_file(folder):
-    save_series(folder / "scan", head(1), head(2))
-    return [folder / "scan", save_nifti(folder / "scan_1.nii", head(3))]
-
-
 def series_beside_series(folder):
     save_series(folder / "scan", head(1), head(2))
-    return [folder / "scan", save_series(folder / "scan_1", head(3))]
+    save_series(folder / "scan_1", head(3))
+    return [folder / "scan", folder / "scan_1"]
 
 
-def volumes_beside_file(folder):
-    several = save_nifti(folder / "a.nii.gz", head(1), head(2))
-    return [several, save_nifti(folder / "a_2.nii.gz", head(3))]
-
-
-KINDS = [archive_beside_file, series_beside_file, series_beside_series, volumes_beside_file]
-
-
-@pytest.mark.parametrize("write", KINDS)
+@pytest.mark.parametrize("write", [archive_beside_file, series_beside_series])
 @pytest.mark.parametrize("is_folder", [True, False])
 def test_no_result_takes_the_name_of_another(run, tmp_path, write, is_folder):
     inputs = write(tmp_path / "in")
@@ -114,25 +79,15 @@ def test_what_comes_later_takes_no_name_either(run, tmp_path, late):
         assert before.items() <= made(tmp_path).items()
 
 
-def test_workers_leave_out_and_name_as_one_process_does(run, tmp_path, capfd):
-    series_beside_file(tmp_path / "in")
-    save_series(tmp_path / "in/ct", head(5), Modality="CT", SeriesDescription="CT head")
-    assert run(tmp_path / "in") == 0
-    single = made(tmp_path)
-    (tmp_path / "out").rename(tmp_path / "single")
-    capfd.readouterr()
-    assert run(tmp_path / "in", options=("--workers", "2")) == 0
-    assert made(tmp_path) == single
-    said = capfd.readouterr().err
-    assert "left out: ct: CT head axial, 3 slices, 64 x 64: no MR image, its modality is CT" in said
-    assert "3 done, 0 failed, 1 left out" in said
-
-
-def test_names_that_only_look_alike_stay_as_they_are(tmp_path):
-    for name in ("scan_1.nii", "scan_2.nii", "visit.nii"):
-        save_nifti(tmp_path / "in" / name, head(1))
-    jobs = list(find_jobs([tmp_path / "in"], tmp_path / "out"))
-    assert all(isinstance(job, Job) and not job.shared for job in jobs)
+def test_a_number_that_was_another_image_s_is_not_taken(run, tmp_path):
+    save_zip(tmp_path / "a.zip", head(1), head(2))
+    assert run(tmp_path / "a.zip") == 0
+    before = made(tmp_path)
+    save_zip(tmp_path / "a.zip", head(3), head(1), head(2))
+    for _ in range(2):
+        assert run(tmp_path / "a.zip") == 0
+        assert len(set(made(tmp_path).values())) == 3
+        assert before.items() <= made(tmp_path).items()
 
 
 def test_an_image_missing_of_several_counts(run, tmp_path, capsys):
@@ -150,7 +105,8 @@ def test_an_image_missing_of_several_counts(run, tmp_path, capsys):
 
 
 def test_other_modalities_and_reports_are_left_out_with_a_line(run, tmp_path, capsys):
-    folder = save_series(tmp_path / "in/study", head(1), SeriesDescription="t1_se")
+    folder = tmp_path / "in/study"
+    save_series(folder, head(1), SeriesDescription="t1_se")
     for modality in ("CT", "PT", "US"):
         save_series(folder, head(2), Modality=modality, SeriesDescription=f"{modality} head")
     screen = "1.2.840.10008.5.1.4.1.1.7"
@@ -211,7 +167,8 @@ def test_masks_and_label_maps_are_left_out_and_images_are_not(run, tmp_path, cap
 
 
 def test_one_image_beside_others_of_its_folder_goes_by_the_folder_s_name(run, tmp_path):
-    folder = save_series(tmp_path / "study", head(1), Modality="CT")
+    folder = tmp_path / "study"
+    save_series(folder, head(1), Modality="CT")
     save_series(folder, head(2), SeriesDescription="t1")
     assert run(folder) == 0
     assert list(made(tmp_path)) == ["study_synthetic-T2.nii.gz"]

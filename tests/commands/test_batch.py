@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 import psutil  # comes with dask[distributed]
-from dicom_files import axial_series
+from archive_files import save_series
 
 from cyclegan import batch
 from cyclegan.batch import summary, translation
-from cyclegan.batch.jobs import Job, count_jobs, find_jobs
+from cyclegan.batch.jobs import Job, count_files, find_jobs
 from cyclegan.batch.translation import Network, Options, translate_job
 from cyclegan.model.translator import Translator
 from cyclegan.simulation.phantom import draw_volume
@@ -35,11 +35,8 @@ def write_archive(folder: Path, series: int) -> Path:
     head = draw_volume(2, slices=3, size=64) % 251
     rng = np.random.default_rng(0)
     for number in range(series):
-        stack = (head * rng.uniform(2, 5) + rng.integers(0, 9, head.shape)).astype(np.uint16)
-        place = folder / f"Mustermann_{number // 10}" / f"series{number:03}"
-        place.mkdir(parents=True)
-        for slice_number, dataset in enumerate(axial_series(stack, StudyInstanceUID="1.2.3")):
-            dataset.save_as(place / f"IM{slice_number}", enforce_file_format=True)
+        stack = head * rng.uniform(2, 5) + rng.integers(0, 9, head.shape)
+        save_series(folder / f"Mustermann_{number // 10}" / f"series{number:03}", stack)
     return folder
 
 
@@ -59,6 +56,9 @@ def wait_for(what, process: subprocess.Popen, seconds: float = 600) -> None:
 def test_killed_workers_and_commands_lose_and_repeat_nothing(export_tiny, tmp_path, capfd):
     archive, weights = write_archive(tmp_path / "in", SERIES), str(export_tiny(64))
     (archive / "Mustermann_1/broken.nii.gz").write_bytes(b"nothing")
+    stack = draw_volume(2, slices=3, size=64) % 251
+    save_series(archive / "Mustermann_1/ct", stack, Modality="CT")
+    save_series(archive / "Mustermann_1/two", stack, stack[:, ::-1])
     arguments = [str(archive), "--to", "T2", "--weights", weights]
     assert main([*arguments, "--out", str(tmp_path / "single")]) == 1
     single = contents(tmp_path / "single")
@@ -87,10 +87,12 @@ def test_killed_workers_and_commands_lose_and_repeat_nothing(export_tiny, tmp_pa
     (table,) = set(contents(out)) - set(single)
     assert table == "failures.csv"
     assert {name: data for name, data in contents(out).items() if name != table} == single
-    assert len(results()) == SERIES
+    assert len(results()) == SERIES + 2
     said = capfd.readouterr().err
     assert "broken.nii.gz: this is not an image" in said
-    assert f"{SERIES - len(made)} done, 1 failed, {len(made)} there before" in said
+    assert "no MR image, its modality is CT" in said
+    done = f"{SERIES + 2 - len(made)} done, 1 failed, {len(made)} there before, 1 left out"
+    assert done in said
 
 
 def test_a_result_in_work_elsewhere_is_waited_for(export_tiny, tmp_path):
@@ -188,7 +190,7 @@ def test_the_search_holds_one_folder_at_a_time(tmp_path):
         found = sum(1 for _ in find_jobs([top], tmp_path / "out"))
         held = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        assert found == count_jobs([top], tmp_path / "out") == 10 * folders
+        assert found == count_files([top], tmp_path / "out") == 10 * folders
         return held
 
     few, many = peak(20), peak(120)
@@ -218,7 +220,7 @@ def test_the_line_has_the_pace_and_what_is_left(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(summary.time, "monotonic", lambda: now[0])
     counts = summary.RunSummary(None, False, lambda: 100)
-    counts.done, counts.failed, counts.existing, counts.jobs, now[0] = 30, 2, 8, 40, 120.0
-    counts.expected = 100
-    words = "30 done, 2 failed, 8 there before, about 60 left, 15.0 series/min, 4 min left"
+    counts.done, counts.failed, counts.existing, now[0] = 30, 2, 8, 120.0
+    counts.files, counts.worked_on, counts.expected = 40, 30, 100
+    words = "30 done, 2 failed, 8 there before, about 60 files left, 15.0 series/min, 4 min left"
     assert counts.line() == words

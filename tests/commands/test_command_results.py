@@ -98,7 +98,7 @@ def test_several_series_are_numbered_from_one_and_each_has_its_slices(translate,
         for place, dataset in enumerate(series):
             saved(inputs, dataset, f"{number}_{place}.dcm")
     assert translate(inputs) == 0
-    names = [f"in_{number}_synthetic-T2" for number in (1, 2)]
+    names = [f"in_synthetic-T2_{number}" for number in (1, 2)]
     assert written(tmp_path) == {
         *(f"{name}.nii.gz" for name in names),
         *(f"{name}_dicom/{slice_:04}.dcm" for name in names for slice_ in range(1, DEPTH + 1)),

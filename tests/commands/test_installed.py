@@ -89,34 +89,33 @@ def test_a_wheel_holds_all_code_the_weights_and_what_the_page_draws_with(wheel):
     assert modules <= set(names)  # pyproject.toml lists packages by hand
     weights = {name for name in names if name.startswith("cyclegan/weights/")}
     assert weights == {f"cyclegan/weights/{name}" for name in CONTENTS}
-    report = "cyclegan/report/report.html.jinja"
-    for name in ("train.py", "cyclegan/py.typed", "cyclegan/viewer/main.js", report):
+    templates = [f"cyclegan/report/{name}.jinja" for name in ("report.html", "model_card.md")]
+    for name in ("train.py", "cyclegan/py.typed", "cyclegan/viewer/main.js", *templates):
         assert name in names
     assert not [n for n in names if n.startswith(("tests", "app"))]
 
 
-def test_translate_finds_the_weights_from_any_folder(run, slices):
-    done = run(slices, "cyclegan-translate", "data/T1/s0.png", "--to", "T2", "--out", "out")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "translate data/T1/s0.png --to T2 --out out",
+        "evaluate --pairs data --json scores.json",
+        "train --data data --init weights --steps 0 --out run",
+    ],
+)
+def test_commands_find_the_weights_from_any_folder(run, slices, arguments):
+    command, *options = arguments.split()
+    done = run(slices, f"cyclegan-{command}", *options)
     assert done.returncode == 0, done.stderr
-    header = nib.load(slices / "out/s0_synthetic-T2.nii.gz").header
-    said = header.extensions[0].get_content()
     checksum = json.loads((ROOT / "weights/config.json").read_text())["sha256"]
-    assert checksum in (said if isinstance(said, str) else said.decode())
-
-
-def test_train_starts_from_the_shipped_weights_in_any_folder(run, slices):
-    begin = ["--data", "data", "--init", "weights", "--steps", "0", "--out", "run"]
-    done = run(slices, "cyclegan-train", *begin)
-    assert done.returncode == 0, done.stderr
-    assert (slices / "run/weights/model.safetensors").is_file()
-
-
-def test_evaluate_finds_the_weights_from_any_folder(run, slices):
-    done = run(slices, "cyclegan-evaluate", "--pairs", "data", "--json", "scores.json")
-    assert done.returncode == 0, done.stderr
-    scores = json.loads((slices / "scores.json").read_text())
-    checksum = json.loads((ROOT / "weights/config.json").read_text())["sha256"]
-    assert scores["weights"]["weights"]["sha256"] == checksum
+    if command == "translate":
+        header = nib.load(slices / "out/s0_synthetic-T2.nii.gz").header
+        assert checksum in str(header.extensions[0].get_content())
+    elif command == "evaluate":
+        scores = json.loads((slices / "scores.json").read_text())
+        assert scores["weights"]["weights"]["sha256"] == checksum
+    else:
+        assert (slices / "run/weights/model.safetensors").is_file()
 
 
 def test_what_the_word_weights_means(export_tiny, tmp_path, monkeypatch):

@@ -10,18 +10,14 @@ import numpy as np
 import pydicom
 import pytest
 import torch
-from dicom_files import axial_series, saved
+from archive_files import files_below, save_nifti, save_series
 from PIL import Image
 
-from cyclegan import open_files
 from cyclegan.batch import translation
 from cyclegan.batch.jobs import Job, Refused, find_jobs
-from cyclegan.batch.translation import Network
 from cyclegan.model.translator import Translator
 from cyclegan.simulation.phantom import draw_volume
 from cyclegan.translate import main
-
-AFFINE = np.diag([2.0, 2.0, 5.0, 1.0])
 
 
 @pytest.fixture(scope="module")
@@ -30,25 +26,8 @@ def head() -> np.ndarray:
     return (draw_volume(2, slices=3, size=64) % 251).astype(np.int16)
 
 
-def save_nifti(path: Path, volume: np.ndarray) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    kind = nib.Nifti1Pair if path.suffix == ".hdr" else nib.Nifti1Image
-    nib.save(kind(volume.transpose(2, 1, 0)[:, ::-1], AFFINE), path)
-    return path
-
-
-def save_series(folder: Path, volume: np.ndarray, description: str = "t1", names=None) -> list:
-    """One classic MR image for each slice, saved from top to bottom, and of a patient."""
-    folder.mkdir(parents=True, exist_ok=True)
-    patient = {"PatientName": "Mustermann^Erika", "PatientID": "MRN-4711"}
-    study = {"StudyInstanceUID": "1.2.3", "SeriesDescription": description}
-    numbered = reversed(list(enumerate(axial_series(volume, **patient, **study))))
-    return [saved(folder, data, names[n] if names else f"IM{n}") for n, data in numbered]
-
-
 def results(tmp_path: Path) -> set[str]:
-    out = tmp_path / "out"
-    return {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+    return set(files_below(tmp_path / "out"))
 
 
 def planned(*inputs: Path, out: Path) -> tuple[list[Job], list[Refused]]:
@@ -71,18 +50,6 @@ def test_finishes_past_a_bad_file_and_lists_it(run, tmp_path, head, capsys):
     assert picture.text["Direction"] == "T1 to T2"
     header = nib.load(tmp_path / "out/slice_synthetic-T2.nii.gz").header
     assert picture.text["Weights-SHA256"] in header.extensions[0].get_content().decode()
-
-
-def test_folders_are_searched_to_the_bottom_and_keep_their_shape(run, tmp_path, head):
-    source = tmp_path / "in"
-    save_nifti(source / "anna/day1/t1.nii", head)
-    save_nifti(source / "bert/day1/t1.nii", head)
-    save_nifti(source / ".hidden/t1.nii", head)
-    (source / "anna/day1/t1.json").write_text("{}")
-    assert run(source) == 0
-    assert results(tmp_path) == {
-        *("anna/day1/t1_synthetic-T2.nii.gz", "bert/day1/t1_synthetic-T2.nii.gz")
-    }
 
 
 def test_a_second_run_keeps_what_is_there_and_force_replaces_it(run, tmp_path, head, capsys):
@@ -123,34 +90,21 @@ def test_an_interrupted_run_leaves_no_half_result_and_goes_on(run, tmp_path, hea
 
 
 @pytest.mark.parametrize("keep", [False, True])
-def test_a_dicom_series_becomes_one_volume_and_derived_dicom(run, tmp_path, head, keep, capsys):
-    sources = save_series(tmp_path / "in/study", head)
+def test_derived_dicom_names_its_sources_and_the_patient_only_where_told(
+    run, tmp_path, head, keep, capsys
+):
+    sources = sorted(map(pydicom.dcmread, save_series(tmp_path / "in/study", head)),
+                     key=lambda source: source.ImagePositionPatient[2])  # fmt: skip
     assert run(tmp_path / "in", options=("--keep-identity",) if keep else ()) == 0
-    assert "Patient's Name" in capsys.readouterr().out or keep
+    assert ("Patient's Name" in capsys.readouterr().out) != keep
     folder = tmp_path / "out/study_synthetic-T2_dicom"
-    derived = {pydicom.dcmread(path).InstanceNumber: path for path in folder.iterdir()}
-    volume = nib.load(tmp_path / "out/study_synthetic-T2.nii.gz").get_fdata()
-    assert volume.shape == (64, 64, 3)
-    originals = sorted(map(pydicom.dcmread, sources), key=lambda d: d.ImagePositionPatient[2])
-    for number, original in enumerate(originals):
-        dataset = pydicom.dcmread(derived[number + 1])
-        assert dataset.ImagePositionPatient == original.ImagePositionPatient
+    for path, source in zip(sorted(folder.iterdir()), sources, strict=True):
+        dataset = pydicom.dcmread(path)
+        assert dataset.ImagePositionPatient == source.ImagePositionPatient
         reference = dataset.SourceImageSequence[0].ReferencedSOPInstanceUID
-        assert reference == original.SOPInstanceUID
-        stored = volume[:, :, number].T * 10_000
-        np.testing.assert_allclose(dataset.pixel_array, stored, atol=0.51)
-        assert (b"Mustermann" in derived[number + 1].read_bytes()) == keep
+        assert reference == source.SOPInstanceUID
+        assert (b"Mustermann" in path.read_bytes()) == keep
         assert (dataset.StudyInstanceUID == "1.2.3") == keep
-
-
-def test_files_named_by_uids_do_not_share_a_result(run, tmp_path, head):
-    names = ["1.2.840.1.10", "1.2.840.1.11"]
-    for name in names:
-        save_series(tmp_path / name, head[1:2], names=[name])
-    assert run(*(tmp_path / name / name for name in names)) == 0
-    for name in names:
-        for ending in ("nii.gz", "png", "dcm"):
-            assert (tmp_path / f"out/{name}_synthetic-T2.{ending}").is_file()
 
 
 @pytest.mark.parametrize(
@@ -162,16 +116,25 @@ def test_files_named_by_uids_do_not_share_a_result(run, tmp_path, head):
         ("bern/im/a.nii basel/im/a.nii", "bern/im basel/im", "bern/im/a basel/im/a", 0),
         ("in/a.nii in/b.nii in/a/ in/b/c.nii", "in", "a.nii a b b/c", 0),  # a/ is a series
         ("in/a.hdr", "in", "a", 0),  # with its .img
+        ("x/1.2.84.10 y/1.2.84.11", "x y", "x/1.2.84.10 y/1.2.84.11", 0),  # DICOM named by UIDs
+        ("in/anna/d1/t1.nii in/.b/t1.nii in/anna/d1/t1.json", "in", "anna/d1/t1", 0),
+        # Of a patient's disc its images alone.
+        ("d/IM/ d/logo.png d/IM/title.png d/AUTORUN.INF d/viewer.exe d/d.ico", "d", "IM", 0),
     ],
 )
 def test_results_have_names_of_their_own(tmp_path, head, files, inputs, bases, count):
     for name in files.split():
+        path = tmp_path / name
         if name.endswith("/"):
-            save_series(tmp_path / name, head)
+            save_series(path, head)
+        elif path.name.startswith("1.2"):
+            save_series(path.parent, head[:1], names=[path.name])
         elif name.endswith(".png"):
-            Image.fromarray(head[1].astype(np.uint16)).save(tmp_path / name)
+            Image.fromarray(head[1].astype(np.uint16)).save(path)
+        elif ".nii" in name or ".hdr" in name:
+            save_nifti(path, head)
         else:
-            save_nifti(tmp_path / name, head)
+            path.write_bytes(b"MZ")
     jobs, refused = planned(*(tmp_path / name for name in inputs.split()), out=tmp_path / "out")
     assert sorted(str(job.base) for job in jobs) == sorted(bases.split())
     assert len(refused) == count
@@ -186,14 +149,6 @@ def test_folders_are_searched_while_the_first_jobs_are_at_work(tmp_path, head):
     assert [str(job.base) for job in jobs] == ["b/v", "c/found_late", "c/v"]
 
 
-def test_a_volume_in_parts_is_the_volume_at_once(export_tiny, tmp_path, head):
-    translator = Translator.from_pretrained(export_tiny(64))
-    path = save_nifti(tmp_path / "v.nii", np.tile(head, (3, 1, 1)))
-    volume = open_files([path]).read(0)
-    parts = Network(translator, 2).translate(volume, "T2")
-    np.testing.assert_allclose(parts, translator.translate(volume.pixels, "T2"), atol=1e-5)
-
-
 def test_weights_that_are_missing_stop_it_at_once(tmp_path, capsys):
     arguments = [str(tmp_path), "--to", "T2", "--out", str(tmp_path / "out")]
     assert main([*arguments, "--weights", str(tmp_path / "none")]) == 2
@@ -201,24 +156,18 @@ def test_weights_that_are_missing_stop_it_at_once(tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_results_below_the_source_folder_are_no_sources(export_tiny, tmp_path, head):
-    save_nifti(tmp_path / "in/a.nii", head)
-    arguments = [str(tmp_path / "in"), "--to", "T2", "--out", str(tmp_path / "in/out")]
-    for _ in range(2):
-        assert main([*arguments, "--weights", str(export_tiny(64))]) == 0
-    assert len(list(tmp_path.rglob("*.nii.gz"))) == 1
-
-
-def test_results_in_the_source_folder_are_no_sources(run, tmp_path, head):
-    out = tmp_path / "out"
-    save_nifti(out / "a.nii.gz", head)
-    save_nifti(out / "b_synthetic-T2.nii.gz", head)  # named as a result, and none
-    save_series(out / "study", head)
-    assert run(out) == 0
-    first = results(tmp_path)
+@pytest.mark.parametrize("source", ["out", "."])
+def test_results_in_the_source_folder_are_no_sources(run, tmp_path, head, source):
+    top = tmp_path / "archive" / source
+    out = tmp_path / "archive/out"
+    save_nifti(top / "a.nii.gz", head)
+    save_nifti(top / "b_synthetic-T2.nii.gz", head)  # named as a result, and none
+    save_series(top / "study", head)
+    assert run(top, out=out) == 0
+    first = set(files_below(out))
     assert {"b_synthetic-T2_synthetic-T2.nii.gz", "study_synthetic-T2_dicom/0001.dcm"} <= first
-    assert run(out, options=("--force",)) == 0
-    assert results(tmp_path) == first
+    assert run(top, out=out, options=("--force",)) == 0
+    assert set(files_below(out)) == first
 
 
 def test_a_name_without_room_for_endings_is_shortened(run, tmp_path, head):
@@ -228,25 +177,6 @@ def test_a_name_without_room_for_endings_is_shortened(run, tmp_path, head):
     names = results(tmp_path)
     assert len(names) == 2
     assert all(name.startswith("ü" * 90) and len(name.encode()) < 256 for name in names)
-
-
-def test_a_patients_disc_gives_its_images_alone(run, tmp_path, head):
-    disc = tmp_path / "disc"
-    save_series(disc / "DICOM", head)
-    logo = np.zeros((64, 64, 3), np.uint8)
-    logo[20:40, 20:40, 0] = 255
-    Image.fromarray(logo).save(disc / "logo.png")
-    Image.fromarray(logo).save(disc / "DICOM" / "title.bmp")
-    for name, data in (
-        ("AUTORUN.INF", b"[autorun]"),
-        ("viewer.exe", b"MZ" + bytes(99)),
-        ("disc.ico", bytes(99)),
-    ):
-        (disc / name).write_bytes(data)
-    assert run(disc) == 0
-    assert {name.split("/")[0] for name in results(tmp_path)} == {
-        *("DICOM_synthetic-T2.nii.gz", "DICOM_synthetic-T2_dicom")
-    }
 
 
 def test_a_style_is_followed_and_named_and_a_wrong_contrast_is_refused(tmp_path, head, capsys):

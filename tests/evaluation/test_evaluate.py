@@ -55,7 +55,7 @@ def negative(image, to):
 
 
 def test_a_perfect_predictor_scores_one_and_the_copy_does_not(pairs):
-    result = evaluate(pairs, {"copy": BASELINES["copy input"], "perfect": negative})
+    result = evaluate(load_pairs(pairs)[0], {"copy": BASELINES["copy input"], "perfect": negative})
     assert result["sources"] == {"anna": 3, "ben": 2}
     for to in ("T1", "T2"):
         best = result["predictors"]["perfect"][to]["mean"]
@@ -67,8 +67,7 @@ def test_a_perfect_predictor_scores_one_and_the_copy_does_not(pairs):
     assert ["perfect", "3", "of", "3", "0", "of", "3", "0", "of", "3", "1.00"] in rows
     lesions = {name: scores["lesions"] for name, scores in result["predictors"].items()}
     in_source = {name: report.pop("in_source") for name, report in lesions.items()}
-    for bins in ("by_size", "by_faintness"):
-        assert sum(part["lesions"] for part in lesions["perfect"].pop(bins).values()) == 3
+    assert sum(part["lesions"] for part in lesions["perfect"].pop("by_size").values()) == 3
     spots = {name: scores["spots"]["mean"] for name, scores in result["predictors"].items()}
     assert (
         spots["perfect"]["invented"] == spots["perfect"]["missing"] == 0 < spots["perfect"]["true"]
@@ -76,9 +75,9 @@ def test_a_perfect_predictor_scores_one_and_the_copy_does_not(pairs):
     assert spots["copy"]["missing"] > 0
     assert in_source["perfect"] == lesions["perfect"]  # the T1 shows them all
     assert in_source["copy"]["inverted"] == 1
-    regions = result["predictors"]["perfect"]["T2"]["regions"]
-    assert regions["outline"]["mean"] == pytest.approx(1)
-    assert set(regions["deeper"]["sources"]) == {"anna", "ben"}
+    slices = result["predictors"]["perfect"]["T2"]["slices"]
+    assert list(slices) == [f"anna_{k:03d}.png" for k in range(3)] + ["ben_000.png", "ben_001.png"]
+    assert slices["ben_001.png"]["mae"] == 0
     assert lesions["perfect"] == pytest.approx(
         {"lesions": 3, "kept": 1, "lost": 0, "inverted": 0, "median_ratio": 1}
     )
@@ -101,7 +100,7 @@ def test_deep_images_reach_the_predictor_in_their_own_depth(pairs):
         seen.append((to, image.dtype.name, int(image.max())))
         return np.zeros(image.shape)
 
-    evaluate(pairs, {"black": predictor})
+    evaluate(load_pairs(pairs)[0], {"black": predictor})
     assert ("T2", "uint16", 20000) in seen
 
 
@@ -138,7 +137,7 @@ def test_a_folder_of_another_layout_is_refused_with_the_fix(pairs, tmp_path):
 
 def test_a_predictor_of_another_size_is_named(pairs):
     with pytest.raises(ValueError, match=r"half, T1 → T2 of anna_000\.png: .*\(32, 32\)"):
-        evaluate(pairs, {"half": lambda image, to: image[::2, ::2] / 255})
+        evaluate(load_pairs(pairs)[0], {"half": lambda image, to: image[::2, ::2] / 255})
 
 
 def test_command_prints_the_table_and_writes_json_and_figure(pairs, weights, tmp_path, capsys):
@@ -154,7 +153,7 @@ def test_command_prints_the_table_and_writes_json_and_figure(pairs, weights, tmp
     assert written["weights"] == {str(weights): {"version": "test", "sha256": checksum}}
     assert list(written["predictors"]) == [*BASELINES, str(weights)]
     translator = Translator.from_pretrained(weights)
-    recomputed = evaluate(pairs, {**BASELINES, str(weights): translator.translate})
+    recomputed = evaluate(load_pairs(pairs)[0], {**BASELINES, str(weights): translator.translate})
     assert written["predictors"] == recomputed["predictors"]
     with Image.open(out / "slices.png") as figure:
         assert np.asarray(figure.convert("L")).std() > 10  # not blank
@@ -190,7 +189,7 @@ def test_numbers_agree_with_the_yardstick(shared_data):
     predictors = {**BASELINES, "smooth gamma": smooth_gamma}
     theirs = {"copy input": score.copy, "reversed intensities": score.invert}
     theirs["smooth gamma"] = named_by_arrow(smooth_gamma)
-    ours = evaluate(val, predictors, every=24)["predictors"]
+    ours = evaluate(load_pairs(val, every=24)[0], predictors)["predictors"]
     for name, predictor in theirs.items():
         for direction, expected in score.run(val, predictor, every=24).items():
             scores = ours[name][direction[-2:]]

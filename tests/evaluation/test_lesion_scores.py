@@ -71,7 +71,7 @@ def test_lesions_that_the_source_shows_are_counted_by_themselves():
     assert lesion_report(hidden)["in_source"]["kept"] is None
 
 
-def test_lesions_are_counted_by_size_and_faintness():
+def test_lesions_are_counted_by_size():
     head = disc(48, 48, 44) * 0.5
     small, large = disc(48, 24, 3.5), disc(48, 70, 9)
     source = head - 0.2 * (small | large)
@@ -82,9 +82,6 @@ def test_lesions_are_counted_by_size_and_faintness():
     assert counts == {"below 50": 1, "below 100": 0, "below 200": 0, "200 and more": 1}
     assert report["by_size"]["below 50"]["lost"] == 1
     assert report["by_size"]["200 and more"]["kept"] == 1
-    faint = report["by_faintness"]["below 1.0"]
-    assert (faint["lesions"], faint["lost"]) == (1, 1)
-    assert sum(part["lesions"] for part in report["by_faintness"].values()) == 2
 
 
 def test_spots_that_only_one_image_has():

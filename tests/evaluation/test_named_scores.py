@@ -29,7 +29,7 @@ def pairs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def result(pairs):
-    return evaluate(pairs, {"known": known_translator().translate})
+    return evaluate(load_pairs(pairs)[0], {"known": known_translator().translate})
 
 
 def test_a_source_is_its_name_up_to_the_last_underscore(result):
@@ -67,12 +67,11 @@ def test_the_interval_is_that_of_ninety_five_percent(monkeypatch):
     values = np.random.default_rng(0).normal(0.6, 0.1, 400)
     images = dict.fromkeys(("T1", "T2"), np.full((32, 32), 200, np.uint8))
     pairs = [Pair(f"one_{k}.png", images) for k in range(400)]
-    monkeypatch.setattr(scores, "load_pairs", lambda *_: (pairs, []))
-    monkeypatch.setattr(scores, "ssim_by_region", lambda *_: {"outline": 1.0})
     monkeypatch.setattr(scores, "bright_spots", lambda *_: {"shown": 0})
     place = iter(range(800))  # both directions of each slice
     monkeypatch.setattr(scores, "slice_scores", lambda *_: {"ssim": values[next(place) // 2]})
-    mean = evaluate("", {"any": lambda image, to: image / 255})["predictors"]["any"]["T2"]["mean"]
+    result = evaluate(pairs, {"any": lambda image, to: image / 255})
+    mean = result["predictors"]["any"]["T2"]["mean"]
     low, high = mean["ssim_interval"]
     half = 1.96 * values.std() / 20  # of a mean of 400
     assert (high - low) / 2 == pytest.approx(half, rel=0.08)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cyclegan.evaluation.pairs import Pair
-from cyclegan.evaluation.styles import with_styles
+from cyclegan.evaluation.scores import with_styles
 from cyclegan.model.style import Style
 
 

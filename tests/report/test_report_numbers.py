@@ -179,8 +179,8 @@ def test_the_slider_goes_from_the_first_sheet_to_the_last(report):
 
 
 def test_a_smoothed_curve_ends_where_its_values_end():
-    steps = np.arange(200.0)
-    svg = curves("x", {"": (steps, np.sin(steps / 9))}, smooth=True)
+    rows = [{"step": step, "loss": np.sin(step / 9)} for step in range(200)]
+    svg = curves("x", rows, {"": "loss"}, smooth=True)
     drawn = []
     for path in re.findall(r'<path d="(M [^"]*)"[^>]*style="[^"]*stroke: #3b82d6', svg):
         drawn.append([float(x) for x in re.findall(r"[ML] (\S+)", path)])
@@ -255,7 +255,8 @@ def test_validation_logs_each_direction_under_its_name(pairs):
     for generator in translator.generators.values():  # its device is told by its weights
         generator.register_parameter("none", torch.nn.Parameter(torch.zeros(1)))
     flat = run_evaluation.make_validation(pairs)(translator.generators, {"size": translator.size})
-    result = evaluate(pairs, {"it": translator.translate}, every=run_evaluation.EVERY)
+    judged, _ = load_pairs(pairs, run_evaluation.EVERY)
+    result = evaluate(judged, {"it": translator.translate})
     for to in ("T1", "T2"):
         found = result["predictors"]["it"][to]
         assert flat[f"{to} ssim"] == pytest.approx(found["mean"]["ssim"])

@@ -55,7 +55,6 @@ def test_every_number_is_of_its_direction(to):
     assert shown.lesion_contrast(to) == tenth
     for name in MEASURES:
         assert shown.expected(to, name) == (tenth + 0.01, tenth + 0.05)
-        assert shown.rank(to, name) == tenth + 0.5
     assert f"({tenth + 0.6:.0%} to {tenth + 0.65:.0%} by source)" in shown.interval_words(to)
     assert f"error {tenth + 0.04:.2f} on 9" in shown.map_words(to)
     assert f"alone reaches {tenth + 0.02:.2f}" in shown.map_words(to)

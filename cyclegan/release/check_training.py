@@ -18,7 +18,6 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,19 +50,11 @@ HELD_OUT_SUBJECTS = ("openmsmni", "ista", "brats18_p06", "albert_n08", "albert_n
 HELD_OUT = "held out"  # source name of simulated subjects whom the network never sees
 
 
-@dataclass
-class CheckConfig:
-    """Every field is an option, with the reason for its default."""
-
-    steps: int = 6000  # after 3000, 5 of 23 T1 slices of one subject were called another contrast
-    batch: int = 48
-    start_size: int = 112  # the first steps run at this size: twice as many in the same time
-    start_share: float = 0.6  # share of the run at start_size
-    lr: float = 3e-3  # AdamW; rises for a tenth of the run, then falls to zero along a cosine
-    weight_decay: float = 0.02
-    simulated: int = 320  # slices per contrast and source of label maps
-    seed: int = 0
-
+STEPS = 6000  # after 3000, 5 of 23 T1 slices of one subject were called another contrast
+BATCH = 48
+START_SIZE, START_SHARE = 112, 0.6  # this share of the run at this size: twice as many in its time
+LR, WEIGHT_DECAY = 3e-3, 0.02  # AdamW; rises for a tenth of the run, then falls along a cosine
+SIMULATED = 320  # slices per contrast and source of label maps
 
 # Share of a batch. Kinds that are easy to tell need fewer examples.
 SHARES = {
@@ -82,24 +73,22 @@ SHARES = {
 MIXED_T1 = "openms"
 
 
-def collect(options: argparse.Namespace, config: CheckConfig) -> tuple[Pool, Pool]:
+def collect(options: argparse.Namespace) -> tuple[Pool, Pool]:
     """Everything to learn from, and what is held out: (training, held out)."""
     real = Pool()
     add_real(real, options.data, options.other, reading)
     if options.pairs:
         add_paired(real, options.pairs, reading)
     pool, held_out = real.split(options.hold_out)
-    few = config.simulated // 5
-    seeds = range(1000 + 100 * config.seed, 1100 + 100 * config.seed)
-    add_phantoms(pool, seeds[:24], PHANTOM_SLICES, "phantom", config.simulated // 2)
+    few, seed = SIMULATED // 5, options.seed
+    seeds = range(1000 + 100 * seed, 1100 + 100 * seed)
+    add_phantoms(pool, seeds[:24], PHANTOM_SLICES, "phantom", SIMULATED // 2)
     add_phantoms(held_out, seeds[90:96], PHANTOM_SLICES, HELD_OUT, few)
     if options.labelmaps:
-        add_label_maps(
-            pool, options.labelmaps, slice(None, -2), "maps", config.simulated, config.seed
-        )
-        add_label_maps(held_out, options.labelmaps, slice(-2, None), HELD_OUT, few, config.seed + 1)
-    for part, count, seed in ((pool, 800, config.seed), (held_out, 160, config.seed + 1)):
-        rng = np.random.default_rng(seed)
+        add_label_maps(pool, options.labelmaps, slice(None, -2), "maps", SIMULATED, seed)
+        add_label_maps(held_out, options.labelmaps, slice(-2, None), HELD_OUT, few, seed + 1)
+    for number, (part, count) in enumerate(((pool, 800), (held_out, 160))):
+        rng = np.random.default_rng(seed + number)
         add_nothing(part, count, rng)
         add_turned(part, count, rng)
         add_inverted(part, count // 2, rng)
@@ -150,22 +139,20 @@ def partial_loss(logits: torch.Tensor, allowed: torch.Tensor) -> torch.Tensor:
 
 
 def fit(
-    pool: Pool, config: CheckConfig, say: Callable[[str], None] = lambda line: None
+    pool: Pool, steps: int, seed: int, say: Callable[[str], None] = lambda line: None
 ) -> CheckNetwork:
     """Train from scratch; the same seed gives the same network on the same machine."""
-    torch.manual_seed(config.seed)
-    rng = torch.Generator().manual_seed(config.seed)
+    torch.manual_seed(seed)
+    rng = torch.Generator().manual_seed(seed)
     network = CheckNetwork().to(memory_format=torch.channels_last)
     sampler = Sampler(pool)
-    optimiser = torch.optim.AdamW(network.parameters(), config.lr, weight_decay=config.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, config.lr, config.steps, pct_start=0.1
-    )
+    optimiser = torch.optim.AdamW(network.parameters(), LR, weight_decay=WEIGHT_DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LR, steps, pct_start=0.1)
     network.train()
     running, start = None, time.monotonic()
-    for step in range(1, config.steps + 1):
-        size = config.start_size if step <= config.start_share * config.steps else SIZE
-        images, allowed = sampler.sample(config.batch, rng)
+    for step in range(1, steps + 1):
+        size = START_SIZE if step <= START_SHARE * steps else SIZE
+        images, allowed = sampler.sample(BATCH, rng)
         images = augment(images, size, rng).contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16, enabled=multiplies_bfloat16("cpu")):
             logits = network(images)
@@ -268,23 +255,21 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--out", required=True, metavar="WEIGHTS", help="weights folder; the "
                         "check is written there")  # fmt: skip
-    defaults = CheckConfig()
-    for name, value in asdict(defaults).items():
-        option = f"--{name.replace('_', '-')}"
-        about = f"setting of the training (default: {value})"
-        parser.add_argument(option, type=type(value), default=value, metavar="X", help=about)
+    parser.add_argument("--steps", type=int, default=STEPS, metavar="N")
+    parser.add_argument("--seed", type=int, default=0, metavar="N")
     return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
-    config = CheckConfig(**{name: getattr(options, name) for name in asdict(CheckConfig())})
     try:
-        pool, held_out = collect(options, config)
+        pool, held_out = collect(options)
     except ValueError as error:
         print(f"check_training: {error}", file=sys.stderr)
         return 1
-    network = fit(pool, config, functools.partial(print, flush=True))  # also into a log
+    network = fit(
+        pool, options.steps, options.seed, functools.partial(print, flush=True)
+    )  # also into a log
     temperature = fit_temperature(network, held_out)
     counts: dict[str, Any] = {
         name: {f"{kind} {source}": len(v) for (kind, source), v in sorted(part.images.items())}
@@ -295,7 +280,7 @@ def main(arguments: list[str] | None = None) -> int:
         network,
         temperature=temperature,
         other_odds=other_odds(),
-        training={"config": asdict(config), **counts},
+        training={"steps": options.steps, "seed": options.seed, **counts},
     )
     print(f"temperature {temperature:.2f}; input check written to {folder}")
     return 0

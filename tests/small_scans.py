@@ -102,7 +102,7 @@ def busy(model):
 
 def done(scan):
     """Wait until nothing of a scan waits for its turn."""
-    until(lambda: not scan.translation.is_running)
+    until(lambda: not scan.is_translating)
     return scan
 
 

@@ -1,17 +1,17 @@
-"""What was made of a series, bounded, and the files made of that."""
+"""What was made of a series, slice by slice, bounded."""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from cyclegan.server.limits import SERIES_RESULT_BYTES
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from cyclegan.model.style import Style
     from cyclegan.server.fit import Fit
 
@@ -95,32 +95,3 @@ class Results:
         """Forget everything; it can be computed again."""
         with self._lock:
             self._slices.clear()
-
-
-class Download(NamedTuple):
-    """A file: its bytes, its name and its MIME type."""
-
-    data: bytes
-    name: str
-    mime: str
-
-
-@dataclass
-class Save:
-    """How far a file is that was asked for: the `save` of the state.
-
-    Attributes:
-        kind: of `SaveRequest`.
-        of: steps in all; done: so many of them.
-        file: token to fetch it with, once it is there; name: of the file.
-        removed: what of the source's DICOM header is not in it, in words.
-        error: why there is no file, in a sentence.
-    """
-
-    kind: str
-    of: int
-    done: int = 0
-    file: str | None = None
-    name: str | None = None
-    removed: list[str] = field(default_factory=list)
-    error: str | None = None

@@ -28,7 +28,6 @@ from cyclegan.server import limits
 from cyclegan.server.errors import (
     NOT_UNDERSTOOD,
     GoneError,
-    NotReadyError,
     UserError,
     error_message,
 )
@@ -149,13 +148,14 @@ async def open_scan(request: Request, work: Works) -> Response:
     async with work.receiver.files(request) as files:
         scan = await _run(work.opening, Scan.open, work.scans.model, files)
     work.scans.hold(scan)
-    work.begin(_run(work.opening, scan.translation.check))
+    work.opening.submit(scan.check)
     return _state(work, scan, 201)
 
 
 @router.post("/examples/{number}")
 async def open_example(number: int, work: Works) -> Response:
-    return _state(work, await _run(work.opening, work.scans.example, number), 201)
+    scan = await _run(work.opening, work.scans.example, number)
+    return _state(work, work.scans.hold(scan), 201)
 
 
 @router.get("/examples/{number}/thumbnail")
@@ -221,22 +221,21 @@ async def take_style(request: Request, scan: Used, work: Works) -> Response:
 
 @router.get("/scans/{token}/images/{key}/{name}/{index}")
 async def get_image(scan: Used, key: str, name: str, index: int) -> Response:
-    data = await run_in_threadpool(lambda: encode_uint16(scan.image(key, name, index)))
+    data = await run_in_threadpool(lambda: encode_uint16(scan.view(key).image(name, index)))
     return Response(data, media_type="application/octet-stream")
 
 
 @router.get("/scans/{token}/findings/{key}/{index}")
 async def get_measurements(scan: Used, key: str, index: int) -> Response:
-    result = scan.result(key, index)
-    series, view = scan.shown(key)
-    future = scan.measured(series, view, index)
+    view = scan.view(key)
+    future = scan.measured(view, index)
     try:
         measured = await asyncio.wrap_future(future)
     except asyncio.CancelledError:
         if not future.cancelled():
             raise
-        raise NotReadyError("Another slice is measured.") from None
-    trust = await run_in_threadpool(SliceTrust, series, view, index, result, measured)
+        raise UserError("Another slice is measured.", 409) from None
+    trust = await run_in_threadpool(SliceTrust, view, index, measured)
     return JSONResponse(trust.for_page())
 
 
@@ -285,7 +284,7 @@ def api(scans: Scans, uploads: Uploads, root_path: str = "") -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         sweeping = asyncio.create_task(work.sweep())
         # The one that lies open on the page is translated before anybody comes.
-        first = asyncio.ensure_future(_run(work.opening, scans.prepare_example, 0))
+        first = asyncio.ensure_future(_run(work.opening, scans.example, 0))
         try:
             yield
         finally:

@@ -14,10 +14,9 @@ from cyclegan.export.provenance import CAVEAT, SOURCE_TYPE
 from cyclegan.reading.notes import without_quoted
 from cyclegan.server import limits, queue
 from cyclegan.server.errors import UserError, within
-from cyclegan.server.images import View
 from cyclegan.server.measurements import NOT_A_DEVICE, SliceTrust, measure
 from cyclegan.server.saving import refuse_large
-from cyclegan.server.series import Series
+from cyclegan.server.series import Series, View
 from cyclegan.server.translation import BATCH, translated
 
 if TYPE_CHECKING:

@@ -1,97 +1,106 @@
-"""What is shown of a series under one key, and pixels as they go to the browser."""
+"""What was made of a series, slice by slice, bounded; and pixels as they go to the browser."""
 
 from __future__ import annotations
 
 import io
-from typing import NamedTuple
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from cyclegan.model.preprocess import scale_intensity
-from cyclegan.model.translator import CycleResult
 from cyclegan.reading.volume import Volume
-from cyclegan.server.errors import GoneError, UserError
-from cyclegan.server.results import SliceResult, Target
-from cyclegan.server.series import Real, Series
+from cyclegan.server.limits import SERIES_RESULT_BYTES
+
+if TYPE_CHECKING:
+    from cyclegan.model.style import Style
+    from cyclegan.server.fit import Fit
 
 THUMBNAIL = 96  # pixels: 64 on a screen of higher density
 
 
-class View(NamedTuple):
-    """What the images under one key are made of.
+class Target(NamedTuple):
+    """What a series is translated to."""
+
+    to: str
+    style: Style | None
+
+
+class Measured(NamedTuple):
+    """Of one slice.
 
     Attributes:
-        series: of them all.
-        target: of the synthetic ones.
-        real_number: of the `Real` that they are compared with, or None.
+        numbers: by the names of `calibration.MEASURES`.
+        map: (H, W) float32 in shares of the grey range: the uncertainty, or where no map is worth
+            it the interval around each value (`Calibration.shows_interval`), or None.
+        fit: whether the slice by itself is what the direction needs, or None without a check.
+        is_whole: whether numbers that tell little are among them.
     """
 
-    series: Series
-    target: Target
-    real_number: int | None
+    numbers: dict[str, float]
+    map: np.ndarray | None
+    fit: Fit | None = None
+    is_whole: bool = False
 
-    @classmethod
-    def of(cls, series: Series) -> View:
-        """What is on screen of a series."""
-        real = series.real
-        return cls(series, series.target, real.number if real and real.to == series.to else None)
+
+@dataclass
+class SliceResult:
+    """There and back, (H, W) float32 in [0, 1], and what was measured of it."""
+
+    translated: np.ndarray
+    reconstructed: np.ndarray
+    measured: Measured | None = None
 
     @property
-    def real(self) -> Real | None:
-        """That they are compared with, unless it was removed."""
-        real = self.series.real
-        return real if real is not None and real.number == self.real_number else None
+    def nbytes(self) -> int:
+        """Of its images."""
+        error_map = self.measured.map if self.measured else None
+        map_bytes = 0 if error_map is None else error_map.nbytes
+        return self.translated.nbytes + self.reconstructed.nbytes + map_bytes
 
-    def stored(self, index: int) -> SliceResult:
-        """What is there of slice `index`.
 
-        Raises:
-            GoneError, UserError: there is no such slice; it is not translated yet.
-        """
-        if not 0 <= index < self.series.slices:
-            raise GoneError("There is no such slice.")
-        result = self.series.results.get(self.target, index)
-        if result is None:
-            raise UserError("This slice is not translated yet.", 409)
-        return result
+class Results:
+    """Translated slices; those used least recently go first."""
 
-    def result(self, index: int) -> CycleResult:
-        """Slice `index` there and back, (H, W) float32 in [0, 1]; raises as `stored`."""
-        result = self.stored(index)
-        return CycleResult(self.series.original(index), result.translated, result.reconstructed)
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._slices: OrderedDict[tuple[Target, int], SliceResult] = OrderedDict()
 
-    def whole(self) -> CycleResult:
-        """All slices there and back, (Z, H, W); raises as `stored`."""
-        results = [self.result(index) for index in range(self.series.slices)]
-        names = ("source", "translated", "reconstructed")
-        return CycleResult(*(np.stack([getattr(r, name) for r in results]) for name in names))
+    @property
+    def nbytes(self) -> int:
+        """Of all images."""
+        with self._lock:
+            return sum(result.nbytes for result in self._slices.values())
 
-    def image(self, name: str, index: int) -> np.ndarray:
-        """One image of a slice, (H, W) float32 in [0, 1].
+    def get(self, target: Target, index: int) -> SliceResult | None:
+        """A slice, if it is there."""
+        with self._lock:
+            result = self._slices.get((target, index))
+            if result is not None:
+                self._slices.move_to_end((target, index))
+            return result
 
-        Args:
-            name: "original", "translated", "reconstructed", "uncertainty" or "real"; of the last
-                one 0 says that it does not reach there.
-            index: of the slice.
+    def indices(self, target: Target) -> set[int]:
+        """Slices that are there."""
+        with self._lock:
+            return {index for key, index in self._slices if key == target}
 
-        Raises:
-            GoneError, UserError: there is no such image; it is not computed yet.
-        """
-        if name == "original" and 0 <= index < self.series.slices:
-            return self.series.original(index)
-        if name in ("translated", "reconstructed"):
-            return getattr(self.stored(index), name)
-        if name == "uncertainty":
-            measured = self.stored(index).measured
-            if measured is None:
-                raise UserError("This slice is not measured yet.", 409)
-            if measured.map is not None:
-                return measured.map
-        if name == "real" and self.real is not None and 0 <= index < self.series.slices:
-            pixels, covered = self.real.truth.slice(index, self.series.volume.pixels.shape[1:])
-            return np.where(covered, np.maximum(pixels, 1 / 65535), 0)
-        raise GoneError("There is no such image.")
+    def add(self, target: Target, index: int, result: SliceResult) -> None:
+        """Remember a slice."""
+        with self._lock:
+            self._slices[target, index] = result
+            self._slices.move_to_end((target, index))
+            total = sum(result.nbytes for result in self._slices.values())
+            while total > SERIES_RESULT_BYTES and len(self._slices) > 1:
+                total -= self._slices.popitem(last=False)[1].nbytes
+
+    def clear(self) -> None:
+        """Forget everything; it can be computed again."""
+        with self._lock:
+            self._slices.clear()
 
 
 def encode_uint16(pixels: np.ndarray) -> bytes:

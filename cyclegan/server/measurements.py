@@ -16,14 +16,14 @@ from cyclegan.export.provenance import CAVEAT
 from cyclegan.model.translator import CycleResult, Prepared
 from cyclegan.reading.notes import without_quoted
 from cyclegan.server.fit import Fit, slice_fit
-from cyclegan.server.results import Measured
+from cyclegan.server.images import Measured
 from cyclegan.trust import evidence
 from cyclegan.trust.calibration import MEASURES
 from cyclegan.trust.checks import DOUBTFUL
 from cyclegan.trust.truth import is_elsewhere, true_error
 
 if TYPE_CHECKING:
-    from cyclegan.server.images import View
+    from cyclegan.server.series import View
 
 NOT_A_DEVICE = "Not a medical device; not cleared or approved by any regulator."
 ELSEWHERE = (
@@ -156,19 +156,13 @@ class SliceTrust:
         calibration, to = self.calibration, self.to
         readings = [reading for reading in self.readings if not reading["weak"]]
         readings.sort(key=lambda reading: -(reading["rank"] or 0))
-        name, error_map = calibration.map_name(to), None
-        if name is not None and self.measured.map is not None:
-            error_map = {
-                "words": calibration.map_words(to),
-                "meaning": calibration.map_meaning(to),
-                "rank": calibration.map_rank(to, name),
-            }
+        has_map = calibration.map_name(to) is not None and self.measured.map is not None
         return {
             "numbers": [reading | {"short": short(reading)} for reading in readings],
             "fits": {"word": self.fit.word, "sentence": self.fit.sentence},
             "true_error": self.error,
             "true_warning": " ".join(self.warnings()),
-            "map": error_map,
+            "map": {} if has_map else None,
             "interval_words": calibration.interval_words(to) or None,
             "lesion_contrast": calibration.lesion_contrast(to),
             "report": self.report(),

@@ -39,7 +39,7 @@ from cyclegan.server.saving import SaveRequest, order, save
 from cyclegan.server.scan import Scan
 from cyclegan.server.scans import Scans
 from cyclegan.server.state import state
-from cyclegan.server.uploads import Receiver, Uploads
+from cyclegan.server.uploads import Uploads
 
 VIEWER = Path(__file__).resolve().parents[1] / "viewer"
 SWEEP_EVERY_S = 5.0
@@ -62,13 +62,12 @@ class Work:
 
     Args:
         scans: of all tabs.
-        uploads: of programs.
+        uploads: of all, and those of programs that wait.
     """
 
     def __init__(self, scans: Scans, uploads: Uploads):
         self.scans = scans
         self.uploads = uploads
-        self.receiver = Receiver()
         self.opening = ThreadPoolExecutor(limits.OPENINGS_AT_ONCE, "opening")
         self.saving = ThreadPoolExecutor(limits.SAVES_AT_ONCE, "saving")
         self.drawing = ThreadPoolExecutor(1, "thumbnails")
@@ -96,7 +95,7 @@ async def _read_beside(
     request: Request, scan: Scan, work: Work, take: Callable[[Sequence[Member]], None]
 ) -> Response:
     """Give the files that came to what the open scan does with them."""
-    async with work.receiver.files(request) as files:
+    async with work.uploads.receive(request) as files:
         await _run(work.opening, take, files)
     return _state(work, scan)
 
@@ -145,7 +144,7 @@ def _state(work: Work, scan: Scan, status: int = 200) -> JSONResponse:
 
 @router.post("/scans")
 async def open_scan(request: Request, work: Works) -> Response:
-    async with work.receiver.files(request) as files:
+    async with work.uploads.receive(request) as files:
         scan = await _run(work.opening, Scan.open, work.scans.model, files)
     work.scans.hold(scan)
     work.opening.submit(scan.check)
@@ -264,7 +263,7 @@ async def get_file(scan: Used, file: str) -> Response:
 async def upload(request: Request, work: Works) -> Response:
     """Of programs, which name the file in their next request, to Gradio."""
     try:
-        async with work.receiver.files(request) as files:
+        async with work.uploads.receive(request) as files:
             return JSONResponse(work.uploads.hold(files))
     except UserError as error:
         return PlainTextResponse(str(error), error.status)

@@ -18,11 +18,10 @@ from cyclegan.export.files import labelled_png, nifti
 from cyclegan.export.provenance import CAVEAT, Provenance, synthetic_label
 from cyclegan.server import limits, queue
 from cyclegan.server.errors import UserError, error_message
-from cyclegan.server.images import View
+from cyclegan.server.images import Measured
 from cyclegan.server.measurements import SliceTrust, measured_slice
-from cyclegan.server.results import Measured
 from cyclegan.server.scan import Download, Save, Scan
-from cyclegan.server.series import Real, Series
+from cyclegan.server.series import Real, Series, View
 from cyclegan.server.state import NARROWEST, WIDEST
 
 CHANGED = "Stopped: something else is on screen now. Save again."

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,11 +15,10 @@ from cyclegan.reading.selection import Selection, open_files
 from cyclegan.reading.volume import Volume
 from cyclegan.server import limits, queue
 from cyclegan.server.errors import GoneError, UserError, within
-from cyclegan.server.images import View, thumbnail
+from cyclegan.server.images import Measured, thumbnail
 from cyclegan.server.measurements import measured_slice
 from cyclegan.server.models import SOURCE
-from cyclegan.server.results import Measured
-from cyclegan.server.series import Label, Series, other_contrast
+from cyclegan.server.series import Label, Series, View, other_contrast
 from cyclegan.server.translation import TranslatedScan
 
 if TYPE_CHECKING:
@@ -69,7 +67,6 @@ class Scan(TranslatedScan):
         token: 256 random bits.
         labels: of all series.
         chosen: the number of the one on screen.
-        is_registering: whether a real image is being placed on the scan.
         save: the file that was asked for last, or None.
         last_used: `time.monotonic` of the last request for anything but the state.
         last_seen: and of the last request at all.
@@ -82,7 +79,6 @@ class Scan(TranslatedScan):
         texts = selection.texts if selection else (series.volume.name,)
         shapes = selection.shapes if selection else (series.volume.pixels.shape,)
         self.labels = tuple(map(Label.of, texts, shapes))
-        self.is_registering = False
         self.save: Save | None = None
         self.files: dict[str, Download] = {}
         self.last_used = self.last_seen = time.monotonic()
@@ -280,8 +276,7 @@ class Scan(TranslatedScan):
         Raises:
             ReadError, UserError: it cannot be read, or registered onto the scan.
         """
-        with self._registering():
-            self._compare_with(_read_one(files), self.series.to)
+        self._compare_with(_read_one(files), self.series.to)
 
     def take_other_contrast(self) -> None:
         """Compare with the other contrast, which came in the same files.
@@ -293,15 +288,14 @@ class Scan(TranslatedScan):
             number = other_contrast(self.labels, self.chosen, self.series.to)
         if number is None:
             raise UserError(f"There is no {self.series.to} in these files.")
-        with self._registering(), within(limits.OPENING_S, "Opening these files"):
+        with within(limits.OPENING_S, "Opening these files"):
             self._compare_with(self._open(number).volume, self.series.to)
 
     def _choose_registered(self, register: bool) -> None:
         real = self.series.real
         if real is None:
             raise UserError("There is no real image to register.")
-        with self._registering():
-            self._compare_with(real.truth.volume, real.to, register)
+        self._compare_with(real.truth.volume, real.to, register)
 
     def _compare_with(self, volume: Volume, to: str, register: bool = True) -> None:
         series = self.series
@@ -310,18 +304,8 @@ class Scan(TranslatedScan):
         with self.lock:
             if series.real is before:  # nothing else was chosen meanwhile
                 series.real = real
-        self.grown()
-
-    @contextlib.contextmanager
-    def _registering(self) -> Iterator[None]:
-        """Say that a real image is being placed: a volume takes seconds."""
-        self.is_registering = True
         self.updates.announce()
-        try:
-            yield
-        finally:
-            self.is_registering = False
-            self.updates.announce()
+        self.grown()
 
     def remove_real(self) -> None:
         """Compare with nothing any more."""

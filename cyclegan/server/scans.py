@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from cyclegan.server import limits
 from cyclegan.server.errors import GoneError
 from cyclegan.server.examples import EXAMPLES, example_volume
+from cyclegan.server.images import Results
 from cyclegan.server.process import trim_memory
-from cyclegan.server.results import Results
 from cyclegan.server.scan import Scan
 from cyclegan.server.series import Series
 

@@ -1,4 +1,4 @@
-"""One series of a scan as it is worked on: pixels, choices and what was made of them."""
+"""One series of a scan as it is worked on: pixels, choices, and what is shown under one key."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from cyclegan import CONTRASTS, OTHER
 from cyclegan.export.provenance import Provenance, pixels_sha256
 from cyclegan.model.head import head_mask
 from cyclegan.model.preprocess import Frame, Scale
-from cyclegan.model.translator import Prepared
+from cyclegan.model.translator import CycleResult, Prepared
 from cyclegan.reading.sequence_names import contrast_in_name
-from cyclegan.server.errors import UserError
+from cyclegan.server.errors import GoneError, UserError
 from cyclegan.server.fit import Fit, input_fit, simulated_fit
+from cyclegan.server.images import Results, SliceResult, Target
 from cyclegan.server.limits import WHOLE_VOXELS
-from cyclegan.server.results import Results, Target
 from cyclegan.trust.truth import Truth, TruthError, match
 
 if TYPE_CHECKING:
@@ -151,11 +151,6 @@ class Series:
         return Target(self.to, self.style)
 
     @property
-    def is_large(self) -> bool:
-        """Whether it is too large to be translated as a whole."""
-        return self.volume.pixels.size > WHOLE_VOXELS
-
-    @property
     def pixel_bytes(self) -> int:
         """Of what was read; an example is in memory once for all."""
         if self.is_simulated:
@@ -203,7 +198,8 @@ class Series:
 
     def missing(self, near: int) -> list[int]:
         """Slices that are to be translated, the nearest to `near` first."""
-        slices = {near} if self.is_large else set(range(self.slices))
+        is_large = self.volume.pixels.size > WHOLE_VOXELS  # to be translated as a whole
+        slices = {near} if is_large else set(range(self.slices))
         left = slices - self.results.indices(self.target)
         return sorted(left, key=lambda index: abs(index - near))
 
@@ -227,6 +223,82 @@ class Series:
             return Real(truth, to, contrast=to)
         warning = "" if check.label == to else f"It should be a {to}. {check.sentence}"
         return Real(truth, to, warning, check.label if check.label in CONTRASTS else None)
+
+
+class View(NamedTuple):
+    """What the images under one key are made of.
+
+    Attributes:
+        series: of them all.
+        target: of the synthetic ones.
+        real_number: of the `Real` that they are compared with, or None.
+    """
+
+    series: Series
+    target: Target
+    real_number: int | None
+
+    @classmethod
+    def of(cls, series: Series) -> View:
+        """What is on screen of a series."""
+        real = series.real
+        return cls(series, series.target, real.number if real and real.to == series.to else None)
+
+    @property
+    def real(self) -> Real | None:
+        """That they are compared with, unless it was removed."""
+        real = self.series.real
+        return real if real is not None and real.number == self.real_number else None
+
+    def stored(self, index: int) -> SliceResult:
+        """What is there of slice `index`.
+
+        Raises:
+            GoneError, UserError: there is no such slice; it is not translated yet.
+        """
+        if not 0 <= index < self.series.slices:
+            raise GoneError("There is no such slice.")
+        result = self.series.results.get(self.target, index)
+        if result is None:
+            raise UserError("This slice is not translated yet.", 409)
+        return result
+
+    def result(self, index: int) -> CycleResult:
+        """Slice `index` there and back, (H, W) float32 in [0, 1]; raises as `stored`."""
+        result = self.stored(index)
+        return CycleResult(self.series.original(index), result.translated, result.reconstructed)
+
+    def whole(self) -> CycleResult:
+        """All slices there and back, (Z, H, W); raises as `stored`."""
+        results = [self.result(index) for index in range(self.series.slices)]
+        names = ("source", "translated", "reconstructed")
+        return CycleResult(*(np.stack([getattr(r, name) for r in results]) for name in names))
+
+    def image(self, name: str, index: int) -> np.ndarray:
+        """One image of a slice, (H, W) float32 in [0, 1].
+
+        Args:
+            name: "original", "translated", "reconstructed", "uncertainty" or "real"; of the last
+                one 0 says that it does not reach there.
+            index: of the slice.
+
+        Raises:
+            GoneError, UserError: there is no such image; it is not computed yet.
+        """
+        if name == "original" and 0 <= index < self.series.slices:
+            return self.series.original(index)
+        if name in ("translated", "reconstructed"):
+            return getattr(self.stored(index), name)
+        if name == "uncertainty":
+            measured = self.stored(index).measured
+            if measured is None:
+                raise UserError("This slice is not measured yet.", 409)
+            if measured.map is not None:
+                return measured.map
+        if name == "real" and self.real is not None and 0 <= index < self.series.slices:
+            pixels, covered = self.real.truth.slice(index, self.series.volume.pixels.shape[1:])
+            return np.where(covered, np.maximum(pixels, 1 / 65535), 0)
+        raise GoneError("There is no such image.")
 
 
 def head_box(projection: np.ndarray) -> list[int] | None:

@@ -75,7 +75,6 @@ def state(scan: Scan) -> dict[str, Any]:
                 "switch_to": fit.switch_to,
             },
             "companion": None if other is None else {"label": scan.labels[other].text},
-            "registering": scan.is_registering,
             "real": None
             if real is None or real.to != series.to
             else {

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 from cyclegan.server import queue
 from cyclegan.server.errors import GoneError, error_message
+from cyclegan.server.images import SliceResult, Target
 from cyclegan.server.queue import Job
-from cyclegan.server.results import SliceResult, Target
 from cyclegan.server.series import Series
 
 # Of slices that nobody looks at yet. On a CPU four are no faster per slice than two (362 and 338 ms

@@ -69,48 +69,24 @@ def raw(server, target, method="GET", body=None, headers=None):
 
 
 # What reads files, fetches addresses, edits the app, runs events past the queue or by their names.
-CLOSED = """
-GET file=app.py
-GET file=/etc/passwd
-GET file/app.py
-GET proxy=http://127.0.0.1:1/
-GET proxy=https://huggingface.co.hf.space/
-GET stream/a/b/1/playlist.m3u8
-GET stream/a/b/1/playlist-file
-GET deep_link?session_hash=a
-GET custom_component/file/client/component/../../app.py
-GET user
-GET login_check
-GET token
-GET dev/reload
-GET openapi.json
-GET queue/status
-GET runs
-GET run-history/records
-GET run-history/buckets
-GET vibe-code
-GET vibe-starter-queries
-GET upload_progress?upload_id=a
-GET profiling/traces
-GET mcp/sse
-POST component_server
-POST run/translate
-POST api/translate
-POST api/predict
-POST process_recording
-POST vibe-edit
-POST vibe-code
-POST undo-vibe-edit
-POST run-history/connect
-POST stream/a
-POST call/shown
-POST call/handler
-"""
+CLOSED = {
+    "GET": """
+        file=app.py file=/etc/passwd file/app.py proxy=http://127.0.0.1:1/
+        proxy=https://huggingface.co.hf.space/ stream/a/b/1/playlist.m3u8
+        stream/a/b/1/playlist-file deep_link?session_hash=a user login_check token dev/reload
+        custom_component/file/client/component/../../app.py openapi.json queue/status runs
+        run-history/records run-history/buckets vibe-code vibe-starter-queries
+        upload_progress?upload_id=a profiling/traces mcp/sse""",
+    "POST": """
+        component_server run/translate api/translate api/predict process_recording vibe-edit
+        vibe-code undo-vibe-edit run-history/connect stream/a call/shown call/handler""",
+}
 
 
-@pytest.mark.parametrize("request_", CLOSED.strip().splitlines())
-def test_addresses_without_a_use_are_closed(server, request_):
-    method, address = request_.split()
+@pytest.mark.parametrize(
+    ("method", "address"), [(method, a) for method in CLOSED for a in CLOSED[method].split()]
+)
+def test_addresses_without_a_use_are_closed(server, method, address):
     body = json.dumps({"data": [{}, "T2"], "session_hash": "a"}).encode()
     headers = {"Content-Type": "application/json"}
     for target in (f"{API}{address}", f"{API}{address}/", f"/{API}{address}"):
@@ -129,17 +105,9 @@ def test_the_open_way_past_the_queue_runs_nothing_that_belongs_into_it(server):
 
 
 OUTSIDE = r"""
-/etc/passwd
-../../../../../../etc/passwd
-%2e%2e/%2e%2e/%2e%2e/%2e%2e/etc/passwd
-..%2f..%2f..%2fapp.py
-..\..\app.py
-//etc/passwd
-....//....//app.py
-C:/Windows/win.ini
-index.html/../../../../app.py
-%00/etc/passwd
-%ff%fe
+/etc/passwd ../../../../../../etc/passwd %2e%2e/%2e%2e/%2e%2e/%2e%2e/etc/passwd
+..%2f..%2f..%2fapp.py ..\..\app.py //etc/passwd ....//....//app.py C:/Windows/win.ini
+index.html/../../../../app.py %00/etc/passwd %ff%fe
 """
 
 
@@ -200,18 +168,13 @@ def test_no_file_of_the_server_is_read_and_no_address_fetched(server, listener):
 
 
 NAMES = r"""
-../../../secret.png
-/etc/cron.d/secret.png
-..\..\secret.png
-~/.ssh/authorized_keys
-%2e%2e%2fsecret.png
-con.nii
-.
-..
+../../../secret.png /etc/cron.d/secret.png ..\..\secret.png ~/.ssh/authorized_keys
+%2e%2e%2fsecret.png con.nii . ..
 """
+UPLOADS = pytest.mark.parametrize("target", [f"{API}upload", "/scans"])
 
 
-@pytest.mark.parametrize("target", [f"{API}upload", "/scans"])
+@UPLOADS
 def test_the_name_of_an_upload_does_not_choose_where_it_lies(server, target):
     headers = {"Content-Type": "multipart/form-data; boundary=x"}
     for name in (*NAMES.split(), "secret.png\0.html", "x" * 4000 + ".png", "\u202egnp.exe", ""):
@@ -227,7 +190,7 @@ def test_the_name_of_an_upload_does_not_choose_where_it_lies(server, target):
     assert not [path for path in server.uploads.rglob("*") if path.is_file()]
 
 
-@pytest.mark.parametrize("target", [f"{API}upload", "/scans"])
+@UPLOADS
 @pytest.mark.parametrize(
     ("kind", "form"),
     [
@@ -272,9 +235,9 @@ def test_the_host_header_of_one_reader_is_not_shown_to_another(server):
         assert b"evil.example.org" not in answer.content
 
 
-@pytest.mark.parametrize("address", ["monitoring", "monitoring/summary", "monitoring/x", "runs"])
-def test_nobody_sees_who_uses_the_page(server, address):
-    assert raw(server, f"/{address}").status in (403, 404)
+def test_nobody_sees_who_uses_the_page(server):
+    for address in ("monitoring", "monitoring/summary", "monitoring/x", "runs"):
+        assert raw(server, f"/{address}").status in (403, 404)
 
 
 def test_the_page_tells_only_of_what_it_offers(server):

@@ -252,7 +252,9 @@ def test_the_real_image_is_compared(page):
     page.choose(register=False)
     assert page.image("real", 0).min() == 1
     assert page.image("real", 2).max() == 0
+    key = page.state["key"]
     assert page.give("real", "real.png", png(head(40)))["error"].startswith("real.png: its matrix")
+    assert page.get().json()["key"] == key
 
 
 @pytest.mark.parametrize("number", range(len(EXAMPLES)))

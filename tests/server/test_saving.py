@@ -18,7 +18,7 @@ from known_translator import known_translator
 from PIL import Image
 from read_picture import SavedPicture
 from server_process import Tab
-from small_scans import busy, head, nifti
+from small_scans import busy, calibration, head, nifti
 from starlette.testclient import TestClient
 
 from cyclegan import __version__, read_volume
@@ -33,7 +33,6 @@ from cyclegan.server.scans import Scans
 from cyclegan.server.uploads import Uploads
 from cyclegan.simulation.phantom import draw_volume
 from cyclegan.trust import evidence
-from cyclegan.trust.calibration import MEASURES, Calibration
 from cyclegan.trust.truth import match
 
 SHAPE = (5, 64, 56)
@@ -59,15 +58,7 @@ def nifti_path(path: Path, pixels: np.ndarray) -> Path:
 @pytest.fixture
 def known() -> Model:
     """A model whose images and ranges are known."""
-    direction = {
-        "expected": {key: [0.0, 1.0] for key in MEASURES},
-        "ranks": dict.fromkeys(MEASURES, 0.6),
-        "maps": {"cycle error": 0.5, "brightness of the translation": 0.1},
-        "map": "cycle error",
-    }
-    record = {"subjects": ["a"], "slices": 9}
-    calibration = Calibration(record | {"directions": {"T1": direction, "T2": direction}})
-    return Model(known_translator(), calibration=calibration)
+    return Model(known_translator(), calibration=calibration())
 
 
 @pytest.fixture

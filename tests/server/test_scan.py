@@ -7,7 +7,6 @@ import pytest
 from small_scans import Sees, busy, done, head, members, nifti, png, run, until, volume_of
 
 from cyclegan.model.style import KnownStyles, Style
-from cyclegan.reading.volume import ReadError
 from cyclegan.server import limits
 from cyclegan.server.errors import GoneError, UserError
 from cyclegan.server.models import OWN, SOURCE
@@ -218,18 +217,6 @@ def test_the_real_image_comes_from_the_same_files(scans):
     assert (now["key"], now["real"]) == (key, None)
     with pytest.raises(UserError, match="no real image"):
         scan.choose(register=True)
-
-
-def test_a_real_image_that_cannot_be_compared_changes_nothing(opened):
-    scan = done(opened(head()[None]))
-    key = scan.key()
-    for name, data, words in (
-        ("real.png", png(head(48)), r"its matrix is 1 × 48 × 48"),
-        ("real.txt", b"none", "not an image"),
-    ):
-        with pytest.raises((UserError, ReadError), match=words):
-            scan.take_real(members((name, data)))
-    assert scan.key() == key
 
 
 def test_a_failure_is_one_sentence_and_spoils_nothing(opened, model, monkeypatch, caplog):

@@ -111,6 +111,7 @@ class SliceTrust:
         real: that it is compared with, or None.
         error: as `truth.true_error` returns it, or None.
         is_elsewhere: whether the real image, by its pixels, shows another place.
+        warning: what speaks against comparing with it, in sentences, or "".
     """
 
     def __init__(self, view: View, index: int, measured: Measured):
@@ -124,12 +125,14 @@ class SliceTrust:
             if reading["name"] == "nmi":  # its title is plain, and needs a definition
                 reading["worth"] = "; ".join(filter(None, (NMI, reading["worth"])))
         self.fit = self._worst_fit()
-        self.error, self.is_elsewhere = None, False
+        self.error, self.is_elsewhere, self.warning = None, False, ""
         if self.real is not None:
             result = view.result(index)
             pixels, covered = self.real.truth.slice(index, result.source.shape)
             self.error = true_error(result.translated, pixels, result.source, covered)
             self.is_elsewhere = is_elsewhere(pixels, result.source, covered)
+            sentences = (self.real.warning, ELSEWHERE if self.is_elsewhere else "")
+            self.warning = " ".join(filter(None, sentences))
 
     def _worst_fit(self) -> Fit:
         fits = [self.series.fit, *([self.measured.fit] if self.measured.fit else [])]
@@ -137,19 +140,6 @@ class SliceTrust:
         if unusual:
             fits.append(Fit(DOUBTFUL, " ".join(unusual)))
         return max(fits, key=lambda fit: fit.rank)
-
-    def warnings(self) -> list[str]:
-        """What speaks against comparing with the real image, in sentences."""
-        if self.real is None:
-            return []
-        sentences = (self.real.warning, ELSEWHERE if self.is_elsewhere else "")
-        return [sentence for sentence in sentences if sentence]
-
-    def error_words(self) -> str:
-        """The true error in words."""
-        if self.error is None:
-            return "The real image does not cover the head in this slice."
-        return "SSIM {ssim:.3f}, PSNR {psnr:.1f} dB, MAE {mae:.3f} in the head".format(**self.error)
 
     def for_page(self) -> dict[str, Any]:
         """As JSON, without the numbers that say little of the error."""
@@ -161,7 +151,7 @@ class SliceTrust:
             "numbers": [reading | {"short": short(reading)} for reading in readings],
             "fits": {"word": self.fit.word, "sentence": self.fit.sentence},
             "true_error": self.error,
-            "true_warning": " ".join(self.warnings()),
+            "true_warning": self.warning,
             "map": {} if has_map else None,
             "interval_words": calibration.interval_words(to) or None,
             "lesion_contrast": calibration.lesion_contrast(to),
@@ -194,8 +184,11 @@ class SliceTrust:
         lines.append(title + calibration.map_words(to))
         if self.real is not None:
             notes = "; ".join(self.real.truth.notes)
+            numbers = "SSIM {ssim:.3f}, PSNR {psnr:.1f} dB, MAE {mae:.3f} in the head"
+            nothing = "The real image does not cover the head in this slice."
             lines += ["", f"True error against the {self.real.title} ({notes}):"]
-            lines += [*self.warnings(), self.error_words()]
+            lines += [self.warning] if self.warning else []
+            lines.append(numbers.format(**self.error) if self.error else nothing)
         provenance = series.provenance(self.view.target).lines()
         return "\n".join([*lines, "", *(f"{name}: {value}" for name, value in provenance.items())])
 

@@ -72,13 +72,6 @@ class Work:
         self.saving = ThreadPoolExecutor(limits.SAVES_AT_ONCE, "saving")
         self.drawing = ThreadPoolExecutor(1, "thumbnails")
         self.polls = 0
-        self._background: set[asyncio.Task] = set()
-
-    def begin(self, work: Coroutine) -> None:
-        """Let something happen while the browser has its response."""
-        task = asyncio.create_task(work)
-        self._background.add(task)  # or it might be collected before its end
-        task.add_done_callback(self._background.discard)
 
     async def sweep(self) -> None:
         """Forget by and by what nobody uses."""
@@ -245,7 +238,7 @@ async def get_thumbnail(scan: Seen, number: int, work: Works) -> Response:
 
 @router.post("/scans/{token}/save")
 async def save_file(scan: Used, work: Works, request: SaveRequest) -> Response:
-    work.begin(save(scan, order(scan, request), work.saving))
+    scan.saving = asyncio.create_task(save(scan, order(scan, request), work.saving))
     await asyncio.sleep(0)  # it has begun, and the state says so
     return _state(work, scan)
 

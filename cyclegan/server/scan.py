@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import Sequence
@@ -67,7 +68,7 @@ class Scan(TranslatedScan):
         token: 256 random bits.
         labels: of all series.
         chosen: the number of the one on screen.
-        save: the file that was asked for last, or None.
+        save: the file that was asked for last, or None; saving: what makes it.
         last_used: `time.monotonic` of the last request for anything but the state.
         last_seen: and of the last request at all.
     """
@@ -80,6 +81,7 @@ class Scan(TranslatedScan):
         shapes = selection.shapes if selection else (series.volume.pixels.shape,)
         self.labels = tuple(map(Label.of, texts, shapes))
         self.save: Save | None = None
+        self.saving: asyncio.Task | None = None  # or it might be collected before its end
         self.files: dict[str, Download] = {}
         self.last_used = self.last_seen = time.monotonic()
         self.chosen = selection.best if selection else 0

@@ -17,10 +17,9 @@ from fractions import Fraction
 import numpy as np
 import pydicom
 from nibabel.orientations import io_orientation
-from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import (
-    ExplicitVRLittleEndian,
     MRImageStorage,
     SecondaryCaptureImageStorage,
     generate_uid,
@@ -171,10 +170,6 @@ def _describe(dataset: Dataset, common: Dataset, provenance: Provenance) -> None
     for keyword in ("RepetitionTime", "EchoTime", "EchoTrainLength"):
         setattr(dataset, keyword, None)
 
-    dataset.SamplesPerPixel = 1
-    dataset.PhotometricInterpretation = "MONOCHROME2"
-    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 14, 13
-    dataset.PixelRepresentation = 0
     dataset.RescaleIntercept, dataset.RescaleSlope, dataset.RescaleType = 0, 1, "US"
 
 
@@ -232,11 +227,7 @@ def _file(dataset: Dataset, pixels: np.ndarray) -> bytes:
     dataset.SOPInstanceUID = generate_uid(
         entropy_srcs=[dataset.SeriesInstanceUID, str(dataset.InstanceNumber)]
     )
-    dataset.Rows, dataset.Columns = pixels.shape
-    dataset.PixelData = pixels.tobytes()
-    dataset["PixelData"].VR = "OW"
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.set_pixel_data(pixels, "MONOCHROME2", 14, generate_instance_uid=False)
     buffer = io.BytesIO()
     pydicom.dcmwrite(buffer, dataset, enforce_file_format=True)
     return buffer.getvalue()

@@ -241,6 +241,7 @@ def test_uids_are_new_and_the_same_when_made_again(tmp_path):
     instances = [d.SOPInstanceUID for d in first]
     assert instances == [d.SOPInstanceUID for d in second]
     assert len(set(instances)) == 5
+    assert instances == [d.file_meta.MediaStorageSOPInstanceUID for d in first]
     assert source.SOPInstanceUID not in instances
     assert {d.SeriesInstanceUID for d in first} == {second[0].SeriesInstanceUID}
     assert first[0].StudyInstanceUID == second[0].StudyInstanceUID != source.StudyInstanceUID

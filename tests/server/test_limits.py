@@ -30,7 +30,6 @@ from cyclegan.server.series import Series
 from cyclegan.server.uploads import Uploads
 
 MIB = limits.MIB
-UPLOADS = pytest.mark.parametrize("where", ["scans", "gradio_api/upload"])
 
 
 @pytest.mark.parametrize(
@@ -66,31 +65,25 @@ def send(served, files, where="scans"):
     return httpx.post(f"{served.url}{where}", files=files, timeout=WAIT_S)
 
 
-@UPLOADS
-@pytest.mark.parametrize("sizes", [[3], [1, 1, 1]], ids=["one file", "several"])
-def test_too_large_an_upload_is_refused(served, monkeypatch, sizes, where):
-    monkeypatch.setattr(limits, "UPLOAD_BYTES", MIB)
-    files = [("files", (f"{n}", bytes(size * MIB))) for n, size in enumerate(sizes)]
-    response = send(served, files, where)
-    assert response.status_code == 413
-    assert limits.TOO_LARGE in response.text
-
-
-@UPLOADS
-def test_too_many_files_are_refused(served, where, monkeypatch):
-    monkeypatch.setattr(limits, "UPLOAD_FILES", 20)
-    response = send(served, [("files", (f"{n}", b"x")) for n in range(21)], where)
-    assert response.status_code == 413
-    assert limits.TOO_MANY_FILES in response.text
-
-
-def test_uploads_of_all_together_are_bounded(served, monkeypatch):
+@pytest.mark.parametrize("where", ["scans", "gradio_api/upload"])
+@pytest.mark.parametrize(
+    ("limit", "most", "sizes", "status", "message"),
+    [
+        ("UPLOAD_BYTES", MIB, [3 * MIB], 413, limits.TOO_LARGE),
+        ("UPLOAD_BYTES", MIB, [MIB] * 3, 413, limits.TOO_LARGE),
+        ("UPLOAD_FILES", 20, [1] * 21, 413, limits.TOO_MANY_FILES),
+        ("UPLOADING_BYTES", MIB, [2 * MIB], 503, limits.BUSY),  # of everybody
+    ],
+)
+def test_uploads_are_bounded(served, monkeypatch, where, limit, most, sizes, status, message):
     with monkeypatch.context() as patch:
-        patch.setattr(limits, "UPLOADING_BYTES", MIB)
-        response = send(served, [("files", ("a", bytes(2 * MIB)))])
-        assert (response.status_code, response.json()["error"]) == (503, limits.BUSY)
-    response = send(served, [("files", ("a.png", png(head())))])
-    assert response.status_code == 201  # nothing is left of the other
+        patch.setattr(limits, limit, most)
+        files = [("files", (f"{number}", bytes(size))) for number, size in enumerate(sizes)]
+        response = send(served, files, where)
+        assert response.status_code == status
+        assert message in response.text
+    response = send(served, [("files", ("a.png", png(head())))], where)
+    assert response.is_success  # nothing is left of the others
 
 
 def test_files_of_programs_that_are_not_asked_for_are_bounded_and_go(tmp_path, monkeypatch):

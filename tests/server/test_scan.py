@@ -1,6 +1,7 @@
 """A scan: checked, translated by itself from the shown slice outwards, as the user chooses."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -101,6 +102,17 @@ def test_waiting_for_a_file_announces_nothing(scans, model, opened):
 
     run(wait())
     assert scan.save.file
+
+
+def test_a_file_whose_slices_were_dropped_is_not_made(opened):
+    class Forgetting(ThreadPoolExecutor):
+        def submit(self, *work):
+            scan.series.results.clear()
+            return super().submit(*work)
+
+    scan = done(opened(head(slices=3)))
+    run(save(scan, order(scan, SaveRequest(kind="nifti")), Forgetting(1)))
+    assert scan.save.error.startswith("Memory was short")
 
 
 def test_of_a_large_scan_only_what_is_on_screen_is_translated(opened, batches, monkeypatch):

@@ -249,6 +249,7 @@ def test_the_real_image_is_compared(page):
     assert page.get(f"images/{key}/real/1").status_code == 404
     # 0 where it does not reach.
     page.give("real", "real.nii", nifti(volume[:2]))
+    assert page.get(f"images/{key}/real/1").status_code == 404  # a key has no image of another
     page.choose(register=False)
     assert page.image("real", 0).min() == 1
     assert page.image("real", 2).max() == 0

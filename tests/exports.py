@@ -14,13 +14,13 @@ from cyclegan.export.derived import WHITE, derived_dicom
 from cyclegan.export.provenance import Provenance
 from cyclegan.reading.volume import Volume
 
-ORIGIN = Provenance("1.2", "ab" * 32, "T1 to T2", "cd" * 32, "0.1.0")
+ORIGIN = Provenance("1.2", "ab" * 32, "T2", "cd" * 32, software_version="0.1.0")
 
 
 def derive(volume: Volume, **options) -> list[pydicom.Dataset]:
     """Derived objects of a "translation" that is the source itself, so that pixels can be found."""
     pixels = volume.pixels / WHITE
-    files, _ = derived_dicom(pixels, volume, to="T2", provenance=ORIGIN, **options)
+    files, _ = derived_dicom(pixels, volume, provenance=ORIGIN, **options)
     return [pydicom.dcmread(io.BytesIO(data)) for data in files]
 
 

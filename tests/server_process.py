@@ -30,18 +30,6 @@ ANSWER_S = 300.0
 UNTIL_S = 120.0
 
 
-def run_to_its_end(weights: str | Path) -> subprocess.CompletedProcess[str]:
-    """`python app.py` with weights that should be refused, until it ends; with what it printed."""
-    return subprocess.run(
-        [sys.executable, "app.py", "--weights", str(weights)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-
-
 def free_port() -> int:
     """A port of this machine that nobody listens at."""
     with socket.socket() as probe:

@@ -17,6 +17,7 @@ from PIL import Image
 
 from cyclegan.reading.archive import Member
 from cyclegan.reading.volume import Volume
+from cyclegan.trust.calibration import MEASURES, Calibration
 from cyclegan.trust.checks import LABELS, Assessment
 
 WAIT_S = 30  # for what takes a moment on an idle machine
@@ -88,6 +89,18 @@ class Sees:
         return assessment(self.label, self.sure)
 
 
+def calibration(**changes):
+    """All numbers tell and the cycle error is shown as map, but for `changes` by direction."""
+    direction = {
+        "expected": {name: [0.9, 0.95] for name in MEASURES},
+        "ranks": dict.fromkeys(MEASURES, 0.6),
+        "maps": {"cycle error": 0.5, "brightness of the translation": 0.1},
+        "map": "cycle error",
+    }
+    directions = {to: direction | changes.get(to, {}) for to in ("T1", "T2")}
+    return Calibration({"subjects": ["anna"], "slices": 9, "directions": directions})
+
+
 @contextlib.contextmanager
 def busy(model):
     """Nothing else is translated meanwhile."""
@@ -102,7 +115,7 @@ def busy(model):
 
 def done(scan):
     """Wait until nothing of a scan waits for its turn."""
-    until(lambda: not scan.translation.is_running)
+    until(lambda: not scan.is_translating)
     return scan
 
 

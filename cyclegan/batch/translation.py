@@ -27,8 +27,8 @@ from cyclegan.export.derived import derived_dicom
 from cyclegan.export.files import labelled_png, nifti
 from cyclegan.export.provenance import (
     CAVEAT,
+    Provenance,
     pixels_sha256,
-    provenance,
     source_of,
     synthetic_label,
 )
@@ -341,11 +341,11 @@ def write_results(
     target.unlink(missing_ok=True)
     to, name, notes = options.to, target.name.removesuffix(".nii.gz"), []
     style = (options.style.name or "unnamed") if options.style else ""
-    origin = provenance(volume, translator.version, translator.checksum, to, style)
+    origin = Provenance(translator.version, translator.checksum, to, pixels_sha256(volume), style)
     label = synthetic_label(to)
     if volume.dicom is not None:
         files, removed = derived_dicom(
-            translated, volume, to=to, provenance=origin, keep_identity=options.keep_identity
+            translated, volume, provenance=origin, keep_identity=options.keep_identity
         )
         if len(files) == 1:
             _write(target.with_name(f"{name}.dcm"), files[0])
@@ -356,10 +356,9 @@ def write_results(
         picture = labelled_png(
             translated[0],
             label=label,
-            spacing=volume.spacing,
-            sides=volume.directions,
-            aspect=volume.aspect,
-            provenance={**origin.lines(), "Caveat": CAVEAT},
+            volume=volume,
+            index=0,
+            provenance=origin.lines(),
         )
         _write(target.with_name(f"{name}.png"), picture)
     _write(target, nifti(translated, volume, description=f"{label}. {CAVEAT} {origin}"))

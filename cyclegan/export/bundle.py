@@ -10,14 +10,13 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from cyclegan import OTHER
 from cyclegan.export.derived import derived_dicom
-from cyclegan.export.files import labelled_png, nifti
+from cyclegan.export.files import Window, labelled_png, nifti, windowed
 from cyclegan.export.provenance import (
     CAVEAT,
     SOFTWARE,
@@ -27,79 +26,71 @@ from cyclegan.export.provenance import (
 )
 from cyclegan.reading.volume import Volume
 
-Window = tuple[float, float]
+if TYPE_CHECKING:  # torch is slow to import, and the type suffices here
+    from cyclegan.model.translator import CycleResult
+
 SIDE_BY_SIDE_WIDTH = 1600  # pixels
 
 
-@dataclass(frozen=True)
-class Companions:
-    """What is shown beside the synthetic images; each image (Z, H, W) of the source's shape.
+class RealImage(NamedTuple):
+    """An acquired image in the grid of the source.
 
     Attributes:
-        original: in [0, 1], as the model sees the source.
-        maps: by the name of their file, what they show and their pixels.
-        real: the acquired image of the other contrast in [0, 1], or None.
-        real_title: what it may be called; default "real" and the contrast.
-        shown: index of the slice for the picture of all side by side.
-        original_window: (center, width) of the original there.
-        reports: of each slice, as text.
-        table: of each slice, the same columns in each.
+        title: what it may be called, such as "real T2".
+        contrast: for the name of its file.
+        pixels: (Z, H, W) in [0, 1].
+        covered: (Z, H, W) bool, where it was measured.
     """
 
-    original: np.ndarray
-    maps: Mapping[str, tuple[str, np.ndarray]] = field(default_factory=dict)
-    real: np.ndarray | None = None
-    real_title: str = ""
-    shown: int = 0
-    original_window: Window | None = None
-    reports: Sequence[str] = ()
-    table: Sequence[Mapping[str, Any]] = ()
+    title: str
+    contrast: str
+    pixels: np.ndarray
+    covered: np.ndarray
 
 
 def result_zip(
-    translated: np.ndarray,
+    result: CycleResult,
     volume: Volume,
     *,
-    to: str,
     provenance: Provenance,
-    window: Window | None = None,
-    beside: Companions | None = None,
+    shown: int,
+    windows: tuple[Window, Window],
+    uncertainty: tuple[str, np.ndarray] | None = None,
+    real: RealImage | None = None,
+    reports: Sequence[str] = (),
+    table: Sequence[Mapping[str, Any]] = (),
 ) -> bytes:
-    """Pack a translated volume: a PNG of each slice, NIfTI with a BIDS sidecar, README, of DICOM
-    derived DICOM, and what is shown `beside` it.
+    """Pack a translated volume: a PNG of each slice, NIfTI with a BIDS sidecar of each image, of
+    DICOM derived DICOM, a picture of all side by side, reports, a table, README.
 
     Args:
-        translated: (Z, H, W) in [0, 1], of the shape of `volume.pixels`.
+        result: of all slices, each image of the shape of `volume.pixels`.
         volume: the source as `read_volume` returned it.
-        to: the contrast of `translated`, "T1" or "T2".
-        provenance: as `provenance()` gives it.
-        window: (center, width) of PNG and DICOM in values of `translated`; default all of [0, 1].
-        beside: the other images and the reports.
+        provenance: of the result.
+        shown: index of the slice for the picture of all side by side.
+        windows: of the original, and of the synthetic images, which PNG and DICOM have, too.
+        uncertainty: what its map is worth, and the map, (Z, H, W).
+        real: to compare with.
+        reports: of each slice, as text.
+        table: of each slice, the same columns in each.
 
     Raises:
         ValueError: shape and volume do not belong together.
     """
+    to, source = provenance.to, OTHER[provenance.to]
     label, folder = synthetic_label(to), f"synthetic_{to}_{provenance.mark}"
-    at_window = " at window center {:.3f}, width {:.3f}".format(*window) if window else ""
-    readme = [f"png/: slices in the order shown{at_window}; grey is not calibrated"]
+    original_window, window = windows
+    lines = provenance.lines()
     contents: dict[str, bytes | str] = {}
-    text_chunks = {**provenance.lines(), "Caveat": CAVEAT}
-    for number, image in enumerate(translated, 1):
-        contents[f"png/{folder}_{number:04}.png"] = labelled_png(
-            image,
-            label=label,
-            window=window,
-            spacing=volume.spacing,
-            sides=volume.directions,
-            slice_of=(number, len(translated)) if len(translated) > 1 else None,
-            aspect=volume.aspect,
-            provenance=text_chunks,
+    for index, image in enumerate(result.translated):
+        contents[f"png/{folder}_{index + 1:04}.png"] = labelled_png(
+            image, label=label, volume=volume, index=index, window=window, provenance=lines
         )
-    images = {f"desc-synthetic_{to}w": (f"{label}, 0 to 1", translated)}
-    if beside is not None:
-        words = f"the original {OTHER[to]}, scaled as the model sees it, 0 to 1"
-        images |= {f"desc-original_{OTHER[to]}w": (words, beside.original), **beside.maps}
-    for name, (words, pixels) in images.items():
+    readme = [
+        "png/: slices in the order shown at window center {:.3f}, width {:.3f}; grey is not "
+        "calibrated".format(*window)
+    ]
+    for name, (words, pixels) in _images(result, to, uncertainty, real).items():
         stem = f"sub-{provenance.mark}_{name}"
         description = f"{words}. {CAVEAT} {provenance}"
         contents[f"{stem}.nii.gz"] = nifti(pixels, volume, description=description)
@@ -109,63 +100,89 @@ def result_zip(
     removed: list[str] = []
     if volume.dicom is not None:
         objects, removed = derived_dicom(
-            translated, volume, to=to, provenance=provenance, window=window or (0.5, 1.0)
+            result.translated, volume, provenance=provenance, window=window
         )
         for number, data in enumerate(objects, 1):
             contents[f"dicom/{folder}_{number:04}.dcm"] = data
         readme.append("dicom/: derived objects, one for each slice")
-    if beside is not None:
-        picture = _side_by_side(translated, volume, to, text_chunks, window, beside)
-        contents["side_by_side.png"] = picture
-        readme.append(f"side_by_side.png: slice {beside.shown + 1}, for a slide")
-        if beside.table:
-            contents["slices.csv"] = _csv(beside.table)
-            contents["report.txt"] = "\n\n\n".join(beside.reports) + "\n"
-            readme.append("slices.csv, report.txt: what the page says of each slice")
-    lines = [label, CAVEAT, "", *(f"{k}: {v}" for k, v in provenance.lines().items()), "", *readme]
+    # For a slide: each image in its window.
+    row = {
+        f"original {source}": windowed(result.source[shown], original_window),
+        f"SYNTHETIC {to}": windowed(result.translated[shown], window),
+    }
+    if real is not None:
+        row[real.title] = windowed(real.pixels[shown], window)
+    gap = np.zeros((volume.pixels.shape[1], max(4, volume.pixels.shape[2] // 32)))
+    contents["side_by_side.png"] = labelled_png(
+        np.hstack([part for image in row.values() for part in (gap, image)][1:]),
+        label=f"Left to right: {', '.join(row)}. {label}",
+        volume=volume,
+        provenance=lines,
+        min_width=SIDE_BY_SIDE_WIDTH,
+    )
+    readme.append(f"side_by_side.png: slice {shown + 1}, for a slide")
+    contents["slices.csv"] = _csv(table)
+    contents["report.txt"] = "\n\n\n".join(reports) + "\n"
+    readme.append("slices.csv, report.txt: what the page says of each slice")
+    readme = [
+        label,
+        CAVEAT,
+        "",
+        *(f"{name}: {value}" for name, value in lines.items()),
+        "",
+        *readme,
+    ]
     if removed:
-        lines += ["", "Removed from the DICOM header:", *(f"- {words}" for words in removed)]
-    lines += ["", "Pixels are not altered to hide a face; a stack through the head may show one."]
-    contents["README.txt"] = "\n".join(lines) + "\n"
+        readme += ["", "Removed from the DICOM header:", *(f"- {words}" for words in removed)]
+    readme += ["", "Pixels are not altered to hide a face; a stack through the head may show one."]
+    contents["README.txt"] = "\n".join(readme) + "\n"
+    return packed({f"{folder}/{name}": data for name, data in contents.items()})
+
+
+def packed(contents: Mapping[str, bytes | str]) -> bytes:
+    """A zip of files by name, without times."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, data in contents.items():
-            # PNG and NIfTI are deflated already.
-            is_packed = name.endswith((".png", ".gz"))
+            is_packed = name.endswith((".png", ".gz"))  # they are deflated already
             method = zipfile.ZIP_STORED if is_packed else zipfile.ZIP_DEFLATED
-            archive.writestr(zipfile.ZipInfo(f"{folder}/{name}"), data, method)
+            archive.writestr(zipfile.ZipInfo(name), data, method, compresslevel=1)
     return buffer.getvalue()
 
 
-def _side_by_side(
-    translated: np.ndarray,
-    volume: Volume,
+def _images(
+    result: CycleResult,
     to: str,
-    text_chunks: Mapping[str, str],
-    window: Window | None,
-    beside: Companions,
-) -> bytes:
-    """Original, synthetic and, where there is one, real slice in one labelled PNG for a slide, each
-    in its window, at least `SIDE_BY_SIDE_WIDTH` pixels wide."""
-    index = beside.shown
-    images = [
-        _windowed(beside.original[index], beside.original_window),
-        _windowed(translated[index], window),
-    ]
-    names = [f"original {OTHER[to]}", f"SYNTHETIC {to}"]
-    if beside.real is not None:
-        images.append(_windowed(beside.real[index], window))
-        names.append(beside.real_title or f"real {to}")
-    gap = np.zeros((images[0].shape[0], max(4, images[0].shape[1] // 32)))
-    row = [part for image in images for part in (gap, image)][1:]
-    return labelled_png(
-        np.hstack(row),
-        label=f"Left to right: {', '.join(names)}. {synthetic_label(to)}",
-        spacing=volume.spacing,
-        aspect=volume.aspect,
-        provenance=text_chunks,
-        min_width=SIDE_BY_SIDE_WIDTH,
-    )
+    uncertainty: tuple[str, np.ndarray] | None,
+    real: RealImage | None,
+) -> dict[str, tuple[str, np.ndarray]]:
+    """What each image shows, and its pixels, by the end of its file's name."""
+    source = OTHER[to]
+    images = {
+        f"desc-synthetic_{to}w": (f"{synthetic_label(to)}, 0 to 1", result.translated),
+        f"desc-original_{source}w": (
+            f"the original {source}, scaled as the model sees it, 0 to 1",
+            result.source,
+        ),
+        f"desc-reconstruction_{source}w": (
+            f"the synthetic {to} translated back to {source}, 0 to 1",
+            result.reconstructed,
+        ),
+        "desc-cycleError_map": (
+            "|original - reconstruction| in shares of the grey range; cycle error, not the "
+            "translation's error",
+            np.abs(result.source - result.reconstructed),
+        ),
+    }
+    if uncertainty is not None:
+        images["desc-uncertainty_map"] = uncertainty
+    if real is not None:
+        images[f"desc-real_{real.contrast}w"] = (f"{real.title} in this grid, 0 to 1", real.pixels)
+        images["desc-trueError_map"] = (
+            f"synthetic {to} - {real.title}; 0 where not covered",
+            np.where(real.covered, result.translated - real.pixels, 0),
+        )
+    return images
 
 
 def _sidecar(
@@ -200,8 +217,3 @@ def _csv(table: Sequence[Mapping[str, Any]]) -> str:
     writer.writeheader()
     writer.writerows(table)
     return buffer.getvalue()
-
-
-def _windowed(image: np.ndarray, window: Window | None) -> np.ndarray:
-    center, width = window or (0.5, 1.0)
-    return np.clip((image - center) / width + 0.5, 0.0, 1.0)

@@ -11,15 +11,15 @@ from __future__ import annotations
 import hashlib
 import io
 import warnings
+from collections.abc import Sequence
 from fractions import Fraction
 
 import numpy as np
 import pydicom
 from nibabel.orientations import io_orientation
-from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import (
-    ExplicitVRLittleEndian,
     MRImageStorage,
     SecondaryCaptureImageStorage,
     generate_uid,
@@ -27,7 +27,7 @@ from pydicom.uid import (
 from pydicom.valuerep import format_number_as_ds
 
 from cyclegan.export.deidentify import code_item, copied, patient_and_study, removed
-from cyclegan.export.placement import in_source_grid
+from cyclegan.export.files import in_source_grid
 from cyclegan.export.provenance import SOFTWARE, Provenance, synthetic_label
 from cyclegan.reading.dicom.header import FrameHeader, names_patient
 from cyclegan.reading.volume import Volume
@@ -49,9 +49,7 @@ def derived_dicom(
     translated: np.ndarray,
     volume: Volume,
     *,
-    to: str,
     provenance: Provenance,
-    slice_index: int | None = None,
     keep_identity: bool = False,
     window: tuple[float, float] = (0.5, 1.0),
 ) -> tuple[list[bytes], list[str]]:
@@ -60,12 +58,10 @@ def derived_dicom(
     Rows, columns and positions are those of the source's file, so that both overlay in any viewer.
 
     Args:
-        translated: (Z, H, W) in [0, 1] of the shape of `volume.pixels`, or one slice (H, W) of it;
-            stored as unsigned integers, 0 to `WHITE`.
+        translated: (Z, H, W) in [0, 1] of the shape of `volume.pixels`; stored as unsigned
+            integers, 0 to `WHITE`.
         volume: the source, read from DICOM.
-        to: the contrast of `translated`, "T1" or "T2".
-        provenance: goes into the derivation description.
-        slice_index: which slice of the volume an (H, W) result is; may be omitted if it has one.
+        provenance: says the contrast of `translated`, and goes into the derivation description.
         keep_identity: put the result into the source's own study with patient and dates, for use
             where the source itself may stay. By default anonymous, see `patient_and_study`.
         window: (center, width) in values of `translated`, with which viewers open the images
@@ -76,21 +72,17 @@ def derived_dicom(
         them, in words.
 
     Raises:
-        ValueError: shape and volume do not belong together, the source was not DICOM, or one
-            slice is passed of a volume that is shown cut across the source's slices.
+        ValueError: shape and volume do not belong together, or the source was not DICOM.
     """
     if volume.dicom is None:
         raise ValueError("a derived DICOM object needs a source that was DICOM")
-    placed, affine = in_source_grid(translated, volume, slice_index)
+    placed, affine = in_source_grid(translated, volume)
     stored = np.rint(np.clip(placed, 0, 1) * WHITE).astype("<u2").transpose(2, 1, 0)
-    whole = np.ndim(translated) == 3
-    numbered = _source_slices(volume, len(placed.T), None if whole else slice_index or 0)
-
     common = volume.dicom.common
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom quotes header values, which are the patient's
         dataset = patient_and_study(common, keep_identity=keep_identity)
-        _describe(dataset, common, to, provenance)
+        _describe(dataset, common, provenance)
         center, width = window
         dataset.WindowCenter = round(center * WHITE)
         dataset.WindowWidth = max(1, round(width * WHITE))
@@ -107,40 +99,32 @@ def derived_dicom(
             if len(volume.dicom.instances) > 1:
                 dataset.SpacingBetweenSlices = _decimal(np.linalg.norm(affine[:3, 2]))
         files = []
-        for index, (number, instance) in enumerate(numbered):
+        for index, instance in enumerate(_in_stored_order(volume)):
             if volume.affine is not None:
                 position = _RAS_TO_LPS @ (affine[:3, 3] + index * affine[:3, 2])
                 dataset.ImagePositionPatient = [_decimal(value) for value in position]
-            dataset.InstanceNumber = number + 1
+            dataset.InstanceNumber = index + 1
             dataset.SourceImageSequence = [_reference(*instance)] if instance[1] else []
             files.append(_file(dataset, stored[index]))
         return files, removed(common, dataset)
 
 
-def _source_slices(
-    volume: Volume, count: int, one: int | None
-) -> list[tuple[int, tuple[str, str, int | None]]]:
-    """The source's slices that `count` slices of a result lie on, each with its number in the
-    source's stack; `one` of them alone unless it is None."""
-    numbered = list(enumerate(volume.dicom.instances))
-    if count != (len(numbered) if one is None else 1):
-        raise ValueError("a slice across those of the source has no place among them")
-    if one is not None:
-        numbered = [numbered[one]]
+def _in_stored_order(volume: Volume) -> Sequence[tuple[str, str, int | None]]:
+    """The source's instances as `in_source_grid` orders its slices."""
     if volume.affine is not None:
         turn = io_orientation(np.linalg.inv(volume.stored_affine) @ volume.affine)
         if tuple(turn[2]) == (2, -1):  # shown from the last stored slice to the first
-            numbered = [(len(volume.pixels) - 1 - i, instance) for i, instance in numbered[::-1]]
-    return numbered
+            return volume.dicom.instances[::-1]
+    return volume.dicom.instances
 
 
-def _describe(dataset: Dataset, common: Dataset, to: str, provenance: Provenance) -> None:
+def _describe(dataset: Dataset, common: Dataset, provenance: Provenance) -> None:
     """Everything but the place: series, equipment, derivation, MR and pixel modules."""
     for keyword in _SHARED:
         element = copied(common, keyword)
         if element is not None and not names_patient(common, str(element.value)):
             dataset.add(element)
-    label = synthetic_label(to)
+    label = synthetic_label(provenance.to)
     dataset.SOPClassUID = MRImageStorage
     dataset.add_new(0x0008001C, "CS", "YES")  # Synthetic Data, PS3.3 C.12.1; not in pydicom 3.0
     dataset.Modality = "MR"
@@ -185,10 +169,6 @@ def _describe(dataset: Dataset, common: Dataset, to: str, provenance: Provenance
     for keyword in ("RepetitionTime", "EchoTime", "EchoTrainLength"):
         setattr(dataset, keyword, None)
 
-    dataset.SamplesPerPixel = 1
-    dataset.PhotometricInterpretation = "MONOCHROME2"
-    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 14, 13
-    dataset.PixelRepresentation = 0
     dataset.RescaleIntercept, dataset.RescaleSlope, dataset.RescaleType = 0, 1, "US"
 
 
@@ -246,11 +226,7 @@ def _file(dataset: Dataset, pixels: np.ndarray) -> bytes:
     dataset.SOPInstanceUID = generate_uid(
         entropy_srcs=[dataset.SeriesInstanceUID, str(dataset.InstanceNumber)]
     )
-    dataset.Rows, dataset.Columns = pixels.shape
-    dataset.PixelData = pixels.tobytes()
-    dataset["PixelData"].VR = "OW"
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.set_pixel_data(pixels, "MONOCHROME2", 14, generate_instance_uid=False)
     buffer = io.BytesIO()
     pydicom.dcmwrite(buffer, dataset, enforce_file_format=True)
     return buffer.getvalue()

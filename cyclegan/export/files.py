@@ -14,11 +14,13 @@ from collections.abc import Mapping, Sequence
 import nibabel as nib
 import numpy as np
 from nibabel.nifti1 import Nifti1Extension
+from nibabel.orientations import apply_orientation, io_orientation
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
-from cyclegan.export.placement import in_source_grid
-from cyclegan.export.provenance import SOURCE_TYPE
+from cyclegan.export.provenance import CAVEAT, SOURCE_TYPE
 from cyclegan.reading.volume import Volume
+
+Window = tuple[float, float]  # (center, width) in the values of an image
 
 MIN_PNG_SIDE = 512  # shorter pictures are enlarged, or the label would be wider than the slice
 _FONT_SIZE = 16
@@ -40,17 +42,15 @@ def labelled_png(
     image: np.ndarray,
     *,
     label: str,
-    window: tuple[float, float] | None = None,
-    spacing: Sequence[float] | None = None,
-    sides: Sequence[str] | None = None,
-    slice_of: tuple[int, int] | None = None,
-    aspect: tuple[float, float] | None = None,
+    volume: Volume | None = None,
+    index: int | None = None,
+    window: Window | None = None,
     provenance: Mapping[str, str] | None = None,
     min_width: int = 0,
 ) -> bytes:
     """Draw a slice as an 8-bit grey PNG with its label burnt into a strip below it.
 
-    The strip extends the canvas, so nothing covers anatomy but the two letters of `sides` at the
+    The strip extends the canvas, so nothing covers anatomy but the two letters of the sides at the
     rim: a picture that was turned or cut out must still say which side is which. Slices shorter
     than `MIN_PNG_SIDE` are enlarged by a whole factor, repeating pixels; only where pixels are not
     square is one axis interpolated to give the picture its true proportions.
@@ -58,13 +58,11 @@ def labelled_png(
     Args:
         image: (H, W) real numbers, shown black at 0 and white at 1 unless `window` says otherwise.
         label: what the picture is, for example `synthetic_label("T2")`.
-        window: (center, width) in the values of `image`; PS3.3 C.11.2.1.3.2, LINEAR_EXACT.
-        spacing: mm between pixel centres, (row, column) or a `Volume`'s (slice, row, column);
-            with it a scale bar is drawn.
-        sides: letters of the patient's sides at the left and the right edge, "R" and "L" for
-            example, as `Volume.directions` begins with; None where the file does not say them.
-        slice_of: number of the slice, from 1, and how many there are; None says none.
-        aspect: (row, column) sides of a pixel in proportion, where `spacing` is None.
+        volume: whose pixels have the size of those of `image`; where it says millimetres, a scale
+            bar is drawn.
+        index: which slice of `volume` it is: its number is written below, and the letters of the
+            patient's sides, where the file says them, at the left and the right edge.
+        window: of the picture; PS3.3 C.11.2.1.3.2, LINEAR_EXACT.
         provenance: names (1 to 79 Latin-1 characters) and values for the PNG's text chunks.
         min_width: of the picture, in pixels.
 
@@ -77,56 +75,90 @@ def labelled_png(
         raise ValueError(f"expected one finite (H, W) slice, got an array of shape {image.shape}")
     if not label.strip():
         raise ValueError("a picture that leaves the page needs a label")
-    center, width = window or (0.5, 1.0)
-    if not width > 0:
-        raise ValueError(f"the window width must be positive, got {width}")
-    grey = np.clip((image - center) / width + 0.5, 0.0, 1.0)
-    picture = Image.fromarray(np.rint(grey * 255).astype(np.uint8))
-    picture, mm_per_pixel = _enlarged(picture, spacing or aspect, min_width)
-    if not spacing:  # proportions have no millimetres
+    picture = Image.fromarray(np.rint(windowed(image, window) * 255).astype(np.uint8))
+    picture, mm_per_pixel = _enlarged(picture, volume and volume.pixel_spacing, min_width)
+    if volume is None or volume.spacing is None:  # proportions have no millimetres
         mm_per_pixel = None
-    if sides:  # half-way up both edges, white with a black rim
-        font, draw = ImageFont.load_default(_FONT_SIZE), ImageDraw.Draw(picture)
-        rim = {"fill": 255, "stroke_width": 2, "stroke_fill": 0, "font": font}
-        middle, right = picture.height // 2, picture.width - _MARGIN
-        draw.text((_MARGIN, middle), sides[0], anchor="lm", **rim)
-        draw.text((right, middle), sides[1], anchor="rm", **rim)
-    place = "Slice {} of {}".format(*slice_of) if slice_of else ""
+    place = ""
+    if volume is not None and index is not None:
+        if len(volume.pixels) > 1:
+            place = f"Slice {index + 1} of {len(volume.pixels)}"
+        if volume.directions:  # half-way up both edges, white with a black rim
+            font, draw = ImageFont.load_default(_FONT_SIZE), ImageDraw.Draw(picture)
+            rim = {"fill": 255, "stroke_width": 2, "stroke_fill": 0, "font": font}
+            middle, right = picture.height // 2, picture.width - _MARGIN
+            draw.text((_MARGIN, middle), volume.directions[0], anchor="lm", **rim)
+            draw.text((right, middle), volume.directions[1], anchor="rm", **rim)
 
     metadata = PngImagePlugin.PngInfo()
-    metadata.add_itxt("Description", label)
-    metadata.add_itxt("DigitalSourceType", SOURCE_TYPE)
-    metadata.add_itxt("XML:com.adobe.xmp", _XMP)
-    for key, value in (provenance or {}).items():
-        metadata.add_itxt(key, str(value))
+    chunks = {"Description": label, "DigitalSourceType": SOURCE_TYPE, "XML:com.adobe.xmp": _XMP}
+    chunks |= {"Caveat": CAVEAT, **(provenance or {})}
+    if window is not None:
+        chunks["Window"] = "center {:.3f}, width {:.3f}".format(*window)
+    for key, value in chunks.items():
+        metadata.add_itxt(key, value)
     buffer = io.BytesIO()
     _with_strip(picture, label, place, mm_per_pixel).save(buffer, "PNG", pnginfo=metadata)
     return buffer.getvalue()
 
 
-def nifti(
-    pixels: np.ndarray,
-    volume: Volume,
-    *,
-    description: str,
-    slice_index: int | None = None,
-) -> bytes:
+def windowed(image: np.ndarray, window: Window | None) -> np.ndarray:
+    """An image as it is seen through a window, black 0 and white 1; default all of [0, 1].
+
+    Raises:
+        ValueError: the window's width is not positive.
+    """
+    center, width = window or (0.5, 1.0)
+    if not width > 0:
+        raise ValueError(f"the window width must be positive, got {width}")
+    return np.clip((image - center) / width + 0.5, 0.0, 1.0)
+
+
+def in_source_grid(pixels: np.ndarray, volume: Volume) -> tuple[np.ndarray, np.ndarray]:
+    """Turn a result back from the shown order of pixels to the stored one; nothing is resampled.
+
+    Args:
+        pixels: (Z, H, W) of the shape of `volume.pixels`.
+        volume: the source as `read_volume` returned it.
+
+    Returns:
+        The result with the axes of the source's file, for DICOM (column, row, slice), and the
+        (4, 4) affine from those indices to RAS+ mm. Where the source has no place in space the
+        order is the shown one and the affine says the spacing only.
+
+    Raises:
+        ValueError: shape and volume do not belong together.
+    """
+    if np.shape(pixels) != volume.pixels.shape:
+        raise ValueError(
+            f"a result of shape {np.shape(pixels)} does not lie in a volume of shape "
+            f"{volume.pixels.shape}"
+        )
+    stack = np.transpose(pixels, (2, 1, 0))
+    if volume.affine is None:
+        return stack, np.diag([*(volume.spacing or (1.0, 1.0, 1.0))[::-1], 1.0])
+    if volume.stored_affine is None:
+        return stack, volume.affine
+    turn = io_orientation(np.linalg.inv(volume.stored_affine) @ volume.affine)
+    return apply_orientation(stack, turn), volume.stored_affine
+
+
+def nifti(pixels: np.ndarray, volume: Volume, *, description: str) -> bytes:
     """Write a result as .nii.gz (float32) in the grid and affine of the file it came from.
 
     Voxels lie at the same millimetre positions as the source's. For a NIfTI source the array also
     has the source's own axis order, so that it matches index by index, not only in space.
 
     Args:
-        pixels: (Z, H, W) of the shape of `volume.pixels`, or one slice (H, W) of it.
+        pixels: (Z, H, W) of the shape of `volume.pixels`.
         volume: the source as `read_volume` returned it. Without an affine only its spacing is
             used, and the file says that its place is unknown (form codes 0).
         description: stored in full as a comment extension, its first 79 bytes in `descrip`.
-        slice_index: which slice of the volume an (H, W) result is; may be omitted if it has one.
 
     Raises:
         ValueError: shape and volume do not belong together.
     """
-    placed, affine = in_source_grid(np.asarray(pixels, dtype=np.float32), volume, slice_index)
+    placed, affine = in_source_grid(np.asarray(pixels, dtype=np.float32), volume)
     image = nib.Nifti1Image(placed, affine)
     if volume.directions is None or volume.affine is None:  # form codes 0: spacing only
         zooms = image.header.get_zooms()

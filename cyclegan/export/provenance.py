@@ -59,21 +59,21 @@ class Provenance:
     """Which model made a result, and from what; nothing of it tells who the patient is.
 
     Attributes:
-        model_version: of the weights' config.
-        checksum: SHA-256 of the weights, hexadecimal.
-        direction: "T1 to T2" or "T2 to T1".
+        model_version, checksum: of the weights, as `Translator` names them; the second is their
+            SHA-256, hexadecimal.
+        to: the contrast of the translation, "T1" or "T2".
         source_sha256: SHA-256 of the source volume's pixels as read: shown order, (Z, H, W),
             little-endian float32. The file's own checksum would change with its header.
-        software_version: of this package.
         style: name of the style that was asked for; empty for the source's own guess.
+        software_version: of this package.
     """
 
     model_version: str
     checksum: str
-    direction: str
+    to: str
     source_sha256: str
-    software_version: str
     style: str = ""
+    software_version: str = __version__
 
     @property
     def mark(self) -> str:
@@ -84,7 +84,7 @@ class Provenance:
         """Names (Latin-1, at most 79 characters, as PNG text chunks want them) and values."""
         style = self.style.encode("latin-1", "replace").decode("latin-1")
         return {
-            "Direction": self.direction,
+            "Direction": f"{OTHER[self.to]} to {self.to}",
             **({"Style": style} if style else {}),
             "Model": self.model_version,
             "Weights-SHA256": self.checksum,
@@ -99,22 +99,3 @@ class Provenance:
 def pixels_sha256(volume: Volume) -> str:
     """`Provenance.source_sha256` of a source."""
     return hashlib.sha256(np.ascontiguousarray(volume.pixels, dtype="<f4")).hexdigest()
-
-
-def provenance(volume: Volume, version: str, checksum: str, to: str, style: str = "") -> Provenance:
-    """Provenance of the translation of `volume` into `to`, "T1" or "T2".
-
-    Args:
-        volume: the source.
-        version, checksum: of the weights, as `Translator` names them.
-        to: the contrast of the translation.
-        style: name of the style that was asked for.
-    """
-    return Provenance(
-        model_version=version,
-        checksum=checksum,
-        direction=f"{OTHER[to]} to {to}",
-        source_sha256=pixels_sha256(volume),
-        software_version=__version__,
-        style=style,
-    )

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
 
 import numpy as np
 
 from cyclegan import CONTRASTS
 from cyclegan.export.provenance import CAVEAT, SOURCE_TYPE
-from cyclegan.model.translator import CycleResult
 from cyclegan.reading.volume import without_quoted
 from cyclegan.server import limits, queue
 from cyclegan.server.errors import UserError, within
 from cyclegan.server.measurements import NOT_A_DEVICE, SliceTrust, measure
 from cyclegan.server.saving import refuse_large
-from cyclegan.server.series import Series
-from cyclegan.server.translation import BATCH
+from cyclegan.server.series import Series, View
+from cyclegan.server.translation import BATCH, translated
 
 if TYPE_CHECKING:
     from cyclegan.reading.volume import Volume
@@ -108,7 +108,7 @@ def translate_file(
             raise UserError(f"`parts` must be one of {', '.join(PARTS)}.")
         if parts == "translation" and real is not None:
             raise UserError('A real image is compared with `parts` "everything" only.')
-        series = Series(model, volume, to, is_checked=True, unchecked=model.unchecked)
+        series = Series(model, volume, to, unchecked=model.unchecked)
         refuse_large(series, limits.API_VOXELS)
         series.check = model.assess(volume.pixels, volume.pixel_spacing)
         if real is not None:
@@ -146,35 +146,31 @@ def _description(series: Series) -> dict[str, Any]:
 
 
 def _images(series: Series, parts: str) -> dict[str, Any]:
-    pixels, model = series.volume.pixels, series.model
-
-    def in_turn(work: Callable, batch: np.ndarray) -> Any:
-        arguments = {"prepared": series.prepared, "style": series.style}
-        return model.queue.run(lambda: work(batch, series.to, **arguments), queue.BACKGROUND)
-
-    batches = [pixels[start : start + BATCH] for start in range(0, len(pixels), BATCH)]
+    slices, translator, turns = range(series.slices), series.model.translator, series.model.queue
+    batches = [list(slices[start : start + BATCH]) for start in slices[::BATCH]]
     if parts == "translation":
-        translated = [in_turn(model.translator.translate, batch) for batch in batches]
-        return {"translated": encode_float32(np.concatenate(translated))}
-    results = [in_turn(model.translator.cycle, batch) for batch in batches]
-    images = {
-        name: np.concatenate([getattr(result, name) for result in results])
-        for name in ("source", "translated", "reconstructed")
-    }
-    encoded = {name: encode_float32(image) for name, image in images.items()}
-    slices = [CycleResult(*image) for image in zip(*images.values(), strict=True)]
-    return encoded | _trust(series, slices)
+        options = {"to": series.to, "prepared": series.prepared, "style": series.style}
+        pixels = [series.volume.pixels[batch] for batch in batches]
+        work = [partial(translator.translate, batch, **options) for batch in pixels]
+        images = [turns.run(each, queue.BACKGROUND) for each in work]
+        return {"translated": encode_float32(np.concatenate(images))}
+    view = View.of(series)
+    for batch in batches:
+        results = turns.run(partial(translated, series, view.target, batch), queue.BACKGROUND)
+        for index, result in results.items():
+            series.results.add(view.target, index, result)
+    images = {name: encode_float32(image) for name, image in vars(view.whole()).items()}
+    return images | _trust(view)
 
 
-def _trust(series: Series, results: Sequence[CycleResult]) -> dict[str, Any]:
+def _trust(view: View) -> dict[str, Any]:
     """How far to trust each slice: numbers, uncertainty map, true error, reports."""
-    model, view, calibration = series.model, series.view, series.model.calibration
+    model, to = view.series.model, view.target.to
     slices, maps = [], []
-    for index, result in enumerate(results):
-        measured = model.queue.run(
-            lambda result=result: measure(series, view.target, result, whole=True), queue.MEASURING
-        )
-        trust = SliceTrust(series, view, index, result, measured)
+    for index in range(view.series.slices):
+        work = partial(measure, view, index, whole=True)
+        measured = model.queue.run(work, queue.MEASURING)
+        trust = SliceTrust(view, index, measured)
         slices.append(
             {
                 "numbers": trust.readings,
@@ -183,11 +179,12 @@ def _trust(series: Series, results: Sequence[CycleResult]) -> dict[str, Any]:
                 "report": trust.report(),
             }
         )
-        maps.append(np.zeros_like(result.source) if measured.map is None else measured.map)
-    has_map = calibration.map_name(series.to) is not None
+        empty = np.zeros(view.series.volume.pixels.shape[1:])
+        maps.append(empty if measured.map is None else measured.map)
+    has_map = model.calibration.map_name(to) is not None
     return {
         "slices": slices,
         "uncertainty": encode_float32(np.stack(maps)) if has_map else None,
-        "uncertainty_help": calibration.map_words(series.to),
-        "expected_ranges_missing": calibration.missing or None,
+        "uncertainty_help": model.calibration.map_words(to),
+        "expected_ranges_missing": model.calibration.missing or None,
     }

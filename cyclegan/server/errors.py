@@ -40,13 +40,6 @@ class GoneError(UserError):
         super().__init__(message, 404)
 
 
-class NotReadyError(UserError):
-    """What is asked for is not computed yet."""
-
-    def __init__(self, message: str):
-        super().__init__(message, 409)
-
-
 def error_message(fault: BaseException, where: str) -> str:
     """The sentence that the user gets for a failure.
 

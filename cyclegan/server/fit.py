@@ -108,12 +108,5 @@ def slice_fit(check: Assessment, to: str) -> Fit:
     return Fit(word, check.sentence if word == FITS else f"This slice by itself: {check.sentence}")
 
 
-def preset(check: Assessment | None, hint: str | None, to: str) -> str:
-    """The direction to open with: by the pixels, else by the header, else as it was."""
-    if check is not None and check.to is not None:
-        return check.to
-    return OTHER.get(hint, to)
-
-
 def _joined(*sentences: str) -> str:
     return " ".join(sentence for sentence in sentences if sentence)

@@ -6,6 +6,7 @@ The page shows the translation first and asks for this when somebody rests on a 
 from __future__ import annotations
 
 from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,16 +15,15 @@ from cyclegan import OTHER
 from cyclegan.export.provenance import CAVEAT
 from cyclegan.model.translator import CycleResult, Prepared
 from cyclegan.reading.volume import without_quoted
-from cyclegan.server.errors import UserError
 from cyclegan.server.fit import Fit, slice_fit
-from cyclegan.server.results import Measured, Target
+from cyclegan.server.images import Measured
 from cyclegan.trust import evidence
 from cyclegan.trust.calibration import MEASURES
 from cyclegan.trust.checks import DOUBTFUL
 from cyclegan.trust.truth import is_elsewhere, true_error
 
 if TYPE_CHECKING:
-    from cyclegan.server.series import Series, View
+    from cyclegan.server.series import View
 
 NOT_A_DEVICE = "Not a medical device; not cleared or approved by any regulator."
 ELSEWHERE = (
@@ -31,46 +31,43 @@ ELSEWHERE = (
     "anatomy."
 )
 NMI = "normalised mutual information of original and synthetic image, from 1 to 2"
-DROPPED = "Memory was short, and a part was dropped. Save again."
 
 
-def measured_slice(
-    series: Series, target: Target, index: int, *, whole: bool, handicap: float
-) -> Future[Measured]:
-    """Numbers and map of slice `index`, in the model's turn; stored with the slice.
+def measured_slice(view: View, index: int, *, whole: bool, handicap: float) -> Future[Measured]:
+    """Numbers and map of a translated slice, in the model's turn; stored with the slice.
 
     Args:
-        series, target, index: which slice.
+        view, index: which slice.
         whole: also the numbers that said little on validation.
         handicap: of the queue.
+
+    Raises:
+        GoneError, UserError: as `View.stored`; the future raises them, too.
     """
-    stored = series.results.get(target, index)
-    if (
-        stored is not None
-        and stored.measured is not None
-        and (stored.measured.is_whole or not whole)
-    ):
+    measured = view.stored(index).measured
+    if measured is not None and (measured.is_whole or not whole):
         known: Future = Future()
-        known.set_result(stored.measured)
+        known.set_result(measured)
         return known
-
-    def work() -> Measured:
-        result = series.results.get(target, index)
-        if result is None:
-            raise UserError(DROPPED)
-        cycle = CycleResult(series.original(index), result.translated, result.reconstructed)
-        result.measured = measure(series, target, cycle, whole=whole)
-        return result.measured
-
-    return series.model.queue.submit(work, handicap)
+    return view.series.model.queue.submit(partial(measure, view, index, whole=whole), handicap)
 
 
-def measure(series: Series, target: Target, result: CycleResult, *, whole: bool) -> Measured:
-    """Measure one slice; call it from the queue, as it runs the network.
+def measure(view: View, index: int, *, whole: bool) -> Measured:
+    """Measure a translated slice; call it from the queue, as it runs the network.
 
     Once where its generators expect errors, and once more for the `whole`.
+
+    Raises:
+        GoneError, UserError: as `View.stored`.
     """
-    model, (to, style) = series.model, target
+    stored = view.stored(index)
+    stored.measured = _measured(view, view.result(index), whole)
+    return stored.measured
+
+
+def _measured(view: View, result: CycleResult, whole: bool) -> Measured:
+    series, (to, style) = view.series, view.target
+    model = series.model
     calibration, translator, frame = model.calibration, model.translator, series.prepared.frame
     fit = None
     if not series.is_simulated:
@@ -94,20 +91,18 @@ def measure(series: Series, target: Target, result: CycleResult, *, whole: bool)
         numbers |= evidence.mean_predicted_error(result.source, predicted)
     shows_interval = calibration.shows_interval(to)
     name = evidence.PREDICTED_ERROR if shows_interval else calibration.map_name(to)
-    if name is None:
-        return Measured(numbers, None, fit, whole)
-    error_map = evidence.error_maps(result, predicted)[name]
-    if shows_interval:
-        error_map = error_map * calibration.interval(to)
-    return Measured(numbers, error_map.astype(np.float32), fit, whole)
+    error_map = None
+    if name is not None:
+        times = calibration.interval(to) if shows_interval else 1
+        error_map = (times * evidence.error_maps(result, predicted)[name]).astype(np.float32)
+    return Measured(numbers, error_map, fit, whole)
 
 
 class SliceTrust:
     """What is known of one translated slice, for the page, the report and the table.
 
     Args:
-        series, view, index: which slice.
-        result: (H, W) each.
+        view, index: which slice, which is translated.
         measured: of it.
 
     Attributes:
@@ -116,27 +111,28 @@ class SliceTrust:
         real: that it is compared with, or None.
         error: as `truth.true_error` returns it, or None.
         is_elsewhere: whether the real image, by its pixels, shows another place.
+        warning: what speaks against comparing with it, in sentences, or "".
     """
 
-    def __init__(
-        self, series: Series, view: View, index: int, result: CycleResult, measured: Measured
-    ):
-        self.series, self.target, self.index, self.measured = series, view.target, index, measured
-        self.calibration = series.model.calibration
+    def __init__(self, view: View, index: int, measured: Measured):
+        self.view, self.index, self.measured = view, index, measured
+        self.series, self.to, self.real = view.series, view.target.to, view.real
+        self.calibration = self.series.model.calibration
         self.readings = self.calibration.readings(
-            view.target.to, measured.numbers, is_simulated=series.is_simulated
+            self.to, measured.numbers, is_simulated=self.series.is_simulated
         )
         for reading in self.readings:
             if reading["name"] == "nmi":  # its title is plain, and needs a definition
                 reading["worth"] = "; ".join(filter(None, (NMI, reading["worth"])))
         self.fit = self._worst_fit()
-        real = series.real
-        self.real = real if real is not None and real.number == view.real else None
-        self.error, self.is_elsewhere = None, False
+        self.error, self.is_elsewhere, self.warning = None, False, ""
         if self.real is not None:
+            result = view.result(index)
             pixels, covered = self.real.truth.slice(index, result.source.shape)
             self.error = true_error(result.translated, pixels, result.source, covered)
             self.is_elsewhere = is_elsewhere(pixels, result.source, covered)
+            sentences = (self.real.warning, ELSEWHERE if self.is_elsewhere else "")
+            self.warning = " ".join(filter(None, sentences))
 
     def _worst_fit(self) -> Fit:
         fits = [self.series.fit, *([self.measured.fit] if self.measured.fit else [])]
@@ -145,37 +141,18 @@ class SliceTrust:
             fits.append(Fit(DOUBTFUL, " ".join(unusual)))
         return max(fits, key=lambda fit: fit.rank)
 
-    def warnings(self) -> list[str]:
-        """What speaks against comparing with the real image, in sentences."""
-        if self.real is None:
-            return []
-        sentences = (self.real.warning, ELSEWHERE if self.is_elsewhere else "")
-        return [sentence for sentence in sentences if sentence]
-
-    def error_words(self) -> str:
-        """The true error in words."""
-        if self.error is None:
-            return "The real image does not cover the head in this slice."
-        return "SSIM {ssim:.3f}, PSNR {psnr:.1f} dB, MAE {mae:.3f} in the head".format(**self.error)
-
     def for_page(self) -> dict[str, Any]:
         """As JSON, without the numbers that say little of the error."""
-        calibration, to = self.calibration, self.target.to
+        calibration, to = self.calibration, self.to
         readings = [reading for reading in self.readings if not reading["weak"]]
         readings.sort(key=lambda reading: -(reading["rank"] or 0))
-        name, error_map = calibration.map_name(to), None
-        if name is not None and self.measured.map is not None:
-            error_map = {
-                "words": calibration.map_words(to),
-                "meaning": calibration.map_meaning(to),
-                "rank": calibration.map_rank(to, name),
-            }
+        has_map = calibration.map_name(to) is not None and self.measured.map is not None
         return {
             "numbers": [reading | {"short": short(reading)} for reading in readings],
             "fits": {"word": self.fit.word, "sentence": self.fit.sentence},
             "true_error": self.error,
-            "true_warning": " ".join(self.warnings()),
-            "map": error_map,
+            "true_warning": self.warning,
+            "map": {} if has_map else None,
             "interval_words": calibration.interval_words(to) or None,
             "lesion_contrast": calibration.lesion_contrast(to),
             "report": self.report(),
@@ -187,7 +164,7 @@ class SliceTrust:
         No name of a file and no value of a header is in it, since these often tell who the patient
         is.
         """
-        calibration, series, to = self.calibration, self.series, self.target.to
+        calibration, series, to = self.calibration, self.series, self.to
         lines = [
             f"Synthetic {to} from {OTHER[to]}, slice {self.index + 1} of {series.slices}",
             CAVEAT,
@@ -207,9 +184,12 @@ class SliceTrust:
         lines.append(title + calibration.map_words(to))
         if self.real is not None:
             notes = "; ".join(self.real.truth.notes)
+            numbers = "SSIM {ssim:.3f}, PSNR {psnr:.1f} dB, MAE {mae:.3f} in the head"
+            nothing = "The real image does not cover the head in this slice."
             lines += ["", f"True error against the {self.real.title} ({notes}):"]
-            lines += [*self.warnings(), self.error_words()]
-        provenance = series.provenance(self.target).lines()
+            lines += [self.warning] if self.warning else []
+            lines.append(numbers.format(**self.error) if self.error else nothing)
+        provenance = series.provenance(self.view.target).lines()
         return "\n".join([*lines, "", *(f"{name}: {value}" for name, value in provenance.items())])
 
     def row(self) -> dict[str, Any]:

@@ -28,7 +28,6 @@ from cyclegan.server import limits
 from cyclegan.server.errors import (
     NOT_UNDERSTOOD,
     GoneError,
-    NotReadyError,
     UserError,
     error_message,
 )
@@ -40,7 +39,7 @@ from cyclegan.server.saving import SaveRequest, order, save
 from cyclegan.server.scan import Scan
 from cyclegan.server.scans import Scans
 from cyclegan.server.state import state
-from cyclegan.server.uploads import Receiver, Uploads
+from cyclegan.server.uploads import Uploads
 
 VIEWER = Path(__file__).resolve().parents[1] / "viewer"
 SWEEP_EVERY_S = 5.0
@@ -63,24 +62,16 @@ class Work:
 
     Args:
         scans: of all tabs.
-        uploads: of programs.
+        uploads: of all, and those of programs that wait.
     """
 
     def __init__(self, scans: Scans, uploads: Uploads):
         self.scans = scans
         self.uploads = uploads
-        self.receiver = Receiver()
         self.opening = ThreadPoolExecutor(limits.OPENINGS_AT_ONCE, "opening")
         self.saving = ThreadPoolExecutor(limits.SAVES_AT_ONCE, "saving")
         self.drawing = ThreadPoolExecutor(1, "thumbnails")
         self.polls = 0
-        self._background: set[asyncio.Task] = set()
-
-    def begin(self, work: Coroutine) -> None:
-        """Let something happen while the browser has its response."""
-        task = asyncio.create_task(work)
-        self._background.add(task)  # or it might be collected before its end
-        task.add_done_callback(self._background.discard)
 
     async def sweep(self) -> None:
         """Forget by and by what nobody uses."""
@@ -97,7 +88,7 @@ async def _read_beside(
     request: Request, scan: Scan, work: Work, take: Callable[[Sequence[Member]], None]
 ) -> Response:
     """Give the files that came to what the open scan does with them."""
-    async with work.receiver.files(request) as files:
+    async with work.uploads.receive(request) as files:
         await _run(work.opening, take, files)
     return _state(work, scan)
 
@@ -146,16 +137,17 @@ def _state(work: Work, scan: Scan, status: int = 200) -> JSONResponse:
 
 @router.post("/scans")
 async def open_scan(request: Request, work: Works) -> Response:
-    async with work.receiver.files(request) as files:
+    async with work.uploads.receive(request) as files:
         scan = await _run(work.opening, Scan.open, work.scans.model, files)
     work.scans.hold(scan)
-    work.begin(_run(work.opening, scan.translation.check))
+    work.opening.submit(scan.check)
     return _state(work, scan, 201)
 
 
 @router.post("/examples/{number}")
 async def open_example(number: int, work: Works) -> Response:
-    return _state(work, await _run(work.opening, work.scans.example, number), 201)
+    scan = await _run(work.opening, work.scans.example, number)
+    return _state(work, work.scans.hold(scan), 201)
 
 
 @router.get("/examples/{number}/thumbnail")
@@ -221,22 +213,21 @@ async def take_style(request: Request, scan: Used, work: Works) -> Response:
 
 @router.get("/scans/{token}/images/{key}/{name}/{index}")
 async def get_image(scan: Used, key: str, name: str, index: int) -> Response:
-    data = await run_in_threadpool(lambda: encode_uint16(scan.image(key, name, index)))
+    data = await run_in_threadpool(lambda: encode_uint16(scan.view(key).image(name, index)))
     return Response(data, media_type="application/octet-stream")
 
 
 @router.get("/scans/{token}/findings/{key}/{index}")
 async def get_measurements(scan: Used, key: str, index: int) -> Response:
-    result = scan.result(key, index)
-    series, view = scan.shown(key)
-    future = scan.measured(series, view, index)
+    view = scan.view(key)
+    future = scan.measured(view, index)
     try:
         measured = await asyncio.wrap_future(future)
     except asyncio.CancelledError:
         if not future.cancelled():
             raise
-        raise NotReadyError("Another slice is measured.") from None
-    trust = await run_in_threadpool(SliceTrust, series, view, index, result, measured)
+        raise UserError("Another slice is measured.", 409) from None
+    trust = await run_in_threadpool(SliceTrust, view, index, measured)
     return JSONResponse(trust.for_page())
 
 
@@ -247,7 +238,7 @@ async def get_thumbnail(scan: Seen, number: int, work: Works) -> Response:
 
 @router.post("/scans/{token}/save")
 async def save_file(scan: Used, work: Works, request: SaveRequest) -> Response:
-    work.begin(save(scan, order(scan, request), work.saving))
+    scan.saving = asyncio.create_task(save(scan, order(scan, request), work.saving))
     await asyncio.sleep(0)  # it has begun, and the state says so
     return _state(work, scan)
 
@@ -265,7 +256,7 @@ async def get_file(scan: Used, file: str) -> Response:
 async def upload(request: Request, work: Works) -> Response:
     """Of programs, which name the file in their next request, to Gradio."""
     try:
-        async with work.receiver.files(request) as files:
+        async with work.uploads.receive(request) as files:
             return JSONResponse(work.uploads.hold(files))
     except UserError as error:
         return PlainTextResponse(str(error), error.status)
@@ -285,7 +276,7 @@ def api(scans: Scans, uploads: Uploads, root_path: str = "") -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         sweeping = asyncio.create_task(work.sweep())
         # The one that lies open on the page is translated before anybody comes.
-        first = asyncio.ensure_future(_run(work.opening, scans.prepare_example, 0))
+        first = asyncio.ensure_future(_run(work.opening, scans.example, 0))
         try:
             yield
         finally:

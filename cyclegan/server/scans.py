@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 from cyclegan.server import limits
 from cyclegan.server.errors import GoneError
 from cyclegan.server.examples import EXAMPLES, example_volume
+from cyclegan.server.images import Results
 from cyclegan.server.process import trim_memory
 from cyclegan.server.scan import Scan
+from cyclegan.server.series import Series
 
 if TYPE_CHECKING:
     from cyclegan.server.models import Model
@@ -33,9 +35,9 @@ class Scans:
         self.model = model
         self.most = most
         self.server = secrets.token_urlsafe(8)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._scans: dict[str, Scan] = {}
-        self._examples: dict[int, Scan] = {}
+        self._example_results = [Results() for _ in EXAMPLES]
 
     def __len__(self) -> int:
         return len(self._scans)
@@ -65,31 +67,18 @@ class Scans:
         return scan
 
     def example(self, number: int) -> Scan:
-        """An example; its translations are computed once for all.
-
-        Raises:
-            GoneError: there is no such example.
-        """
-        first = self.prepare_example(number).series
-        scan = Scan(self.model, first.volume, is_simulated=True, to=first.to, results=first.results)
-        scan.translation.go_on()
-        return self.hold(scan)
-
-    def prepare_example(self, number: int) -> Scan:
-        """Begin to translate an example, unless that was done.
+        """An example that is being translated, which is done once for all; not held yet.
 
         Raises:
             GoneError: there is no such example.
         """
         if not 0 <= number < len(EXAMPLES):
             raise GoneError("There is no such example.")
-        volume = example_volume(number)
-        with self._lock:
-            if number not in self._examples:
-                to = EXAMPLES[number].to
-                self._examples[number] = Scan(self.model, volume, is_simulated=True, to=to)
-        self._examples[number].translation.go_on()
-        return self._examples[number]
+        volume, to = example_volume(number), EXAMPLES[number].to
+        results = self._example_results[number]
+        scan = Scan(Series(self.model, volume, to, is_simulated=True, results=results))
+        scan.translate()
+        return scan
 
     def close(self, token: str) -> None:
         """Forget a scan now: its tab was closed."""
@@ -107,17 +96,17 @@ class Scans:
 
     def trim(self) -> None:
         """Forget what is too much; never the scan that was used last."""
-        with self._lock:
+        with self._lock:  # two at once would each forget as much
             by_use = sorted(self._scans.values(), key=lambda scan: scan.last_used)
-        total = sum(scan.held_bytes for scan in by_use)
-        for scan in by_use[:-1]:
-            if total > self.most:
-                total -= scan.result_bytes
-                scan.drop_results()
-        for position, scan in enumerate(by_use[:-1]):
-            if total > self.most or len(by_use) - position > limits.SCANS:
-                total -= scan.held_bytes
-                self.close(scan.token)
+            total = sum(scan.held_bytes for scan in by_use)
+            for scan in by_use[:-1]:
+                if total > self.most:
+                    total -= scan.result_bytes
+                    scan.drop_results()
+            for position, scan in enumerate(by_use[:-1]):
+                if total > self.most or len(by_use) - position > limits.SCANS:
+                    total -= scan.held_bytes
+                    self.close(scan.token)
 
     def sweep(self) -> None:
         """Forget what nobody has used for too long."""

@@ -1,4 +1,4 @@
-"""One series of a scan as it is worked on: pixels, choices and what was made of them."""
+"""One series of a scan as it is worked on: pixels, choices, and what is shown under one key."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from cyclegan import CONTRASTS
-from cyclegan.export.provenance import Provenance, provenance
+from cyclegan import CONTRASTS, OTHER
+from cyclegan.export.provenance import Provenance, pixels_sha256
 from cyclegan.model.head import head_mask
 from cyclegan.model.preprocess import Frame, Scale
 from cyclegan.model.translator import CycleResult, Prepared
 from cyclegan.reading.sequence_names import contrast_in_name
-from cyclegan.server.errors import UserError
-from cyclegan.server.fit import Fit, input_fit, preset, simulated_fit
+from cyclegan.server.errors import GoneError, UserError
+from cyclegan.server.fit import Fit, input_fit, simulated_fit
+from cyclegan.server.images import Results, SliceResult, Target
 from cyclegan.server.limits import WHOLE_VOXELS
-from cyclegan.server.results import Results, Target
 from cyclegan.trust.truth import Truth, TruthError, match
 
 if TYPE_CHECKING:
@@ -82,14 +82,6 @@ class Real:
         return f"compared image{looks}"
 
 
-class View(NamedTuple):
-    """What the images under one key are made of; `real` is the number of a `Real`."""
-
-    series: int
-    target: Target
-    real: int | None
-
-
 @dataclass(eq=False)
 class Series:
     """Pixels, choices and results; `Scan.lock` guards them.
@@ -97,13 +89,12 @@ class Series:
     Attributes:
         model: translates.
         volume: as read.
-        to: the contrast to translate to.
-        number: in the scan.
+        chosen: the contrast that the user chose to translate to, or None.
+        default: the contrast to translate to where neither user, pixels nor header say one.
         is_simulated: whether it is an example.
         index: of the slice on screen.
-        is_direction_chosen: whether the user chose `to`.
-        is_checked: whether `check` is known; it stays None where there is no input check.
-        check: what the pixels look like; unchecked: why that is not known.
+        check: what the pixels look like; unchecked: why that is not known. Until either is there,
+            it is to be checked.
         allowed: contrasts to translate to whatever the check says.
         styles: chosen, by contrast.
         real: to compare with.
@@ -113,24 +104,36 @@ class Series:
 
     model: Model
     volume: Volume
-    to: str
-    number: int = 0
+    chosen: str | None = None
+    default: str = "T2"
     is_simulated: bool = False
     results: Results = field(default_factory=Results)
-    is_direction_chosen: bool = False
-    is_checked: bool = False
     check: Assessment | None = None
     unchecked: str = ""
     allowed: set[str] = field(default_factory=set)
     styles: dict[str, Style] = field(default_factory=dict)
     real: Real | None = None
-    _provenances: dict[Target, Provenance] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.scale = Scale.fit(self.volume.pixels)
         self.index = self.slices // 2
-        self.box = head_box(self.scale.apply(self.volume.pixels.max(axis=0)))
-        self.is_checked = self.is_checked or self.is_simulated
+        self.box = head_box(self._projection())
+
+    def _projection(self) -> np.ndarray:
+        """(H, W) float32 in [0, 1], the brightest of all slices; scaling keeps the order."""
+        return self.scale.apply(self.volume.pixels.max(axis=0))
+
+    @property
+    def to(self) -> str:
+        """The contrast to translate to: by the user, else the pixels, else the header."""
+        if self.chosen is not None:
+            return self.chosen
+        return (self.check and self.check.to) or OTHER.get(self.volume.contrast_hint, self.default)
+
+    @property
+    def is_checked(self) -> bool:
+        """Whether it is known what the pixels look like, or why it is not."""
+        return self.is_simulated or self.check is not None or bool(self.unchecked)
 
     @property
     def slices(self) -> int:
@@ -146,17 +149,6 @@ class Series:
     def target(self) -> Target:
         """What is translated to."""
         return Target(self.to, self.style)
-
-    @property
-    def view(self) -> View:
-        """What is on screen."""
-        real = self.real.number if self.real is not None and self.real.to == self.to else None
-        return View(self.number, self.target, real)
-
-    @property
-    def is_large(self) -> bool:
-        """Whether it is too large to be translated as a whole."""
-        return self.volume.pixels.size > WHOLE_VOXELS
 
     @property
     def pixel_bytes(self) -> int:
@@ -185,40 +177,29 @@ class Series:
         """Whether it was checked, and nothing halts the translation."""
         return self.is_checked and not self.halted
 
-    def preset(self) -> str:
-        """The direction that the pixels, or else the header, ask for."""
-        return preset(self.check, self.volume.contrast_hint, self.to)
-
     @cached_property
     def prepared(self) -> Prepared:
         """Scale and framing of the whole volume, as `Translator.prepare` returns them."""
-        projection = self.scale.apply(self.volume.pixels.max(axis=0))  # scaling keeps the order
         size, spacing = self.model.translator.size, self.volume.pixel_spacing
-        return Prepared(self.scale, Frame.fit(projection, size, spacing))
+        return Prepared(self.scale, Frame.fit(self._projection(), size, spacing))
+
+    @cached_property
+    def _checksum(self) -> str:
+        return pixels_sha256(self.volume)
 
     def provenance(self, target: Target) -> Provenance:
-        """Of translations; the pixels' checksum is computed once for each target."""
-        if target not in self._provenances:
-            translator, style = self.model.translator, target.style.name if target.style else ""
-            self._provenances[target] = provenance(
-                self.volume, translator.version, translator.checksum, target.to, style
-            )
-        return self._provenances[target]
+        """Of translations."""
+        translator, style = self.model.translator, target.style.name if target.style else ""
+        return Provenance(translator.version, translator.checksum, target.to, self._checksum, style)
 
     def original(self, index: int) -> np.ndarray:
         """(H, W) float32 in [0, 1]."""
         return self.scale.apply(self.volume.pixels[index])
 
-    def result(self, target: Target, index: int) -> CycleResult | None:
-        """Slice `index` there and back, (H, W) float32 in [0, 1], if it is there."""
-        result = self.results.get(target, index)
-        if result is None:
-            return None
-        return CycleResult(self.original(index), result.translated, result.reconstructed)
-
     def missing(self, near: int) -> list[int]:
         """Slices that are to be translated, the nearest to `near` first."""
-        slices = {near} if self.is_large else set(range(self.slices))
+        is_large = self.volume.pixels.size > WHOLE_VOXELS  # to be translated as a whole
+        slices = {near} if is_large else set(range(self.slices))
         left = slices - self.results.indices(self.target)
         return sorted(left, key=lambda index: abs(index - near))
 
@@ -242,6 +223,82 @@ class Series:
             return Real(truth, to, contrast=to)
         warning = "" if check.label == to else f"It should be a {to}. {check.sentence}"
         return Real(truth, to, warning, check.label if check.label in CONTRASTS else None)
+
+
+class View(NamedTuple):
+    """What the images under one key are made of.
+
+    Attributes:
+        series: of them all.
+        target: of the synthetic ones.
+        real_number: of the `Real` that they are compared with, or None.
+    """
+
+    series: Series
+    target: Target
+    real_number: int | None
+
+    @classmethod
+    def of(cls, series: Series) -> View:
+        """What is on screen of a series."""
+        real = series.real
+        return cls(series, series.target, real.number if real and real.to == series.to else None)
+
+    @property
+    def real(self) -> Real | None:
+        """That they are compared with, unless it was removed."""
+        real = self.series.real
+        return real if real is not None and real.number == self.real_number else None
+
+    def stored(self, index: int) -> SliceResult:
+        """What is there of slice `index`.
+
+        Raises:
+            GoneError, UserError: there is no such slice; it is not translated yet.
+        """
+        if not 0 <= index < self.series.slices:
+            raise GoneError("There is no such slice.")
+        result = self.series.results.get(self.target, index)
+        if result is None:
+            raise UserError("This slice is not translated yet.", 409)
+        return result
+
+    def result(self, index: int) -> CycleResult:
+        """Slice `index` there and back, (H, W) float32 in [0, 1]; raises as `stored`."""
+        result = self.stored(index)
+        return CycleResult(self.series.original(index), result.translated, result.reconstructed)
+
+    def whole(self) -> CycleResult:
+        """All slices there and back, (Z, H, W); raises as `stored`."""
+        results = [self.result(index) for index in range(self.series.slices)]
+        names = ("source", "translated", "reconstructed")
+        return CycleResult(*(np.stack([getattr(r, name) for r in results]) for name in names))
+
+    def image(self, name: str, index: int) -> np.ndarray:
+        """One image of a slice, (H, W) float32 in [0, 1].
+
+        Args:
+            name: "original", "translated", "reconstructed", "uncertainty" or "real"; of the last
+                one 0 says that it does not reach there.
+            index: of the slice.
+
+        Raises:
+            GoneError, UserError: there is no such image; it is not computed yet.
+        """
+        if name == "original" and 0 <= index < self.series.slices:
+            return self.series.original(index)
+        if name in ("translated", "reconstructed"):
+            return getattr(self.stored(index), name)
+        if name == "uncertainty":
+            measured = self.stored(index).measured
+            if measured is None:
+                raise UserError("This slice is not measured yet.", 409)
+            if measured.map is not None:
+                return measured.map
+        if name == "real" and self.real is not None and 0 <= index < self.series.slices:
+            pixels, covered = self.real.truth.slice(index, self.series.volume.pixels.shape[1:])
+            return np.where(covered, np.maximum(pixels, 1 / 65535), 0)
+        raise GoneError("There is no such image.")
 
 
 def head_box(projection: np.ndarray) -> list[int] | None:

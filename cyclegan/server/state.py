@@ -30,8 +30,8 @@ def state(scan: Scan) -> dict[str, Any]:
         volume, fit, real = series.volume, series.fit, series.real
         depth, height, width = volume.pixels.shape
         row, column = volume.pixel_spacing or (1.0, 1.0)
-        ready, is_translating = series.results.indices(series.target), scan.translation.is_running
-        place = scan.translation.place if is_translating and series.index not in ready else None
+        ready, is_translating = series.results.indices(series.target), scan.is_translating
+        place = scan.place if is_translating and series.index not in ready else None
         other = other_contrast(scan.labels, scan.chosen, series.to) if real is None else None
         label = scan.labels[scan.chosen]
         notes = [*volume.notes, *(scan.selection.notes if scan.selection else ())]
@@ -39,7 +39,7 @@ def state(scan: Scan) -> dict[str, Any]:
             "scan": scan.token,
             "version": scan.updates.version,
             "name": label.text or volume.name,
-            "drawn": scan.is_simulated,
+            "drawn": series.is_simulated,
             "series": [
                 {"number": number, **label._asdict(), "label": label.text}
                 for number, label in enumerate(scan.labels)
@@ -58,7 +58,7 @@ def state(scan: Scan) -> dict[str, Any]:
             "dicom": volume.dicom is not None,
             "notes": [_sentence(note) for note in notes],
             "to": series.to,
-            "styles": [{"name": name, "label": name} for name in _styles(scan, series)],
+            "styles": [{"name": name} for name in _styles(scan, series)],
             "style": series.style.name if series.style else SOURCE,
             "key": scan.key(),
             "ready": _ranges(sorted(ready)),
@@ -75,7 +75,6 @@ def state(scan: Scan) -> dict[str, Any]:
                 "switch_to": fit.switch_to,
             },
             "companion": None if other is None else {"label": scan.labels[other].text},
-            "registering": scan.is_registering,
             "real": None
             if real is None or real.to != series.to
             else {

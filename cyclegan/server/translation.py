@@ -7,12 +7,12 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 
 from cyclegan.server import queue
-from cyclegan.server.errors import error_message
-from cyclegan.server.queue import Job, Queue
-from cyclegan.server.results import SliceResult
+from cyclegan.server.errors import GoneError, error_message
+from cyclegan.server.images import SliceResult, Target
+from cyclegan.server.queue import Job
 from cyclegan.server.series import Series
 
 # Of slices that nobody looks at yet. On a CPU four are no faster per slice than two (362 and 338 ms
@@ -53,79 +53,90 @@ class Updates:
                 self.waiting.discard(waiter)
 
 
-class Translation:
-    """Of the series on screen, from the slice on screen outwards.
+class TranslatedScan:
+    """A scan as far as things happen to it by themselves: the series on screen is classified, and
+    translated from the slice on screen outwards.
 
     Args:
-        queue: of the model.
-        lock: of the scan.
-        updates: of the scan.
-        on_screen: gives the series on screen, None once the scan is closed.
-        finish: called after each batch, with an error message or "".
+        series: on screen.
+
+    Attributes:
+        on_screen: the series on screen; None once the scan is closed.
+        lock: guards all of the scan.
+        updates: of what `state.state` describes.
+        message: an error or a warning for the user, or "".
+        grown: called when more is in memory than before.
     """
 
-    def __init__(
-        self,
-        queue: Queue,
-        lock: threading.RLock,
-        updates: Updates,
-        on_screen: Callable[[], Series | None],
-        finish: Callable[[str], None],
-    ):
-        self._queue = queue
-        self._lock = lock
-        self._updates = updates
-        self._on_screen = on_screen
-        self._finish = finish
-        self._job = Job(self._translate, self._moved)
+    def __init__(self, series: Series):
+        self.model = series.model
+        self.on_screen: Series | None = series
+        self.lock = threading.RLock()
+        self.updates = Updates()
+        self.message = ""
+        self.grown = lambda: None
+        self._job = Job(self._translate_next, self._moved)
         self._updated_s = 0.0
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether everything of it was forgotten."""
+        return self.on_screen is None
+
+    @property
+    def series(self) -> Series:
+        """On screen.
+
+        Raises:
+            GoneError: the scan was closed.
+        """
+        if (series := self.on_screen) is None:
+            raise GoneError
+        return series
 
     def check(self) -> None:
         """Classify the series on screen, and translate it unless that speaks against it."""
-        with self._lock:
-            series = self._on_screen()
+        series = self.on_screen
         if series is None:
             return
         if not series.is_checked:
-            volume, check, unchecked = series.volume, None, series.model.unchecked
+            volume, check, unchecked = series.volume, None, self.model.unchecked
             try:
-                check = series.model.assess(volume.pixels, volume.pixel_spacing)
+                check = self.model.assess(volume.pixels, volume.pixel_spacing)
             except Exception as fault:
                 unchecked = error_message(fault, "check")
-            with self._lock:
-                series.check, series.unchecked, series.is_checked = check, unchecked, True
-                if not series.is_direction_chosen:
-                    series.to = series.preset()
-        self.go_on()
-        self._updates.announce()
+            with self.lock:
+                series.check, series.unchecked = check, unchecked
+        self.translate()
+        self.updates.announce()
 
-    def go_on(self) -> None:
+    def translate(self) -> None:
         """Translate what is missing, the slice on screen first; or stop, where nothing is."""
-        with self._lock:
+        with self.lock:
             series = self._unfinished()
             if series is None:
                 self.stop()
             else:
-                self._queue.add(self._job, _handicap(series))
+                self.model.queue.add(self._job, _handicap(series))
 
     def stop(self) -> None:
         """Give up the place in the queue; what has begun ends first."""
-        self._queue.remove(self._job)
+        self.model.queue.remove(self._job)
 
     @property
-    def is_running(self) -> bool:
+    def is_translating(self) -> bool:
         """Whether there is something to do, and it waits for its turn or has it."""
-        with self._lock:
-            return self._unfinished() is not None and self._queue.holds(self._job)
+        with self.lock:
+            return self._unfinished() is not None and self.model.queue.holds(self._job)
 
     @property
     def place(self) -> int:
         """How many others come before the next slice."""
-        return self._queue.place(self._job)
+        return self.model.queue.place(self._job)
 
     def _unfinished(self) -> Series | None:
         """The series on screen, if it is to be translated."""
-        series = self._on_screen()
+        series = self.on_screen
         if series is None or not series.may_translate or not series.missing(series.index):
             return None
         return series
@@ -133,35 +144,41 @@ class Translation:
     def _moved(self) -> None:
         if time.monotonic() - self._updated_s > max(UPDATE_EVERY_S, 0.25 * self.place):
             self._updated_s = time.monotonic()
-            self._updates.announce()
+            self.updates.announce()
 
-    def _translate(self) -> float | None:
+    def _translate_next(self) -> float | None:
         """Translate the next slices; in the queue's thread."""
-        with self._lock:
+        with self.lock:
             series = self._unfinished()
             if series is None:
-                self._updates.announce()  # a scan of the same example may have done it
+                self.updates.announce()  # a scan of the same example may have done it
                 return None
             target, left = series.target, series.missing(series.index)
             batch = left[:1] if left[0] == series.index else left[:BATCH]
-        pixels = series.volume.pixels[batch]
+        unfinished = None
         try:
-            result = series.model.translator.cycle(
-                pixels, target.to, prepared=series.prepared, style=target.style
-            )
+            results = translated(series, target, batch)
         except Exception as fault:
-            self._finish(error_message(fault, "translation"))
-            return None
-        with self._lock:
-            if self._on_screen() is None:
-                return None
-            for index, *images in zip(batch, result.translated, result.reconstructed, strict=True):
-                new = SliceResult(*(image.copy() for image in images))
-                series.results.add(target, index, new)
-            unfinished = self._unfinished()
-            handicap = None if unfinished is None else _handicap(unfinished)
-        self._finish("")
-        return handicap
+            self.message = error_message(fault, "translation")
+        else:
+            with self.lock:
+                if self.is_closed:
+                    return None
+                for index, result in results.items():
+                    series.results.add(target, index, result)
+                unfinished = self._unfinished()
+        self.updates.announce()
+        self.grown()
+        return None if unfinished is None else _handicap(unfinished)
+
+
+def translated(series: Series, target: Target, indices: Sequence[int]) -> dict[int, SliceResult]:
+    """Translate a few slices there and back; to be called by the queue of the model."""
+    result = series.model.translator.cycle(
+        series.volume.pixels[indices], target.to, prepared=series.prepared, style=target.style
+    )
+    slices = zip(indices, result.translated, result.reconstructed, strict=True)
+    return {index: SliceResult(there.copy(), back.copy()) for index, there, back in slices}
 
 
 def _handicap(series: Series) -> float:

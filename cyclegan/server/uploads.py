@@ -69,43 +69,6 @@ class Body:
                     return
 
 
-class Receiver:
-    """Takes uploads, all together within `limits.UPLOADING_BYTES`."""
-
-    def __init__(self) -> None:
-        self.arriving = 0  # bytes, of all uploads that are not read yet
-
-    @contextlib.asynccontextmanager
-    async def files(self, request: Request) -> AsyncIterator[list[Member]]:
-        """The files of a form's fields "files", whose names are paths in what was dropped.
-
-        Raises:
-            UserError: it is no form, too large, or too slow.
-        """
-        arrived, body = 0, Body(request.receive)
-
-        async def counted() -> AsyncGenerator[bytes, None]:
-            nonlocal arrived
-            async for chunk in body:
-                arrived += len(chunk)
-                self.arriving += len(chunk)
-                if arrived > limits.UPLOAD_BYTES + _OVERHEAD:
-                    raise UserError(limits.TOO_LARGE, 413)
-                if self.arriving > limits.UPLOADING_BYTES:
-                    raise UserError(limits.BUSY, 503)
-                yield chunk
-
-        try:
-            try:
-                files = await _parse(request, counted())
-            except UserError:
-                await body.drain()
-                raise
-            yield files
-        finally:
-            self.arriving -= arrived
-
-
 async def _parse(request: Request, chunks: AsyncGenerator[bytes, None]) -> list[Member]:
     try:
         limit = limits.UPLOAD_FILES
@@ -129,7 +92,8 @@ def _member(upload: UploadFile) -> Member:
 
 
 class Uploads:
-    """Files that programs have sent and that their next request names.
+    """Files on their way in, all together within `limits.UPLOADING_BYTES`; and those that programs
+    have sent and that their next request names.
 
     Gradio knows files by paths. These are names only, below its folder: nothing is written there.
 
@@ -140,6 +104,37 @@ class Uploads:
     def __init__(self, folder: str | Path):
         self.folder = Path(folder).resolve()
         self._files: dict[str, tuple[Member, float]] = {}
+        self._arriving = 0  # bytes, of all uploads that are not read yet
+
+    @contextlib.asynccontextmanager
+    async def receive(self, request: Request) -> AsyncIterator[list[Member]]:
+        """The files of a form's fields "files", whose names are paths in what was dropped.
+
+        Raises:
+            UserError: it is no form, too large, or too slow.
+        """
+        arrived, body = 0, Body(request.receive)
+
+        async def counted() -> AsyncGenerator[bytes, None]:
+            nonlocal arrived
+            async for chunk in body:
+                arrived += len(chunk)
+                self._arriving += len(chunk)
+                if arrived > limits.UPLOAD_BYTES + _OVERHEAD:
+                    raise UserError(limits.TOO_LARGE, 413)
+                if self._arriving > limits.UPLOADING_BYTES:
+                    raise UserError(limits.BUSY, 503)
+                yield chunk
+
+        try:
+            try:
+                files = await _parse(request, counted())
+            except UserError:
+                await body.drain()
+                raise
+            yield files
+        finally:
+            self._arriving -= arrived
 
     def hold(self, files: Sequence[Member]) -> list[str]:
         """Keep files for their next request, a few minutes at most.

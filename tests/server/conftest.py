@@ -17,6 +17,7 @@ from cyclegan.server.models import Model
 from cyclegan.server.routes import api
 from cyclegan.server.scan import Scan
 from cyclegan.server.scans import Scans
+from cyclegan.server.series import Series
 from cyclegan.server.uploads import Uploads
 
 OPTIONS = {"channels": (8, 16), "style": 4, "error": True}
@@ -61,8 +62,8 @@ def opened(scans):
     """A function that opens pixels as a scan, checked and being translated."""
 
     def open_pixels(pixels, **known):
-        scan = scans.hold(Scan(scans.model, volume_of(pixels, **known)))
-        scan.translation.check()
+        scan = scans.hold(Scan(Series(scans.model, volume_of(pixels, **known))))
+        scan.check()
         return scan
 
     return open_pixels

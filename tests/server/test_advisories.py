@@ -1,13 +1,10 @@
 """What Gradio's advisories were about, tried on the running page; the table is in ADVISORIES.md."""
 
-import http.client
 import json
 import re
-import socket
-import threading
 from pathlib import Path
 from types import SimpleNamespace
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -15,6 +12,7 @@ from server_process import Program, Tab
 from small_scans import head, png
 
 import app
+from cyclegan.server import limits
 from cyclegan.server.middleware import API, takes_files
 
 ROOT = Path(__file__).parents[2]
@@ -25,111 +23,38 @@ SECRET = b"of the server alone"
 def server(served, tmp_path_factory):
     secret = tmp_path_factory.mktemp("secret") / "secret.txt"
     secret.write_bytes(SECRET)
-    uploads = Path(served.uploads)
-    url = served.url
-    return SimpleNamespace(url=url, host=urlsplit(url).netloc, uploads=uploads, secret=secret)
-
-
-@pytest.fixture
-def listener():
-    """An address of this machine, and whether anybody has come."""
-    came = []
-    with socket.create_server(("127.0.0.1", 0)) as waiting:
-
-        def accept():
-            try:
-                while True:
-                    connection, _ = waiting.accept()
-                    came.append(True)
-                    connection.close()
-            except OSError:
-                return
-
-        threading.Thread(target=accept, daemon=True).start()
-        host, port = waiting.getsockname()
-        yield SimpleNamespace(url=f"http://{host}:{port}/secret.png", came=came)
+    return SimpleNamespace(url=served.url, uploads=Path(served.uploads), secret=secret)
 
 
 def raw(server, target, method="GET", body=None, headers=None):
     """A request whose path is sent as it is, dots and all."""
-    connection = http.client.HTTPConnection(server.host, timeout=30)
-    try:
-        connection.putrequest(method, target, skip_host="Host" in (headers or {}))
-        data = b"" if body is None else body
-        for name, value in {"Content-Length": str(len(data)), **(headers or {})}.items():
-            connection.putheader(name, value)
-        connection.endheaders(data)
-        answer = connection.getresponse()
-        return SimpleNamespace(
-            status=answer.status, headers=answer.headers, content=answer.read(2**22)
-        )
-    finally:
-        connection.close()
+    url = httpx.URL(server.url).copy_with(raw_path=target.encode())
+    return httpx.request(method, url, content=body, headers=headers, timeout=30)
 
 
-def joined(server, data):
-    """What the queue says to a call with `data`: a refusal, or the sentence that it ends with."""
-    with Program(server.url) as program:
-        try:
-            return program.call(*data)[1]
-        except httpx.HTTPStatusError as refused:
-            return refused.response.json()["detail"]
-
-
-CLOSED = [
-    "file=app.py",
-    "file=/etc/passwd",
-    "file/app.py",
-    "proxy=http://127.0.0.1:1/",
-    "proxy=https://huggingface.co.hf.space/",
-    "stream/a/b/1/playlist.m3u8",
-    "stream/a/b/1/playlist-file",
-    "deep_link?session_hash=a",
-    "custom_component/file/client/component/../../app.py",
-    "user",
-    "login_check",
-    "token",
-    "dev/reload",
-    "openapi.json",
-    "queue/status",
-    "runs",
-    "run-history/records",
-    "run-history/buckets",
-    "vibe-code",
-    "vibe-starter-queries",
-    "upload_progress?upload_id=a",
-    "profiling/traces",
-    "mcp/sse",
-]
-
-
-@pytest.mark.parametrize("address", CLOSED)
-def test_addresses_without_a_use_are_closed(server, address):
-    for target in (f"{API}{address}", f"{API}{address}/", f"/{API}{address}"):
-        assert raw(server, target).status in (404, 405), target
+# What reads files, fetches addresses, edits the app, runs events past the queue or by their names.
+CLOSED = {
+    "GET": """
+        file=app.py file=/etc/passwd file/app.py proxy=http://127.0.0.1:1/
+        proxy=https://huggingface.co.hf.space/ stream/a/b/1/playlist.m3u8
+        stream/a/b/1/playlist-file deep_link?session_hash=a user login_check token dev/reload
+        custom_component/file/client/component/../../app.py openapi.json queue/status runs
+        run-history/records run-history/buckets vibe-code vibe-starter-queries
+        upload_progress?upload_id=a profiling/traces mcp/sse""",
+    "POST": """
+        component_server run/translate api/translate api/predict process_recording vibe-edit
+        vibe-code undo-vibe-edit run-history/connect stream/a call/shown call/handler""",
+}
 
 
 @pytest.mark.parametrize(
-    "address",
-    [
-        "component_server",
-        "run/translate",
-        "api/translate",
-        "api/predict",
-        "process_recording",
-        "vibe-edit",
-        "vibe-code",
-        "undo-vibe-edit",
-        "run-history/connect",
-        "stream/a",
-        "call/shown",
-        "call/handler",
-    ],
+    ("method", "address"), [(method, a) for method in CLOSED for a in CLOSED[method].split()]
 )
-def test_nothing_is_run_past_the_queue_or_by_its_name(server, address):
+def test_addresses_without_a_use_are_closed(server, method, address):
     body = json.dumps({"data": [{}, "T2"], "session_hash": "a"}).encode()
     headers = {"Content-Type": "application/json"}
-    assert raw(server, f"{API}{address}", "POST", body, headers).status == 404
+    for target in (f"{API}{address}", f"{API}{address}/", f"/{API}{address}"):
+        assert raw(server, target, method, body, headers).status_code in (404, 405), target
 
 
 def test_the_open_way_past_the_queue_runs_nothing_that_belongs_into_it(server):
@@ -143,29 +68,20 @@ def test_the_open_way_past_the_queue_runs_nothing_that_belongs_into_it(server):
         assert str(ROOT) not in answer.text
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/etc/passwd",
-        "../../../../../../etc/passwd",
-        "%2e%2e/%2e%2e/%2e%2e/%2e%2e/etc/passwd",
-        "..%2f..%2f..%2fapp.py",
-        "..\\..\\app.py",
-        "//etc/passwd",
-        "....//....//app.py",
-        "C:/Windows/win.ini",
-        "index.html/../../../../app.py",
-        "%00/etc/passwd",
-        "a" * 5000,
-        "%ff%fe",
-    ],
-)
+OUTSIDE = r"""
+/etc/passwd ../../../../../../etc/passwd %2e%2e/%2e%2e/%2e%2e/%2e%2e/etc/passwd
+..%2f..%2f..%2fapp.py ..\..\app.py //etc/passwd ....//....//app.py C:/Windows/win.ini
+index.html/../../../../app.py %00/etc/passwd %ff%fe
+"""
+
+
+@pytest.mark.parametrize("path", [*OUTSIDE.split(), "a" * 5000])
 @pytest.mark.parametrize(
     "below", ["assets/", "static/", "svelte/", "gradio_api/file=", "viewer/", "scans/", "examples/"]
 )
 def test_no_path_leads_out_of_the_folders_of_the_page(server, below, path):
     answer = raw(server, f"/{below}{path}")
-    assert answer.status in (400, 403, 404, 405), answer.content[:200]
+    assert answer.status_code in (400, 403, 404, 405), answer.content[:200]
     assert b"root:" not in answer.content
     assert b"create_app" not in answer.content
     assert b"Traceback" not in answer.content
@@ -178,106 +94,83 @@ def test_not_even_an_upload_can_be_fetched_back(server):
         path = file["path"]
         assert not Path(path).exists()
         for case in (path, path.upper(), quote(path, safe=""), f"{path}?a=b"):
-            assert raw(server, f"{API}file={case}").status == 404
+            assert raw(server, f"{API}file={case}").status_code == 404
         assert "page.html: this is not an image" in program.call(file, "T2")[1]
     with Tab(server.url) as tab:
         assert "page.html: this is not an image" in tab.open("page.html", b"<script>")["error"]
     assert httpx.get(f"{server.url}?deep_link=../{Path(path).parts[-2]}").status_code == 200
 
 
-def test_files_of_the_server_are_not_read(server):
+def test_no_file_of_the_server_is_read_and_no_address_fetched(server):
     meta = {"_type": "gradio.FileData"}
-    for path in (
-        str(server.secret),
-        str(ROOT / "app.py"),
-        f"{server.uploads}/a/../../{server.secret.parent.name}/secret.txt",
-        f"{server.uploads}/../{server.secret.parent.name}/secret.txt",
-        "file:///etc/passwd",
-        "/proc/self/environ",
-        "a\0b",
-        "x" * 5000,
-    ):
-        for file in ({"path": path}, {"path": path, "meta": meta}, {"path": path, "url": path}):
-            for data in ([file, "T2"], [{}, "T2", file], [{}, "T2", None, None, [file]]):
-                sentence = joined(server, data)
-                assert "uploads only" in sentence
-                assert SECRET.decode() not in sentence
-                assert str(ROOT) not in sentence
-                assert "Traceback" not in sentence
+    with Program(server.url) as program:
+        for path in (
+            str(server.secret),
+            str(ROOT / "app.py"),
+            f"{server.uploads}/a/../../{server.secret.parent.name}/secret.txt",
+            f"{server.uploads}/../{server.secret.parent.name}/secret.txt",
+            "file:///etc/passwd",
+            "/proc/self/environ",
+            "a\0b",
+            "x" * 5000,
+            server.url,
+            server.url.upper().replace("HTTP", "HtTp"),
+            "https://example.org/a.png",
+        ):
+            for more in ({}, {"meta": meta}, {"url": path}, {"path": "scan.png", "url": path}):
+                file = {"path": path, **more}
+                for data in ([file, "T2"], [{}, "T2", file], [[{"deep": [file]}], "T2"]):
+                    with pytest.raises(httpx.HTTPStatusError) as refused:
+                        program.join(*data)
+                    sentence = refused.value.response.json()["detail"]
+                    assert sentence == limits.FILES_ONLY
+    for address in ("file", "proxy"):
+        assert raw(server, f"{API}{address}={server.url}").status_code == 404
     assert server.secret.read_bytes() == SECRET  # what is no upload is not deleted either
     assert (ROOT / "app.py").is_file()
 
 
-def test_no_address_is_fetched(server, listener):
-    meta = {"_type": "gradio.FileData"}
-    for path, url in (
-        (listener.url, None),
-        (listener.url.upper().replace("HTTP", "HtTp"), None),
-        ("scan.png", listener.url),
-        (listener.url, listener.url),
-    ):
-        file = {"path": path, "url": url, "meta": meta}
-        assert joined(server, [file, "T2"]) not in ("", None)
-    assert raw(server, f"{API}file={listener.url}").status == 404
-    assert raw(server, f"{API}proxy={listener.url}").status == 404
-    assert not listener.came
+NAMES = r"""
+../../../secret.png /etc/cron.d/secret.png ..\..\secret.png ~/.ssh/authorized_keys
+%2e%2e%2fsecret.png con.nii . ..
+"""
+UPLOADS = pytest.mark.parametrize("target", [f"{API}upload", "/scans"])
 
 
-def test_an_address_of_the_world_is_refused_before_gradio_sees_it(server):
-    file = {"path": "https://example.org/a.png", "meta": {"_type": "gradio.FileData"}}
-    assert "uploads only" in joined(server, [file, "T2"])
-    assert "uploads only" in joined(server, [[{"deep": [file]}], "T2"])
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "../../../secret.png",
-        "/etc/cron.d/secret.png",
-        "..\\..\\secret.png",
-        "secret.png\0.html",
-        "x" * 4000 + ".png",
-        "~/.ssh/authorized_keys",
-        "%2e%2e%2fsecret.png",
-        "con.nii",
-        "\u202egnp.exe",
-        "",
-        ".",
-        "..",
-    ],
-)
-def test_the_name_of_an_upload_does_not_choose_where_it_lies(server, name):
-    form = (
-        b'--x\r\nContent-Disposition: form-data; name="files"; filename="'
-        + name.encode().replace(b'"', b"%22")
-        + b'"\r\nContent-Type: image/png\r\n\r\nbytes\r\n--x--\r\n'
-    )
+@UPLOADS
+def test_the_name_of_an_upload_does_not_choose_where_it_lies(server, target):
     headers = {"Content-Type": "multipart/form-data; boundary=x"}
-    for target in (f"{API}upload", "/scans"):
-        answer = raw(server, target, "POST", form, headers)
-        assert answer.status in (200, 400, 422)
+    for name in (*NAMES.split(), "secret.png\0.html", "x" * 4000 + ".png", "\u202egnp.exe", ""):
+        disposition = f'Content-Disposition: form-data; name="files"; filename="{name}"'
+        form = f"--x\r\n{disposition}\r\nContent-Type: image/png\r\n\r\nbytes\r\n--x--\r\n"
+        answer = raw(server, target, "POST", form.encode(), headers)
+        assert answer.status_code in (200, 400, 422)
         assert b"Traceback" not in answer.content
-        if answer.status == 200:
+        if answer.status_code == 200:
             (path,) = json.loads(answer.content)
             assert Path(path).parent == server.uploads.resolve()
             assert not Path(path).exists()
     assert not [path for path in server.uploads.rglob("*") if path.is_file()]
 
 
-def test_a_form_without_end_is_refused(server):
-    for boundary, form in (
-        ("x", b"--x\r\n" + b"a" * 10_000),
-        ("x", b"--x\r\nContent-Disposition: form-data\r\n\r\n--x--" + b"-" * 1_000_000),
-        ("x" * 1000, b""),
-        ("", b"--"),
-    ):
-        headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
-        for target in (f"{API}upload", "/scans"):
-            answer = raw(server, target, "POST", form, headers)
-            assert answer.status == 400, answer.content
-            assert b"Traceback" not in answer.content
-    for target in (f"{API}upload", "/scans"):
-        assert raw(server, target, "POST", b"x", {"Content-Type": "text/plain"}).status == 400
+@UPLOADS
+@pytest.mark.parametrize(
+    ("kind", "form"),
+    [
+        ("multipart/form-data; boundary=x", b"--x\r\n" + b"a" * 10_000),
+        (
+            "multipart/form-data; boundary=x",
+            b"--x\r\nContent-Disposition: form-data\r\n\r\n--x--" + b"-" * 1_000_000,
+        ),
+        (f"multipart/form-data; boundary={'x' * 1000}", b""),
+        ("multipart/form-data; boundary=", b"--"),
+        ("text/plain", b"x"),
+    ],
+)
+def test_a_form_without_end_is_refused(server, target, kind, form):
+    answer = raw(server, target, "POST", form, {"Content-Type": kind})
+    assert answer.status_code == 400, answer.content
+    assert b"Traceback" not in answer.content
 
 
 @pytest.mark.parametrize("origin", ["null", "https://example.org", "http://localhost.example.org"])
@@ -286,7 +179,7 @@ def test_no_other_origin_may_read_answers(server, origin):
         tab.open("a.png", png(head()))
         scan = f"/scans/{tab.state['scan']}"
         answer = raw(server, scan, headers={"Origin": origin})
-        assert answer.status == 200
+        assert answer.status_code == 200
         assert answer.headers.get("Access-Control-Allow-Origin") is None
     tries = (("/config", "GET"), (f"{API}queue/join", "OPTIONS"), ("/scans", "OPTIONS"))
     for target, method in tries:
@@ -301,13 +194,13 @@ def test_the_host_header_of_one_reader_is_not_shown_to_another(server):
     raw(server, "/config", headers=headers)
     for target in ("/", "/config", f"{API}info"):
         answer = raw(server, target)
-        assert answer.status == 200
+        assert answer.status_code == 200
         assert b"evil.example.org" not in answer.content
 
 
-@pytest.mark.parametrize("address", ["monitoring", "monitoring/summary", "monitoring/x", "runs"])
-def test_nobody_sees_who_uses_the_page(server, address):
-    assert raw(server, f"/{address}").status in (403, 404)
+def test_nobody_sees_who_uses_the_page(server):
+    for address in ("monitoring", "monitoring/summary", "monitoring/x", "runs"):
+        assert raw(server, f"/{address}").status_code in (403, 404)
 
 
 def test_the_page_tells_only_of_what_it_offers(server):

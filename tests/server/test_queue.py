@@ -5,7 +5,6 @@ from types import SimpleNamespace
 import pytest
 from small_scans import busy, until
 
-from cyclegan.reading.deadline import TimeLimitExceeded, time_limit
 from cyclegan.server import queue as queue_module
 from cyclegan.server.queue import BACKGROUND, MEASURING, SHOWN, Job, Queue
 
@@ -90,20 +89,6 @@ def test_a_place_can_be_given_up(queue):
         queue.remove(job)
     last.result()
     assert order == ["last"]
-
-
-def test_a_failure_belongs_to_who_asked(queue):
-    with pytest.raises(ZeroDivisionError):
-        queue.run(lambda: 1 / 0)
-    assert queue.run(lambda: 2) == 2
-
-
-def test_who_has_no_time_left_gives_up_the_place(queue):
-    order = []
-    with held(queue), pytest.raises(TimeLimitExceeded), time_limit(0.05):
-        queue.run(lambda: order.append("late"))
-    queue.run(lambda: order.append("next"))
-    assert order == ["next"]
 
 
 def test_those_who_wait_hear_that_others_were_served(queue):

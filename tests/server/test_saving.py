@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import json
 import zipfile
 from pathlib import Path
 
@@ -17,12 +18,13 @@ from known_translator import known_translator
 from PIL import Image
 from read_picture import SavedPicture
 from server_process import Tab
-from small_scans import busy, head, nifti
+from small_scans import busy, calibration, head, nifti
 from starlette.testclient import TestClient
 
-from cyclegan import read_volume
+from cyclegan import __version__, read_volume
 from cyclegan.evaluation.metrics import mae
 from cyclegan.export.bundle import SIDE_BY_SIDE_WIDTH
+from cyclegan.export.provenance import CAVEAT, SOURCE_TYPE, pixels_sha256
 from cyclegan.model.head import joint_head
 from cyclegan.model.translator import CycleResult
 from cyclegan.server.models import Model
@@ -31,7 +33,6 @@ from cyclegan.server.scans import Scans
 from cyclegan.server.uploads import Uploads
 from cyclegan.simulation.phantom import draw_volume
 from cyclegan.trust import evidence
-from cyclegan.trust.calibration import MEASURES, Calibration
 from cyclegan.trust.truth import match
 
 SHAPE = (5, 64, 56)
@@ -57,15 +58,7 @@ def nifti_path(path: Path, pixels: np.ndarray) -> Path:
 @pytest.fixture
 def known() -> Model:
     """A model whose images and ranges are known."""
-    direction = {
-        "expected": {key: [0.0, 1.0] for key in MEASURES},
-        "ranks": dict.fromkeys(MEASURES, 0.6),
-        "maps": {"cycle error": 0.5, "brightness of the translation": 0.1},
-        "map": "cycle error",
-    }
-    record = {"subjects": ["a"], "slices": 9}
-    calibration = Calibration(record | {"directions": {"T1": direction, "T2": direction}})
-    return Model(known_translator(), calibration=calibration)
+    return Model(known_translator(), calibration=calibration())
 
 
 @pytest.fixture
@@ -97,62 +90,35 @@ def windowed(image, center, width):
 
 
 @pytest.mark.parametrize("number", [2, 5])
-def test_a_saved_picture_shows_its_slice_sides_number_and_scale(visit, number):
+def test_a_saved_picture_shows_its_slice_as_on_screen_its_sides_number_and_scale(visit, number):
     tab, expected = visit()
-    picture = SavedPicture(tab.save("png", number - 1), SHAPE[1:])
-    wrong = np.abs(picture.slice - expected.translated[number - 1]) > 0.01
-    assert wrong.mean() < 0.01  # the letters
+    image = expected.translated[number - 1]
+    window = float(np.median(image)), 0.1
+    picture = SavedPicture(tab.save("png", number - 1, translated=window), SHAPE[1:])
+    shown = windowed(image, *window)
+    assert (np.abs(picture.slice - shown) > 0.02).mean() < 0.01  # the letters
+    assert 0.1 < shown.mean() < 0.9
     assert picture.letters == ("R", "L")
     assert picture.mm_per_pixel == pytest.approx(SPACING[1], rel=0.02)
     assert picture.says(f"Slice {number} of {SHAPE[0]}")
     assert picture.says(LABEL)
+    assert picture.text["Window"] == f"center {window[0]:.3f}, width 0.100"
+    assert picture.text["DigitalSourceType"].endswith("trainedAlgorithmicMedia")
     assert tab.state["save"]["name"].startswith("synthetic_T2_")
     assert tab.state["save"]["name"].endswith(f"_slice{number}.png")
 
 
-def test_a_saved_picture_has_the_window_of_the_screen(visit):
-    tab, expected = visit()
-    window = float(np.median(expected.translated[2])), 0.1
-    picture = SavedPicture(tab.save("png", 2, translated=window), SHAPE[1:])
-    shown = windowed(expected.translated[2], *window)
-    assert (np.abs(picture.slice - shown) > 0.02).mean() < 0.01
-    assert 0.1 < shown.mean() < 0.9
-    assert picture.text["Window"] == f"center {window[0]:.3f}, width 0.100"
-    assert picture.text["DigitalSourceType"].endswith("trainedAlgorithmicMedia")
-
-
-def test_the_zip_has_a_slide_in_the_windows_of_the_screen(visit):
-    tab, expected = visit()
-    windows = {"original": (0.3, 0.4), "translated": (0.6, 0.5)}
-    with Image.open(
-        io.BytesIO(unzipped(tab.save("everything", 3, **windows))["side_by_side.png"])
-    ) as image:
-        assert image.width >= SIDE_BY_SIDE_WIDTH == 1600
-        assert image.text["DigitalSourceType"].endswith("trainedAlgorithmicMedia")
-        assert "SYNTHETIC T2" in image.text["Description"]
-        slide = np.asarray(image) / 255
-    factor = slide.shape[1] // (2 * SHAPE[2] + 4)
-    small = slide[: SHAPE[1] * factor : factor, ::factor]
-    left, right = small[:, : SHAPE[2]], small[:, SHAPE[2] + 4 : 2 * SHAPE[2] + 4]
-    for half, name in ((left, "original"), (right, "translated")):
-        image = getattr(expected, "source" if name == "original" else name)[3]
-        np.testing.assert_allclose(half, windowed(image, *windows[name]), atol=0.01)
-
-
-def test_the_images_of_the_zip_are_what_their_names_say(visit, tmp_path, pixels):
+def test_a_zip_holds_all_that_is_on_screen(visit, tmp_path, pixels):
     tab, expected = visit()
     real = nifti_path(tmp_path / "real.nii.gz", (250 - pixels) * (pixels > 0))
     tab.give("real", real.name, real.read_bytes())
     tab.choose(register=False)
-    zipped = unzipped(tab.save("everything", 2))
+    windows = {"original": (0.3, 0.4), "translated": (0.6, 0.5)}
+    zipped = unzipped(tab.save("everything", 3, **windows))
     files = {name.partition("_")[2]: data for name, data in zipped.items()}
     source, acquired = read_volume(tmp_path / "scan.nii.gz"), read_volume(real)
     truth = match(acquired, source, register=False).scale.apply(acquired.pixels)
-    cycle = [
-        CycleResult(*(getattr(expected, n)[k] for n in ("source", "translated", "reconstructed")))
-        for k in range(SHAPE[0])
-    ]
-    for name, image in {
+    images = {
         "desc-synthetic_T2w": expected.translated,
         "desc-original_T1w": expected.source,
         "desc-reconstruction_T1w": expected.reconstructed,
@@ -160,15 +126,41 @@ def test_the_images_of_the_zip_are_what_their_names_say(visit, tmp_path, pixels)
         "desc-uncertainty_map": np.abs(expected.source - expected.reconstructed),
         "desc-real_T2w": truth,
         "desc-trueError_map": expected.translated - truth,
-    }.items():
-        data = nib.Nifti1Image.from_bytes(gzip.decompress(files[f"{name}.nii.gz"])).get_fdata()
-        np.testing.assert_allclose(data.transpose(2, 1, 0), image, atol=1e-3)
+    }
+    readme, checksum = zipped["README.txt"].decode(), pixels_sha256(source)
+    for name, image in images.items():
+        nii = nib.Nifti1Image.from_bytes(gzip.decompress(files[f"{name}.nii.gz"]))
+        np.testing.assert_allclose(nii.get_fdata().transpose(2, 1, 0), image, atol=1e-3)
+        fields = json.loads(files[f"{name}.json"])
+        assert fields["Sources"] == [f"urn:sha256:{checksum}"]
+        assert fields["GeneratedBy"][0]["Version"] == __version__
+        is_acquired = name == "desc-original_T1w"
+        assert fields.get("DigitalSourceType") == (None if is_acquired else SOURCE_TYPE)
+        assert f"{name}.nii.gz: {fields['Description']}" in readme
+        assert checksum in nii.header.extensions[0].get_content().decode()
+    assert len(zipped) == 2 * len(images) + SHAPE[0] + 4  # and no DICOM: the source was none
+    for sentence in (LABEL, CAVEAT, checksum, "window center 0.600, width 0.500"):
+        assert sentence in readme
+
     rows = list(csv.DictReader(io.StringIO(zipped["slices.csv"].decode())))
-    for row, each, real_slice in zip(rows, cycle, truth, strict=True):
-        error = mae(each.translated, real_slice, joint_head(each.source, real_slice))
+    for index, (row, real_slice) in enumerate(zip(rows, truth, strict=True)):
+        cycle = CycleResult(*(image[index] for image in vars(expected).values()))
+        error = mae(cycle.translated, real_slice, joint_head(cycle.source, real_slice))
         assert float(row["true_mae"]) == pytest.approx(error, abs=1e-3)
-        cycle_error = evidence.cycle_numbers(each, each.reconstructed)["cycle_error"]
+        cycle_error = evidence.cycle_numbers(cycle, cycle.reconstructed)["cycle_error"]
         assert float(row["cycle_error"]) == pytest.approx(cycle_error, abs=1e-3)
+        assert f"slice {index + 1} of {SHAPE[0]}" in zipped["report.txt"].decode()
+
+    title = tab.state["real"]["title"]
+    gap, width = 4, 3 * SHAPE[2] + 2 * 4
+    assert Image.open(io.BytesIO(zipped["side_by_side.png"])).width >= SIDE_BY_SIDE_WIDTH == 1600
+    slide = SavedPicture(zipped["side_by_side.png"], (SHAPE[1], width))
+    words = f"Left to right: original T1, SYNTHETIC T2, {title}. {LABEL}"
+    assert slide.text["Description"] == words
+    for place, name in enumerate(("desc-original_T1w", "desc-synthetic_T2w", "desc-real_T2w")):
+        start = place * (SHAPE[2] + gap)
+        shown = windowed(images[name][3], *windows["translated" if place else "original"])
+        np.testing.assert_allclose(slide.slice[:, start : start + SHAPE[2]], shown, atol=0.01)
 
 
 def test_a_saved_nifti_lies_in_the_grid_of_its_source(visit):
@@ -191,6 +183,7 @@ def test_a_saved_dicom_series_is_in_the_order_and_opens_in_the_window_of_the_scr
     zipped = unzipped(tab.save("everything", translated=(0.4, 0.3)))
     only = unzipped(tab.save("dicom", translated=(0.4, 0.3)))
     assert tab.state["save"]["removed"]
+    assert "Removed from the DICOM header" in zipped["README.txt"].decode()
     assert sorted(only) == sorted(name for name in zipped if name.endswith(".dcm"))
     for number, name in enumerate(sorted(only)):
         assert name.endswith(f"_{number + 1:04}.dcm")

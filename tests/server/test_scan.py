@@ -1,18 +1,19 @@
 """A scan: checked, translated by itself from the shown slice outwards, as the user chooses."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from small_scans import Sees, busy, done, head, members, nifti, png, run, until, volume_of
 
 from cyclegan.model.style import KnownStyles, Style
-from cyclegan.reading.volume import ReadError
 from cyclegan.server import limits
-from cyclegan.server.errors import GoneError, NotReadyError, UserError
+from cyclegan.server.errors import GoneError, UserError
 from cyclegan.server.models import OWN, SOURCE
 from cyclegan.server.saving import SaveRequest, order, save
 from cyclegan.server.scan import Scan
+from cyclegan.server.series import Series, View
 from cyclegan.server.state import state
 
 
@@ -34,21 +35,14 @@ def numbers(batches, slices):
 
 
 def unchecked(scans, **known):
-    return scans.hold(Scan(scans.model, volume_of(head()[None], **known)))
+    return scans.hold(Scan(Series(scans.model, volume_of(head()[None], **known))))
 
 
-def test_translation_runs_outwards_from_the_shown_slice(opened, batches):
+def test_translation_runs_outwards_from_the_shown_slice(opened, batches, model):
     scan = done(opened(head(slices=7)))
     assert numbers(batches, 7) == [[3], [2, 4], [1, 5], [0, 6]]
     assert state(scan)["ready"] == [[0, 6]]
-    result = scan.result(scan.key(), 5)
-    whole = scan.model.translator.cycle(scan.series.volume.pixels, to="T2")
-    np.testing.assert_array_equal(result.source, whole.source[5])
-    np.testing.assert_allclose(result.translated, whole.translated[5], atol=1e-3)
-    np.testing.assert_allclose(result.reconstructed, whole.reconstructed[5], atol=1e-3)
-
-
-def test_another_slice_on_screen_is_next(opened, batches, model):
+    del batches[:]
     with busy(model):
         scan = opened(head(slices=9))
         scan.choose(index=0)
@@ -63,59 +57,31 @@ def test_a_slice_on_screen_goes_before_anothers_slices_that_nobody_sees(opened, 
     with busy(model):
         before = len(batches)
         small = opened(head()[None] * 0.85)
-        assert small.translation.is_running
+        assert small.is_translating
     done(small)
     done(large)
     assert numbers(batches, 2)[before] == [1]  # of brightness 0.85
 
 
-def test_the_state_has_the_place_in_the_queue(opened, model):
-    def waiting(scan):
-        now = state(scan)
-        return now["translating"], now["place"], now["seconds"]
-
-    with busy(model):
-        opened(head(slices=3))
-        scan = opened(head(slices=3))
-        assert waiting(scan)[:2] == (True, 2)
-        assert waiting(scan)[2] > 0
-    assert waiting(done(scan)) == (False, None, None)
-
-
-def test_the_other_direction_halts_and_offers_to_switch(opened):
-    scan = done(opened(head()[None]))
-    first = scan.key()
-    scan.choose(to="T1")
-    now = state(done(scan))
-    assert now["key"] != first
-    assert now["check"]["switch_to"] == "T2"
-    assert "The chosen direction is T2 → T1" in now["halted"]
-    scan.choose(to="T2")
-    now = state(scan)
-    assert (now["key"], now["ready"]) == (first, [[0, 0]])  # the same images
-
-
 def test_before_the_check_the_original_is_there_and_a_chosen_direction_stays(scans):
     scan = unchecked(scans)
     assert state(scan)["check"] is None
-    np.testing.assert_allclose(scan.image(scan.key(), "original", 0), head(), atol=1e-6)
-    with pytest.raises(NotReadyError):
-        scan.result(scan.key(), 0)
+    np.testing.assert_allclose(scan.view(scan.key()).image("original", 0), head(), atol=1e-6)
+    with pytest.raises(UserError, match="not translated yet"):
+        scan.view(scan.key()).result(0)
     with pytest.raises(UserError, match="no translation to save yet"):
         order(scan, SaveRequest(kind="png"))
     scan.choose(to="T1")
-    scan.translation.check()
+    scan.check()
     now = state(scan)
     assert (now["to"], now["check"]["switch_to"]) == ("T1", "T2")
 
 
 def test_the_news_of_the_check_comes_once_the_translation_runs(scans, model, monkeypatch):
     scan, running = unchecked(scans), []
-    monkeypatch.setattr(
-        scan.updates, "announce", lambda: running.append(scan.translation.is_running)
-    )
+    monkeypatch.setattr(scan.updates, "announce", lambda: running.append(scan.is_translating))
     with busy(model):
-        scan.translation.check()
+        scan.check()
         assert running[-1]
 
 
@@ -138,6 +104,17 @@ def test_waiting_for_a_file_announces_nothing(scans, model, opened):
     assert scan.save.file
 
 
+def test_a_file_whose_slices_were_dropped_is_not_made(opened):
+    class Forgetting(ThreadPoolExecutor):
+        def submit(self, *work):
+            scan.series.results.clear()
+            return super().submit(*work)
+
+    scan = done(opened(head(slices=3)))
+    run(save(scan, order(scan, SaveRequest(kind="nifti")), Forgetting(1)))
+    assert scan.save.error.startswith("Memory was short")
+
+
 def test_of_a_large_scan_only_what_is_on_screen_is_translated(opened, batches, monkeypatch):
     monkeypatch.setattr("cyclegan.server.series.WHOLE_VOXELS", 64 * 64 * 3)
     scan = done(opened(head(slices=7)))
@@ -150,20 +127,22 @@ def test_a_style_is_followed_at_once_and_back_is_as_before(opened, model):
     named = Style("T2", (0.9, -0.9, 0.9, 0.9), model.translator.checksum, "fast spin echo, 3 T")
     model.styles = KnownStyles((named,), {"T2": (0.0,) * 4}, {"T2": (1e-3,) * 4})
     scan = done(opened(head()[None]))
-    plain, key = scan.result(scan.key(), 0).translated, scan.key()
+    plain, key = scan.view(scan.key()).result(0).translated, scan.key()
     assert [each["name"] for each in state(scan)["styles"]] == [SOURCE, named.name]
     scan.choose(style=named.name)
     assert state(done(scan))["style"] == named.name
     assert scan.key() != key
-    assert np.abs(scan.result(scan.key(), 0).translated - plain).max() > 0.01
+    assert np.abs(scan.view(scan.key()).result(0).translated - plain).max() > 0.01
     assert named.name in str(scan.series.provenance(scan.series.target))
     scan.choose(style=SOURCE)
-    np.testing.assert_array_equal(scan.result(key, 0).translated, plain)
+    np.testing.assert_array_equal(scan.view(key).result(0).translated, plain)
     assert scan.key() == key
     with pytest.raises(UserError, match="no such style"):
         scan.choose(style="unheard of")
     scan.choose(to="T1")
     assert [each["name"] for each in state(scan)["styles"]] == [SOURCE]
+    scan.choose(to="T2")
+    assert (scan.key(), state(scan)["ready"]) == (key, [[0, 0]])  # the same images
 
 
 def test_a_slice_of_ones_own_gives_its_style(opened, model):
@@ -183,9 +162,9 @@ def test_a_slice_of_ones_own_gives_its_style(opened, model):
 
 def two_series(scans, real=None):
     real = head(slices=2) if real is None else real
-    files = members(("T1.nii", nifti(head(slices=3))), ("T2.nii", nifti(real)))
+    files = members(("T1.nii", nifti(head(slices=3))), ("axial T2.nii", nifti(real)))
     scan = scans.hold(Scan.open(scans.model, files))
-    scan.translation.check()
+    scan.check()
     return scan
 
 
@@ -197,11 +176,12 @@ def test_of_several_series_the_best_is_opened_and_each_keeps_its_images(scans, m
     )
     now = state(done(scan))
     first, held = now["key"], scan.held_bytes
-    assert [(s["label"], s["contrast"], s["slices"], s["size"]) for s in now["series"]] == [
-        ("T1.nii", "T1", 3, (64, 64)),
-        ("T2.nii", "T2", 2, (64, 64)),
+    columns = ("label", "contrast", "plane", "slices", "size")
+    assert [[series[name] for name in columns] for series in now["series"]] == [
+        ["T1.nii", "T1", None, 3, (64, 64)],
+        ["axial T2.nii", "T2", "axial", 2, (64, 64)],
     ]
-    assert (now["chosen"], now["slices"], now["companion"]) == (0, 3, {"label": "T2.nii"})
+    assert (now["chosen"], now["slices"], now["companion"]) == (0, 3, {"label": "axial T2.nii"})
     assert all(scan.thumbnail(number).startswith(b"\x89PNG") for number in (0, 1, 1))
     assert scan.held_bytes == held + 2 * 64 * 64 * 4  # what was read ahead stays
     scan.choose(series=1)
@@ -229,22 +209,19 @@ def test_series_beyond_the_room_for_thumbnails_are_read_again_when_chosen(scans,
 
 def test_the_real_image_comes_from_the_same_files(scans):
     scan = two_series(scans, np.sqrt(head(slices=3)))
-    key, registering = done(scan).key(), []
-    announce = scan.updates.announce
-    scan.updates.announce = lambda: (registering.append(scan.is_registering), announce())
+    key = done(scan).key()
     scan.take_other_contrast()
-    assert registering[0]  # the page can say so while it lasts
     now = state(scan)
     assert now["key"] != key
-    assert (now["ready"], now["companion"], now["registering"]) == ([[0, 2]], None, False)
+    assert (now["ready"], now["companion"]) == ([[0, 2]], None)
     real = now["real"]
-    assert (real["label"], real["registered"], real["contrast"]) == ("T2.nii", True, "T1")
+    assert (real["label"], real["registered"], real["contrast"]) == ("axial T2.nii", True, "T1")
     assert real["warning"].startswith("It should be a T2. Looks like T1.")
     assert real["title"] == "compared image, looks like T1"  # not "real T2"
     scan.choose(register=False)
     assert not state(scan)["real"]["registered"]
     scan.choose(to="T1")
-    assert state(scan)["real"] is None  # it was given as a T2
+    assert state(scan)["real"] is View.of(scan.series).real is None  # it was given as a T2
     scan.choose(to="T2")
     assert state(scan)["real"]
     scan.remove_real()
@@ -252,18 +229,6 @@ def test_the_real_image_comes_from_the_same_files(scans):
     assert (now["key"], now["real"]) == (key, None)
     with pytest.raises(UserError, match="no real image"):
         scan.choose(register=True)
-
-
-def test_a_real_image_that_cannot_be_compared_changes_nothing(opened):
-    scan = done(opened(head()[None]))
-    key = scan.key()
-    for name, data, words in (
-        ("real.png", png(head(48)), r"its matrix is 1 × 48 × 48"),
-        ("real.txt", b"none", "not an image"),
-    ):
-        with pytest.raises((UserError, ReadError), match=words):
-            scan.take_real(members((name, data)))
-    assert (scan.key(), state(scan)["registering"]) == (key, False)
 
 
 def test_a_failure_is_one_sentence_and_spoils_nothing(opened, model, monkeypatch, caplog):
@@ -292,35 +257,31 @@ def test_a_closed_scan_is_gone_and_nothing_goes_on(opened, model, batches):
     model.queue.run(lambda: None)
     assert batches == []
     assert scan.held_bytes == 0
-    for act in (scan.key, lambda: scan.result(key, 0), lambda: state(scan), scan.choose):
+    for act in (scan.key, lambda: scan.view(key), lambda: state(scan), scan.choose):
         with pytest.raises(GoneError):
             act()
 
 
 def test_a_scan_that_is_closed_while_it_is_translated_keeps_nothing(opened, model, monkeypatch):
     cycle = model.translator.cycle
-
-    def closing(*arguments, **options):
-        result = cycle(*arguments, **options)
-        scan.close()
-        return result
-
+    monkeypatch.setattr(
+        model.translator, "cycle", lambda *a, **o: (cycle(*a, **o), scan.close())[0]
+    )
     with busy(model):
         scan = opened(head(slices=5))
         series = scan.series
-        monkeypatch.setattr(model.translator, "cycle", closing)
-    until(lambda: not scan.translation.is_running)
+    until(lambda: not scan.is_translating)
     assert series.results.nbytes == 0
 
 
 def test_results_are_bounded_and_those_used_last_stay(opened, monkeypatch):
     two = 2 * 2 * 4 * 64 * 64
-    monkeypatch.setattr("cyclegan.server.results.SERIES_RESULT_BYTES", two)
+    monkeypatch.setattr("cyclegan.server.images.SERIES_RESULT_BYTES", two)
     monkeypatch.setattr("cyclegan.server.series.WHOLE_VOXELS", 1)
     scan = opened(head(slices=4))
     for index in (0, 1, 0, 3):
         scan.choose(index=index)
         done(scan)
-        scan.result(scan.key(), index)
+        scan.view(scan.key()).result(index)
     assert scan.series.results.indices(scan.series.target) == {0, 3}
     assert scan.result_bytes == two

@@ -110,14 +110,11 @@ def test_a_format_has_one_entry_that_messages_sniffing_and_results_follow(tmp_pa
         (gzip.compress(b"a text file" * 100, mtime=0), "gzip file holds no NIfTI"),
         (b"\x1f\x8b" + b"\xff" * 100, "gzip file holds no NIfTI"),
         (b"\x80\x04\x95" + bytes(100), "not an image that can be read"),  # a pickle
-        (b"\x93NUMPY\x01\x00v\x00{'descr': '|O'}", "a NumPy array"),
         (b"GIF89a" + bytes(100), "GIF file is damaged"),
         (b"RIFF\0\0\0\0WEBPVP8 " + bytes(100), "WebP file is damaged"),
         (b"BZh91AY&SY" + bytes(100), "a bzip2 file, .*: unpack it first"),
         (bytes(257) + b"ustar\x0000" + bytes(100), "a tar archive, .*: unpack it first"),
         (b"\x89HDF\r\n\x1a\n" + bytes(100), "MINC file, .*: convert it to NIfTI"),
-        (b"NRRD0004\n" + bytes(99), "an NRRD file, .*: save the volume as NIfTI"),
-        (b"ObjectType = Image\nNDims = 3\n", "a MetaImage file, .*: save the volume as NIfTI"),
         (b"\0\0\0\x18ftypheic" + bytes(100), "a HEIC picture, .*: save it as PNG"),
         (bytes(128) + b"DICM" + bytes(64), "no image"),
         (bytes(4096), "not an image that can be read"),
@@ -197,8 +194,6 @@ def test_archives_without_images_and_inside_another_are_refused(tmp_path):
 
 
 def test_what_is_unpacked_or_comes_together_is_bounded(tmp_path, stack, monkeypatch):
-    with pytest.raises(ReadError, match=r"study\.zip: .*unpacks to more than 300 times"):
-        open_files([zipped(tmp_path, {"slice.dcm": bytes(2**25)})])
     paths = written(tmp_path, axial_series(stack))
     noise = random.Random(0).randbytes(2**16)
     many = zipped(tmp_path, {f"{n}": noise for n in range(8)}, "many.zip")

@@ -66,16 +66,6 @@ def test_every_syntax_of_the_same_slice_gives_the_same_volume(name):
     assert reference.pixels.max() == pydicom.dcmread(path).pixel_array.max()
 
 
-@pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless, ImplicitVRLittleEndian])
-def test_frames_in_any_syntax_are_read_exactly(tmp_path, stored, syntax):
-    dataset = mr_image(np.stack([stored, stored // 2]))
-    if syntax.is_encapsulated:
-        dataset.compress(syntax)
-    dataset.file_meta.TransferSyntaxUID = syntax
-    pixels = read_volume(saved(tmp_path, dataset)).pixels
-    np.testing.assert_array_equal(pixels, np.stack([stored, stored // 2]))
-
-
 def test_sign_that_the_codestream_gets_wrong_is_corrected():
     volume = read_volume(get_testdata_file("J2K_pixelrep_mismatch.dcm"))
     assert volume.pixels.min() == -2000  # what surrounds the field of view of this CT

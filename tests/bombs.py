@@ -12,13 +12,11 @@ import nibabel as nib
 import numpy as np
 import tifffile
 from dicom_files import mr_image
-from intact_files import dicom_bytes, intact_files
+from intact_files import dicom_bytes
 from PIL import Image
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from cyclegan.reading.volume import MAX_PIXELS
-
-FILES = intact_files()
 
 
 def zeros(count: int, wbits: int) -> bytes:
@@ -60,10 +58,6 @@ def bombs() -> dict[str, tuple[bytes, str]]:
         found[f"one.{extension}"] = buffer.getvalue(), words
     # The same 64 MiB many times over, listed again and again in the archive's directory.
     found["overlapping.zip"] = overlapping_zip(20), "overlapping.zip"
-    nested = io.BytesIO()
-    with zipfile.ZipFile(nested, "w") as archive:
-        archive.writestr("inner.zip", FILES["zip"])
-    found["nested.zip"] = nested.getvalue(), "nothing in it"
 
     dataset = mr_image(np.eye(40, dtype=np.uint16))
     dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian

@@ -10,14 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from nibabel.orientations import (
-    aff2axcodes,
-    apply_orientation,
-    axcodes2ornt,
-    inv_ornt_aff,
-    io_orientation,
-    ornt_transform,
-)
+from nibabel import orientations
 
 from cyclegan.reading.volume import ORIENTATION_UNKNOWN, Volume
 
@@ -77,8 +70,8 @@ class Reorientation:
 
         Writing stored slices through it turns them without a second copy of the volume.
         """
-        back = ornt_transform([[0, 1], [1, 1], [2, 1]], self.orientation)
-        return apply_orientation(turned.transpose(2, 1, 0), back).transpose(2, 1, 0)
+        back = orientations.ornt_transform([[0, 1], [1, 1], [2, 1]], self.orientation)
+        return orientations.apply_orientation(turned.transpose(2, 1, 0), back).transpose(2, 1, 0)
 
 
 def slice_axis(
@@ -105,7 +98,7 @@ def slice_axis(
         thickness: of a scanned slice in mm, where the file says it.
     """
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    axial = int(np.flatnonzero(io_orientation(affine)[:, 0] == 2)[0])
+    axial = int(np.flatnonzero(orientations.io_orientation(affine)[:, 0] == 2)[0])
     across = [axis for axis in range(3) if axis != axial]
     fine, coarse = sorted(spacing[across])
     thin = coarse <= max(THIN, OBLONG * fine) * (1 + 1e-3)
@@ -133,12 +126,12 @@ def reorient(affine: np.ndarray, shape: tuple[int, int, int], slice_axis: int = 
         shape: (Z, H, W) of the stored stack.
         slice_axis: which stored axis (column, row, slice) becomes the slices, as the function says.
     """
-    axes = io_orientation(affine)  # per array axis: nearest of x, y, z, and its sign
+    axes = orientations.io_orientation(affine)  # per array axis: nearest of x, y, z, and its sign
     normal_axis = int(axes[slice_axis, 0])
-    orientation = ornt_transform(axes, axcodes2ornt(_SHOWN[normal_axis]))
+    orientation = orientations.ornt_transform(axes, orientations.axcodes2ornt(_SHOWN[normal_axis]))
     sides = shape[::-1]
-    turned = affine @ inv_ornt_aff(orientation, sides)
-    right, bottom, _ = aff2axcodes(turned)
+    turned = affine @ orientations.inv_ornt_aff(orientation, sides)
+    right, bottom, _ = orientations.aff2axcodes(turned)
     sides = tuple(sides[int(axis)] for axis in np.argsort(orientation[:, 0]))
     return Reorientation(
         shape=sides[::-1],
@@ -151,7 +144,7 @@ def reorient(affine: np.ndarray, shape: tuple[int, int, int], slice_axis: int = 
 
 def plane_of(affine: np.ndarray) -> str:
     """ "sagittal", "coronal" or "axial": the plane that the slices of an affine lie closest to."""
-    return _PLANES[int(io_orientation(affine)[2, 0])]
+    return _PLANES[int(orientations.io_orientation(affine)[2, 0])]
 
 
 def _plane_notes(affine: np.ndarray, normal_axis: int) -> tuple[str, ...]:

@@ -10,18 +10,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from cyclegan.reading import formats
 from cyclegan.reading.archive import NO_IMAGE, Member, members_of
 from cyclegan.reading.choice import Choice
 from cyclegan.reading.deadline import check_time
-from cyclegan.reading.formats import (
-    DICOM,
-    GZIP_MAGIC,
-    PAIR,
-    ZIP_MAGIC,
-    format_of,
-    is_nifti,
-    unread_format,
-)
 from cyclegan.reading.numbered import stacked
 from cyclegan.reading.volume import (
     MOST_NAMED,
@@ -182,20 +174,21 @@ def _choices(members: list[Member], report: Report) -> list[Choice]:
         check_time()
         head = member.data[:1024]
         try:
-            file_format = format_of(head, member.name)
+            file_format = formats.format_of(head, member.name)
         except ReadError as error:
             if alone:
                 report.failures.append(str(error))
             else:
-                nested = _NESTED if head.startswith((ZIP_MAGIC, GZIP_MAGIC)) else ""
-                report.left_out[nested or unread_format(head) or NO_IMAGE].append(member.name)
+                is_archive = head.startswith((formats.ZIP_MAGIC, formats.GZIP_MAGIC))
+                reason = _NESTED if is_archive else formats.unread_format(head) or NO_IMAGE
+                report.left_out[reason].append(member.name)
             continue
         try:
             with damage_refused(member.name, file_format.name):
-                if file_format is DICOM and member.name.upper() == "DICOMDIR":
+                if file_format is formats.DICOM and member.name.upper() == "DICOMDIR":
                     report.left_out[NO_IMAGE].append(member.name)
-                elif file_format is DICOM:
-                    objects.append(DICOM.module.header_of(member))
+                elif file_format is formats.DICOM:
+                    objects.append(formats.DICOM.module.header_of(member))
                 elif file_format.is_picture and is_disc:  # its maker's logo, icons of a viewer
                     report.left_out["a picture on a patient's disc"].append(member.name)
                 else:
@@ -207,7 +200,7 @@ def _choices(members: list[Member], report: Report) -> list[Choice]:
             report.foreign.append(str(error))
         except ReadError as error:
             report.failures.append(str(error))
-    of_dicom = DICOM.module.choices(objects, report) if objects else []
+    of_dicom = formats.DICOM.module.choices(objects, report) if objects else []
     return of_dicom + stacked(others)
 
 
@@ -216,8 +209,8 @@ def _joined(members: Iterable[Member]) -> list[Member]:
     by_name = {(member.folder, *split_name(member.name)): member for member in members}
     images = {}
     for (folder, stem, suffix), header in by_name.items():
-        image = by_name.get((folder, stem, PAIR[1])) if suffix == PAIR[0] else None
-        if image and not is_nifti(image.data[:4]):
+        image = by_name.get((folder, stem, formats.PAIR[1])) if suffix == formats.PAIR[0] else None
+        if image and not formats.is_nifti(image.data[:4]):
             images[header] = image
     halves = set(images.values())
     return [replace(each, image=images.get(each)) for each in members if each not in halves]

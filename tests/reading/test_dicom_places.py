@@ -24,16 +24,10 @@ from pydicom.uid import generate_uid
 
 from cyclegan.reading.read import read_volume
 from cyclegan.reading.selection import open_files
-from cyclegan.reading.volume import ORIENTATION_UNKNOWN, ReadError
+from cyclegan.reading.volume import ORIENTATION_UNKNOWN
 
 LETTERS = {AXIAL: "RLAP", CORONAL: "RLSI", SAGITTAL: "APSI"}
 PLACES = [(-20, -30, 40 + 3 * index) for index in range(5)]
-
-
-def sent_again(datasets):
-    for dataset in datasets:
-        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
-    return datasets
 
 
 @pytest.mark.parametrize("plane", LETTERS)
@@ -215,17 +209,6 @@ def test_a_frame_without_a_place_and_one_of_another_plane_are_left_out_with_a_no
         assert f"4 of 5 images are shown; the others {others}." in volume.notes
 
 
-def test_magnitude_is_picked_and_of_a_time_series_one_must_be_named(tmp_path, stack):
-    frames, places = stack[:4], [(0, 0, 0), (0, 0, 3), (0, 0, 0), (0, 0, 3)]
-    volume = read_volume(saved(tmp_path, enhanced(frames, places, kinds="PMMP")))
-    np.testing.assert_array_equal(volume.pixels, frames[[2, 1]])
-    assert any("2 images per slice" in note for note in volume.notes)
-    path = saved(tmp_path, enhanced(frames, places))
-    with pytest.raises(ReadError, match=r"the file holds 2 images or series .*choose one"):
-        read_volume(path)
-    np.testing.assert_array_equal(read_volume(path, choice=1).pixels, frames[2:])
-
-
 @pytest.mark.parametrize("concatenation", [None, "1.2.826.0.1.3680043.8.498.7"])
 def test_enhanced_objects_of_one_series_are_one_volume(tmp_path, stack, concatenation):
     ends = [0, 2, 5] if concatenation else range(6)
@@ -235,18 +218,6 @@ def test_enhanced_objects_of_one_series_are_one_volume(tmp_path, stack, concaten
         described(dataset, NumberOfFrames=end - start, SeriesInstanceUID=series)
         datasets.append(described(dataset, ConcatenationUID=concatenation))
     np.testing.assert_array_equal(read_only(written(tmp_path, datasets)).pixels, stack)
-
-
-def test_several_series_are_a_choice(tmp_path, stack):
-    datasets = axial_series(stack, SeriesDescription="T1 SE", SeriesNumber=3)
-    datasets += axial_series(stack[:3] // 2, SeriesDescription="T2 TSE", SeriesNumber=4)
-    selection = open_files(written(tmp_path, datasets, seed=0))
-    assert sorted(selection.choices) == [
-        "T1 SE axial, 5 slices, 48 x 40",
-        "T2 TSE axial, 3 slices, 48 x 40",
-    ]
-    assert selection.choices[selection.best].startswith("T1 SE")
-    np.testing.assert_array_equal(selection.read(1 - selection.best).pixels, stack[:3] // 2)
 
 
 def test_a_localizer_comes_apart_into_its_planes(tmp_path, stack):
@@ -304,17 +275,6 @@ def test_duplicates_are_left_out_with_a_note(tmp_path, stack):
     selection = open_files([*paths, copy])
     assert selection.choices == ("MR axial, 5 slices, 48 x 40",)
     assert selection.notes == ("1 file left out (repeats another image): zz_copy_of_2.",)
-    (tmp_path / "again").mkdir()
-    again = written(tmp_path / "again", sent_again(datasets))  # with new identifiers
-    assert open_files([*paths, *again]).choices == ("MR axial, 5 slices, 48 x 40",)
-
-
-def test_one_uid_for_a_whole_series_does_not_make_duplicates(tmp_path, stack):
-    uid = generate_uid()
-    datasets = axial_series(stack, SOPInstanceUID=uid)
-    for dataset in datasets:
-        dataset.file_meta.MediaStorageSOPInstanceUID = uid
-    np.testing.assert_array_equal(read_only(written(tmp_path, datasets, seed=0)).pixels, stack)
 
 
 @pytest.mark.parametrize("description", ["DOE head", "jane", "T1 doe^jane"])

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import gzip
 import itertools
-import os
 import struct
-import subprocess
-import sys
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff, ornt_transform
-from nibabel.testing import data_path
+from scipy.spatial.transform import Rotation
 
 from cyclegan.reading.geometry import plane_of
 from cyclegan.reading.read import read_volume
@@ -66,9 +63,9 @@ def assert_in_place(volume, affine, voxels, indices, atol=2e-3):
 
 @pytest.mark.parametrize("codes", ORIENTATIONS)
 def test_every_orientation_is_turned_and_keeps_its_place(tmp_path, voxels, codes):
-    c, s = np.cos(0.15), np.sin(0.15)
-    affine = np.eye(4)  # slightly oblique
-    affine[:3, :3] = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]) @ np.diag([0.8, 0.9, 1.5])
+    affine = np.eye(4)  # oblique
+    rotation = Rotation.from_euler("xyz", [0.2, -0.15, 0.3]).as_matrix()
+    affine[:3, :3] = rotation @ np.diag([0.8, 0.9, 1.5])
     affine[:3, 3] = [-15, -20, -30]
     # Of canonical axes, where each goes in the array and in which direction.
     from_canonical = ornt_transform(axcodes2ornt("RAS"), axcodes2ornt(codes))
@@ -84,22 +81,6 @@ def test_every_orientation_is_turned_and_keeps_its_place(tmp_path, voxels, codes
     assert_in_place(volume, affine, voxels, [(0, 0, 0), (35, 39, 43), (3, 17, 29)])
     # Spacing is that of the patient's axes: foot-head 1.5, front-back 0.9, side-side 0.8 mm.
     np.testing.assert_allclose(volume.spacing, (1.5, 0.9, 0.8), atol=1e-5)
-
-
-@pytest.mark.parametrize("seed", range(12))
-def test_any_affine_and_number_type_keeps_values_at_their_place(tmp_path, seed):
-    rng = np.random.default_rng(seed)
-    dtype = np.dtype(rng.choice(["uint8", "int16", "uint16", "int32", "float32", "float64"]))
-    values = rng.integers(0, 256, (34, 37, 40)).astype(dtype)
-    affine = np.eye(4)
-    affine[:3, :3] = np.linalg.qr(rng.normal(size=(3, 3)))[0] @ np.diag(rng.uniform(0.5, 3, 3))
-    affine[:3, 3] = rng.uniform(-90, 90, 3)
-    image = nib.Nifti1Image(values, affine)
-    image.set_qform(affine, code=int(seed % 2))  # sform alone, both, or qform alone
-    image.set_sform(None if seed % 4 == 3 else affine, code=0 if seed % 4 == 3 else 1)
-    path = saved(tmp_path, image, None, "scan.nii.gz" if seed % 3 else "scan.nii")
-    indices = rng.integers(0, values.shape, (40, 3))
-    assert_in_place(read_volume(path), affine, values, indices)
 
 
 @pytest.mark.parametrize(
@@ -287,8 +268,6 @@ def test_volumes_with_content_are_a_choice(tmp_path, voxels):
     assert selection.notes == ("two.nii.gz: 1 of its 3 volumes are empty.",)
     for index, values in enumerate((voxels, voxels // 2)):
         np.testing.assert_array_equal(selection.read(index).pixels, values.transpose(2, 1, 0))
-    with pytest.raises(ReadError, match=r"two\.nii\.gz: the file holds 2 images or series"):
-        read_volume(path)
     path = saved(tmp_path, volumes[..., 1:], LPS)
     np.testing.assert_array_equal(read_volume(path).pixels, (voxels // 2).transpose(2, 1, 0))
 
@@ -300,15 +279,10 @@ def test_numbers_without_end_become_the_nearest(tmp_path):
     finite = values[np.isfinite(values)]
     nearest = volume.pixels[[5, 6, 7], [5, 6, 7], [5, 6, 7]]
     assert nearest.tolist() == [finite.max(), finite.min(), finite.min()]
+    assert any(note.startswith("3 pixels") for note in volume.notes)
 
 
 # Refusals
-
-
-@pytest.mark.parametrize("name", ["nifti1.hdr", "nifti2.hdr", "analyze.hdr"])
-def test_half_of_a_pair_is_refused_in_words(name):
-    with pytest.raises(ReadError, match=rf"{name}: .*\.hdr/\.img pair"):
-        read_volume(Path(data_path) / name)
 
 
 @pytest.mark.parametrize(
@@ -322,40 +296,3 @@ def test_headers_that_cannot_be_believed_are_refused(tmp_path, voxels, at, code,
     path = saved(tmp_path, voxels.astype(np.float32), np.eye(4))
     with pytest.raises(ReadError, match=rf"^scan\.nii: .*({words})"):
         read_volume(patch(path, at, code, value))
-
-
-def test_real_volumes_lie_over_each_other(shared_data):
-    t1, t2 = (
-        read_volume(shared_data("readers") / f"nifti/openms04_{c}.nii.gz") for c in ("T1W", "T2W")
-    )
-    assert t1.pixels.shape == (48, 256, 256)
-    assert t2.pixels.shape == (44, 384, 348)
-    for volume, other in ((t1, t2), (t2, t1)):
-        assert volume.directions == ("R", "L", "A", "P")
-        # The head's centre of mass lies near the middle of the other volume too.
-        weights = [volume.pixels.sum(axis=axes) for axes in ((0, 1), (0, 2), (1, 2))]
-        centre = volume.affine @ [*(np.average(np.arange(len(w)), weights=w) for w in weights), 1]
-        at = np.linalg.solve(other.affine, centre)[:3] / other.pixels.shape[::-1]
-        assert ((at > 0.3) & (at < 0.7)).all()
-
-
-@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="Linux counts the peak there")
-@pytest.mark.parametrize("name", ["scan.nii", "scan.nii.gz"])
-def test_memory_stays_at_the_result_and_the_file(tmp_path, name):
-    slices = np.random.default_rng(0).integers(0, 4096, (192, 192, 160), dtype=np.int16)
-    saved(tmp_path, slices, np.eye(4), name)
-    saved(tmp_path, slices[:40, :40, :2], np.eye(4), "small.nii.gz")
-    code = """
-import sys
-from peak_memory import peak_bytes
-from cyclegan.reading.read import read_volume
-read_volume(sys.argv[1])
-before = peak_bytes()
-size = read_volume(sys.argv[2]).pixels.nbytes
-print((peak_bytes() - before) / size)
-"""
-    root = Path(__file__).parents[2]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), str(root / "tests")])}
-    command = [sys.executable, "-c", code, str(tmp_path / "small.nii.gz"), str(tmp_path / name)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-    assert 0.9 < float(done.stdout) < 1.75  # the file has half the size of the result

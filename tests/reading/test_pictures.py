@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from itertools import product
 
 import numpy as np
 import pydicom
@@ -157,21 +158,20 @@ def test_unequal_resolutions_are_the_shape_of_pixels(tmp_path, shallow, ending, 
 
 @pytest.mark.parametrize("byteorder", ["<", ">"])
 @pytest.mark.parametrize(
-    "dtype", ["uint8", "int16", "uint16", "int32", "uint32", "float16", "float32", "float64"]
+    ("dtype", "compression"),
+    [
+        *product(("uint8", "int16", "uint16", "int32", "float32"), (None, "zlib")),
+        *product(("uint32", "float16", "float64"), (None,)),
+    ],
 )
-def test_tiff_number_types(tmp_path, deep, dtype, byteorder):
+def test_number_types_of_tiff_in_either_order_of_bytes(
+    tmp_path, deep, dtype, byteorder, compression
+):
     values = (deep.astype(np.float64) - 20000).astype(np.int64)
     values = values % 256 if dtype in ("uint8", "float16") else values // 2
     values = abs(values) if dtype[0] == "u" else values
-    tifffile.imwrite(tmp_path / "a.tif", values.astype(dtype), byteorder=byteorder)
-    assert_slice(tmp_path / "a.tif", values)
-
-
-@pytest.mark.parametrize("byteorder", ["<", ">"])
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "int32", "float32"])
-def test_compressed_tiff_in_either_order_of_bytes(tmp_path, deep, dtype, byteorder):
-    values = (deep // 256 - 90 * (dtype[0] != "u")).astype(dtype)
-    tifffile.imwrite(tmp_path / "a.tif", values, byteorder=byteorder, compression="zlib")
+    options = {"byteorder": byteorder, "compression": compression}
+    tifffile.imwrite(tmp_path / "a.tif", values.astype(dtype), **options)
     assert_slice(tmp_path / "a.tif", values)
 
 
@@ -240,8 +240,6 @@ def test_channels_and_times_are_a_choice(tmp_path):
     assert len(selection.choices) == 6
     assert selection.choices[4] == "a.tif, time 2 of 2, channel 2 of 3, 5 slices, 40 x 48"
     np.testing.assert_array_equal(selection.read(4).pixels, pixels[1, :, 1])
-    with pytest.raises(ReadError, match="holds 6 images or series"):
-        read_volume(tmp_path / "a.tif")
     tifffile.imwrite(tmp_path / "a.ome.tif", pixels[:, :, 0], ome=True, metadata={"axes": "CZYX"})
     selection = open_files([tmp_path / "a.ome.tif"])
     assert len(selection.choices) == 2
@@ -408,15 +406,6 @@ def test_colours_are_refused_in_every_format_but_a_small_mark(tmp_path, shallow)
     marked[4:8, 4:12] = (255, 255, 0)
     Image.fromarray(marked).save(tmp_path / "marked.png")
     assert read_volume(tmp_path / "marked.png").pixels.shape == (1, 192, 160)
-
-
-def test_values_that_are_no_numbers_become_the_nearest(tmp_path):
-    values = np.linspace(-1.5, 2.5, 64 * 48, dtype=np.float32).reshape(64, 48)
-    values[3, 4], values[5, 6] = np.nan, np.inf
-    tifffile.imwrite(tmp_path / "gaps.tif", values)
-    volume = read_volume(tmp_path / "gaps.tif")
-    assert volume.pixels[0, [3, 5, 10], [4, 6, 10]].tolist() == [-1.5, 2.5, values[10, 10]]
-    assert any(note.startswith("2 pixels") for note in volume.notes)
 
 
 def test_torch_and_pydicom_are_not_imported_for_ordinary_pictures(tmp_path, shallow):

@@ -85,9 +85,9 @@ def test_intact_files_are_read_whatever_their_name(tmp_path, family):
 @pytest.mark.parametrize("syntax", ENCODERS)
 def test_every_compressed_syntax_is_read_exactly(tmp_path, syntax):
     path = tmp_path / "slice.dcm"
-    for values in (picture(), picture().astype(np.int16) - 2000):
+    for values in (np.stack([picture(), picture() // 2]), picture()[None].astype(np.int16) - 2000):
         path.write_bytes(compressed(dicom_bytes(mr_image(values)), syntax))
-        np.testing.assert_array_equal(read_volume(path).pixels[0], values)
+        np.testing.assert_array_equal(read_volume(path).pixels, values)
 
 
 def test_a_format_has_one_entry_that_messages_sniffing_and_results_follow(tmp_path):
@@ -110,14 +110,11 @@ def test_a_format_has_one_entry_that_messages_sniffing_and_results_follow(tmp_pa
         (gzip.compress(b"a text file" * 100, mtime=0), "gzip file holds no NIfTI"),
         (b"\x1f\x8b" + b"\xff" * 100, "gzip file holds no NIfTI"),
         (b"\x80\x04\x95" + bytes(100), "not an image that can be read"),  # a pickle
-        (b"\x93NUMPY\x01\x00v\x00{'descr': '|O'}", "a NumPy array"),
         (b"GIF89a" + bytes(100), "GIF file is damaged"),
         (b"RIFF\0\0\0\0WEBPVP8 " + bytes(100), "WebP file is damaged"),
         (b"BZh91AY&SY" + bytes(100), "a bzip2 file, .*: unpack it first"),
         (bytes(257) + b"ustar\x0000" + bytes(100), "a tar archive, .*: unpack it first"),
         (b"\x89HDF\r\n\x1a\n" + bytes(100), "MINC file, .*: convert it to NIfTI"),
-        (b"NRRD0004\n" + bytes(99), "an NRRD file, .*: save the volume as NIfTI"),
-        (b"ObjectType = Image\nNDims = 3\n", "a MetaImage file, .*: save the volume as NIfTI"),
         (b"\0\0\0\x18ftypheic" + bytes(100), "a HEIC picture, .*: save it as PNG"),
         (bytes(128) + b"DICM" + bytes(64), "no image"),
         (bytes(4096), "not an image that can be read"),
@@ -197,8 +194,6 @@ def test_archives_without_images_and_inside_another_are_refused(tmp_path):
 
 
 def test_what_is_unpacked_or_comes_together_is_bounded(tmp_path, stack, monkeypatch):
-    with pytest.raises(ReadError, match=r"study\.zip: .*unpacks to more than 300 times"):
-        open_files([zipped(tmp_path, {"slice.dcm": bytes(2**25)})])
     paths = written(tmp_path, axial_series(stack))
     noise = random.Random(0).randbytes(2**16)
     many = zipped(tmp_path, {f"{n}": noise for n in range(8)}, "many.zip")
@@ -257,25 +252,16 @@ def test_the_t1_of_few_slices_is_opened_before(tmp_path, other):
     paths += series(tmp_path, "b", 3, SeriesDescription="t1_se_tra")
     for order in (paths, paths[::-1]):
         assert first_label(order).startswith("t1_se_tra axial, 3 slices")
+    if "SeriesDescription" in other:  # what is known to be another comes behind the unknown, too
+        unknown = series(tmp_path, "c", 3, SeriesDescription="head")
+        assert first_label([*paths[:6], *unknown]).startswith("head")
+        times = {"EchoTime": 95, "RepetitionTime": 5000}
+        t2 = series(tmp_path, "d", 2, SeriesDescription="tse", **times)
+        assert first_label([*unknown, *t2]).startswith("tse")
     selection = open_files(paths)
     is_foreign = any("modality is" in n for index in (0, 1) for n in selection.read(index).notes)
     modality, storage = other.get("Modality", "MR"), other.get("SOPClassUID")
     assert is_foreign == (modality not in ("MR", "OT", "") or storage in (SEG, US))
-
-
-@pytest.mark.parametrize(
-    ("attributes", "better"),
-    [
-        ({"SeriesDescription": "T2 FLAIR"}, {"SeriesDescription": "head"}),  # known to be another
-        (
-            {"SeriesDescription": "head"},
-            {"SeriesDescription": "tse", "EchoTime": 95, "RepetitionTime": 5000},
-        ),
-    ],
-)
-def test_what_a_header_says_of_the_contrast_counts(tmp_path, attributes, better):
-    paths = series(tmp_path, "a", 6, **attributes) + series(tmp_path, "b", 3, **better)
-    assert first_label(paths).startswith(better["SeriesDescription"])
 
 
 @pytest.mark.parametrize(

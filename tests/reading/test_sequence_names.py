@@ -1,9 +1,13 @@
-"""Names of series and files: whole words, negations in many languages, nothing read into them."""
+"""Names of series and files: whole words, negations in many languages, nothing read into them; and
+what a header says: right for common protocols, silent when unsure, other contrasts are named."""
 
 import re
 
 import pytest
+from dicom_files import item
 
+from cyclegan.reading.dicom.contrast import header_contrast
+from cyclegan.reading.dicom.header import FrameHeader
 from cyclegan.reading.sequence_names import contrast_in_name, negates_agent, read_name, read_names
 
 T1 = """
@@ -127,3 +131,59 @@ def test_the_first_name_that_tells_is_believed():
 def test_a_field_may_say_that_there_was_no_agent(text):
     assert negates_agent(text) == (text != "none given contrast")
     assert not negates_agent("Gadovist 1.0")
+
+
+# What a header says beside the names
+
+LONG = {"EchoTime": 100, "RepetitionTime": 4000, "ScanningSequence": "SE"}
+SHORT = {"EchoTime": 12, "RepetitionTime": 500, "ScanningSequence": "SE"}
+T1_FLAIR = {"EchoTime": 10, "RepetitionTime": 2400, "InversionTime": 860}
+FLAIR = {"EchoTime": 120, "RepetitionTime": 9000, "InversionTime": 2500}
+AGENT = {"ContrastBolusAgent": "Gadovist"}
+ECHO = [item(EffectiveEchoTime=100.0)]
+TIMING = {"MRTimingAndRelatedParametersSequence": [item(RepetitionTime=4000)]}
+
+
+@pytest.mark.parametrize(
+    ("hint", "other", "name", "header"),
+    [
+        ("T1", None, "AX T1 SE", {"EchoTime": 12, "RepetitionTime": 550}),
+        ("T1", None, None, SHORT),
+        ("T1", None, None, {"EchoTime": 3, "RepetitionTime": 2300, "InversionTime": 900}),
+        ("T1", None, "t1_fl2d", {"ImageType": ["ORIGINAL", "PRIMARY", "M", "ND"]}),
+        (None, None, "t1_fl2d", {"ImageType": ["ORIGINAL", "PRIMARY", "P", "ND"]}),
+        ("T1", None, "AX T1 FLAIR", T1_FLAIR),
+        ("T1", None, "AX FLAIR", T1_FLAIR),  # times decide
+        ("T1", None, "AX T1", {"ProtocolName": "BRAIN W/WO CONTRAST"}),
+        ("T1", None, "AX T1", {"ContrastBolusAgent": "NONE"}),
+        ("T2", None, None, {"ProtocolName": "T2W_TSE", **LONG}),
+        ("T2", None, None, {"EchoTime": 95, "RepetitionTime": 5000, "ScanningSequence": "SE"}),
+        ("T2", None, None, {"AcquisitionContrast": "T2"}),
+        ("T2", None, "AX T2", {"ProtocolName": "STROKE DWI TOF"}),
+        ("T2", None, "AX PD/T2", LONG),  # the second echo
+        (None, "proton density", "AX PD/T2", {**LONG, "EchoTime": 15}),
+        (None, "proton density", None, {**LONG, "EchoTime": 15}),
+        (None, "FLAIR", "T2 FLAIR", LONG),
+        (None, "FLAIR", "AX T1 FLAIR", FLAIR),
+        (None, "FLAIR", "AX T2", FLAIR),
+        (None, "FLAIR", None, FLAIR),
+        (None, "FLAIR", None, {"AcquisitionContrast": "FLUID_ATTENUATED"}),
+        (None, "post-contrast", "t1_se_tra", AGENT),
+        (None, "post-contrast", "AX T1 FLAIR POST", T1_FLAIR),
+        (None, "post-contrast", "AX T1", {"ProtocolName": "BRAIN W CONTRAST"}),
+        (None, None, "AX T1 PRE", AGENT),  # unsure
+        (None, "susceptibility-weighted", "T2* GRE", {"EchoTime": 25, "RepetitionTime": 700}),
+        (None, "angiography", None, {"ProtocolName": "TOF_3D_multi-slab"}),
+        (None, None, None, {}),
+        (None, None, "T1 SE", {"EchoTime": 100, "RepetitionTime": 4500}),
+        (None, None, None, {**LONG, "ScanningSequence": ["EP", "SE"]}),
+        (None, None, None, {"EchoTime": 4, "RepetitionTime": 25, "ScanningSequence": "GR"}),
+        (
+            *("T2", None, None),
+            {"SharedFunctionalGroupsSequence": [item(MREchoSequence=ECHO, **TIMING)]},
+        ),
+    ],
+)
+def test_contrast_of_a_header(hint, other, name, header):
+    contrast = header_contrast(FrameHeader(item(SeriesDescription=name, **header)))
+    assert (contrast.hint, contrast.other) == (hint, other)

@@ -73,41 +73,31 @@ class DecoderProcess:
         """End the process."""
         if self._process is not None:
             self._process.kill()
-            self._process.communicate()
+            self._process.wait()
 
     def frames(self, data: bytes) -> Iterator[np.ndarray]:
-        with self._locked():
-            process = self._running()
-            done = False
-            try:
-                with _time_limit(process):
-                    process.stdin.write(len(data).to_bytes(8, "big") + data)
-                    process.stdin.flush()
-                    mark = process.stdout.read(1)
-                check_time()  # rather than blame the image for a helper ended by the limit
-                while mark == _FRAME:
-                    length = int.from_bytes(process.stdout.read(8), "big")
-                    yield np.load(io.BytesIO(process.stdout.read(length)), allow_pickle=False)
-                    with _time_limit(process):
-                        mark = process.stdout.read(1)
-                    check_time()
-                done = mark in (_END, _FAILED)
-                if mark != _END:
-                    raise RuntimeError("the decoder failed on this image")
-            finally:
-                if not done:  # it died, or the rest of its answer is not needed any more
-                    process.kill()
-                    process.wait()
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Wait for the lock, but not beyond the time limit of the work that needs it."""
-        left = time_left()
+        left, done = time_left(), False
         if not self.lock.acquire(timeout=-1 if left is None else left):
             raise TimeLimitExceeded
         try:
-            yield
+            process = self._running()
+            with _time_limit(process):
+                process.stdin.write(len(data).to_bytes(8, "big") + data)
+                process.stdin.flush()
+                mark = process.stdout.read(1)
+            check_time()  # rather than blame the image for a helper ended by the limit
+            while mark == _FRAME:
+                length = int.from_bytes(process.stdout.read(8), "big")
+                yield np.load(io.BytesIO(process.stdout.read(length)), allow_pickle=False)
+                with _time_limit(process):
+                    mark = process.stdout.read(1)
+                check_time()
+            done = mark in (_END, _FAILED)
+            if mark != _END:
+                raise RuntimeError("the decoder failed on this image")
         finally:
+            if not done:  # it died, or the rest of its answer is not needed any more
+                self.close()
             self.lock.release()
 
     def _running(self) -> subprocess.Popen:

@@ -31,12 +31,6 @@ ROW = f"""([name, share]) => {{
     .getImageData(0, Math.round(canvas.height * share), canvas.width, 1);
   return Array.from({{ length: canvas.width }}, (_, i) => [...data.slice(4 * i, 4 * i + 3)]);
 }}"""
-# How many pixels of the label are amber, which is what a model made.
-AMBER = f"""(name) => {{
-  const canvas = ({PANEL})(name);
-  const {{ data }} = canvas.getContext("2d").getImageData(0, 0, canvas.width / 2, 32);
-  return data.filter((v, i) => i % 4 === 0 && v > 180 && data[i + 2] < 0.6 * v).length;
-}}"""
 # Of the window that is image, in per cent.
 SHARE = """() => [...document.querySelectorAll(".panel")].filter((e) => e.checkVisibility())
   .map((e) => e.getBoundingClientRect())
@@ -77,9 +71,11 @@ def reds(page: Page, name: str, share: float = 0.62) -> list[int]:
 
 
 def amber(page: Page) -> int:
-    """How many pixels of the label of the panel of the original say that a model made it."""
-    drawn(page)
-    return page.evaluate(AMBER, "original")
+    """How many pixels in the line of the original's panel's label say that a model made it."""
+    height = canvas(page, "original").bounding_box()["height"]
+    return sum(
+        red > 180 and blue < 0.6 * red for red, _, blue in row(page, "original", 17 / height)
+    )
 
 
 def shown(page: Page) -> list[str]:

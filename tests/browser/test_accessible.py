@@ -128,6 +128,7 @@ def test_axe_finds_nothing_in_any_state(opened, theme, width):
     for keys, state in (("oe", "overlaid, with a map"), ("op", "planes"), ("1", "alone")):
         press(page, *keys)
         found += violations(page, state)
+    press(page, "3")
     for ground in ("black", "white"):  # what may lie under a text over an image
         style = f".panel {{ background: {ground} }} .panel canvas {{ visibility: hidden }}"
         page.add_style_tag(content=style)

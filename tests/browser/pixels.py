@@ -11,19 +11,6 @@ DEVICES = {
 DRAWN = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 PANEL = """(name) => [...document.querySelectorAll(`[data-panel=${name}] canvas`)]
   .find((each) => each.checkVisibility())"""
-STATISTICS = f"""(name) => {{
-  const canvas = ({PANEL})(name);
-  const {{ width, height }} = canvas;
-  const data = canvas.getContext("2d").getImageData(0, 0, width, height).data;
-  let [sum, squares, hash] = [0, 0, 7];
-  for (let i = 0; i < data.length; i += 4) {{
-    sum += data[i];
-    squares += data[i] * data[i];
-    hash = (hash * 31 + data[i] * (1 + (i % 7)) + data[i + 2]) % 1000003;
-  }}
-  const mean = sum / (width * height);
-  return [mean, Math.sqrt(squares / (width * height) - mean * mean), hash];
-}}"""
 # The colours of a row of the panel's canvas, at a share of its height; by default below all labels.
 ROW = f"""([name, share]) => {{
   const canvas = ({PANEL})(name);
@@ -53,10 +40,10 @@ def away(page: Page) -> None:
     drawn(page)
 
 
-def statistics(page: Page, name: str) -> list[float]:
-    """Mean and spread of the panel's red channel, and a number that any change changes."""
+def painted(page: Page, name: str) -> str:
+    """The panel's canvas as text, which any change of a pixel changes."""
     drawn(page)
-    return page.evaluate(STATISTICS, name)
+    return page.evaluate(f"(name) => ({PANEL})(name).toDataURL()", name)
 
 
 def row(page: Page, name: str, share: float = 0.62) -> list[list[int]]:

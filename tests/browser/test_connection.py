@@ -3,7 +3,7 @@
 import pytest
 from cuttable import Cuttable
 from files import drop, give, open_files, png, write_volume
-from pixels import drawn, says, shown, statistics
+from pixels import drawn, painted, says, shown
 from serve import READY
 
 COUNT = "document.querySelector('.scrubber output')?.innerText"
@@ -36,10 +36,10 @@ def test_a_cut_connection_keeps_the_page_and_its_work_goes_on(opened, cuttable, 
     cuttable.cut()
     says(page, "^The connection is lost")
     page.evaluate("window.mark = true")
-    before = statistics(page, "original")
+    before = painted(page, "original")
     page.keyboard.press("ArrowDown")  # its original is here
     assert page.locator("[data-panel=original].filled").count() == 1
-    assert statistics(page, "original") != before
+    assert painted(page, "original") != before
     assert page.get_by_role("button", name="Save", exact=True).is_disabled()
     cuttable.mend()
     page.wait_for_function("!document.querySelector('.line .status.wrong')")

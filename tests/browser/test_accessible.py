@@ -76,12 +76,12 @@ MOVING = """() => [...document.querySelectorAll("*")].filter((e) => {
 }).map((e) => e.tagName + " " + e.className)"""
 
 
-def violations(page, state):
-    """What axe finds, one line each."""
+def violations(page, state, part=None):
+    """What axe finds on the page, or in a part of it, one line each."""
     drawn(page)
     page.wait_for_function(STILL)
     options = {"runOnly": RULES, "resultTypes": ["violations"]}  # what passes takes longer to list
-    found = Axe().run(page, options=options).response["violations"]
+    found = Axe().run(page, part, options).response["violations"]
     return [
         f"{state}: {rule['id']} ({rule['impact']}) {node['target']} {node['failureSummary']}"
         for rule in found
@@ -176,7 +176,7 @@ def test_own_colours_keep_what_matters(opened):
         page.evaluate(ground, f".tools button[aria-pressed={state}]") for state in ("true", "false")
     )
     assert pressed != other
-    assert violations(page, "own colours") == []
+    assert violations(page, "own colours", ".bar") == []
     page.keyboard.press("Tab")
     page.locator("button[data-tool=pan]").focus()
     assert page.evaluate(FOCUSED)[1] >= 3

@@ -79,7 +79,7 @@ def test_first_sight_is_a_drawn_example_that_invites(opened, url):
     assert [each for each in requests if not each.startswith((url, "data:", "blob:"))] == []
     assert complaints == []
     assert shown(page) == list(PANELS)
-    assert all(np.std(reds(page, name)) > 20 for name in PANELS)
+    assert all(len(set(reds(page, name))) > 20 for name in PANELS)
     assert "simulated example" in page.locator(".scan-name").inner_text()
     assert page.get_by_text("Research demo, not for diagnosis").first.is_visible()
     for click in (

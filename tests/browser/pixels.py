@@ -153,7 +153,7 @@ def choose_image(page: Page, position: int, name: str) -> None:
 
 
 def spoken(page: Page, words: str) -> None:
-    """Wait until a screen reader is told something that matches `words`, a regular expression."""
+    """Wait until a screen reader gets something that matches `words`, a regular expression."""
     page.wait_for_function(
         "(words) => new RegExp(words).test(document.querySelector('.viewer-spoken').textContent)",
         arg=words,

@@ -81,10 +81,10 @@ def violations(page, state, part=None):
     drawn(page)
     page.wait_for_function(STILL)
     options = {"runOnly": RULES, "resultTypes": ["violations"]}  # what passes takes longer to list
-    found = Axe().run(page, part, options).response["violations"]
+    rules = Axe().run(page, part, options).response["violations"]
     return [
         f"{state}: {rule['id']} ({rule['impact']}) {node['target']} {node['failureSummary']}"
-        for rule in found
+        for rule in rules
         for node in rule["nodes"]
     ]
 
@@ -94,46 +94,46 @@ def test_axe_finds_nothing_in_any_state(opened, theme, width):
     context = {"color_scheme": theme, "viewport": {"width": width, "height": 900}}
     page = opened(**context)
     assert page.evaluate("document.body.classList.contains('dark')") == (theme == "dark")
-    found = violations(page, "example")
+    problems = violations(page, "example")
     drop(page, {"report.txt": b"Findings: none."})
     page.wait_for_selector(".line .status.wrong")
-    found += violations(page, "error sentence")
+    problems += violations(page, "error sentence")
     give(page, lambda: drop(page, {"slice.png": png()}))
     page.wait_for_selector("[data-panel=translated].filled")
     page.locator("#direction label", has_text="→ T1").click()
     page.get_by_role("button", name="Translate anyway").wait_for()
-    found += violations(page, "halted")
+    problems += violations(page, "halted")
     page.locator("#side .toggle-button").click()
-    found += violations(page, "side panel")
+    problems += violations(page, "side panel")
     page.context.close()
 
     made = Made(5, series=SERIES, companion={"label": "AX T2"}, ready=[[2, 3]], translating=True)
     page = opened(made, **context)
-    found += violations(page, "translating")
+    problems += violations(page, "translating")
     tool(page, "ruler")
     drag(page, centre(page, "original"), (30, 20))
-    found += violations(page, "measuring")
+    problems += violations(page, "measuring")
     for menu in ("open", "series", "save", "trust", "measures", "help"):
         page.locator(f"[popovertarget=menu-{menu}]:visible").first.click()
         box = page.locator(f"#menu-{menu}").bounding_box()
         assert min(box["x"], box["y"]) >= 0, menu  # all of it is within reach
         assert box["x"] + box["width"] <= width, menu
         assert box["y"] + box["height"] <= 900, menu
-        found += violations(page, menu)
+        problems += violations(page, menu)
         page.keyboard.press("Escape")
     made.change(real=REAL, ready=[[0, 4]], translating=False)
     press(page, "4")
     page.wait_for_selector("[data-panel=real].filled")
-    found += violations(page, "four images, the real one among them")
+    problems += violations(page, "four images, the real one among them")
     for keys, state in (("oe", "overlaid, with a map"), ("op", "planes"), ("1", "alone")):
         press(page, *keys)
-        found += violations(page, state)
+        problems += violations(page, state)
     press(page, "3")
     for ground in ("black", "white"):  # what may lie under a text over an image
         style = f".panel {{ background: {ground} }} .panel canvas {{ visibility: hidden }}"
         page.add_style_tag(content=style)
-        found += violations(page, f"on {ground}")
-    assert found == []
+        problems += violations(page, f"on {ground}")
+    assert problems == []
 
 
 def test_what_changes_is_announced(opened):

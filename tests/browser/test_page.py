@@ -238,14 +238,14 @@ def test_results_are_saved_as_they_are_seen(page, files, tmp_path):
 
 
 def test_leaving_the_page_forgets_the_scan_and_another_file_does_at_once(opened, server, files):
-    def held():
+    def scan_of_page():
         return server.page.scans.get(page.evaluate("sessionStorage.getItem('scan')"), used=False)
 
     page = opened()
     open_files(page, files.slice)
-    first = held()
+    first = scan_of_page()
     give(page, lambda: drop(page, {"second.png": png("T2")}))
-    scan = held()
+    scan = scan_of_page()
     before = scan.last_seen
     page.goto("about:blank")
     for _ in range(100):

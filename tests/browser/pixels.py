@@ -41,14 +41,14 @@ def away(page: Page) -> None:
 
 
 def painted(page: Page, name: str) -> str:
-    """The panel's canvas as text, which any change of a pixel changes."""
-    drawn(page)
+    """The panel's canvas as text, which any change of a pixel changes; the pointer is away."""
+    away(page)
     return page.evaluate(f"(name) => ({PANEL})(name).toDataURL()", name)
 
 
 def row(page: Page, name: str, share: float = 0.62) -> list[list[int]]:
-    """Red, green and blue along a row of the panel."""
-    drawn(page)
+    """Red, green and blue along a row of the panel; the pointer is away."""
+    away(page)
     return page.evaluate(ROW, [name, share])
 
 

@@ -12,7 +12,7 @@ import pydicom
 import pytest
 from files import DROP_FIRST, drop, give, open_files, png, write_series, write_volume, write_zip
 from PIL import Image
-from pixels import away, canvas, drawn, painted, reds, row, says, shown, spoken, written
+from pixels import canvas, drawn, painted, reds, row, says, shown, spoken, written
 
 from cyclegan.server import limits
 
@@ -119,7 +119,6 @@ def test_a_drop_works_from_the_first_moment_and_anywhere(chromium, url, files):
 def test_a_wrong_file_is_one_sentence_and_the_result_stays(page, files):
     open_files(page, files.slice)
     translated(page, "T2")
-    away(page)
     before = [painted(page, name) for name in PANELS]
     drop(page, {"report.txt": b"Findings: none."})
     says(page, "report.txt")
@@ -202,12 +201,10 @@ def test_a_real_image_and_a_style_of_ones_own(page, files):
     assert true_ssim(page) == registered
     page.get_by_role("button", name="Remove the real image").click()
     page.wait_for_function("!document.querySelector('[data-panel=real]')")
-    away(page)
     before = painted(page, "translated")
     own = page.get_attribute(".viewer", "data-key")
     choose_file(page, "Take the style of a real slice", real.getvalue())
     page.wait_for_selector(f".viewer:not([data-key='{own}']) [data-panel=translated].filled")
-    away(page)
     assert painted(page, "translated") != before
     page.get_by_label("Style of the synthetic image").click()
     page.get_by_role("option").first.click()  # as the source

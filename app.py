@@ -13,8 +13,6 @@ import inspect
 import json
 import logging
 import os
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
 from typing import Any, Literal
 
@@ -172,7 +170,7 @@ def follow(parts: dict[str, Any], scans: Scans) -> None:
         }
 
     parts["viewer"].shown(
-        guarded(shown),
+        shown,
         None,
         [*parts.values()],
         api_visibility="private",  # as all but `translate`
@@ -197,20 +195,6 @@ def change(parts: dict[str, Any]) -> None:
     ):
         part = parts[name]
         getattr(part, event)(None, part, None, js=CALL.format(what=what))
-
-
-def guarded(handler: Callable[..., Any]) -> Callable[..., Any]:
-    """An event's handler whose failures are an error message on the page."""
-
-    @wraps(handler)
-    def handle(*values: Any) -> Any:
-        try:
-            return handler(*values)
-        except Exception as fault:
-            message = error_message(fault, handler.__name__)
-            raise gr.Error(message, print_exception=False) from None
-
-    return handle
 
 
 def place_api(scans: Scans, uploads: Uploads) -> None:
@@ -240,13 +224,17 @@ def place_api(scans: Scans, uploads: Uploads) -> None:
         Returns:
             What `cyclegan.server.api.TranslateResponse` describes, field by field.
         """
-        return translate_file(scans.model, uploads.read, file, to, truth, parts, reference)
+        try:
+            return translate_file(scans.model, uploads.read, file, to, truth, parts, reference)
+        except Exception as fault:
+            message = error_message(fault, "translate")
+            raise gr.Error(message, print_exception=False) from None
 
     # Gradio's schema has no words for the fields of a response, but for the whole.
     documented = (translate, TranslateResponse)
     description = "\n\n".join(inspect.cleandoc(each.__doc__ or "") for each in documented)
     gr.api(
-        guarded(translate),
+        translate,
         api_name="translate",
         api_description=description,
         concurrency_id="api",

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { pick } from "./files.js";
-import { comparedIn, fill, focusImage, panels } from "./panels.js";
+import { comparedIn, fill, focusImage, make, panels, write } from "./panels.js";
 import * as measures from "./measures.js";
 import { goTo } from "./navigation.js";
 import { choose, isFirstSight, isIdle, openExample, openFiles, save } from "./scan.js";
@@ -16,12 +16,6 @@ const FIRST_SIGHT = "Open a T1 or T2 brain scan to see its other contrast. On sc
 
 /** @param {string} selector @returns {any} */
 const by = (selector) => document.querySelector(selector);
-/** @param {string} tag @param {object} properties @param {(string | Node)[]} children */
-const make = (tag, properties = {}, ...children) => {
-  const node = Object.assign(document.createElement(tag), properties);
-  node.append(...children);
-  return node;
-};
 
 // An entry of a menu: a picture, if any, a name and a word about it.
 /** @param {string} name @param {string} words @param {() => unknown} act @param {string} [src] */
@@ -43,6 +37,8 @@ const ACTIONS = {
   copyReport: (button) => copy(button, findingsOf(view.index)?.report ?? "", "Report copied"),
   copyMeasures: (button) => copy(button, measures.table(), "Measurements copied"),
   undo: measures.undo,
+  switch: () => choose({ to: openScan()?.check?.switch_to, index: view.index }),
+  translate: () => choose({ translate: true, index: view.index }),
   save: (button) => save(button.dataset.save ?? ""),
   removeAll: () => measures.remove(true),
 };
@@ -147,21 +143,13 @@ function showAtImages(scan) {
         make("strong", { textContent: verdict.word[0].toUpperCase() + verdict.word.slice(1) }), make("span", { textContent: number }),
       ]);
     }
-    const halted = isSynthetic && !isFilled && scan?.halted;
-    const other = scan?.check?.switch_to;
-    fill(/** @type {HTMLElement} */ (empty.lastElementChild), halted && [halted, other], () => !halted ? [] : [
-      make("p", { textContent: halted }),
-      ...(other ? [offer(`Switch to ${other === "T2" ? "T1 → T2" : "T2 → T1"}`, { to: other })] : []),
-      offer("Translate anyway", { translate: true }),
-    ]);
+    const offers = /** @type {HTMLElement} */ (empty.lastElementChild);
+    const [words, change] = offers.children;
+    offers.hidden = !isSynthetic || isFilled || !scan?.halted;
+    write(words, "textContent", offers.hidden ? "" : scan?.halted);
+    write(change, "textContent", `Switch to ${scan?.to === "T2" ? "T2 → T1" : "T1 → T2"}`);
+    /** @type {HTMLElement} */ (change).hidden = !scan?.check?.switch_to;
   }
-}
-
-/** @param {string} words @param {object} choices */
-function offer(words, choices) {
-  const button = make("button", { type: "button", textContent: words });
-  button.addEventListener("click", () => choose({ ...choices, index: view.index }));
-  return button;
 }
 
 /** @param {Scan | null} scan */

@@ -163,7 +163,7 @@ function drawLabels(pen, panel, front, behind) {
   return width;
 }
 
-// The letter on top makes room for a long label.
+// The letter on top makes way for a long label.
 /** @param {Pen} pen @param {Picture} image @param {number} label */
 function drawEdges(pen, { frame: { edges } }, label) {
   const top = label + 40 > pen.canvas.width / pen.density / 2 ? 34 : 8;

@@ -83,7 +83,7 @@ export function cut(scan, frame, at, imageAt, missing) {
 const MARGIN = 0.03; // of the box that is fitted
 
 // Canvas pixels per image pixel along x and y, and where the image's corner lies. At zoom 1 the frame's box fills
-// the panel; what lies around it is shown as far as there is room.
+// the panel; what lies around it is shown as far as the panel reaches.
 /** @param {Frame} frame @param {{width: number, height: number}} canvas @param {number} zoom @param {Point} pan @returns {Placement} */
 export function place(frame, canvas, zoom, [panX, panY]) {
   const [left, top, right, bottom] = frame.box;

@@ -250,6 +250,13 @@ export const voxelAt = (panel, event) =>
 
 // ---------------------------------------------------------------- around the canvas
 
+/** @param {string} tag @param {object} properties @param {(string | Node)[]} children @returns {any} */
+export function make(tag, properties = {}, ...children) {
+  const node = Object.assign(document.createElement(tag), properties);
+  node.append(...children);
+  return node;
+}
+
 // Change an element's content only where it differs: what is announced, or pointed at, stays as it is.
 /** @param {HTMLElement} node @param {unknown} content @param {() => (string | Node)[]} build */
 export function fill(node, content, build) {
@@ -260,7 +267,7 @@ export function fill(node, content, build) {
 }
 
 /** @template {object} T @param {T} node @param {keyof T} property @param {any} value */
-function write(node, property, value) {
+export function write(node, property, value) {
   if (node[property] !== value) node[property] = value;
 }
 

@@ -130,7 +130,7 @@ async function follow(token) {
 /** @param {Scan} scan */
 function hear(scan) {
   const before = openScan();
-  const wasLost = page.state.link === "lost"; // and with it, perhaps, what the controls were told
+  const wasLost = page.state.link === "lost"; // and with it, perhaps, what the controls show
   if (!before || before.scan !== scan.scan || !happen({ type: "update", scan })) return;
   if (before.chosen !== scan.chosen) showSeries(scan);
   else if (Boolean(before.real) !== Boolean(scan.real)) arrange();

@@ -2,7 +2,7 @@
 
 import { imageIn, titleOf } from "./images.js";
 import {
-  chooseLayout, chooseMap, chooseMode, fill, focusImage, fullScreen, maps, nextMap, pressBlink, releaseBlink,
+  chooseLayout, chooseMap, chooseMode, fill, focusImage, fullScreen, make, maps, nextMap, pressBlink, releaseBlink,
   setMapOpacity, setOpacity, shownNames, togglePlanes,
 } from "./panels.js";
 import { zoomBy } from "./navigation.js";
@@ -72,28 +72,20 @@ export const toolOfKey = new Map(ALL.filter(({ key }) => key).map((tool) => [too
 /** @param {Tool} tool */
 export const isThere = (tool) => tool.isAlways || (isOpen() && (!tool.needs || tool.needs()));
 
-const SVG = "http://www.w3.org/2000/svg";
-
 /** @param {string} paths */
 export function picture(paths) {
-  const svg = document.createElementNS(SVG, "svg");
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   svg.setAttribute("viewBox", "0 0 16 16");
   svg.setAttribute("aria-hidden", "true");
-  paths.split("|").forEach((d, i) => {
-    const path = document.createElementNS(SVG, "path");
-    path.setAttribute("d", d);
-    if (i) path.setAttribute("class", "solid");
-    svg.append(path);
-  });
+  svg.innerHTML = paths.split("|").map((d, i) => `<path d="${d}"${i ? ' class="solid"' : ""}/>`).join("");
   return svg;
 }
 
 /** @param {Tool} tool */
 function buttonOf(tool) {
   const { id, icon, key, title, menu, act, release } = tool;
-  const button = Object.assign(document.createElement("button"), { type: "button", title: title + (key ? ` (${key})` : "") });
+  const button = make("button", { type: "button", title: title + (key ? ` (${key})` : "") }, picture(icon));
   button.dataset.tool = id;
-  button.append(picture(icon));
   button.setAttribute("aria-label", title.split(":")[0]);
   if (menu) button.setAttribute("popovertarget", menu);
   else if (act && release) hold(button, act, release);
@@ -137,23 +129,18 @@ const mapOpacity = slider("map-opacity", "Opacity of the map", setMapOpacity);
 export function makeTools(element) {
   bar = element;
   presets.append(...Object.entries(PRESETS).map(([name, { title }]) => new Option(title, name)));
-  /** @type {Record<string, HTMLElement[]>} */
-  const beside = { Compare: [opacity], Maps: [mapChoice, mapOpacity] };
+  /** @type {Record<string, HTMLElement[]>[]} */
+  const [before, after] = [{ "Grey values": [presets] }, { Compare: [opacity], Maps: [mapChoice, mapOpacity] }];
   for (const [label, tools] of Object.entries(TOOLS)) {
-    const group = Object.assign(document.createElement("div"), { className: "group", role: "group", ariaLabel: label });
-    for (const tool of tools) {
-      buttons[tool.id] = buttonOf(tool);
-      group.append(buttons[tool.id]);
-    }
-    group.append(...(beside[label] ?? []));
-    if (label === "Grey values") group.prepend(presets);
-    bar.append(group);
+    for (const tool of tools) buttons[tool.id] = buttonOf(tool);
+    const all = [...(before[label] ?? []), ...tools.map(({ id }) => buttons[id]), ...(after[label] ?? [])];
+    bar.append(make("div", { className: "group", role: "group", ariaLabel: label }, ...all));
   }
 }
 
 /** @param {string} className @param {string} ariaLabel @param {(value: string) => void} choose */
 function choice(className, ariaLabel, choose) {
-  const select = Object.assign(document.createElement("select"), { className, ariaLabel, title: ariaLabel });
+  const select = make("select", { className, ariaLabel, title: ariaLabel });
   let isByKey = false;
   for (const kind of ["pointerdown", "keydown"]) {
     select.addEventListener(kind, () => {
@@ -169,7 +156,7 @@ function choice(className, ariaLabel, choose) {
 
 /** @param {string} className @param {string} ariaLabel @param {(share: number) => void} set */
 function slider(className, ariaLabel, set) {
-  const input = Object.assign(document.createElement("input"), { type: "range", className, max: 100, ariaLabel, title: ariaLabel });
+  const input = make("input", { type: "range", className, max: 100, ariaLabel, title: ariaLabel });
   input.addEventListener("input", () => set(Number(input.value) / 100));
   return input;
 }

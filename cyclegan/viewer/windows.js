@@ -32,7 +32,6 @@ export const PRESETS = {
   hand: { title: "By hand" },
 };
 
-
 // ---------------------------------------------------------------- what pixels suggest
 
 /** @typedef {{pixels: Uint16Array, width: number, box: Box}} Sized `box`: what the head takes of it */

@@ -103,9 +103,3 @@ def show(devices):
 def viewer(show):
     """A scan of three slices whose every pixel is known."""
     return show(Made())
-
-
-@pytest.fixture(params=DEVICES)
-def anywhere(request, show):
-    """The same on each device."""
-    return show(Made(), request.param)

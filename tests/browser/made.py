@@ -126,7 +126,7 @@ class Made:
         page.route(re.compile("/(scans|examples)(/|$|[?])"), self._answer)
 
     def change(self, **changes: Any) -> None:
-        """The state is another from now on, and the page is told."""
+        """The state is another from now on, and the page hears of it."""
         self.state |= changes | {"version": self.state["version"] + 1}
         waiting, self._waiting = self._waiting, []
         for route in waiting:

@@ -11,31 +11,12 @@ DEVICES = {
 DRAWN = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 PANEL = """(name) => [...document.querySelectorAll(`[data-panel=${name}] canvas`)]
   .find((each) => each.checkVisibility())"""
-STATISTICS = f"""(name) => {{
-  const canvas = ({PANEL})(name);
-  const {{ width, height }} = canvas;
-  const data = canvas.getContext("2d").getImageData(0, 0, width, height).data;
-  let [sum, squares, hash] = [0, 0, 7];
-  for (let i = 0; i < data.length; i += 4) {{
-    sum += data[i];
-    squares += data[i] * data[i];
-    hash = (hash * 31 + data[i] * (1 + (i % 7)) + data[i + 2]) % 1000003;
-  }}
-  const mean = sum / (width * height);
-  return [mean, Math.sqrt(squares / (width * height) - mean * mean), hash];
-}}"""
 # The colours of a row of the panel's canvas, at a share of its height; by default below all labels.
 ROW = f"""([name, share]) => {{
   const canvas = ({PANEL})(name);
   const {{ data }} = canvas.getContext("2d")
     .getImageData(0, Math.round(canvas.height * share), canvas.width, 1);
   return Array.from({{ length: canvas.width }}, (_, i) => [...data.slice(4 * i, 4 * i + 3)]);
-}}"""
-# How many pixels of the label are amber, which is what a model made.
-AMBER = f"""(name) => {{
-  const canvas = ({PANEL})(name);
-  const {{ data }} = canvas.getContext("2d").getImageData(0, 0, canvas.width / 2, 32);
-  return data.filter((v, i) => i % 4 === 0 && v > 180 && data[i + 2] < 0.6 * v).length;
 }}"""
 # Of the window that is image, in per cent.
 SHARE = """() => [...document.querySelectorAll(".panel")].filter((e) => e.checkVisibility())
@@ -59,15 +40,15 @@ def away(page: Page) -> None:
     drawn(page)
 
 
-def statistics(page: Page, name: str) -> list[float]:
-    """Mean and spread of the panel's red channel, and a number that any change changes."""
-    drawn(page)
-    return page.evaluate(STATISTICS, name)
+def painted(page: Page, name: str) -> str:
+    """The panel's canvas as text, which any change of a pixel changes; the pointer is away."""
+    away(page)
+    return page.evaluate(f"(name) => ({PANEL})(name).toDataURL()", name)
 
 
 def row(page: Page, name: str, share: float = 0.62) -> list[list[int]]:
-    """Red, green and blue along a row of the panel."""
-    drawn(page)
+    """Red, green and blue along a row of the panel; the pointer is away."""
+    away(page)
     return page.evaluate(ROW, [name, share])
 
 
@@ -77,9 +58,11 @@ def reds(page: Page, name: str, share: float = 0.62) -> list[int]:
 
 
 def amber(page: Page) -> int:
-    """How many pixels of the label of the panel of the original say that a model made it."""
-    drawn(page)
-    return page.evaluate(AMBER, "original")
+    """How many pixels in the line of the original's panel's label say that a model made it."""
+    height = canvas(page, "original").bounding_box()["height"]
+    return sum(
+        red > 180 and blue < 0.6 * red for red, _, blue in row(page, "original", 17 / height)
+    )
 
 
 def shown(page: Page) -> list[str]:
@@ -170,7 +153,7 @@ def choose_image(page: Page, position: int, name: str) -> None:
 
 
 def spoken(page: Page, words: str) -> None:
-    """Wait until a screen reader is told something that matches `words`, a regular expression."""
+    """Wait until a screen reader gets something that matches `words`, a regular expression."""
     page.wait_for_function(
         "(words) => new RegExp(words).test(document.querySelector('.viewer-spoken').textContent)",
         arg=words,

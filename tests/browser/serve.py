@@ -54,7 +54,7 @@ class Server:
         self.start()
 
     def start(self) -> None:
-        """Begin with nothing held, at the same port as before."""
+        """Begin without scans, at the same port as before."""
         import app
 
         self.page = (self._make or app.create_app)()

@@ -3,7 +3,7 @@
 import pytest
 from cuttable import Cuttable
 from files import drop, give, open_files, png, write_volume
-from pixels import drawn, says, shown, statistics
+from pixels import drawn, painted, says, shown
 from serve import READY
 
 COUNT = "document.querySelector('.scrubber output')?.innerText"
@@ -29,19 +29,22 @@ def all_translated(page):
     )
 
 
-def test_a_cut_connection_keeps_the_page_and_its_work_goes_on(opened, cuttable, volume_file):
+@pytest.mark.parametrize("is_offline", [False, True])
+def test_a_cut_connection_keeps_the_page_and_its_work_goes_on(
+    opened, cuttable, volume_file, is_offline
+):
     page = opened(at=cuttable.url)
     open_files(page, volume_file)
     page.wait_for_selector("[data-panel=translated].filled")
-    cuttable.cut()
+    page.context.set_offline(True) if is_offline else cuttable.cut()
     says(page, "^The connection is lost")
     page.evaluate("window.mark = true")
-    before = statistics(page, "original")
+    before = painted(page, "original")
     page.keyboard.press("ArrowDown")  # its original is here
     assert page.locator("[data-panel=original].filled").count() == 1
-    assert statistics(page, "original") != before
+    assert painted(page, "original") != before
     assert page.get_by_role("button", name="Save", exact=True).is_disabled()
-    cuttable.mend()
+    page.context.set_offline(False) if is_offline else cuttable.mend()
     page.wait_for_function("!document.querySelector('.line .status.wrong')")
     all_translated(page)
     assert page.evaluate("window.mark")
@@ -50,16 +53,6 @@ def test_a_cut_connection_keeps_the_page_and_its_work_goes_on(opened, cuttable, 
     key = page.get_attribute(".viewer", "data-key")
     page.locator("#direction label", has_text="→ T2").click()
     page.wait_for_selector(f".viewer:not([data-key='{key}'])")
-
-
-def test_a_browser_that_is_offline_says_so_at_once_and_returns(opened, volume_file):
-    page = opened()
-    open_files(page, volume_file)
-    page.context.set_offline(True)
-    says(page, "^The connection is lost")
-    page.context.set_offline(False)
-    page.wait_for_function("!document.querySelector('.line .status.wrong')")
-    all_translated(page)
 
 
 def test_a_reload_finds_the_scan_and_a_duplicate_gets_its_own(opened, volume_file):

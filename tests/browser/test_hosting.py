@@ -13,7 +13,7 @@ import httpx
 import pytest
 from files import drop, write_volume
 from nginx import running
-from pixels import statistics
+from pixels import painted
 from serve import READY
 from server_process import ROOT, ServerProcess, free_port
 
@@ -70,11 +70,11 @@ def use(chromium, address, data):
     drop(page, {"volume.nii.gz": data})
     page.wait_for_selector(".viewer[data-index='1'] [data-panel=translated].filled")
     page.locator("[popovertarget=menu-save]:enabled").wait_for()
-    before = [statistics(page, name) for name in ("original", "translated")]
+    before = [painted(page, name) for name in ("original", "translated")]
     page.locator("#viewer canvas").first.hover()
     page.mouse.wheel(0, 200)
     page.wait_for_selector(".viewer[data-index='2'] [data-panel=translated].filled")
-    after = [statistics(page, name) for name in ("original", "translated")]
+    after = [painted(page, name) for name in ("original", "translated")]
     assert all(a != b for a, b in zip(before, after, strict=True))
     page.locator("[popovertarget=menu-save]").click()
     with page.expect_download() as download:

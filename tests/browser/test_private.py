@@ -59,18 +59,18 @@ def pieces(name: str, pixels: np.ndarray) -> dict[str, bytes]:
 def traces(folder: Path, patterns: dict[str, bytes]) -> list[str]:
     """What of `patterns` and of the patient's name is in the files below `folder`, packed or not,
     or in their names."""
-    found = []
+    matches = []
     for base, folders, files in os.walk(folder):
-        found += found_names(*folders, *files)
+        matches += found_names(*folders, *files)
         for name in files:
             try:
                 data = Path(base, name).read_bytes()
             except OSError:  # sockets, and what is gone already
                 continue
             for content in opened(data):
-                found += [f"{what} in {name}" for what, p in patterns.items() if p in content]
-            found += [f"{what} in {name}" for what in found_names(data)]
-    return found
+                matches += [f"{what} in {name}" for what, p in patterns.items() if p in content]
+            matches += [f"{what} in {name}" for what in found_names(data)]
+    return matches
 
 
 def uploads_go(server) -> bool:
@@ -102,12 +102,12 @@ def scan(server):
 
 def test_the_search_finds_what_is_there(tmp_path, scan):
     data, patterns = scan
-    (tmp_path / "kept").write_bytes(b"..." + zlib.compress(data) + b"...")
+    (tmp_path / "copy").write_bytes(b"..." + zlib.compress(data) + b"...")
     (tmp_path / f"{SOURCE}.txt").write_bytes(b"")
-    found = " ".join(traces(tmp_path, patterns))
-    assert "uploaded pixels in kept" in found
-    assert "utf-8 in kept" in found
-    assert re.search("utf-8(?! in)", found)  # a file's name
+    matches = " ".join(traces(tmp_path, patterns))
+    assert "uploaded pixels in copy" in matches
+    assert "utf-8 in copy" in matches
+    assert re.search("utf-8(?! in)", matches)  # a file's name
 
 
 def test_a_finished_session_leaves_nothing(server, scan, chromium, tmp_path):
@@ -144,13 +144,13 @@ def test_a_finished_session_leaves_nothing(server, scan, chromium, tmp_path):
         assert traces(Path(home), patterns) == []
         cached = cached_addresses(profile)
         assert any("/assets/" in url for url in cached), "the browser's cache was not found"
-        kept = {url.split(server.url, 1)[1] for url in cached if server.url in url}
+        cacheable = {url.split(server.url, 1)[1] for url in cached if server.url in url}
     assert [url for url in asked if not url.startswith((server.url, "blob:", "data:"))] == []
     assert sockets == []
     ours = {u.removeprefix(server.url): h for u, h in headers.items() if u.startswith(server.url)}
     assert any("/images/" in url for url in ours)
-    kept |= {url for url, h in ours.items() if "no-store" not in h.get("cache-control", "")}
-    assert {url for url in kept if not url.startswith(KEPT_BY_BROWSERS)} == set()
+    cacheable |= {url for url, h in ours.items() if "no-store" not in h.get("cache-control", "")}
+    assert {url for url in cacheable if not url.startswith(KEPT_BY_BROWSERS)} == set()
     assert found_names(stores) == []
     assert '"databases":[],"caches":[],"cookies":"","workers":0' in stores, stores
     assert uploads_go(server)
@@ -159,12 +159,12 @@ def test_a_finished_session_leaves_nothing(server, scan, chromium, tmp_path):
 
 def cached_addresses(folder: Path) -> set[str]:
     """Addresses of what Chromium keeps in its disk cache: the last word of each entry's key."""
-    found = set()
+    addresses = set()
     for path in folder.rglob("Cache_Data/*_0"):
         data = path.read_bytes()
         length = int.from_bytes(data[12:16], "little")  # net/disk_cache/simple, SimpleFileHeader
-        found.add(data[24 : 24 + length].decode().split()[-1])
-    return found
+        addresses.add(data[24 : 24 + length].decode().split()[-1])
+    return addresses
 
 
 def half_an_upload(server, data: bytes) -> socket.socket:

@@ -8,15 +8,16 @@ import pytest
 from made import REAL, SERIES, Made
 from PIL import Image
 from pixels import (
+    DEVICES,
     SHARE,
     amber,
-    away,
     canvas,
     centre,
     choose_image,
     drag,
     drawn,
     index,
+    painted,
     pixel,
     press,
     reds,
@@ -24,7 +25,6 @@ from pixels import (
     says,
     shown,
     spoken,
-    statistics,
     stroke,
     tool,
     touch,
@@ -36,6 +36,12 @@ TOOLS_BEYOND = """(() => {
   const { scrollWidth, clientWidth } = document.querySelector(".tools");
   return scrollWidth - clientWidth;
 })()"""
+
+
+@pytest.fixture(params=DEVICES)
+def page(request, show):
+    """A scan of three slices whose every pixel is known, on each device."""
+    return show(Made(), request.param)
 
 
 def numbers(text):
@@ -79,11 +85,9 @@ def test_a_drag_changes_one_window_for_original_and_reconstruction_and_pans_all(
 
     def changed_by(act):
         """Names of the images that `act` changes."""
-        away(viewer)
-        before = [statistics(viewer, name) for name in names]
+        before = [painted(viewer, name) for name in names]
         act()
-        away(viewer)
-        return {n for n, b in zip(names, before, strict=True) if statistics(viewer, n) != b}
+        return {n for n, b in zip(names, before, strict=True) if painted(viewer, n) != b}
 
     def draw_across():
         drag(viewer, centre(viewer, "original"), (-100, 90))
@@ -105,10 +109,8 @@ def test_the_right_button_zooms_without_a_menu_and_invert_turns_white_to_black(v
     assert written(viewer, "original", "window") == before
     spoken(viewer, "^Zoom 1\\d\\d %")
     tool(viewer, "reset")
-    away(viewer)
     assert reds(viewer, "original", 0.3)[-40] == 0  # air
     tool(viewer, "invert")
-    away(viewer)
     assert reds(viewer, "original", 0.3)[-40] == 255
 
 
@@ -172,21 +174,20 @@ def test_the_images_fill_the_window_whatever_is_open(show, size, least, count):
 def test_two_images_blink_in_one_place_and_the_label_says_which(viewer):
     press(viewer, "2", "1")
     choose_image(viewer, 0, "Original T1")
-    away(viewer)
     own = row(viewer, "original")
     assert amber(viewer) == 0
     viewer.keyboard.down("b")
     viewer.wait_for_timeout(400)  # longer than a tap
     other = row(viewer, "original")
     assert other != own
-    assert amber(viewer) > 50
+    assert amber(viewer) > 8
     assert "Synthetic T2" in canvas(viewer, "original").get_attribute("aria-label")
     viewer.keyboard.up("b")
     assert row(viewer, "original") == own
     viewer.keyboard.press("b")  # a tap stays
     assert row(viewer, "original") == other
     press(viewer, "+", "+")
-    assert amber(viewer) > 50  # at every zoom
+    assert amber(viewer) > 8  # at every zoom
     viewer.evaluate("document.querySelector('[data-tool=blink]').click()")  # a screen reader's
     assert amber(viewer) == 0
     press(viewer, "2")
@@ -203,15 +204,12 @@ def test_two_images_blink_in_one_place_and_the_label_says_which(viewer):
         assert shown(viewer) == ["original", "translated"]
 
 
-def test_a_line_swipes_and_one_image_lies_over_the_other(anywhere):
-    page = anywhere
+def test_a_line_swipes_and_one_image_lies_over_the_other(page):
     tool(page, "layout2")
-    away(page)
     own, other = reds(page, "original"), reds(page, "translated")
     tool(page, "swipe")
     x, y = centre(page, "original")
     stroke(page, (x, y), (-60, 0))
-    away(page)
     swiped = reds(page, "original")
     at = len(own) // 2 - 60
     assert swiped[: at - 12] == own[: at - 12]
@@ -220,13 +218,11 @@ def test_a_line_swipes_and_one_image_lies_over_the_other(anywhere):
     assert reds(page, "original") != swiped
     tool(page, "overlay")
     page.get_by_label("Opacity of the overlay").fill("25")
-    away(page)
     mixed = reds(page, "original")
     assert max(abs(m - 0.75 * a - 0.25 * b) for m, a, b in zip(mixed, own, other, strict=True)) < 4
     press(page, "]")
     assert page.get_by_label("Opacity of the overlay").input_value() == "30"
     tool(page, "overlay")
-    away(page)
     assert reds(page, "original") == own
 
 
@@ -245,14 +241,13 @@ def test_every_slice_is_here_before_it_is_asked_for_and_each_looks_different(sho
     assert sorted(asked) == sorted(f"0/{name}/{at}" for name in names for at in range(10))
     assert made.asked[0] == "0/original/5"  # the one on screen
     press(page, "Home")
-    away(page)
     seen, places = set(), set()
     for at in range(10):
         assert index(page) == at
         counter = page.locator(".scrubber output")
         assert counter.evaluate("(e) => e.textContent").split() == [str(at + 1), "of", "10"]
         places.add(tuple(counter.bounding_box().values()))
-        seen.add(tuple(statistics(page, name)[2] for name in ("original", "translated")))
+        seen.add(tuple(painted(page, name) for name in ("original", "translated")))
         page.keyboard.press("ArrowDown")
     assert len(seen) == 10
     assert len(places) == 1  # the counter stays where it is
@@ -274,7 +269,7 @@ def test_no_older_image_stands_under_a_new_number(show):
     page.wait_for_selector("[data-panel=original].filled")
     assert page.locator("[data-panel=translated].filled").count() == 0
     assert page.locator("[data-panel=translated] .panel-empty").inner_text() == "Translating"
-    assert statistics(page, "translated")[1] < 20  # its label alone
+    assert set(reds(page, "translated")) == {0}
     page.wait_for_timeout(400)
     assert made.choices == [{"index": 5}]  # the server begins here
     made.change(ready=[[4, 5]])
@@ -324,10 +319,8 @@ def test_keys_work_wherever_the_focus_is_and_those_of_one_letter_can_be_switched
 # Measuring.
 
 
-def test_measures_are_drawn_moved_undone_and_stay_with_their_slice(anywhere):
-    page = anywhere
-    away(page)
-    bare = statistics(page, "original")
+def test_measures_are_drawn_moved_undone_and_stay_with_their_slice(page):
+    bare = painted(page, "original")
     (x, y), size = centre(page, "original"), pixel(page)
     tool(page, "ruler")
     stroke(page, (x, y), (30 * size, 40 * size))
@@ -338,26 +331,20 @@ def test_measures_are_drawn_moved_undone_and_stay_with_their_slice(anywhere):
     stroke(page, (x - 10 * size, y + 20 * size), (10 * size, 0))
     # 314 pixels of 4 mm² in the simulated brain.
     spoken(page, r"Original T1 [23]\d\d ± \d, 1[12]\d\d mm², Synthetic T2 0\.[67]\d+ ± 0\.00\d, 1")
-    away(page)
-    both = statistics(page, "original")
+    both = painted(page, "original")
     press(page, "ArrowDown", "ArrowUp")
-    assert statistics(page, "original") == both
+    assert painted(page, "original") == both
     press(page, "ArrowUp")
-    away(page)
-    other = statistics(page, "original")
+    other = painted(page, "original")
     press(page, "Shift+Delete")
-    away(page)
-    assert statistics(page, "original") == other  # they were not on this slice
+    assert painted(page, "original") == other  # they were not on this slice
     press(page, "z", "ArrowDown")
-    away(page)
-    assert statistics(page, "original") == both
+    assert painted(page, "original") == both
     press(page, "Delete", "Delete")
-    away(page)
-    assert statistics(page, "original") == bare
+    assert painted(page, "original") == bare
 
 
-def test_measures_are_listed_gone_to_and_copied_as_a_table(anywhere):
-    page = anywhere
+def test_measures_are_listed_gone_to_and_copied_as_a_table(page):
     assert not page.locator("[data-tool=measures]").is_visible()
     (x, y), size = centre(page, "original"), pixel(page)
     tool(page, "region")
@@ -398,12 +385,9 @@ def test_measures_are_drawn_by_key(viewer):
 # What lies over the images, and is saved.
 
 
-def test_a_map_lies_over_the_anatomy_where_there_is_error(anywhere):
-    page = anywhere
-    away(page)
+def test_a_map_lies_over_the_anatomy_where_there_is_error(page):
     plain = row(page, "original", 0.56)
     tool(page, "map")
-    away(page)
     assert page.get_by_label("Which map").input_value() == "cycleError"
     over = row(page, "original", 0.56)
     middle = len(over) // 2 + 10
@@ -418,16 +402,13 @@ def test_a_map_lies_over_the_anatomy_where_there_is_error(anywhere):
     ]
     assert sum(bar[0]) > sum(bar[1]) + 60
     page.get_by_label("Opacity of the map").fill("0")
-    away(page)
     assert row(page, "original", 0.56)[middle] == plain[middle]
 
 
-def test_the_view_is_saved_as_it_is_seen_and_says_what_it_is(anywhere):
-    page = anywhere
+def test_the_view_is_saved_as_it_is_seen_and_says_what_it_is(page):
     (x, y), size = centre(page, "original"), pixel(page)
     tool(page, "ruler")
     stroke(page, (x, y), (20 * size, 0))
-    away(page)
     with page.expect_download() as download:
         tool(page, "picture")
     assert download.value.suggested_filename == "synthetic_T2_view_slice2.png"
@@ -468,10 +449,8 @@ def test_a_value_stands_under_the_cross_hair_with_its_interval_and_place(viewer)
     position = viewer.locator(".line .position").inner_text()
     assert position == "column 55, row 65 · L 8.0 P 48.0 I 15.0 mm"
     viewer.keyboard.press("Escape")
-    away(viewer)
     plain = row(viewer, "translated")
     tool(viewer, "hatch")
-    away(viewer)
     spoken(viewer, "% of the head hatched")
     half = len(plain) // 2
     differs = [a != b for a, b in zip(plain, row(viewer, "translated"), strict=True)]
@@ -493,7 +472,6 @@ def test_a_real_image_is_waited_for_compared_and_called_what_it_looks_like(show)
     press(page, "4")
     assert shown(page) == ["original", "translated", "reconstructed", "real"]
     choose_image(page, 2, "True error")
-    away(page)
     # The real image is darker by a tenth of the range: the true error is orange there.
     colours = row(page, "trueError", 0.5)
     red, green, blue = colours[len(colours) // 2 + 10]
@@ -524,19 +502,16 @@ LOOKS = """() => [...document.querySelectorAll(".panel canvas")].filter((e) => e
   .map((canvas) => canvas.toDataURL())"""
 
 
-def test_planes_through_the_volume_share_a_cross_hair(anywhere):
-    page = anywhere
+def test_planes_through_the_volume_share_a_cross_hair(page):
     tool(page, "planes")
     panels = page.locator(".panel:visible")
     assert panels.count() == 6
     words = panels.nth(1).locator("canvas").get_attribute("aria-label")
     assert words.startswith("Original slice, coronal plane, column 65, row 65 · ")
-    away(page)
     before = page.evaluate(LOOKS)
     assert len(set(before)) == 6
     box = panels.nth(1).bounding_box()
     stroke(page, (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2), (40, -40))
-    away(page)
     assert all(a != b for a, b in zip(before, page.evaluate(LOOKS), strict=True))
     assert index(page) == 2  # towards the head
     assert "column 65" not in panels.nth(4).locator("canvas").get_attribute("aria-label")

@@ -16,7 +16,7 @@ test("the shown slice comes first, then originals outward, then what is translat
   assert.deepEqual(new Set(fetchOrder(scan(), 4, ["original"], 2).map(([, at]) => at)), new Set([2, 3, 4, 5, 6]));
 });
 
-test("everything is fetched once, at most three at a time, and kept", async () => {
+test("everything is fetched once, at most three at a time, and stays", async () => {
   const asked = [];
   let [running, most] = [0, 0];
   const fetch = async (_, name, index) => {

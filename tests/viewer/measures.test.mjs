@@ -25,7 +25,7 @@ test("a region counts the pixels whose centres lie in it, with mean, deviation a
   assert.equal(regionOf({ from: [-50, 0], to: [-49, 0] }, { ...axial, pixels, share: (v) => v }), null);
 });
 
-test("ends are found and moved; a region's centre takes its rim along", () => {
+test("ends are hit and moved; a region's centre takes its rim along", () => {
   const ruler = { id: 1, kind: "ruler", from: [1, 1], to: [9, 1] };
   const region = { id: 2, kind: "region", from: [20, 20], to: [24, 20] };
   assert.deepEqual(endAt([ruler, region], [9.5, 1], 1, 4), { id: 1, end: "to" });

@@ -82,6 +82,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     start = "start from the generators of a weights folder or a Hub repository, and keep "
     start += f"{KEPT_OF_START} of them in what is saved"
     add("--init", metavar="WEIGHTS", help=start)
+    add("--revision", help="branch, tag or commit of --init on the Hub (default: main)")
     add("--resume", action="store_true", help="continue the run in RUN")
     shared = "folder for decoded slices, which several runs may share (default: RUN/cache)"
     add("--cache", metavar="DIR", help=shared)
@@ -142,6 +143,7 @@ def _refuse_without_effect(options: argparse.Namespace) -> None:
     for name, effective, needed in (
         ("lesions", implants, "--pairs and --implanted above 0, or --data and --labelmaps"),
         ("cache", options.data or options.pairs, "--data or --pairs"),
+        ("revision", options.init, "--init"),
         ("license", options.push_to_hub, "--push-to-hub"),
         ("allow_change", options.resume, "--resume"),
     ):
@@ -189,7 +191,7 @@ def build(options: argparse.Namespace) -> Trainer:
         trainer.resume(options.allow_change)
         accelerator.print(f"resumed at step {trainer.step}")
     elif options.init:
-        trainer.start_from(*load_weights(weights_folder(options.init)))
+        trainer.start_from(*load_weights(weights_folder(options.init, options.revision)))
     if accelerator.is_main_process:
         _record(options, trainer)
     return trainer

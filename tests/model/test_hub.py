@@ -339,7 +339,9 @@ def test_training_ends_with_a_push(server, tmp_path, monkeypatch, capsys):
     config = json.loads(files["config.json"])
     config["training"]["sources"] = ["mine/ixi"]
     files["config.json"] = json.dumps(config).encode()
-    assert Translator.from_pretrained(REPO).size == 32
+    revision = server.repositories[REPO].commit
+    assert Translator.from_pretrained(REPO).size == 32  # into the cache
+    files["config.json"] = b"{}"
     arguments[3] = str(tmp_path / "second")
-    assert train.main([*arguments, "--init", REPO]) == 0
+    assert train.main([*arguments, "--init", REPO, "--revision", revision]) == 0
     assert load_weights(tmp_path / "second/weights")[1]["training"]["sources"] == ["mine/ixi"]

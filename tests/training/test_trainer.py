@@ -253,6 +253,7 @@ def test_weights_record_what_they_and_their_start_saw_and_a_resumed_run_still_do
         (["--labelmaps", "phantom", "--lesions", "x"], "--lesions: has no effect without --pairs"),
         (["--pairs", "p", "--lesions", "x", "--implanted", "0"], "--implanted above 0"),
         (["--labelmaps", "phantom", "--cache", "x"], "--cache: has no effect without --data"),
+        (["--data", "d", "--revision", "v1"], "--revision: has no effect without --init"),
         (["--data", "d", "--license", "mit"], "--license: has no effect without --push-to-hub"),
         (["--data", "d", "--allow-change", "lr"], "--allow-change: has no effect without --resume"),
         (["--data", "d", "--ema", "1.5"], "--ema 1.5: a share from 0 to 1"),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cyclegan.model.head import head_mask
-from cyclegan.model.preprocess import Frame, Scale, scale_intensity
+from cyclegan.model.preprocess import Frame, scale_intensity
 
 
 def blob(height, width, top, left, size, value=1.0):
@@ -41,15 +41,6 @@ def test_an_exported_image_keeps_the_window_it_was_exported_with(white, dtype):
     assert dim.max() == 1
 
 
-def test_a_constant_image_of_full_range_is_no_export():
-    assert scale_intensity(np.full((40, 40), 255, np.uint8)).max() == 0
-
-
-def test_sixteen_bits_stay_sixteen_bits():
-    ramp = np.linspace(0, 60000, 128 * 128).reshape(128, 128).astype(np.uint16)
-    assert len(np.unique(scale_intensity(ramp))) > 5000
-
-
 def test_one_outlier_does_not_darken_the_image():
     image = blob(256, 256, 40, 40, 180) * 300
     spiked = image.copy()
@@ -57,18 +48,9 @@ def test_one_outlier_does_not_darken_the_image():
     assert np.abs(scale_intensity(spiked) - scale_intensity(image))[image > 0].mean() < 0.02
 
 
-def test_constant_and_non_finite_images_become_air():
-    assert scale_intensity(np.full((40, 40), 7)).max() == 0
-    image = blob(64, 64, 8, 8, 48)
-    image[30, 30] = np.nan
-    assert np.isfinite(scale_intensity(image)).all()
-
-
-def test_a_volume_is_scaled_once():
-    volume = np.stack([blob(96, 96, 16, 16, 64), 0.5 * blob(96, 96, 16, 16, 64)])
-    scaled = scale_intensity(volume)
-    assert scaled[1].max() == pytest.approx(0.5 * scaled[0].max(), abs=0.02)
-    np.testing.assert_array_equal(Scale.fit(volume).apply(volume[1]), scaled[1])
+@pytest.mark.parametrize(("value", "dtype"), [(255, np.uint8), (7, np.int64), (np.nan, np.float32)])
+def test_constant_and_non_finite_images_become_air(value, dtype):
+    assert (scale_intensity(np.full((40, 40), value, dtype)) == 0).all()
 
 
 @pytest.mark.parametrize(
@@ -111,19 +93,12 @@ def test_a_volume_has_one_frame():
     assert Frame.fit(volume) == Frame.fit(volume.max(0))
 
 
-def test_head_mask_fills_dark_holes_and_drops_specks():
-    image = blob(128, 128, 24, 24, 80)
-    image[60:70, 60:70] = 0
-    image[4:6, 4:6] = 1
-    mask = head_mask(image)
-    assert mask[65, 65]
-    assert not mask[4, 4]
-
-
-def test_a_hole_of_the_head_is_filled_and_a_bay_is_not():
+def test_a_head_mask_fills_holes_keeps_bays_and_drops_specks():
     image = blob(128, 128, 10, 10, 100)
     image[50:66, 50:66] = 0  # a sinus
     image[56:72, 96:] = 0  # from outside into the cheek
+    image[4:6, 4:6] = 1
     mask = head_mask(image)
     assert mask[52:64, 52:64].all()
     assert not mask[60:68, 104:].any()
+    assert not mask[4, 4]

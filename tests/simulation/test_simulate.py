@@ -3,15 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy import ndimage
 
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import Simulator, simulate_pair
-from cyclegan.simulation.tissues import (
-    TISSUES,
-    read_label_maps,
-    read_tissues,
-)
+from cyclegan.simulation.tissues import read_label_maps
+
+COLUMNS = "labels,tissue,pd,t1_ms,t2_ms,inside_brain"
 
 
 @pytest.fixture(scope="module")
@@ -79,12 +78,9 @@ def test_stripped_pairs_have_no_scalp(labels):
 
 
 def test_label_maps_of_different_sizes_are_read_with_their_table(tmp_path, labels):
-    from PIL import Image
-
     Image.fromarray(labels.astype(np.uint16)).save(tmp_path / "a.png")
     Image.fromarray(labels[10:, 20:].astype(np.uint16)).save(tmp_path / "b.png")
-    rows = ["labels,tissue,pd,t1_ms,t2_ms,inside_brain", "2 41,white matter,0.7,800,80,1"]
-    (tmp_path / "tissues.csv").write_text("\n".join(rows))
+    (tmp_path / "tissues.csv").write_text(f"{COLUMNS}\n2 41,white matter,0.7,800,80,1")
     stack, tissues = read_label_maps(tmp_path)
     assert stack.shape == (2, 256, 256)
     assert np.array_equal(stack[0], labels)
@@ -92,21 +88,23 @@ def test_label_maps_of_different_sizes_are_read_with_their_table(tmp_path, label
     assert tissues[41].inside_brain
 
 
-def test_a_broken_tissue_table_is_named_with_its_line(tmp_path):
-    path = tmp_path / "tissues.csv"
-    path.write_text("labels,tissue,pd,t1_ms,t2_ms,inside_brain\n2,white,fast,800,80,1\n")
-    with pytest.raises(ValueError, match=r"tissues\.csv, line 2"):
-        read_tissues(path)
-
-
-def test_an_empty_label_folder_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="no label maps"):
+@pytest.mark.parametrize(
+    ("files", "sentence"),
+    [
+        ({}, "no label maps"),
+        ({"a.png": None}, r"tissues\.csv is missing"),
+        ({"a.png": None, "tissues.csv": f"{COLUMNS}\n2,white,fast,800,80,1\n"},
+         r"tissues\.csv, line 2: expected the columns"),
+    ],
+)  # fmt: skip
+def test_what_are_no_label_maps_is_refused_in_a_sentence(tmp_path, labels, files, sentence):
+    for name, text in files.items():
+        if text is None:
+            Image.fromarray(labels).save(tmp_path / name)
+        else:
+            (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=sentence):
         read_label_maps(tmp_path)
-
-
-def test_every_phantom_label_has_a_tissue():
-    labels = {int(v) for s in range(4) for v in np.unique(draw_slice(s, level=s / 3))}
-    assert labels - {0} <= set(TISSUES)
 
 
 def test_a_tumour_takes_the_place_of_grey_and_white_matter(labels):

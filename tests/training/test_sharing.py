@@ -66,8 +66,3 @@ def test_losses_are_means_over_images():
     ):
         apart = np.mean([loss([k]).item() for k in range(4)])
         assert loss([0, 1, 2, 3]).item() == pytest.approx(apart, rel=1e-5)
-
-
-def test_as_many_generators_as_images_or_one():
-    with pytest.raises(ValueError, match="2 generators for 3 images; give one"):
-        RandomStream(3, [torch.Generator(), torch.Generator()])

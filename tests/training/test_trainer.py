@@ -1,7 +1,5 @@
 """A run: learns from each kind of data, resumes to the last bit, and says what is wrong."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
@@ -13,7 +11,6 @@ from cyclegan.model.checkpoint import CheckpointError, load_state, load_weights,
 from cyclegan.model.translator import Translator
 from cyclegan.report.run_report import NO_CURVES
 from cyclegan.training import objective, samples
-from cyclegan.training.config import TrainConfig
 from cyclegan.training.training_state import STATE
 
 FLOAT32 = ["--precision", "no"]  # one process has one precision, and the other tests use this
@@ -269,7 +266,3 @@ def test_what_would_have_no_effect_is_refused_in_a_sentence(capsys, options, sen
 def test_a_step_that_cannot_hold_all_kinds_is_refused(make):
     with pytest.raises(ValueError, match=r"a step of 2 cannot hold .*raise --batch"):
         make(*ALL, batch=2)
-
-
-def test_there_are_at_most_24_settings():
-    assert len(dataclasses.fields(TrainConfig)) <= 24

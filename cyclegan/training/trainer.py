@@ -222,7 +222,7 @@ class Trainer:
             loss, parts, fake = objective.generator_loss(batch, adversary)
             backward(loss, parts)
             fakes.append({c: images.detach() for c, images in fake.items()})
-        self._optimise(self.optimizer_G)
+        optimise(self.optimizer_G, self.accelerator, self.step)
         if "loss_D" in terms:
             self.optimizer_D.zero_grad(set_to_none=True)
             recalled = objective.recall(self.step, batches, fakes)
@@ -230,7 +230,7 @@ class Trainer:
                 if batch.share:
                     loss = objective.discriminator_loss(batch, from_pool)
                     backward(loss, {"loss_D": loss})
-            self._optimise(self.optimizer_D)
+            optimise(self.optimizer_D, self.accelerator, self.step)
         for c in CONTRASTS:
             update_average(self.ema[c], objective.generators[c], self.config.ema, self.step)
         return terms
@@ -257,15 +257,6 @@ class Trainer:
 
     def _read(self, step: int, kinds: tuple[str, ...]) -> list[Future[dict[str, SliceBatch]]]:
         return [self._reader.submit(self.samples.read, s, kinds) for s in self._shares(step)]
-
-    def _optimise(self, optimizer: torch.optim.Optimizer) -> None:
-        try:
-            optimise(optimizer, self.accelerator)
-        except FloatingPointError as error:
-            raise FloatingPointError(
-                f"{error} at step {self.step}; the last checkpoint is intact: resume with a lower "
-                "--lr"
-            ) from None
 
     def _agree(self, seconds: float, stop: int) -> tuple[float, int]:
         """The same time and signal to stop in all processes, so that they stop after the same step.

@@ -77,7 +77,7 @@ def test_a_style_is_a_few_hundred_bytes_and_comes_back(translator, heads, tmp_pa
     [
         ("[]", "not a style"),
         ("nonsense", "not a style"),
-        ('{"format": 9}', "another format"),
+        ('{"format": 9, "contrast": "T2", "code": [0], "checksum": ""}', "not a style of this"),
         ('{"format": 1, "contrast": "T2", "code": [null], "checksum": ""}', "not a style"),
     ],
 )

@@ -149,11 +149,11 @@ def test_a_gradient_is_clipped_and_a_missing_one_is_zero():
     optimizer = new_optimizer(networks)
     weight = networks["T1"].weight
     weight.grad = torch.full((1, 1), 100.0)
-    optimise(optimizer, Accelerator(cpu=True))
+    optimise(optimizer, Accelerator(cpu=True), 0)
     assert weight.grad.norm() == pytest.approx(1, rel=1e-4)
     assert (before := weight.item()) < 1
     assert networks["T2"].weight.item() == 1
     weight.grad.fill_(float("nan"))
     with pytest.raises(FloatingPointError):
-        optimise(optimizer, Accelerator(cpu=True))
+        optimise(optimizer, Accelerator(cpu=True), 0)
     assert weight.item() == before

@@ -1,5 +1,7 @@
 """Simulation: contrasts as physics has them, varied inputs, clean targets, lesions where drawn."""
 
+from math import exp
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from scipy import ndimage
 
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import Simulator, simulate_pair
-from cyclegan.simulation.tissues import read_label_maps
+from cyclegan.simulation.tissues import inversion_recovery, read_label_maps, spin_echo
 
 COLUMNS = "labels,tissue,pd,t1_ms,t2_ms,inside_brain"
 
@@ -120,3 +122,41 @@ def test_a_tumour_takes_the_place_of_grey_and_white_matter(labels):
     assert len(seen) >= 4
     assert min(seen) < 0.1  # a mass
     assert max(seen) > 0.15  # tissue that shows through
+
+
+def test_a_head_beside_the_middle_is_framed():
+    labels = np.zeros((2, 128, 128), np.int64)
+    labels[0, 10:60, 70:120] = labels[1, 70:120, 10:60] = 3  # top right, bottom left
+    plain = {"lesions": 0, "stripped": 0, "degrade": False, "pick": torch.arange(2)}
+    pair = Simulator(labels).sample(2, 64, torch.Generator().manual_seed(0), **plain)
+    for image in pair.t1_target[:, 0]:
+        rows, columns = torch.where(image > 0.1)
+        for places in (rows, columns):
+            assert places.float().mean() == pytest.approx(31.5, abs=1.5)
+        assert len(rows) > 0.4 * 64**2
+
+
+def test_an_input_has_the_contrast_of_its_target():
+    labels = np.stack([draw_slice(seed, 0.5, 128) for seed in range(2)])
+    pair = Simulator(labels).sample(12, 64, torch.Generator().manual_seed(1), lesions=0)
+    own, others = [], []
+    for images, right, wrong in (
+        (pair.t1, pair.t1_target, pair.t2_target),
+        (pair.t2, pair.t2_target, pair.t1_target),
+    ):
+        for three in zip(images, right, wrong, pair.brain, strict=True):
+            image, *targets = (x[three[-1]] for x in three[:-1])
+            for target, found in zip(targets, (own, others), strict=True):
+                found.append(float(torch.corrcoef(torch.stack([image, target]))[0, 1]))
+    assert min(own) > 0.3
+    assert np.mean(own) > 0.8
+    assert max(others) < 0.2
+
+
+def test_signals_are_those_of_the_equations():
+    """By hand, for PD 0.7, T1 800 ms and T2 80 ms."""
+    tissue = (torch.tensor(0.7), torch.tensor(800.0), torch.tensor(80.0))
+    expected = 0.7 * (1 - exp(-500 / 800)) * exp(-12 / 80)
+    assert float(spin_echo(*tissue, 500, 12)) == pytest.approx(expected, rel=1e-5)
+    expected = 0.7 * abs(1 - 2 * exp(-900 / 800) + exp(-2000 / 800)) * exp(-4 / (0.7 * 80))
+    assert float(inversion_recovery(*tissue, 2000, 900, 4)) == pytest.approx(expected, rel=1e-5)

@@ -53,8 +53,7 @@ from cyclegan.simulation.lesions import LesionBank
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import Simulator
 from cyclegan.simulation.tissues import TISSUES, read_label_maps
-from cyclegan.training.config import SETTINGS, TrainConfig, option, resolved
-from cyclegan.training.samples import TrainingData, kinds_of
+from cyclegan.training.config import SETTINGS, TrainConfig, TrainingData, kinds_of, option, resolved
 from cyclegan.training.trainer import KEPT_OF_START, Trainer
 from cyclegan.training.training_state import BESIDE_SETTINGS, STATE, Interrupted
 

@@ -1,4 +1,7 @@
-"""What decides a training run; docs/training.md has the reason for each default."""
+"""What decides a training run: its data and its settings.
+
+docs/training.md has the reason for each default.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,76 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
+from cyclegan import CONTRASTS
+from cyclegan.data.dataset import SliceDataset
+from cyclegan.data.paired_slices import PairedSlices
+from cyclegan.simulation.lesions import LesionBank
+from cyclegan.simulation.simulate import Simulator
+
 UNPAIRED, PAIRS, SIMULATED = "unpaired", "pairs", "simulated"  # kinds of training samples
 OPTIONS = {UNPAIRED: "--data", PAIRS: "--pairs", SIMULATED: "--labelmaps"}  # that give them
 TRUTH = {PAIRS, SIMULATED}
 STYLE_NUMBERS = 12  # in a style code: 0.02 SSIM, and too few to carry a slice
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What there is to train on, None for what there is not.
+
+    Attributes:
+        unpaired: real slices.
+        pairs: registered real pairs.
+        simulator: of simulated pairs.
+        bank: real lesions to implant; without, simulated ones.
+    """
+
+    unpaired: SliceDataset | None = None
+    pairs: PairedSlices | None = None
+    simulator: Simulator | None = None
+    bank: LesionBank | None = None
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """As `kinds_of`."""
+        return kinds_of(self.unpaired, self.pairs, self.simulator)
+
+    @property
+    def sources(self) -> dict[str, list[str]]:
+        """Names of the sources by kind, as config.json of the weights records them."""
+        return {
+            "sources": list(self.unpaired.names) if self.unpaired else [],
+            "paired_sources": list(self.pairs.names) if self.pairs else [],
+            "simulated_from": [self.simulator.origin] if self.simulator else [],
+        }
+
+    def described(self) -> dict[str, str]:
+        """What there is of each source, in words; the same data gives the same words."""
+        words = {}
+        for index, name in enumerate(self.unpaired.names if self.unpaired else []):
+            counts = [f"{int((self.unpaired.sources[c] == index).sum())} {c}" for c in CONTRASTS]
+            words[f"data source {name}"] = f"{' and '.join(counts)} slices"
+        for index, name in enumerate(self.pairs.names if self.pairs else []):
+            words[f"pairs {name}"] = f"{int((self.pairs.sources == index).sum())} pairs"
+        if self.pairs:
+            words["stripped copies of pairs"] = f"of {len(self.pairs.copies)} pairs"
+        if self.bank:
+            words["real lesions"] = f"{len(self.bank)} to implant"
+        if self.simulator:
+            words["simulated pairs"] = f"from {len(self.simulator)} label maps"
+        return words
+
+
+def kinds_of(unpaired: object, pairs: object, simulated: object) -> tuple[str, ...]:
+    """Which kinds of samples there are: those that are not None.
+
+    Raises:
+        ValueError: none.
+    """
+    present = {PAIRS: pairs, SIMULATED: simulated, UNPAIRED: unpaired}
+    kinds = tuple(kind for kind, data in present.items() if data is not None)
+    if not kinds:
+        raise ValueError("nothing to train on: give --data, --pairs, --labelmaps, or several")
+    return kinds
 
 
 def setting(

@@ -27,9 +27,9 @@ from cyclegan.model.networks import GENERATORS, PatchDiscriminator
 from cyclegan.simulation.augment import RandomStream, disturb
 from cyclegan.simulation.lesions import implant_lesions
 from cyclegan.training import losses
-from cyclegan.training.config import PAIRS, TRUTH, UNPAIRED, TrainConfig
+from cyclegan.training.config import PAIRS, TRUTH, UNPAIRED, TrainConfig, TrainingData
 from cyclegan.training.losses import ImagePool
-from cyclegan.training.samples import Batch, Sample, TrainingData
+from cyclegan.training.samples import Batch, Sample
 from cyclegan.training.sharing import Share, stream
 
 POOL = 50  # translations in the history of either discriminator, as published

@@ -28,7 +28,7 @@ from cyclegan import CONTRASTS, __version__
 from cyclegan.data.dataset import SliceBatch
 from cyclegan.model.checkpoint import CheckpointError, export_weights, save_state
 from cyclegan.report.runlog import DATA_WAIT, STEPS_PER_SECOND, RunOutput, writing
-from cyclegan.training.config import UNPAIRED, TrainConfig, resolved
+from cyclegan.training.config import UNPAIRED, TrainConfig, TrainingData, resolved
 from cyclegan.training.objective import Objective
 from cyclegan.training.optimisation import (
     adversary_strength,
@@ -37,8 +37,8 @@ from cyclegan.training.optimisation import (
     optimise,
     update_average,
 )
-from cyclegan.training.samples import Batch, Samples, TrainingData, counts
-from cyclegan.training.sharing import Share
+from cyclegan.training.samples import Batch, Samples
+from cyclegan.training.sharing import Share, counts
 from cyclegan.training.training_state import (
     FORMAT,
     STATE,

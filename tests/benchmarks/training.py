@@ -31,8 +31,7 @@ from cyclegan.data.paired_slices import PairedSlices
 from cyclegan.model.translator import multiplies_bfloat16
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import Simulator, simulate_pair
-from cyclegan.training.config import TrainConfig
-from cyclegan.training.samples import TrainingData
+from cyclegan.training.config import TrainConfig, TrainingData
 from cyclegan.training.trainer import Trainer
 
 WARM_UP = 3  # steps that are not counted: the first ones allocate and choose kernels

@@ -15,7 +15,7 @@ from cyclegan.training.optimisation import (
     optimise,
     update_average,
 )
-from cyclegan.training.samples import counts
+from cyclegan.training.sharing import counts
 
 ALL = ("unpaired", "pairs", "simulated")
 

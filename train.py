@@ -107,8 +107,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     for name, field in SETTINGS.items():
         kind = {"int": int, "float": float, "str": str}[str(field.type).split(" |")[0]]
         default = "none" if field.default is None else str(field.default)
-        if by_data := field.metadata["by_data"]:
-            default = " with --data alone, else ".join(map(str, dict.fromkeys(by_data)))
+        if defaults := field.metadata["by_data"]:
+            default = " with --data alone, else ".join(map(str, dict.fromkeys(defaults)))
         choices = sorted(GENERATORS) if name == "generator" else None
         settings.add_argument(
             option(name),

@@ -82,22 +82,21 @@ def kinds_of(unpaired: object, pairs: object, simulated: object) -> tuple[str, .
     return kinds
 
 
-def setting(
-    about: str,
-    default: Any = None,
-    *,
-    by_data: tuple[float, float] | None = None,
-    needs: tuple[set[str], ...] = (),
-) -> Any:
-    """A field of `TrainConfig`.
+def setting(about: str, default: Any = None) -> Any:
+    """A field of `TrainConfig`; `about` is what it is, for `train.py --help`."""
+    return field(default=default, metadata={"help": about, "by_data": None, "needs": ()})
+
+
+def by_data(about: str, alone: float, beside: float, *needs: set[str]) -> Any:
+    """A field whose default depends on the data.
 
     Args:
-        about: what it is, for `train.py --help`.
-        default: None where it depends on the data.
-        by_data: default with unpaired slices alone, and with pairs or simulated pairs.
+        about: as of `setting`.
+        alone, beside: default with unpaired slices alone, and with pairs or simulated pairs.
         needs: kinds of samples without which it has no effect; of each set one is needed.
     """
-    return field(default=default, metadata={"help": about, "by_data": by_data, "needs": needs})
+    metadata = {"help": about, "by_data": (alone, beside), "needs": needs}
+    return field(default=None, metadata=metadata)
 
 
 @dataclass
@@ -121,8 +120,8 @@ class TrainConfig:
     start_size: int = setting("the same for the first quarter of the run, which is faster", 160)
     # A step sees batch x accumulate x processes samples, and gives the same weights however that is
     # made up.
-    batch: int | None = setting(
-        "samples that go through the networks at once, in each process", by_data=(1, 4)
+    batch: int | None = by_data(
+        "samples that go through the networks at once, in each process", 1, 4
     )
     accumulate: int = setting("times that this is done before each step, where memory is short", 1)
     steps: int | None = setting(
@@ -132,50 +131,40 @@ class TrainConfig:
         "end the run after X minutes; with --steps, whichever comes first"
     )
     seed: int = setting("of all random numbers", 0)
-    lr: float | None = setting(
-        "learning rate of Adam; falls linearly to zero over the last half of the run",
-        by_data=(2e-4, 3e-4),
+    lr: float | None = by_data(
+        "learning rate of Adam; falls linearly to zero over the last half of the run", 2e-4, 3e-4
     )
-    discriminator: int | None = setting(  # fewer are faster and weaker
-        "channels of the first layer of the discriminators", by_data=(64, 64), needs=({UNPAIRED},)
+    discriminator: int | None = by_data(  # fewer are faster and weaker
+        "channels of the first layer of the discriminators", 64, 64, {UNPAIRED}
     )
-    supervised: float | None = setting(
+    supervised: float | None = by_data(
         "share of the run, at its start, without unpaired slices and discriminators",
-        by_data=(0.0, 0.4),
-        needs=({UNPAIRED}, TRUTH),
-    )
-    unpaired: float | None = setting(
+        0.0, 0.4, {UNPAIRED}, TRUTH,
+    )  # fmt: skip
+    unpaired: float | None = by_data(
         "share of unpaired slices among the samples of a step after that",
-        by_data=(1.0, 0.25),
-        needs=({UNPAIRED}, TRUTH),
+        1.0, 0.25, {UNPAIRED}, TRUTH,
+    )  # fmt: skip
+    weight_gan: float | None = by_data("weight of the adversarial loss", 1.0, 0.15, {UNPAIRED})
+    weight_cycle: float | None = by_data(
+        "weight of the cycle consistency loss", 10.0, 3.0, {UNPAIRED}
     )
-    weight_gan: float | None = setting(
-        "weight of the adversarial loss", by_data=(1.0, 0.15), needs=({UNPAIRED},)
-    )
-    weight_cycle: float | None = setting(
-        "weight of the cycle consistency loss", by_data=(10.0, 3.0), needs=({UNPAIRED},)
-    )
-    weight_identity: float | None = setting(
-        "weight of the identity loss", by_data=(5.0, 0.0), needs=({UNPAIRED},)
-    )
-    weight_structure: float | None = setting(
+    weight_identity: float | None = by_data("weight of the identity loss", 5.0, 0.0, {UNPAIRED})
+    weight_structure: float | None = by_data(
         "weight of the loss for edges of the source that the translation lacks",
-        by_data=(0.0, 1.0),
-        needs=({UNPAIRED},),
+        0.0, 1.0, {UNPAIRED},
+    )  # fmt: skip
+    weight_pairs: float | None = by_data(
+        "weight of the supervised loss on real pairs", 0.0, 12.0, {PAIRS}
     )
-    weight_pairs: float | None = setting(
-        "weight of the supervised loss on real pairs", by_data=(0.0, 12.0), needs=({PAIRS},)
+    weight_simulated: float | None = by_data(
+        "weight of the supervised loss on simulated pairs", 0.0, 6.0, {SIMULATED}
     )
-    weight_simulated: float | None = setting(
-        "weight of the supervised loss on simulated pairs", by_data=(0.0, 6.0), needs=({SIMULATED},)
+    weight_lesions: float | None = by_data(
+        "weight, within both supervised losses, of the contrast of lesions", 0.0, 2.0, TRUTH
     )
-    weight_lesions: float | None = setting(
-        "weight, within both supervised losses, of the contrast of lesions",
-        by_data=(0.0, 2.0),
-        needs=(TRUTH,),
-    )
-    implanted: float | None = setting(
-        "share of real pairs that get lesions implanted", by_data=(0.0, 0.4), needs=({PAIRS},)
+    implanted: float | None = by_data(
+        "share of real pairs that get lesions implanted", 0.0, 0.4, {PAIRS}
     )
     ema: float = setting(
         "decay of the generators' moving average, whose mean over the last quarter is saved", 0.999
@@ -209,13 +198,13 @@ def resolved(config: TrainConfig, kinds: Collection[str]) -> TrainConfig:
     """
     place, values = 1 if TRUTH & set(kinds) else 0, {}
     for name, of_name in SETTINGS.items():
-        is_given, by_data = getattr(config, name) is not None, of_name.metadata["by_data"]
+        is_given, defaults = getattr(config, name) is not None, of_name.metadata["by_data"]
         missing = [need for need in of_name.metadata["needs"] if not need & set(kinds)]
         if missing and is_given:
             sources = " or ".join(OPTIONS[kind] for kind in OPTIONS if kind in missing[0])
             raise ValueError(f"{option(name)}: has no effect without {sources}; leave it out")
-        if by_data and not is_given:
-            values[name] = 0 if missing else by_data[place]
+        if defaults and not is_given:
+            values[name] = 0 if missing else defaults[place]
     if config.weight_gan == 0 and config.discriminator is not None:
         raise ValueError("--discriminator: has no effect with --weight-gan 0; leave it out")
     config = dataclasses.replace(config, **values)

@@ -298,10 +298,8 @@ class Objective:
         `Share.deal` gives each process as many as the others, or one more: what is missing is
         filled up for the exchange.
         """
-        order, processes = (
-            torch.tensor(positions, device=self.device),
-            self.accelerator.num_processes,
-        )
+        order = torch.tensor(positions, device=self.device)
+        processes = self.accelerator.num_processes
         if processes > 1:
             missing = -(-total // processes) - len(own)
             own = torch.cat([own, own.new_zeros(missing, *own.shape[1:])])

@@ -285,8 +285,8 @@ class Trainer:
         the steps and count for neither.
         """
         pace, self.pace = self.pace, Counter()
-        return {k: pace[n] / pace["seconds"] for k, n in ((STEPS_PER_SECOND, "steps"),
-                                                          (DATA_WAIT, "waited"))}  # fmt: skip
+        per_second = {name: count / pace["seconds"] for name, count in pace.items()}
+        return {STEPS_PER_SECOND: per_second["steps"], DATA_WAIT: per_second["waited"]}
 
     # What a run leaves behind
 

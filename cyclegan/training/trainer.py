@@ -285,8 +285,8 @@ class Trainer:
         the steps and count for neither.
         """
         pace, self.pace = self.pace, Counter()
-        per_second = {name: count / pace["seconds"] for name, count in pace.items()}
-        return {STEPS_PER_SECOND: per_second["steps"], DATA_WAIT: per_second["waited"]}
+        seconds = pace["seconds"]
+        return {STEPS_PER_SECOND: pace["steps"] / seconds, DATA_WAIT: pace["waited"] / seconds}
 
     # What a run leaves behind
 

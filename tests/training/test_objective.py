@@ -83,6 +83,7 @@ def test_the_intensity_loss_compares_with_real_slices_of_the_target_contrast(mak
         goal = with_known(run, t1, t2)
         _, terms, _ = goal.generator_loss(batch._replace(unpaired=flat))
         assert terms["intensity"] == pytest.approx(loss, abs=1e-4)
+        assert (terms["cycle_ssim"] < 1e-3) == (loss == 0)  # of the reconstruction
 
 
 def test_the_total_is_the_table_of_weights_times_the_terms(make, batch_of):

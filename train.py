@@ -53,8 +53,7 @@ from cyclegan.simulation.lesions import LesionBank
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import Simulator
 from cyclegan.simulation.tissues import TISSUES, read_label_maps
-from cyclegan.training.config import SETTINGS, TrainConfig, option, resolved
-from cyclegan.training.samples import TrainingData, kinds_of
+from cyclegan.training.config import SETTINGS, TrainConfig, TrainingData, kinds_of, option, resolved
 from cyclegan.training.trainer import KEPT_OF_START, Trainer
 from cyclegan.training.training_state import BESIDE_SETTINGS, STATE, Interrupted
 
@@ -82,6 +81,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     start = "start from the generators of a weights folder or a Hub repository, and keep "
     start += f"{KEPT_OF_START} of them in what is saved"
     add("--init", metavar="WEIGHTS", help=start)
+    add("--revision", help="branch, tag or commit of --init on the Hub (default: main)")
     add("--resume", action="store_true", help="continue the run in RUN")
     shared = "folder for decoded slices, which several runs may share (default: RUN/cache)"
     add("--cache", metavar="DIR", help=shared)
@@ -107,8 +107,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     for name, field in SETTINGS.items():
         kind = {"int": int, "float": float, "str": str}[str(field.type).split(" |")[0]]
         default = "none" if field.default is None else str(field.default)
-        if by_data := field.metadata["by_data"]:
-            default = " with --data alone, else ".join(map(str, dict.fromkeys(by_data)))
+        if defaults := field.metadata["by_data"]:
+            default = " with --data alone, else ".join(map(str, dict.fromkeys(defaults)))
         choices = sorted(GENERATORS) if name == "generator" else None
         settings.add_argument(
             option(name),
@@ -142,6 +142,7 @@ def _refuse_without_effect(options: argparse.Namespace) -> None:
     for name, effective, needed in (
         ("lesions", implants, "--pairs and --implanted above 0, or --data and --labelmaps"),
         ("cache", options.data or options.pairs, "--data or --pairs"),
+        ("revision", options.init, "--init"),
         ("license", options.push_to_hub, "--push-to-hub"),
         ("allow_change", options.resume, "--resume"),
     ):
@@ -189,7 +190,7 @@ def build(options: argparse.Namespace) -> Trainer:
         trainer.resume(options.allow_change)
         accelerator.print(f"resumed at step {trainer.step}")
     elif options.init:
-        trainer.start_from(*load_weights(weights_folder(options.init)))
+        trainer.start_from(*load_weights(weights_folder(options.init, options.revision)))
     if accelerator.is_main_process:
         _record(options, trainer)
     return trainer

@@ -81,38 +81,35 @@ def _folder(source: str | Path, revision: str | None) -> Path:
     return snapshot
 
 
+# What to say of each way a download can fail; the first that fits.
+_REASONS: dict[tuple[type[Exception], ...], str] = {
+    (GatedRepoError,): "access must be granted first: ask for it on its Hub page, then "
+    "`hf auth login`",
+    (RepositoryNotFoundError,): "no such weights folder, and no such repository on the Hub; if it "
+    "is private, log in with `hf auth login` or set HF_TOKEN",
+    (RevisionNotFoundError,): "the repository has no revision {revision}; name a branch, tag or "
+    "commit of it",
+    (LocalEntryNotFoundError,): "{name} is not in the local cache and the Hub cannot be reached; "
+    "check the network (and HF_HUB_OFFLINE), or give a weights folder",
+    (EntryNotFoundError,): "the repository holds no {name}; a weights repository holds "
+    f"{CONFIG} and {WEIGHTS}",
+    (HFValidationError,): "no such weights folder, and not a Hub repository, which reads "
+    '"user/model"',
+    (HTTPError, OSError): "{name} could not be downloaded ({error}); try again later",
+    # A proxy of a kind that httpx does not know.
+    (ValueError, ImportError): "{name} could not be downloaded ({error}); check the proxy that the "
+    "environment names",
+}
+
+
 def _download(repo: str, name: str, revision: str | None) -> str:
     """`hf_hub_download`, with one sentence for each way it can fail."""
     try:
         return hf_hub_download(repo, name, revision=revision)
-    except GatedRepoError:
-        reason = "access must be granted first: ask for it on its Hub page, then `hf auth login`"
-    except RepositoryNotFoundError:
-        reason = (
-            "no such weights folder, and no such repository on the Hub; if it is private, log in "
-            "with `hf auth login` or set HF_TOKEN"
-        )
-    except RevisionNotFoundError:
-        reason = f"the repository has no revision {revision}; name a branch, tag or commit of it"
-    except LocalEntryNotFoundError:
-        reason = (
-            f"{name} is not in the local cache and the Hub cannot be reached; check the network "
-            "(and HF_HUB_OFFLINE), or give a weights folder"
-        )
-    except EntryNotFoundError:
-        reason = (
-            f"the repository holds no {name}; a weights repository holds {CONFIG} and {WEIGHTS}"
-        )
-    except HFValidationError:
-        reason = 'no such weights folder, and not a Hub repository, which reads "user/model"'
-    except (HTTPError, OSError) as error:
-        reason = f"{name} could not be downloaded ({brief(error)}); try again later"
-    except (ValueError, ImportError) as error:  # a proxy of a kind that httpx does not know
-        reason = (
-            f"{name} could not be downloaded ({brief(error)}); check the proxy that the "
-            "environment names"
-        )
-    raise CheckpointError(f"{repo}: {reason}") from None
+    except tuple(kind for kinds in _REASONS for kind in kinds) as error:
+        reason = next(text for kinds, text in _REASONS.items() if isinstance(error, kinds))
+        words = reason.format(name=name, revision=revision, error=brief(error))
+    raise CheckpointError(f"{repo}: {words}")
 
 
 def brief(error: Exception) -> str:

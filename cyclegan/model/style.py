@@ -53,17 +53,14 @@ class Style:
         """
         try:
             record = json.loads(Path(path).read_text("utf-8"))
-            if record.pop("format") != FORMAT:
-                raise StyleError(f"{path}: a style of another format; make it again")
+            is_style = record.pop("format") == FORMAT
             style = cls(**record | {"code": tuple(float(v) for v in record["code"])})
         except FileNotFoundError:
             raise StyleError(f"{path}: no such file") from None
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            if isinstance(error, StyleError):
-                raise
-            raise StyleError(f"{path}: not a style; Style.save writes one") from None
-        if style.contrast not in OTHER or not all(math.isfinite(v) for v in style.code):
-            raise StyleError(f"{path}: not a style; Style.save writes one")
+        except (KeyError, TypeError, ValueError, AttributeError):
+            is_style = False
+        if not (is_style and style.contrast in OTHER and all(map(math.isfinite, style.code))):
+            raise StyleError(f"{path}: not a style of this version; Style.save writes one")
         return style
 
     def distance(self, other: Style) -> float:

@@ -11,6 +11,7 @@ added.
 
 from __future__ import annotations
 
+import copy
 from collections import defaultdict
 from collections.abc import Callable
 from functools import cache
@@ -26,9 +27,9 @@ from cyclegan.model.networks import GENERATORS, PatchDiscriminator
 from cyclegan.simulation.augment import RandomStream, disturb
 from cyclegan.simulation.lesions import implant_lesions
 from cyclegan.training import losses
-from cyclegan.training.config import PAIRS, TRUTH, UNPAIRED, TrainConfig
+from cyclegan.training.config import PAIRS, TRUTH, UNPAIRED, TrainConfig, TrainingData
 from cyclegan.training.losses import ImagePool
-from cyclegan.training.samples import Batch, Sample, TrainingData
+from cyclegan.training.samples import Batch, Sample
 from cyclegan.training.sharing import Share, stream
 
 POOL = 50  # translations in the history of either discriminator, as published
@@ -65,7 +66,8 @@ class Objective:
         self.config, self.kinds, self.bank = config, data.kinds, data.bank
         self.accelerator, self.device = accelerator, accelerator.device
         self.published = self.kinds == (UNPAIRED,)
-        self.generators = {c: self.new_generator() for c in CONTRASTS}
+        make, options = GENERATORS[config.generator], config.network_options()
+        self.generators = {c: self._place(make(**options)) for c in CONTRASTS}
         # Discriminators that know the data source, where there are several: a translation has to
         # look like that scanner's other contrast, not like the average of all.
         sources = len(data.unpaired.names) if data.unpaired and not self.published else 0
@@ -75,16 +77,12 @@ class Objective:
         }
         self.pools = {c: ImagePool(POOL) for c in CONTRASTS}
 
-    def new_generator(self) -> nn.Module:
-        """A generator as the config describes it, on the device."""
-        return self._place(GENERATORS[self.config.generator](**self.config.network_options()))
-
     def frozen_copies(self) -> dict[str, nn.Module]:
         """The generators as they are now, not to be trained: by target contrast."""
-        copies = {c: self.new_generator().requires_grad_(False).eval() for c in self.generators}
-        for c, network in copies.items():
-            network.load_state_dict(self.generators[c].state_dict())
-        return copies
+        return {
+            c: copy.deepcopy(network).requires_grad_(False).eval()
+            for c, network in self.generators.items()
+        }
 
     def weights(self, adversary: float = 1.0) -> dict[str, Any]:
         """Term of the log -> its weight in the generators' objective: the whole of it, one table.
@@ -300,10 +298,8 @@ class Objective:
         `Share.deal` gives each process as many as the others, or one more: what is missing is
         filled up for the exchange.
         """
-        order, processes = (
-            torch.tensor(positions, device=self.device),
-            self.accelerator.num_processes,
-        )
+        order = torch.tensor(positions, device=self.device)
+        processes = self.accelerator.num_processes
         if processes > 1:
             missing = -(-total // processes) - len(own)
             own = torch.cat([own, own.new_zeros(missing, *own.shape[1:])])

@@ -47,11 +47,14 @@ def adversary_strength(config: TrainConfig, published: bool, progress: float) ->
     return min(max((progress - config.supervised) / FADE_IN, 0.0), 1.0)
 
 
-def optimise(optimizer: torch.optim.Optimizer, accelerator: Accelerator) -> None:
+def optimise(optimizer: torch.optim.Optimizer, accelerator: Accelerator, step: int) -> None:
     """Add the gradients of the processes, clip them, step.
 
     The networks run several times in one backward pass, which DistributedDataParallel does not
     allow without care; adding by hand is as exact, and the same code runs on one process.
+
+    Args:
+        step: of the run, for the error message.
 
     Raises:
         FloatingPointError: a gradient is no finite number; in all processes, or in none. The
@@ -69,7 +72,10 @@ def optimise(optimizer: torch.optim.Optimizer, accelerator: Accelerator) -> None
             gradient.copy_(part.view(gradient.shape))
     norm = nn.utils.clip_grad_norm_(parameters, MAX_GRADIENT_NORM)
     if not torch.isfinite(norm):
-        raise FloatingPointError("the loss or its gradient is no number any more")
+        raise FloatingPointError(
+            f"the loss or its gradient is no number any more at step {step}; the last checkpoint "
+            "is intact: resume with a lower --lr"
+        )
     optimizer.step()
 
 

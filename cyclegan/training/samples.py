@@ -15,15 +15,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 
 from cyclegan import CONTRASTS, OTHER
-from cyclegan.data.dataset import SliceBatch, SliceDataset
-from cyclegan.data.paired_slices import PairBatch, PairedSlices
+from cyclegan.data.dataset import SliceBatch
+from cyclegan.data.paired_slices import PairBatch
 from cyclegan.model.head import AIR
 from cyclegan.simulation.augment import (
     RandomStream,
@@ -34,12 +33,11 @@ from cyclegan.simulation.augment import (
     resample,
     sampling_grid,
 )
-from cyclegan.simulation.lesions import LesionBank, implant_lesions
-from cyclegan.simulation.simulate import SimulatedPair, Simulator
-from cyclegan.training.config import PAIRS, SIMULATED, UNPAIRED, TrainConfig
-from cyclegan.training.sharing import Share
+from cyclegan.simulation.lesions import implant_lesions
+from cyclegan.simulation.simulate import SimulatedPair
+from cyclegan.training.config import PAIRS, SIMULATED, UNPAIRED, TrainConfig, TrainingData
+from cyclegan.training.sharing import Share, counts
 
-SIMULATED_SHARE = 0.25  # of the places that real and simulated pairs have together
 STYLED = 0.7  # share of the samples with a reference; in the others the source has to guess
 DISTURBED = 0.4  # share of real pairs whose source is changed; with 0, other scanners lose 0.1 SSIM
 STRIPPED = 0.3  # share of head-in pairs that are skull-stripped copies
@@ -48,53 +46,6 @@ SIMULATED_LESIONS, SIMULATED_STRIPPED = 0.7, 0.45  # shares of the simulated pai
 CROP = 0.75  # of the side, of unpaired slices beside pairs: patches are judged, in half the time
 TOLERANCE = 2  # pixels by which the target of a real pair may lie beside its source
 LARGEST_WEIGHT = 100.0  # of a pixel in or around a lesion; of any other: 1
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """What there is to train on, None for what there is not.
-
-    Attributes:
-        unpaired: real slices.
-        pairs: registered real pairs.
-        simulator: of simulated pairs.
-        bank: real lesions to implant; without, simulated ones.
-    """
-
-    unpaired: SliceDataset | None = None
-    pairs: PairedSlices | None = None
-    simulator: Simulator | None = None
-    bank: LesionBank | None = None
-
-    @property
-    def kinds(self) -> tuple[str, ...]:
-        """As `kinds_of`."""
-        return kinds_of(self.unpaired, self.pairs, self.simulator)
-
-    @property
-    def sources(self) -> dict[str, list[str]]:
-        """Names of the sources by kind, as config.json of the weights records them."""
-        return {
-            "sources": list(self.unpaired.names) if self.unpaired else [],
-            "paired_sources": list(self.pairs.names) if self.pairs else [],
-            "simulated_from": [self.simulator.origin] if self.simulator else [],
-        }
-
-    def described(self) -> dict[str, str]:
-        """What there is of each source, in words; the same data gives the same words."""
-        words = {}
-        for index, name in enumerate(self.unpaired.names if self.unpaired else []):
-            counts = [f"{int((self.unpaired.sources[c] == index).sum())} {c}" for c in CONTRASTS]
-            words[f"data source {name}"] = f"{' and '.join(counts)} slices"
-        for index, name in enumerate(self.pairs.names if self.pairs else []):
-            words[f"pairs {name}"] = f"{int((self.pairs.sources == index).sum())} pairs"
-        if self.pairs:
-            words["stripped copies of pairs"] = f"of {len(self.pairs.copies)} pairs"
-        if self.bank:
-            words["real lesions"] = f"{len(self.bank)} to implant"
-        if self.simulator:
-            words["simulated pairs"] = f"from {len(self.simulator)} label maps"
-        return words
 
 
 class Sample(NamedTuple):
@@ -313,46 +264,6 @@ class Samples:
         target = torch.where(styled > 0, toned(target, rng), target)
         # Not another sample's anatomy: a share may hold one alone, and must learn the same from it.
         return target, seen_elsewhere(target, rng) * styled
-
-
-def kinds_of(unpaired: object, pairs: object, simulated: object) -> tuple[str, ...]:
-    """Which kinds of samples there are: those that are not None.
-
-    Raises:
-        ValueError: none.
-    """
-    present = {PAIRS: pairs, SIMULATED: simulated, UNPAIRED: unpaired}
-    kinds = tuple(kind for kind, data in present.items() if data is not None)
-    if not kinds:
-        raise ValueError("nothing to train on: give --data, --pairs, --labelmaps, or several")
-    return kinds
-
-
-def counts(total: int, kinds: Collection[str], unpaired: float) -> dict[str, int]:
-    """How many of a step's `total` samples are of each kind, at least one of each.
-
-    Args:
-        unpaired: share of them that are unpaired slices, where there are others.
-
-    Raises:
-        ValueError: there are more kinds than samples.
-    """
-    if total < len(kinds):
-        raise ValueError(
-            f"a step of {total} cannot hold {', '.join(kinds)} samples: raise --batch or "
-            f"--accumulate to {len(kinds)} or more"
-        )
-    supervised = [kind for kind in (PAIRS, SIMULATED) if kind in kinds]
-    apart = total
-    if supervised:
-        most = total - len(supervised)
-        apart = min(max(round(unpaired * total), 1), most) if UNPAIRED in kinds else 0
-    left = total - apart
-    result = dict.fromkeys(supervised, left)
-    if len(supervised) == 2:
-        result[SIMULATED] = min(max(round(SIMULATED_SHARE * left), 1), left - 1)
-        result[PAIRS] = left - result[SIMULATED]
-    return result | ({UNPAIRED: apart} if UNPAIRED in kinds else {})
 
 
 def move_pairs(

@@ -9,10 +9,15 @@ resumed run needs no random state but the step.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+
+from cyclegan.training.config import PAIRS, SIMULATED, UNPAIRED
+
+SIMULATED_SHARE = 0.25  # of the places that real and simulated pairs have together
 
 
 def stream(seed: int, step: int, purpose: str, place: int = 0) -> torch.Generator:
@@ -70,3 +75,30 @@ class Share:
     def streams(self, purpose: str) -> list[torch.Generator]:
         """One generator for each sample."""
         return [stream(self.seed, self.step, purpose, place) for place in self.places]
+
+
+def counts(total: int, kinds: Collection[str], unpaired: float) -> dict[str, int]:
+    """How many of a step's `total` samples are of each kind, at least one of each.
+
+    Args:
+        unpaired: share of them that are unpaired slices, where there are others.
+
+    Raises:
+        ValueError: there are more kinds than samples.
+    """
+    if total < len(kinds):
+        raise ValueError(
+            f"a step of {total} cannot hold {', '.join(kinds)} samples: raise --batch or "
+            f"--accumulate to {len(kinds)} or more"
+        )
+    supervised = [kind for kind in (PAIRS, SIMULATED) if kind in kinds]
+    apart = total
+    if supervised:
+        most = total - len(supervised)
+        apart = min(max(round(unpaired * total), 1), most) if UNPAIRED in kinds else 0
+    left = total - apart
+    result = dict.fromkeys(supervised, left)
+    if len(supervised) == 2:
+        result[SIMULATED] = min(max(round(SIMULATED_SHARE * left), 1), left - 1)
+        result[PAIRS] = left - result[SIMULATED]
+    return result | ({UNPAIRED: apart} if UNPAIRED in kinds else {})

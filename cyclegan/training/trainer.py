@@ -28,7 +28,7 @@ from cyclegan import CONTRASTS, __version__
 from cyclegan.data.dataset import SliceBatch
 from cyclegan.model.checkpoint import CheckpointError, export_weights, save_state
 from cyclegan.report.runlog import DATA_WAIT, STEPS_PER_SECOND, RunOutput, writing
-from cyclegan.training.config import UNPAIRED, TrainConfig, resolved
+from cyclegan.training.config import UNPAIRED, TrainConfig, TrainingData, resolved
 from cyclegan.training.objective import Objective
 from cyclegan.training.optimisation import (
     adversary_strength,
@@ -37,8 +37,8 @@ from cyclegan.training.optimisation import (
     optimise,
     update_average,
 )
-from cyclegan.training.samples import Batch, Samples, TrainingData, counts
-from cyclegan.training.sharing import Share
+from cyclegan.training.samples import Batch, Samples
+from cyclegan.training.sharing import Share, counts
 from cyclegan.training.training_state import (
     FORMAT,
     STATE,
@@ -222,7 +222,7 @@ class Trainer:
             loss, parts, fake = objective.generator_loss(batch, adversary)
             backward(loss, parts)
             fakes.append({c: images.detach() for c, images in fake.items()})
-        self._optimise(self.optimizer_G)
+        optimise(self.optimizer_G, self.accelerator, self.step)
         if "loss_D" in terms:
             self.optimizer_D.zero_grad(set_to_none=True)
             recalled = objective.recall(self.step, batches, fakes)
@@ -230,7 +230,7 @@ class Trainer:
                 if batch.share:
                     loss = objective.discriminator_loss(batch, from_pool)
                     backward(loss, {"loss_D": loss})
-            self._optimise(self.optimizer_D)
+            optimise(self.optimizer_D, self.accelerator, self.step)
         for c in CONTRASTS:
             update_average(self.ema[c], objective.generators[c], self.config.ema, self.step)
         return terms
@@ -257,15 +257,6 @@ class Trainer:
 
     def _read(self, step: int, kinds: tuple[str, ...]) -> list[Future[dict[str, SliceBatch]]]:
         return [self._reader.submit(self.samples.read, s, kinds) for s in self._shares(step)]
-
-    def _optimise(self, optimizer: torch.optim.Optimizer) -> None:
-        try:
-            optimise(optimizer, self.accelerator)
-        except FloatingPointError as error:
-            raise FloatingPointError(
-                f"{error} at step {self.step}; the last checkpoint is intact: resume with a lower "
-                "--lr"
-            ) from None
 
     def _agree(self, seconds: float, stop: int) -> tuple[float, int]:
         """The same time and signal to stop in all processes, so that they stop after the same step.
@@ -294,8 +285,8 @@ class Trainer:
         the steps and count for neither.
         """
         pace, self.pace = self.pace, Counter()
-        return {k: pace[n] / pace["seconds"] for k, n in ((STEPS_PER_SECOND, "steps"),
-                                                          (DATA_WAIT, "waited"))}  # fmt: skip
+        seconds = pace["seconds"]
+        return {STEPS_PER_SECOND: pace["steps"] / seconds, DATA_WAIT: pace["waited"] / seconds}
 
     # What a run leaves behind
 

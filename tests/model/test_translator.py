@@ -5,15 +5,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from known_translator import SIZE, known_translator
+from torch import nn
 
 from cyclegan import Translator
 from cyclegan.model.checkpoint import export_weights
+from cyclegan.model.head import head_without_rim
 from cyclegan.model.networks import UNetGenerator
+from cyclegan.model.preprocess import Frame
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import simulate_pair
 
 WEIGHTS = Path(__file__).parents[2] / "weights"
 OPTIONS = {"channels": [8, 16]}
+LINES = ((-0.7, 0.9), (0.3, 0.5))  # slope and level of T2, and of T1
 
 
 @pytest.fixture(scope="module")
@@ -56,12 +61,6 @@ def test_output_has_the_input_s_matrix(translator, shape, dtype):
     np.testing.assert_array_equal(result.translated, translator.translate(image, to="T2"))
 
 
-def test_air_stays_black(translator, head):
-    translated = translator.translate(head.t1, to="T2")
-    corner = translated[:12, :12]
-    assert corner.max() == 0
-
-
 def test_around_a_stripped_brain_what_is_black_stays_black(translator, head):
     brain = np.where(head.brain, 0.2 + 0.8 * head.t1, 0)
     brain[120:136, 120:136] = 0  # fluid
@@ -86,6 +85,80 @@ def test_sixteen_bit_detail_reaches_the_network(translator):
     flat = np.where(disc & (image < 60000), 30000, image)
     wave, flat = (translator.translate(i, to="T2")[40:56, 20:40] for i in (image, flat))
     assert not np.array_equal(wave, flat)
+
+
+# Generators that are straight lines, so that every grey value is known
+
+
+@pytest.fixture
+def disc() -> np.ndarray:
+    """(64, 64) in [0, 1]: flat at 0.4, dark in a hole, with a bright rim; it fills the range of an
+    export, so no scaling changes it."""
+    rows, columns = np.indices((SIZE, SIZE)) - 31.5
+    distance = np.hypot(rows, columns)
+    image = np.where(distance < 28, 0.4, 0)
+    image[(distance > 26) & (distance < 28)] = 0.95
+    image[30:34, 40:44] = 0
+    return image.astype(np.float32)
+
+
+def slopes(frame: Frame) -> np.ndarray:
+    """(64,) how steep the known generators are at each row of the image."""
+    rows = np.arange(SIZE) - frame.top + 0.5
+    return np.interp(rows * SIZE / frame.side - 0.5, np.arange(SIZE), np.linspace(0.5, 1, SIZE))
+
+
+@pytest.mark.parametrize(("to", "there", "back"), [("T2", *LINES), ("T1", *LINES[::-1])])
+def test_a_cycle_has_the_values_of_the_generators(disc, to, there, back):
+    translator = known_translator()
+    result = translator.cycle(disc, to)
+    np.testing.assert_allclose(result.source, disc)
+    steep = slopes(translator.prepare(disc).frame)[:, None]
+    flat = np.zeros(disc.shape, bool)
+    flat[18:46, 16:34] = True  # away from the rim and the hole
+    expected = np.broadcast_to(there[1] + there[0] * steep * 0.4, disc.shape)
+    np.testing.assert_allclose(result.translated[flat], expected[flat], atol=5e-3)
+    np.testing.assert_allclose(translator.translate(disc, to), result.translated)
+    expected = back[1] + back[0] * steep * result.translated
+    np.testing.assert_allclose(result.reconstructed[flat], expected[flat], atol=5e-3)
+    for image in (result.translated, result.reconstructed):
+        assert (image[disc == 0][:100] == 0).all()  # air
+
+
+def test_everything_of_a_head_stays_and_only_black_goes(disc):
+    mask = head_without_rim(disc)
+    assert mask[disc > 0].all()  # also a bright rim
+    assert mask[30:34, 40:44].all()  # dark inside is fluid
+    assert not mask[:2].any()
+
+
+def test_the_predicted_error_is_in_grey_values(disc):
+    class WithError(nn.Module):
+        error_head = nn.Identity()  # as generators that predict errors have one
+
+        def forward(self, grid, code=None, error=False):
+            output = 1 - grid
+            return (output, torch.full_like(grid, np.log(0.07))) if error else output
+
+    config = {"size": SIZE, "version": "known", "sha256": ""}
+    generators = {to: WithError() for to in ("T1", "T2")}
+    translator = Translator(generators, config, "cpu", torch.float32)
+    translated, error = translator.translate_with_error(disc, "T2")
+    np.testing.assert_allclose(error[14:50, 14:34], 0.07, rtol=1e-3)
+    assert error[0].max() == 0
+    np.testing.assert_allclose(translated, translator.translate(disc, "T2"))
+
+
+def test_a_volume_is_scaled_by_its_foreground_as_one():
+    """Tissue of 301 to 1300 evenly: the percentile is 1298, and no export has such a range."""
+    volume = np.zeros((4, SIZE, SIZE), np.int16)
+    volume[:, 7:57, 7:57] = np.arange(301, 1301).repeat(10).reshape(4, 50, 50)
+    result = known_translator().cycle(volume, "T2")
+    np.testing.assert_allclose(result.source, np.clip(volume / 1298, 0, 1), atol=2e-3)
+    flat = np.s_[:, 20:44, 20:44]
+    steep = slopes(known_translator().prepare(volume).frame)[None, 20:44, None]
+    expected = 0.9 - 0.7 * steep * result.source[flat]
+    np.testing.assert_allclose(result.translated[flat], expected, atol=0.01)
 
 
 # The shipped weights

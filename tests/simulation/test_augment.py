@@ -3,7 +3,15 @@
 import pytest
 import torch
 
-from cyclegan.simulation.augment import RandomStream, disturb, fading_rim, move_real
+from cyclegan.simulation.augment import (
+    RandomStream,
+    blur,
+    disturb,
+    fading_rim,
+    move_real,
+    resample,
+    sampling_grid,
+)
 from cyclegan.simulation.lesions import implant_lesions
 
 
@@ -34,10 +42,7 @@ def test_a_disturbed_slice_stays_in_range_and_its_air_stays_air(head):
     assert torch.equal(disturbed[masks == 0], images[masks == 0])
     change = (disturbed - images).abs()[masks > 0].mean()
     assert 0.01 < change < 0.2
-
-
-def test_disturbing_has_a_finite_gradient_in_black(head):
-    images = head[0].clone().requires_grad_()
+    images = images.clone().requires_grad_()  # black has a finite gradient
     disturb(images, torch.ones_like(images), stream()).sum().backward()
     assert torch.isfinite(images.grad).all()
 
@@ -82,3 +87,31 @@ def test_a_lesion_is_dark_in_t1_and_bright_in_t2_at_the_same_place(head, to):
         assert 0 <= changed.min() <= changed.max() <= 1
     outline = head[1] - torch.nn.functional.avg_pool2d(head[1], 5, 1, 2).ge(0.999).float()
     assert torch.equal(source[outline > 0], image[outline > 0])
+
+
+def test_slices_are_mirrored_left_to_right_and_never_upside_down():
+    rng = RandomStream(64, torch.Generator().manual_seed(0))
+    marked = torch.zeros(64, 1, 64, 64)
+    marked[:, :, 8:16, 8:16] = 1  # top left
+    still = {"rotation": 0.0, "stretch": 0.0, "shift": 0.0}
+    whole = torch.ones(64)
+    grid = sampling_grid(rng, 64, torch.zeros(64, 2), whole, **still)
+    moved = resample(marked, grid)[:, 0]
+    at_left = moved[:, 8:16, 8:16].mean((1, 2)) > 0.9
+    at_right = moved[:, 8:16, 48:56].mean((1, 2)) > 0.9
+    assert (at_left | at_right).all()
+    assert 0.3 < at_left.float().mean() < 0.7
+    images, _ = move_real(marked * 0.8, torch.ones_like(marked), 64, rng)
+    assert (images[:, 0, :32].sum((1, 2)) > 10 * images[:, 0, 32:].sum((1, 2))).all()
+
+
+def test_a_blur_has_a_width_for_rows_and_one_for_columns():
+    dot = torch.zeros(2, 1, 33, 33)
+    dot[:, :, 16, 16] = 1
+    down, across = blur(dot, torch.tensor([[1.5, 0.0], [0.0, 1.5]]))[:, 0]
+    offsets = torch.arange(33) - 16.0
+    for image, along, other in ((down, 1, 0), (across, 0, 1)):
+        assert image.sum() == pytest.approx(1, abs=1e-5)
+        spread = (image.sum(along) * offsets**2).sum().sqrt()
+        assert spread == pytest.approx(1.5, rel=0.05)
+        assert (image.sum(other) * offsets**2).sum() == pytest.approx(0, abs=1e-5)

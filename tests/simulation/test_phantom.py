@@ -5,6 +5,7 @@ import pytest
 from scipy import ndimage
 
 from cyclegan.simulation.phantom import draw_slice, draw_volume
+from cyclegan.simulation.tissues import TISSUES
 
 BRAIN = [2, 3, 4, 7, 8, 10, 11, 12, 13, 16]
 
@@ -13,31 +14,19 @@ def dice(a: np.ndarray, b: np.ndarray) -> float:
     return 2 * np.sum(a & b) / (np.sum(a) + np.sum(b))
 
 
-def test_shape_and_type():
-    labels = draw_slice(1)
-    assert labels.shape == (256, 256)
-    assert labels.dtype == np.uint16
-    volume = draw_volume(1, slices=3, size=96)
-    assert volume.shape == (3, 96, 96)
-    assert volume.dtype == np.uint16
-
-
-def test_volume_is_the_stack_of_its_slices():
+def test_a_volume_is_the_stack_of_its_slices():
     volume = draw_volume(5, slices=3, size=128)
+    assert volume.shape == (3, 128, 128)
+    assert volume.dtype == np.uint16
     np.testing.assert_array_equal(volume[1], draw_slice(5, 0.5, 128))
 
 
-def test_size_changes_resolution_not_anatomy():
-    coarse, fine = draw_slice(2, 0.5, 128), draw_slice(2, 0.5, 256)
-    assert dice(coarse > 0, fine[::2, ::2] > 0) > 0.97
-    assert (
-        dice(np.isin(coarse, [2, 10, 11, 12, 13]), np.isin(fine[::2, ::2], [2, 10, 11, 12, 13]))
-        > 0.7
-    )
-
-
-def test_different_seeds_differ():
-    assert dice(draw_slice(1, 0.7) == 3, draw_slice(2, 0.7) == 3) < 0.7
+def test_size_changes_resolution_not_anatomy_and_the_seed_does():
+    coarse, fine = draw_slice(2, 0.5, 128), draw_slice(2, 0.5, 256)[::2, ::2]
+    assert dice(coarse > 0, fine > 0) > 0.97
+    deep = [2, 10, 11, 12, 13]
+    assert dice(np.isin(coarse, deep), np.isin(fine, deep)) > 0.7
+    assert dice(coarse == 3, draw_slice(1, 0.5, 128) == 3) < 0.7
 
 
 @pytest.mark.parametrize("level", [0.1, 0.45, 0.65, 0.9])
@@ -49,14 +38,13 @@ def test_neighbouring_slices_match(level):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_labels_appear_where_anatomy_puts_them(seed):
-    low = set(np.unique(draw_slice(seed, 0.02)))
-    middle = set(np.unique(draw_slice(seed, 0.42)))
-    high = set(np.unique(draw_slice(seed, 0.85)))
+def test_labels_appear_where_anatomy_puts_them_and_each_is_a_tissue(seed):
+    low, middle, high = (set(np.unique(draw_slice(seed, v))) for v in (0.02, 0.42, 0.85))
     assert {7, 8, 16, 4, 506, 508, 509, 511, 514, 515, 516, 62} <= low
     assert {2, 3, 4, 24, 10, 11, 12, 13, 515, 516} <= middle
     assert {2, 3, 24, 508, 514, 515, 516} <= high
     assert not high & {7, 8, 10, 12, 16, 506}
+    assert (low | middle | high) - {0} <= set(TISSUES)
 
 
 @pytest.mark.parametrize("level", [0.3, 0.5, 0.7, 0.95])
@@ -86,12 +74,9 @@ def test_anterior_is_up_and_sides_mirror():
 @pytest.mark.parametrize("seed", range(6))
 def test_tissue_fractions_are_plausible(seed):
     labels = draw_slice(seed, 0.6)
-    brain = np.isin(labels, [*BRAIN, 24])
-    share = {code: np.sum(labels == code) / brain.sum() for code in (2, 3, 4, 24)}
-    assert 0.25 < share[2] < 0.6
-    assert 0.25 < share[3] < 0.55
-    assert 0.005 < share[4] < 0.2
-    assert 0.03 < share[24] < 0.35
+    brain = np.isin(labels, [*BRAIN, 24]).sum()
+    for code, low, high in ((2, 0.25, 0.6), (3, 0.25, 0.55), (4, 0.005, 0.2), (24, 0.03, 0.35)):
+        assert low < np.sum(labels == code) / brain < high
 
 
 @pytest.mark.parametrize("bad", [{"level": 1.2}, {"level": -0.1}, {"size": 8}])

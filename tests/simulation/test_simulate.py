@@ -1,17 +1,18 @@
 """Simulation: contrasts as physics has them, varied inputs, clean targets, lesions where drawn."""
 
+from math import exp
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy import ndimage
 
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import Simulator, simulate_pair
-from cyclegan.simulation.tissues import (
-    TISSUES,
-    read_label_maps,
-    read_tissues,
-)
+from cyclegan.simulation.tissues import inversion_recovery, read_label_maps, spin_echo
+
+COLUMNS = "labels,tissue,pd,t1_ms,t2_ms,inside_brain"
 
 
 @pytest.fixture(scope="module")
@@ -79,12 +80,9 @@ def test_stripped_pairs_have_no_scalp(labels):
 
 
 def test_label_maps_of_different_sizes_are_read_with_their_table(tmp_path, labels):
-    from PIL import Image
-
     Image.fromarray(labels.astype(np.uint16)).save(tmp_path / "a.png")
     Image.fromarray(labels[10:, 20:].astype(np.uint16)).save(tmp_path / "b.png")
-    rows = ["labels,tissue,pd,t1_ms,t2_ms,inside_brain", "2 41,white matter,0.7,800,80,1"]
-    (tmp_path / "tissues.csv").write_text("\n".join(rows))
+    (tmp_path / "tissues.csv").write_text(f"{COLUMNS}\n2 41,white matter,0.7,800,80,1")
     stack, tissues = read_label_maps(tmp_path)
     assert stack.shape == (2, 256, 256)
     assert np.array_equal(stack[0], labels)
@@ -92,21 +90,23 @@ def test_label_maps_of_different_sizes_are_read_with_their_table(tmp_path, label
     assert tissues[41].inside_brain
 
 
-def test_a_broken_tissue_table_is_named_with_its_line(tmp_path):
-    path = tmp_path / "tissues.csv"
-    path.write_text("labels,tissue,pd,t1_ms,t2_ms,inside_brain\n2,white,fast,800,80,1\n")
-    with pytest.raises(ValueError, match=r"tissues\.csv, line 2"):
-        read_tissues(path)
-
-
-def test_an_empty_label_folder_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="no label maps"):
+@pytest.mark.parametrize(
+    ("files", "sentence"),
+    [
+        ({}, "no label maps"),
+        ({"a.png": None}, r"tissues\.csv is missing"),
+        ({"a.png": None, "tissues.csv": f"{COLUMNS}\n2,white,fast,800,80,1\n"},
+         r"tissues\.csv, line 2: expected the columns"),
+    ],
+)  # fmt: skip
+def test_what_are_no_label_maps_is_refused_in_a_sentence(tmp_path, labels, files, sentence):
+    for name, text in files.items():
+        if text is None:
+            Image.fromarray(labels).save(tmp_path / name)
+        else:
+            (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=sentence):
         read_label_maps(tmp_path)
-
-
-def test_every_phantom_label_has_a_tissue():
-    labels = {int(v) for s in range(4) for v in np.unique(draw_slice(s, level=s / 3))}
-    assert labels - {0} <= set(TISSUES)
 
 
 def test_a_tumour_takes_the_place_of_grey_and_white_matter(labels):
@@ -122,3 +122,41 @@ def test_a_tumour_takes_the_place_of_grey_and_white_matter(labels):
     assert len(seen) >= 4
     assert min(seen) < 0.1  # a mass
     assert max(seen) > 0.15  # tissue that shows through
+
+
+def test_a_head_beside_the_middle_is_framed():
+    labels = np.zeros((2, 128, 128), np.int64)
+    labels[0, 10:60, 70:120] = labels[1, 70:120, 10:60] = 3  # top right, bottom left
+    plain = {"lesions": 0, "stripped": 0, "degrade": False, "pick": torch.arange(2)}
+    pair = Simulator(labels).sample(2, 64, torch.Generator().manual_seed(0), **plain)
+    for image in pair.t1_target[:, 0]:
+        rows, columns = torch.where(image > 0.1)
+        for places in (rows, columns):
+            assert places.float().mean() == pytest.approx(31.5, abs=1.5)
+        assert len(rows) > 0.4 * 64**2
+
+
+def test_an_input_has_the_contrast_of_its_target():
+    labels = np.stack([draw_slice(seed, 0.5, 128) for seed in range(2)])
+    pair = Simulator(labels).sample(12, 64, torch.Generator().manual_seed(1), lesions=0)
+    own, others = [], []
+    for images, right, wrong in (
+        (pair.t1, pair.t1_target, pair.t2_target),
+        (pair.t2, pair.t2_target, pair.t1_target),
+    ):
+        for three in zip(images, right, wrong, pair.brain, strict=True):
+            image, *targets = (x[three[-1]] for x in three[:-1])
+            for target, found in zip(targets, (own, others), strict=True):
+                found.append(float(torch.corrcoef(torch.stack([image, target]))[0, 1]))
+    assert min(own) > 0.3
+    assert np.mean(own) > 0.8
+    assert max(others) < 0.2
+
+
+def test_signals_are_those_of_the_equations():
+    """By hand, for PD 0.7, T1 800 ms and T2 80 ms."""
+    tissue = (torch.tensor(0.7), torch.tensor(800.0), torch.tensor(80.0))
+    expected = 0.7 * (1 - exp(-500 / 800)) * exp(-12 / 80)
+    assert float(spin_echo(*tissue, 500, 12)) == pytest.approx(expected, rel=1e-5)
+    expected = 0.7 * abs(1 - 2 * exp(-900 / 800) + exp(-2000 / 800)) * exp(-4 / (0.7 * 80))
+    assert float(inversion_recovery(*tissue, 2000, 900, 4)) == pytest.approx(expected, rel=1e-5)

@@ -9,8 +9,7 @@ from stored_slices import dataset_of
 from cyclegan.data.paired_slices import PairedSlices
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import Simulator, simulate_pair
-from cyclegan.training.config import TrainConfig
-from cyclegan.training.samples import TrainingData
+from cyclegan.training.config import TrainConfig, TrainingData
 from cyclegan.training.sharing import Share
 from cyclegan.training.trainer import Trainer
 

@@ -52,15 +52,6 @@ def weights(out):
     return (out / "weights/model.safetensors").read_bytes()
 
 
-def test_two_runs_of_one_seed_are_the_same(uninterrupted, arguments, tmp_path):
-    assert tiny_training.run(*arguments, "--out", tmp_path).returncode == 0
-    assert weights(tmp_path) == weights(uninterrupted)
-    assert curve(tmp_path) == curve(uninterrupted)
-    other = [*arguments, "--steps", 2, "--seed", 1]
-    assert tiny_training.run(*other, "--out", tmp_path / "other").returncode == 0
-    assert curve(tmp_path / "other")[0] != curve(uninterrupted)[0]
-
-
 def test_a_run_killed_again_and_again_has_the_same_curve_and_weights(
     uninterrupted, arguments, tmp_path
 ):

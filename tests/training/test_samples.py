@@ -1,4 +1,5 @@
-"""Samples: the right contrast as source and target, with the lesions, tones and masks they say."""
+"""Samples: the right contrast as source and target, with the lesions, tones and masks they say;
+dealt out completely, with random numbers of one sample and purpose."""
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from cyclegan.data.paired_slices import PairedSlices
 from cyclegan.simulation.augment import RandomStream
 from cyclegan.training import samples
 from cyclegan.training.samples import seen_elsewhere
-from cyclegan.training.sharing import Share
+from cyclegan.training.sharing import Share, stream
 
 
 def share_of(count, seed=0):
@@ -126,3 +127,24 @@ def test_unpaired_slices_are_cropped_beside_pairs_and_have_references(
         for to in CONTRASTS:  # of the contrast that is made; none in the published setting
             reference = batch.references[to][c]
             assert reference is None if len(kinds) == 1 else torch.equal(reference, images)
+
+
+@pytest.mark.parametrize(("batch", "parts"), [(4, 1), (1, 4), (3, 2)])
+def test_every_place_is_dealt_once(batch, parts):
+    shares = Share.deal(0, 7, batch, parts)
+    assert sorted(p for s in shares for p in s.places) == list(range(batch * parts))
+    assert {len(s) for s in shares} == {batch}
+    assert sum(s.weight for s in shares) == pytest.approx(1)
+    for start, stop in ((0, 0), (0, 1), (1, 4), (2, batch * parts)):
+        some = [s.part(start, stop) for s in shares]
+        assert sorted(p for s in some for p in s.positions) == list(range(stop - start))
+        assert sum(s.weight for s in some) == pytest.approx(1.0 if stop > start else 0.0)
+        assert max(map(len, some)) - min(map(len, some)) <= 1
+
+
+def test_a_stream_is_of_one_seed_step_purpose_and_place():
+    keys = [(0, 5, "slices", 2), (1, 5, "slices", 2), (0, 6, "slices", 2), (0, 5, "pairs", 2),
+            (0, 5, "slices", 3)]  # fmt: skip
+    first, again = ([torch.rand((), generator=stream(*key)).item() for key in keys] for _ in "ab")
+    assert first == again
+    assert len(set(first)) == len(keys)

@@ -56,10 +56,13 @@ def folders(heads, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run(folders, tmp_path_factory):
+    """The folder of a finished run, with the report that the command writes."""
     out = tmp_path_factory.mktemp("runs") / "a<b>run"
     data, val = str(folders / "mine"), str(folders / "pairs")
-    arguments = ["--data", data, "--val", val, "--out", str(out)]
-    assert train.main([*arguments, *TINY]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "write_report", lambda run: None)  # at every save: most of the time
+        assert train.main(["--data", data, "--val", val, "--out", str(out), *TINY]) == 0
+    assert report_command.main([str(out)]) == 0
     return out
 
 
@@ -172,14 +175,6 @@ def test_clean_data_raises_no_alarm_and_one_picture_as_both_contrasts_does(heads
     assert (copy["contrasts"], copy["leak"]) == (True, False)
 
 
-def test_rebuilding_from_disk_gives_the_same_page(run, capsys):
-    before = (run / "report.html").read_bytes()
-    (run / "report.html").unlink()
-    assert report_command.main([str(run)]) == 0
-    assert (run / "report.html").read_bytes() == before
-    assert str(run / "report.html") in capsys.readouterr().out
-
-
 def test_a_young_run_and_no_run_are_said(tmp_path, capsys):
     (tmp_path / "log.csv").write_text("step,minutes,pairs\n")
     text = write_report(tmp_path).read_text("utf-8")
@@ -201,6 +196,7 @@ def test_a_log_with_unfinished_and_infinite_cells_is_drawn(tmp_path):
 
 def test_a_report_that_cannot_be_written_does_not_end_the_run(tmp_path, monkeypatch, capsys):
     def disk_full(run):
+        assert run == str(tmp_path / "run")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(train, "write_report", disk_full)

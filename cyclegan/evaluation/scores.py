@@ -59,10 +59,8 @@ def with_styles(translator: Translator, pairs: Sequence[Pair], kind: str) -> Pre
             slice only; "wrong" for the style of the next source by name.
 
     Raises:
-        ValueError: no such kind, or weights without styles.
+        StyleError: weights without styles.
     """
-    if kind not in KINDS:
-        raise ValueError(f'"{kind}": the styles are {" and ".join(KINDS)}')
     sources = sorted({pair.source for pair in pairs})
     after = dict(zip(sources, [*sources[1:], sources[0]], strict=True))
     chosen: dict[tuple[str, bytes], Style | None] = {}

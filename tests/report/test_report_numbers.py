@@ -20,8 +20,7 @@ from cyclegan.evaluation.pairs import load_pairs, to_unit
 from cyclegan.evaluation.scores import evaluate
 from cyclegan.report import run_evaluation
 from cyclegan.report.publish import model_card
-from cyclegan.report.run_charts import curves
-from cyclegan.report.run_report import write_report
+from cyclegan.report.run_report import curves, write_report
 from cyclegan.report.runlog import CsvLog, write_sample_sheet
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import simulate_pair

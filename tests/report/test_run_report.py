@@ -13,8 +13,7 @@ from PIL import Image
 import train
 from cyclegan.data.inventory import take_inventory
 from cyclegan.report import __main__ as report_command
-from cyclegan.report.run_charts import curves
-from cyclegan.report.run_report import write_report
+from cyclegan.report.run_report import curves, write_report
 from cyclegan.report.runlog import CsvLog, RecordError, RunOutput, record_run
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import simulate_pair

@@ -88,11 +88,11 @@ def test_killed_workers_and_commands_lose_and_repeat_nothing(export_tiny, tmp_pa
     assert table == "failures.csv"
     assert {name: data for name, data in contents(out).items() if name != table} == single
     assert len(results()) == SERIES + 2
-    said = capfd.readouterr().err
-    assert "broken.nii.gz: this is not an image" in said
-    assert "no MR image, its modality is CT" in said
+    printed = capfd.readouterr().err
+    assert "broken.nii.gz: this is not an image" in printed
+    assert "no MR image, its modality is CT" in printed
     done = f"{SERIES + 2 - len(made)} done, 1 failed, {len(made)} there before, 1 left out"
-    assert done in said
+    assert done in printed
 
 
 def test_a_result_in_work_elsewhere_is_waited_for(export_tiny, tmp_path):
@@ -187,11 +187,11 @@ def test_the_search_holds_one_folder_at_a_time(tmp_path):
             for name in range(10):
                 (place / f"scan{name}.nii").touch()
         tracemalloc.start()
-        found = sum(1 for _ in find_jobs([top], tmp_path / "out"))
-        held = tracemalloc.get_traced_memory()[1]
+        count = sum(1 for _ in find_jobs([top], tmp_path / "out"))
+        peak_bytes = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        assert found == count_files([top], tmp_path / "out") == 10 * folders
-        return held
+        assert count == count_files([top], tmp_path / "out") == 10 * folders
+        return peak_bytes
 
     few, many = peak(20), peak(120)
     assert many - few < 100_000  # less than 100 bytes for each of the 1000 more files
@@ -201,9 +201,9 @@ def test_a_dry_run_says_how_much_and_how_long_and_writes_nothing(export_tiny, tm
     archive, out = write_archive(tmp_path / "in", 12), tmp_path / "out"
     options = ["--to", "T2", "--out", str(out), "--weights", str(export_tiny(64))]
     assert main([str(archive), *options, "--dry-run"]) == 0
-    said = capsys.readouterr().out
-    assert "12 series or volumes in 36 files to translate, 0 there before" in said
-    assert "5 of them took" in said
+    printed = capsys.readouterr().out
+    assert "12 series or volumes in 36 files to translate, 0 there before" in printed
+    assert "5 of them took" in printed
     assert not out.exists()
 
 

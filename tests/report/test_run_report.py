@@ -39,7 +39,7 @@ def heads():
 
 @pytest.fixture(scope="module")
 def folders(heads, tmp_path_factory):
-    """Training data, and pairs: one a copy of it, one a smaller copy, one of another person."""
+    """Training data, and pairs: one a copy of it, one a smaller copy, one of another subject."""
     root = tmp_path_factory.mktemp("data")
     for i, head in enumerate(heads[:3]):
         for contrast in ("T1", "T2"):
@@ -128,8 +128,15 @@ def test_what_the_run_wrote_is_there(page):
 
 
 def test_absolute_paths_are_recorded_by_their_last_part(tmp_path):
-    given = ["/home/x/data/", "--data=/home/x/data", "../data", "~/data", r"C:\Users\x\data", "u/m"]
-    record_run(tmp_path, {}, Accelerator(cpu=True), given)
+    arguments = [
+        "/home/x/data/",
+        "--data=/home/x/data",
+        "../data",
+        "~/data",
+        r"C:\Users\x\data",
+        "u/m",
+    ]
+    record_run(tmp_path, {}, Accelerator(cpu=True), arguments)
     (start,) = json.loads((tmp_path / "run.json").read_text())["starts"]
     assert start["command"] == "train.py data --data=data ../data data data u/m"
 
@@ -162,9 +169,9 @@ def test_clean_data_raises_no_alarm_and_one_picture_as_both_contrasts_does(heads
         folder = "pairs" if i == 3 else "mine"
         save(tmp_path / folder / "T1" / f"x_{i}.png", head.t1)
         save(tmp_path / folder / "T2" / f"x_{i}.png", head.t2)
-    found = take_inventory([tmp_path / "mine"], tmp_path / "pairs", tmp_path / "run")
-    assert found["counts"] == {"copies": 0, "leaks": 0}
-    by_contrast = {s["contrast"]: s for s in found["sources"] if not s["judged"]}
+    inventory = take_inventory([tmp_path / "mine"], tmp_path / "pairs", tmp_path / "run")
+    assert inventory["counts"] == {"copies": 0, "leaks": 0}
+    by_contrast = {s["contrast"]: s for s in inventory["sources"] if not s["judged"]}
     assert by_contrast["T1"]["files"] == by_contrast["T1"]["slices"] == 3
     assert by_contrast["T1"]["matrices"] == {"128 x 128": 3}
     assert sum(by_contrast["T2"]["histogram"]) == pytest.approx(1, abs=1e-3)

@@ -188,7 +188,7 @@ def test_measured_on_people_never_seen(check, shared_data):
     assert report["t1_or_t2_inner"] >= 0.99  # 0.994
     assert report["false_alarms"] <= 0.045  # 0.0403
     assert report["flagged"]["FLAIR"] >= 0.9  # 0.921, 63 slices
-    assert report["sources"]["T1POST brats01485"]["other"] >= 0.9  # 0.9444, one stripped person
+    assert report["sources"]["T1POST brats01485"]["other"] >= 0.9  # 0.9444, one stripped subject
     assert report["flagged"]["T1POST"] >= 0.9  # 0.925, nearly all head-in, of clinics
     assert report["sources"]["T1 mni26"]["T1"] >= 0.82  # 0.870, stripped, MS
     assert report["ece"] <= 0.035  # 0.0217

@@ -15,8 +15,7 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from cyclegan import CONTRASTS, OTHER
-from cyclegan.evaluation.lesions import bright_spots, lesion_report, measure_lesions
-from cyclegan.evaluation.metrics import slice_scores
+from cyclegan.evaluation.metrics import bright_spots, lesion_report, measure_lesions, slice_scores
 from cyclegan.evaluation.pairs import Pair, to_unit
 from cyclegan.model.head import foreground, joint_head
 from cyclegan.model.style import Style, mean_style
@@ -89,8 +88,8 @@ def evaluate(pairs: Sequence[Pair], predictors: dict[str, Predictor]) -> dict:
     `slices` and `sources` (their number, per source);
     `predictors[name][to]` with `slices[slice]`, `sources[source]` and `mean` (over sources), each
     holding the scores of `metrics.slice_scores`, the last two with an `ssim_interval`;
-    `predictors[name]["spots"]`, per slice, by source and their mean (`lesions.bright_spots`,
-    T1 → T2); and `predictors[name]["lesions"]` (`lesions.lesion_report`, T1 → T2) when there are
+    `predictors[name]["spots"]`, per slice, by source and their mean (`metrics.bright_spots`,
+    T1 → T2); and `predictors[name]["lesions"]` (`metrics.lesion_report`, T1 → T2) when there are
     lesion masks.
     Raises ValueError, naming the slice, for a predictor's output.
     """

@@ -7,7 +7,7 @@ from PIL import Image
 from scipy import ndimage
 
 from cyclegan.evaluate import main
-from cyclegan.evaluation.lesions import lesion_report, measure_lesions
+from cyclegan.evaluation.metrics import lesion_report, measure_lesions
 from cyclegan.evaluation.pairs import PairsError, load_pairs
 from cyclegan.evaluation.scores import BASELINES, evaluate, format_tables
 from cyclegan.model.checkpoint import file_sha256

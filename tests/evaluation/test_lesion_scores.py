@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from cyclegan.evaluation.lesions import (
+from cyclegan.evaluation.metrics import (
     SHOWN_BY_SOURCE,
     bright_spots,
     lesion_fidelity,

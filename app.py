@@ -9,7 +9,6 @@ and the routes are in `cyclegan/server/`, what is drawn in `cyclegan/viewer/`.
 from __future__ import annotations
 
 import argparse
-import html
 import inspect
 import json
 import logging
@@ -49,23 +48,16 @@ with without_proxies():
 
 TITLE = "T1 ↔ T2 brain MRI translation"
 DIRECTIONS = [("T1 → T2", "T2"), ("T2 → T1", "T1")]
-# No handler but `translate` is in the public API; those of the page are quick, need no queue, and
-# check for themselves what they get.
-PAGE = {
-    "api_visibility": "private",
-    "queue": False,
-    "show_progress": "hidden",
-    "preprocess": False,
-}
-
 HOSTING = (
     "Files go to the computer that runs this page, stay in its memory and are gone when you close "
     "the tab, or an hour later at most. Research demo, not for diagnosis."
 )
 VIEWER = Path(cyclegan.__file__).parent / "viewer"
-# The script keeps a file that is dropped before the viewer is there from being opened in its place.
+# The script has what the viewer needs to know, and keeps a file that is dropped before the viewer
+# is there from being opened in its place.
 HEAD = """<link rel="stylesheet" href="viewer/viewer.css">
 <script>
+  const settings = SETTINGS;
   const drops = [];
   addEventListener("dragover", (event) => event.preventDefault());
   addEventListener("drop", (event) => {
@@ -80,9 +72,9 @@ HEAD = """<link rel="stylesheet" href="viewer/viewer.css">
 # Runs once, when Gradio has made a part. Gradio wants the names of events here, in quotes.
 MOUNT = """import(new URL("viewer/main.js", document.baseURI))
   .then(({{ mount }}) => mount("{name}", element, (scan) => trigger("shown", {{ scan }})));"""
-# The viewer asks for files and sends them, and tells what takes its time.
+# The viewer asks for files and sends them, chooses, and tells what takes its time.
 CALL = """(value) => void import(new URL("viewer/main.js", document.baseURI))
-  .then((viewer) => viewer.{what}(value))"""
+  .then((viewer) => viewer.{what})"""
 
 
 def create_app(weights: str = "weights", revision: str | None = None) -> gr.Blocks:
@@ -101,8 +93,6 @@ def create_app(weights: str = "weights", revision: str | None = None) -> gr.Bloc
 
 def create_page(scans: Scans) -> gr.Blocks:
     """Build the page; `serve` gives it its images."""
-    limit = {"bytes": limits.UPLOAD_BYTES, "files": limits.UPLOAD_FILES}
-    examples = [example.label for example in EXAMPLES]
     parts: dict[str, Any] = {}
     with gr.Blocks(title=TITLE, fill_width=True, analytics_enabled=False) as page:
         with gr.Row(elem_id="top"):  # what is open, where it goes, and saving: one line
@@ -116,21 +106,18 @@ def create_page(scans: Scans) -> gr.Blocks:
                 elem_id="direction",
             )
             parts["companion"] = gr.Button("", visible=False, size="sm", elem_id="companion")
-        parts["token"] = gr.Textbox(visible=False)
         place_side(parts, scans)
-        parts["viewer"] = viewer_part("viewer", limits=limit, examples=examples, caveat=CAVEAT)
+        parts["viewer"] = viewer_part("viewer")
         follow(parts, scans)
-        change(parts, scans)
+        change(parts)
     return page
 
 
-def viewer_part(name: str, **data: Any) -> gr.HTML:
-    """A part of the page that `cyclegan/viewer/` draws, with the data that its script needs."""
-    text = (VIEWER / f"{name}.html").read_text("utf-8")
-    attributes = "".join(f' data-{key}="{html.escape(json.dumps(v))}"' for key, v in data.items())
+def viewer_part(name: str) -> gr.HTML:
+    """A part of the page that `cyclegan/viewer/` draws."""
     return gr.HTML(
         None,
-        html_template=text.replace(f'class="{name}"', f'class="{name}"{attributes}', 1),
+        html_template=(VIEWER / f"{name}.html").read_text("utf-8"),
         js_on_load=MOUNT.format(name=name),
         apply_default_css=False,
         elem_id=name,
@@ -156,8 +143,8 @@ def place_side(parts: dict[str, Any], scans: Scans) -> None:
         gr.Markdown(HOSTING, elem_id="hosting")
 
 
-# Events: the controls change the scan, the browser draws what the scan's state says, and tells when
-# the controls have to follow.
+# Events: the viewer changes the scan as the controls say, draws what the scan's state says, and
+# tells when the controls have to follow.
 
 
 def follow(parts: dict[str, Any], scans: Scans) -> None:
@@ -168,14 +155,13 @@ def follow(parts: dict[str, Any], scans: Scans) -> None:
             scan = scans.get(event.scan, used=False)
             now = state(scan)
         except (GoneError, AttributeError, TypeError):  # the last two of no page
-            return {parts["token"]: ""}
+            return gr.skip()
         to, other, real = now["to"], now["companion"], now["real"]
         styles = [style["name"] for style in now["styles"]]
         offer = f"Compare with the real {to}" if other else ""
         title = f"{real['title'][0].upper()}{real['title'][1:]}: {real['label']}" if real else ""
         is_registered = real["registered"] if real else True
         return {
-            parts["token"]: scan.token,
             parts["direction"]: to,
             parts["companion"]: gr.Button(offer, visible=bool(other)),
             parts["choose_real"]: f"Choose the real {to}",
@@ -185,35 +171,32 @@ def follow(parts: dict[str, Any], scans: Scans) -> None:
             parts["style"]: gr.Dropdown(styles, value=now["style"] if styles else None),
         }
 
-    # Each counts: what a scan is, is known a moment after it is opened. ("always_last" would resend
-    # the first one's data.)
-    options = PAGE | {"trigger_mode": "multiple"}
-    parts["viewer"].shown(guarded(shown), None, [*parts.values()], **options)
+    parts["viewer"].shown(
+        guarded(shown),
+        None,
+        [*parts.values()],
+        api_visibility="private",  # as all but `translate`
+        queue=False,
+        show_progress="hidden",
+        # Each counts: what a scan is, is known a moment after it is opened. ("always_last" would
+        # resend the first one's data.)
+        trigger_mode="multiple",
+    )
 
 
-def change(parts: dict[str, Any], scans: Scans) -> None:
-    """The user changes the scan."""
-
-    def on(listen: Any, name: str, act: Any, *inputs: Any) -> None:
-        def handler(token: Any, *values: Any) -> None:
-            if token and all(isinstance(value, str | bool) for value in (token, *values)):
-                act(scans.get(token), *values)
-
-        handler.__name__ = name  # Gradio tells events apart by it
-        options = PAGE | {"trigger_mode": "always_last"}
-        listen(guarded(handler), [parts["token"], *inputs], None, **options)
-
-    direction, style, register = parts["direction"], parts["style"], parts["register"]
-    on(direction.input, "direction", lambda scan, to: scan.choose(to=to), direction)
-    on(style.input, "style", lambda scan, name: scan.choose(style=name), style)
-    on(parts["drop_real"].click, "drop_real", lambda scan: scan.remove_real())
-    register.input(None, register, None, js=CALL.format(what="register"))
-    for button, what in (
-        ("companion", "compareWithCompanion"),
-        ("choose_real", "chooseReal"),
-        ("choose_style", "chooseStyle"),
+def change(parts: dict[str, Any]) -> None:
+    """The user changes the scan: the viewer asks the server for it."""
+    for name, event, what in (
+        ("direction", "input", "choose({ to: value })"),
+        ("style", "input", "choose({ style: value })"),
+        ("register", "input", "register(value)"),
+        ("companion", "click", "compareWithCompanion()"),
+        ("choose_real", "click", "chooseReal()"),
+        ("drop_real", "click", "removeReal()"),
+        ("choose_style", "click", "chooseStyle()"),
     ):
-        parts[button].click(None, None, None, js=CALL.format(what=what))
+        part = parts[name]
+        getattr(part, event)(None, part, None, js=CALL.format(what=what))
 
 
 def guarded(handler: Callable[..., Any]) -> Callable[..., Any]:
@@ -273,6 +256,11 @@ def place_api(scans: Scans, uploads: Uploads) -> None:
 
 def serve(page: gr.Blocks, root_path: str = "") -> FastAPI:
     """The application that answers for a page of `create_app`: its own routes, then Gradio's."""
+    settings = {
+        "limits": {"bytes": limits.UPLOAD_BYTES, "files": limits.UPLOAD_FILES},  # of one upload
+        "examples": [example.label for example in EXAMPLES],
+        "caveat": CAVEAT,
+    }
     page.has_launched = True  # or Gradio does not check which files an event names
     return gr.mount_gradio_app(
         api(page.scans, page.uploads, root_path),  # type: ignore[attr-defined]
@@ -287,7 +275,7 @@ def serve(page: gr.Blocks, root_path: str = "") -> FastAPI:
         max_file_size=limits.UPLOAD_BYTES,
         app_kwargs={"docs_url": None, "redoc_url": None, "openapi_url": None},
         theme=theme(),
-        head=HEAD,
+        head=HEAD.replace("SETTINGS", json.dumps(settings)),
     )
 
 

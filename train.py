@@ -53,39 +53,13 @@ from cyclegan.simulation.lesions import LesionBank
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import Simulator
 from cyclegan.simulation.tissues import TISSUES, read_label_maps
-from cyclegan.training.config import DEFAULTS, TrainConfig, option, resolved
+from cyclegan.training.config import SETTINGS, TrainConfig, option, resolved
 from cyclegan.training.samples import TrainingData, kinds_of
 from cyclegan.training.trainer import KEPT_OF_START, Trainer
 from cyclegan.training.training_state import BESIDE_SETTINGS, STATE, Interrupted
 
 TRACKERS = ("tensorboard", "trackio", "wandb")
 PHANTOMS = 120  # label maps drawn for --labelmaps phantom; each takes about 75 ms on one core
-
-SETTINGS = {  # what each is, for --help
-    "generator": "network that translates: a U-Net, or the ResNet of the CycleGAN paper",
-    "size": "side in pixels of the square grid that the networks work on",
-    "start_size": "the same for the first quarter of the run, which is faster",
-    "batch": "samples that go through the networks at once, in each process",
-    "accumulate": "times that this is done before each step, where memory is short",
-    "steps": "end the run after N steps; the learning rate follows from the length of the run",
-    "minutes": "end the run after X minutes; with --steps, whichever comes first",
-    "seed": "of all random numbers",
-    "lr": "learning rate of Adam; falls linearly to zero over the last half of the run",
-    "discriminator": "channels of the first layer of the discriminators",
-    "supervised": "share of the run, at its start, without unpaired slices and discriminators",
-    "unpaired": "share of unpaired slices among the samples of a step after that",
-    "weight_gan": "weight of the adversarial loss",
-    "weight_cycle": "weight of the cycle consistency loss",
-    "weight_identity": "weight of the identity loss",
-    "weight_structure": "weight of the loss for edges of the source that the translation lacks",
-    "weight_pairs": "weight of the supervised loss on real pairs",
-    "weight_simulated": "weight of the supervised loss on simulated pairs",
-    "weight_lesions": "weight, within both supervised losses, of the contrast of lesions",
-    "implanted": "share of real pairs that get lesions implanted",
-    "ema": "decay of the generators' moving average, whose mean over the last quarter is saved",
-    "log_every": "write the losses to the log every N steps",
-    "save_every": "every N steps save the state and sample images, and score the run with --val",
-}
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -111,13 +85,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--resume", action="store_true", help="continue the run in RUN")
     shared = "folder for decoded slices, which several runs may share (default: RUN/cache)"
     add("--cache", metavar="DIR", help=shared)
-    fields = dataclasses.fields(TrainConfig)
     add(
         "--allow-change",
         **several,
         metavar="KEY",
         type=_setting,
-        choices=[field.name for field in fields] + BESIDE_SETTINGS,
+        choices=[*SETTINGS, "generator_options", *BESIDE_SETTINGS],
         help="settings that may differ from those that RUN began with; --resume refuses any other "
         "change",
     )
@@ -131,23 +104,19 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--precision", choices=("no", "bf16"), help=arithmetic)
     reasons = "Each default has its reason in docs/training.md."
     settings = parser.add_argument_group("settings", reasons)
-    for field in fields:
-        if field.name == "generator_options":
-            continue
+    for name, field in SETTINGS.items():
         kind = {"int": int, "float": float, "str": str}[str(field.type).split(" |")[0]]
         default = "none" if field.default is None else str(field.default)
-        alone, beside = DEFAULTS.get(field.name, (None, None))
-        if alone is not None:
-            default = str(alone) if alone == beside else f"{alone} with --data alone, else {beside}"
-        choices = sorted(GENERATORS) if field.name == "generator" else None
-        about = f"{SETTINGS[field.name]} (default: {default})"
+        if by_data := field.metadata["by_data"]:
+            default = " with --data alone, else ".join(map(str, dict.fromkeys(by_data)))
+        choices = sorted(GENERATORS) if name == "generator" else None
         settings.add_argument(
-            option(field.name),
+            option(name),
             type=kind,
             default=field.default,
             choices=choices,
             metavar=None if choices else ("N" if kind is int else "X"),
-            help=about,
+            help=f"{field.metadata['help']} (default: {default})",
         )
     options = parser.parse_args(arguments)
     options.command = sys.argv[1:] if arguments is None else arguments  # for the record
@@ -181,8 +150,7 @@ def _refuse_without_effect(options: argparse.Namespace) -> None:
 
 
 def _config(options: argparse.Namespace) -> TrainConfig:
-    names = {f.name for f in dataclasses.fields(TrainConfig)}
-    return TrainConfig(**{k: v for k, v in vars(options).items() if k in names})
+    return TrainConfig(**{name: getattr(options, name) for name in SETTINGS})
 
 
 def build(options: argparse.Namespace) -> Trainer:

@@ -11,7 +11,8 @@ from urllib.parse import quote
 import pytest
 from names import BESIDE, NAMES, SOURCE, dicom_files, found_names, nifti_file, png_files
 
-from cyclegan.reading.notes import names_patient, quoted, without_quoted
+from cyclegan.reading.dicom.header import names_patient
+from cyclegan.reading.volume import quoted, without_quoted
 
 
 def in_zip(data, name="a"):

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from cyclegan.batch.jobs import Job
 from cyclegan.batch.translation import Outcome
-from cyclegan.reading.notes import without_quoted
+from cyclegan.reading.volume import without_quoted
 
 _LINE_S = 30.0  # between two lines in a log; on a terminal the line renews itself
 _COLUMNS = ("failure", "files", "reason")

@@ -35,13 +35,12 @@ from cyclegan.export.provenance import (
 from cyclegan.model.checkpoint import replace_file
 from cyclegan.model.style import Style
 from cyclegan.model.translator import Translator
-from cyclegan.reading.formats import NIFTI
+from cyclegan.reading.formats import VOLUME_ENDINGS
 from cyclegan.reading.selection import Selection, open_files
 from cyclegan.reading.volume import NoMRImage, ReadError, Volume
 
 _JOBS_AT_ONCE = 3  # one that is read, one in the network, one that is written
 _LONGEST = 200  # bytes of a name; file systems take 255, with endings and marks of partial files
-_ONE_VOLUME = tuple(ending for ending in NIFTI.endings if ending not in (".hdr", ".img"))
 _BESIDE = 50  # volumes in the folder of what may be a label map that are opened
 _ASKS_S = 0.2  # between two tries at a lock that another process has
 _WAITS_S = 2.0  # for it, before checking whether the command was stopped
@@ -278,7 +277,7 @@ def _why_left_out(job: Job, selection: Selection, index: int) -> str:
 def _lies_beside_image(path: Path, shape: tuple[int, int, int]) -> bool:
     """Whether a file's folder holds a volume of a shape that is no label map."""
     names = (other for other in sorted(path.parent.iterdir()) if other != path)
-    volumes = [other for other in names if other.name.lower().endswith(_ONE_VOLUME)]
+    volumes = [other for other in names if other.name.lower().endswith(VOLUME_ENDINGS)]
     for other in volumes[:_BESIDE]:
         with suppress(ReadError, OSError):
             selection = open_files([other])

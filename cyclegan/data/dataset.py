@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -14,14 +12,7 @@ import torch
 from torch import nn
 
 from cyclegan import CONTRASTS
-from cyclegan.data.decoding import head_masks
-from cyclegan.data.slice_cache import (
-    SliceCache,
-    StoredSlices,
-    concatenate,
-    read_ahead,
-    read_in_memory,
-)
+from cyclegan.data.slice_cache import SliceCache, StoredSlices, concatenate, read_ahead
 from cyclegan.data.stripping import FileSlices, strip_files
 from cyclegan.data.training_folders import DataError, describe_folder, find_files, without_masks
 
@@ -36,34 +27,32 @@ class SliceBatch(NamedTuple):
 
 @dataclass
 class SliceDataset:
-    """Framed slices of both contrasts, in memory or in a memory-mapped cache.
+    """Framed slices of both contrasts, mapped from a cache.
 
     Attributes:
         slices: "T1" and "T2" -> (N, 1, S, S) float16 in [0, 1].
+        masks: "T1" and "T2" -> (N, 1, S, S) bool, the head in each slice.
         sources: "T1" and "T2" -> (N,) index into `names`.
         names: data sources: folder, and the file name's prefix up to the first "_" when it has one.
-        skipped: one sentence for each file that could not be read.
-        masks: "T1" and "T2" -> (N, 1, S, S) bool, the head in each slice; computed when omitted.
         files: "T1" and "T2" -> (key of the content, number of slices) of each file in the order of
-            `slices`; when omitted, the slices of a source count as one file.
-        cache: where the slices are mapped from, or None.
+            `slices`.
+        cache: where the slices are mapped from.
+        skipped: one sentence for each file that could not be read.
         made: for each folder and contrast, a sentence on what became of its files.
     """
 
-    slices: dict[str, torch.Tensor | StoredSlices]
+    slices: dict[str, StoredSlices]
+    masks: dict[str, StoredSlices]
     sources: dict[str, np.ndarray]
     names: list[str]
+    files: dict[str, list[tuple[str, int]]]
+    cache: SliceCache
     skipped: list[str] = field(default_factory=list)
-    masks: dict[str, torch.Tensor | StoredSlices] | None = None
-    files: dict[str, list[tuple[str, int]]] | None = None
-    cache: SliceCache | None = None
     made: list[str] = field(default_factory=list)
     _members: dict[str, list[np.ndarray]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._group()
-        if self.masks is None:
-            self.masks = {c: head_masks(stack) for c, stack in self.slices.items()}
 
     @classmethod
     def load(
@@ -81,7 +70,7 @@ class SliceDataset:
             size: side of the network's grid.
             progress: wraps the list of files, for a progress bar.
             cache: folder for decoded slices, which are mapped from there and never all in memory;
-                None decodes every file again and keeps all slices in memory.
+                None takes a temporary one.
 
         Raises:
             DataError: a missing folder, an unknown layout, or a contrast without a readable image.
@@ -89,10 +78,8 @@ class SliceDataset:
         """
         by_folder = {str(folder): find_files(Path(folder)) for folder in folders}
         items = [item for members in by_folder.values() for item in members]
-        store = SliceCache(cache, size) if cache is not None else None
-        read = store.read if store else functools.partial(read_in_memory, size=size)
-        with store or nullcontext():
-            results = read_ahead(read, [item.files for item in items])
+        with SliceCache(cache, size) as store:
+            results = read_ahead(store.read, [item.files for item in items])
             results = [result for _, result in zip(progress(items), results, strict=True)]
         usable, skipped = without_masks(items, results)
         by_contrast = {c: [(i, one) for i, one in usable if i.contrast == c] for c in CONTRASTS}
@@ -112,19 +99,16 @@ class SliceDataset:
             )
             for c in CONTRASTS
         }
+        made = [s for name, own in by_folder.items() for s in describe_folder(name, own, usable)]
         return cls(
             {c: concatenate([one.slices for _, one in by_contrast[c]]) for c in CONTRASTS},
+            {c: concatenate([one.heads for _, one in by_contrast[c]]) for c in CONTRASTS},
             sources,
             names,
-            skipped,
-            {c: concatenate([one.heads for _, one in by_contrast[c]]) for c in CONTRASTS},
             files,
             store,
-            [
-                s
-                for name, members in by_folder.items()
-                for s in describe_folder(name, members, usable)
-            ],
+            skipped,
+            made,
         )
 
     def add_stripped(
@@ -142,7 +126,7 @@ class SliceDataset:
         Raises:
             CacheError: as `load`.
         """
-        with self.cache or nullcontext():
+        with self.cache:
             copied = strip_files(masker, list(self._by_file()), self.cache, progress)
         added = []
         for source, copies in copied.items():
@@ -158,13 +142,9 @@ class SliceDataset:
 
     def _by_file(self) -> Iterator[FileSlices]:
         for c in CONTRASTS:
-            if self.files is None:
-                members = [(f"{s} {c}", at) for s, at in enumerate(self._members[c]) if len(at)]
-            else:
-                ends = np.cumsum([count for _, count in self.files[c]])
-                places = np.split(np.arange(ends[-1]), ends[:-1])
-                members = [(key, at) for (key, _), at in zip(self.files[c], places, strict=True)]
-            for key, at in members:
+            ends = np.cumsum([count for _, count in self.files[c]])
+            places = np.split(np.arange(ends[-1]), ends[:-1])
+            for (key, _), at in zip(self.files[c], places, strict=True):
                 source = int(self.sources[c][at[0]])
                 yield FileSlices(source, c, key, self.slices[c], self.masks[c], at)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,16 +16,8 @@ import numpy as np
 from PIL import Image
 
 from cyclegan import CONTRASTS
-from cyclegan.data.decoding import (
-    BINS,
-    EXAMPLES,
-    Files,
-    FileSummary,
-    decode,
-    evenly_spaced,
-    summarise,
-)
-from cyclegan.data.slice_cache import SliceCache, content_of
+from cyclegan.data.decoding import BINS, EXAMPLES, TILE, FileSummary, evenly_spaced
+from cyclegan.data.slice_cache import SliceCache
 from cyclegan.data.training_folders import Item, find_files
 from cyclegan.reading.volume import ReadError
 
@@ -65,7 +57,7 @@ def take_inventory(
         skipped: sentences on files that training could not read.
         progress: wraps the list of files, for a progress bar.
         cache: knows the files already that it holds slices of, and remembers the others; None
-            reads every file.
+            takes a temporary one.
 
     Returns:
         What JSON can hold: `sources`, one dict per source and contrast (`source`, `contrast`,
@@ -81,7 +73,7 @@ def take_inventory(
     if pairs is not None:
         items += [(item, True) for item in _pair_files(Path(pairs))]
     chosen = _evenly(items)
-    with cache or nullcontext():
+    with cache or SliceCache(None, TILE) as cache:
         read = (_read(*item, item in chosen, cache) for item in progress(items))
         files = [file for file in read if file is not None]
     groups: dict[tuple, list[_File]] = defaultdict(list)
@@ -118,23 +110,17 @@ def _evenly(items: Sequence[tuple[Item, bool]]) -> set[tuple[Item, bool]]:
     return {item for members in groups.values() for item in evenly_spaced(members, DECODED)}
 
 
-def _read(item: Item, judged: bool, decoded: bool, cache: SliceCache | None) -> _File | None:
+def _read(item: Item, judged: bool, decoded: bool, cache: SliceCache) -> _File | None:
     summary = None
     try:
-        content = cache.content_of(item.files) if cache else content_of(item.files)
+        content = cache.content_of(item.files)
         if decoded:
-            summary = cache.summary_of(item.files) if cache else _summary_of(item.files)
-    except (OSError, ReadError):  # training says so itself
+            with suppress(ReadError):
+                summary = cache.summary_of(item.files)
+    except ReadError:  # training says so itself
         return None
     place = f"{item.source.split('/')[0]}/{item.contrast}/{item.name}"
     return _File(place, item.contrast, item.source, judged, content, summary)
-
-
-def _summary_of(files: Files) -> FileSummary | None:
-    try:
-        return summarise(decode(files))
-    except ReadError:
-        return None
 
 
 def _source(number: int, members: Sequence[_File], out: Path) -> dict[str, Any]:

@@ -7,7 +7,6 @@ register them first.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -39,7 +38,7 @@ class PairBatch(NamedTuple):
 
 @dataclass
 class PairedSlices:
-    """Framed slices that belong together, in memory or in a memory-mapped cache.
+    """Framed slices that belong together, mapped from a cache, or tensors.
 
     Attributes:
         slices: "T1" and "T2" -> (N, 1, S, S) float16 in [0, 1]; equal rows are one pair.
@@ -77,7 +76,7 @@ class PairedSlices:
                 series) of one contrast has a partner of the same name and matrix in the other.
             size: side of the network's grid.
             progress: wraps the list of pairs, for a progress bar.
-            cache: folder for decoded slices; None keeps them in memory.
+            cache: folder for decoded slices; None takes a temporary one.
 
         Raises:
             DataError: a missing folder, no name in common, or no pair that can be used.
@@ -88,9 +87,8 @@ class PairedSlices:
             partners, alone = _partners(Path(folder))
             pairs += partners
             skipped += alone
-        store = SliceCache(cache, size) if cache is not None else None
         framed, labels = [], []
-        with store or nullcontext():
+        with SliceCache(cache, size) as store:
             for source, files in progress(pairs):
                 try:
                     framed.append(_read(files, size, store))
@@ -214,14 +212,12 @@ def _partners(folder: Path) -> tuple[list[tuple[str, dict[str, Files]]], list[st
     return [(sources[n], {c: named[c][n] for c in CONTRASTS}) for n in common], alone
 
 
-def _read(pair: dict[str, Files], size: int, cache: SliceCache | None) -> dict[str, tuple]:
+def _read(pair: dict[str, Files], size: int, cache: SliceCache) -> dict[str, tuple]:
     """Contrast -> slices and head masks of one pair.
 
     Raises:
         ReadError: unreadable, or the two do not fit together.
     """
-    if cache is None:
-        return _frame(pair, size)
     both = " ".join(cache.content_of(pair[c]) for c in CONTRASTS)
     framed: dict[str, tuple] = {}
 

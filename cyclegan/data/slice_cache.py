@@ -4,10 +4,9 @@ A cache folder holds one folder for each grid and each way of scaling and framin
 `256-3-1a2b3c4d/`, and in it
 
     files/*.json    for each path, size and time of the file, and the SHA-256 of its content
-    facts/*.json    for each content, its shape, and whether it holds labels
     slices/*.npy    for each content, (N,) records of a slice, (S, S) little-endian float16, and its
                     head mask, eight pixels a byte; also of pairs and stripped copies
-    arrays/*.npz    for each content, what the report shows of it; brain masks
+    arrays/*.npz    for each content, facts, and what the report shows of it; brain masks
 
 Every file is written beside its place and moved there whole (os.replace), so a process that is
 killed leaves nothing half; what a broken disk has damaged is made anew. Processes that share a
@@ -17,6 +16,7 @@ taken back: delete the folder between runs to be rid of it.
 
 from __future__ import annotations
 
+import atexit
 import errno
 import functools
 import hashlib
@@ -25,6 +25,8 @@ import itertools
 import json
 import logging
 import os
+import shutil
+import tempfile
 import uuid
 import zipfile
 import zlib
@@ -43,7 +45,7 @@ from cyclegan.data.decoding import Decoded, Facts, Files, FileSummary, decode, r
 from cyclegan.reading.read import parts
 from cyclegan.reading.volume import ReadError
 
-FORMAT = 3  # raised when the layout changes, or when `read_volume` gives other pixels for a file
+FORMAT = 4  # raised when the layout changes, or when `read_volume` gives other pixels for a file
 THREADS = min(4, os.cpu_count() or 1)  # each may hold a volume and its copies, 1/4 GB
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 DAMAGED = (
@@ -55,7 +57,7 @@ DAMAGED = (
     zipfile.BadZipFile,
     zlib.error,
 )  # or not there
-ENDINGS = {"files": ".json", "facts": ".json", "slices": ".npy", "arrays": ".npz"}
+ENDINGS = {"files": ".json", "slices": ".npy", "arrays": ".npz"}
 Arrays = dict[str, np.ndarray]
 
 
@@ -116,15 +118,13 @@ class ItemSlices(NamedTuple):
     """Files that were read together: the key of their content, slices, head masks, and facts."""
 
     key: str
-    slices: torch.Tensor | StoredSlices  # (N, 1, S, S) float16 in [0, 1]
-    heads: torch.Tensor | StoredSlices  # the same shape, bool
+    slices: StoredSlices  # (N, 1, S, S) float16 in [0, 1]
+    heads: StoredSlices  # the same shape, bool
     facts: Facts
 
 
-def concatenate(stacks: Sequence[Any]) -> Any:
-    """Several stacks of slices or head masks as one; all tensors, or all `StoredSlices`."""
-    if isinstance(stacks[0], torch.Tensor):
-        return torch.cat(list(stacks))
+def concatenate(stacks: Sequence[StoredSlices]) -> StoredSlices:
+    """Several stacks of slices or head masks as one."""
     paths, rows = (np.concatenate([getattr(s, name) for s in stacks]) for name in ("paths", "rows"))
     return StoredSlices(stacks[0].name, stacks[0].size, paths, rows)
 
@@ -138,14 +138,18 @@ class SliceCache:
     """The cache of one folder and grid; a context manager wherever it may be filled.
 
     Args:
-        folder: created when missing; several runs may share it.
+        folder: created when missing; several runs may share it. None: a temporary one, which goes
+            when the process ends.
         size: side of the network's grid.
 
     Raises:
         CacheError: on entering and inside, when the folder cannot be written.
     """
 
-    def __init__(self, folder: str | Path, size: int):
+    def __init__(self, folder: str | Path | None, size: int):
+        if folder is None:
+            folder = tempfile.mkdtemp(prefix="cyclegan-slices-")
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
         self.folder = Path(folder) / f"{size}-{FORMAT}-{recipe()}"
         self.size = size
         self._parts = self.folder / "parts"
@@ -176,17 +180,17 @@ class SliceCache:
             ReadError: it cannot be read.
         """
         record = self._record(files)
-        key = record["content"]
+        key, decoded = record["content"], functools.cache(lambda: self._decode(files, record))
         if record["error"]:
             raise ReadError(record["error"])
-        facts, stored = self._json("facts", key), self._stored(key)
-        if facts is None or stored is None:
-            decoded = self._decode(files, record)
-            self._summary(key, lambda: decoded)
-            stored = self.slices(key, lambda: decoded.frame(self.size))
-            facts = decoded.facts._asdict()
-            self._write_json("facts", key, facts)
-        return ItemSlices(key, *stored, Facts(**facts))
+
+        def facts() -> Arrays:
+            self._summary(key, decoded)  # for the report, while the file is in memory
+            return decoded().facts._asdict()
+
+        known = self.arrays(f"facts {key}", facts)
+        stored = self.slices(key, lambda: decoded().frame(self.size))
+        return ItemSlices(key, *stored, Facts(**known))
 
     def content_of(self, files: Files) -> str:
         """SHA-256 of an item, remembered while sizes and times are as they were.
@@ -196,13 +200,14 @@ class SliceCache:
         """
         return self._record(files)["content"]
 
-    def summary_of(self, files: Files) -> FileSummary | None:
-        """What an item shows, decoded when it is new; None when it cannot be read."""
-        try:
-            record = self._record(files)
-            return self._summary(record["content"], lambda: self._decode(files, record))
-        except ReadError:
-            return None
+    def summary_of(self, files: Files) -> FileSummary:
+        """What an item shows, decoded when it is new.
+
+        Raises:
+            ReadError: it cannot be read.
+        """
+        record = self._record(files)
+        return self._summary(record["content"], lambda: self._decode(files, record))
 
     def slices(
         self, key: str, make: Callable[[], tuple[torch.Tensor, torch.Tensor]]
@@ -239,12 +244,11 @@ class SliceCache:
 
     def _record(self, files: Files) -> dict[str, Any]:
         """Of an item: its `stamp`, the SHA-256 of its `content`, and `error`, if it has one."""
-        path = os.path.abspath(files[0])
         try:
-            stamp, record = _stamp(files), self._json("files", path)
+            stamp, record = _stamp(files), self._known(files)
             if record is None or record["stamp"] != stamp:
                 record = {"stamp": stamp, "content": content_of(files), "error": None}
-                self._write_json("files", path, record)
+                self._remember(files, record)
         except OSError as error:
             reason = f"the file cannot be opened ({error.strerror})"
             raise ReadError(f"{files[0].name}: {reason}.") from error
@@ -256,7 +260,7 @@ class SliceCache:
         try:
             decoded = decode(files)
         except ReadError as error:
-            self._write_json("files", os.path.abspath(files[0]), record | {"error": str(error)})
+            self._remember(files, record | {"error": str(error)})
             raise
         if not all(path.is_file() for path in files) or _stamp(files) != record["stamp"]:
             raise ReadError(f"{files[0].name}: it changed while it was read; start again.")
@@ -277,13 +281,15 @@ class SliceCache:
         name = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
         return self.folder / kind / f"{name}{ENDINGS[kind]}"
 
-    def _json(self, kind: str, key: str) -> dict[str, Any] | None:
+    def _known(self, files: Files) -> dict[str, Any] | None:
+        path = self._path("files", os.path.abspath(files[0]))
         with suppress(*DAMAGED):
-            return dict(json.loads(self._path(kind, key).read_text("utf-8")))
+            return dict(json.loads(path.read_text("utf-8")))
         return None
 
-    def _write_json(self, kind: str, key: str, value: dict[str, Any]) -> None:
-        self._write(self._path(kind, key), json.dumps(value).encode())
+    def _remember(self, files: Files, record: dict[str, Any]) -> None:
+        path = self._path("files", os.path.abspath(files[0]))
+        self._write(path, json.dumps(record).encode())
 
     def _write(self, path: Path, data: bytes | memoryview) -> None:
         with self._writable():
@@ -336,12 +342,6 @@ def _stamp(files: Files) -> str:
 
 def _paths(files: Files) -> list[Path]:
     return [part for path in files for part in parts(path)]
-
-
-def read_in_memory(files: Files, size: int) -> ItemSlices:
-    """As `SliceCache.read`, without a cache: every time anew, and in memory."""
-    decoded = decode(files)
-    return ItemSlices(str(files[0]), *decoded.frame(size), decoded.facts)
 
 
 def read_ahead(

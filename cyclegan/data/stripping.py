@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -210,37 +210,31 @@ class FileSlices(NamedTuple):
     source: int
     contrast: str
     key: str  # of its content
-    slices: torch.Tensor | StoredSlices  # (M, 1, S, S) float16, of the contrast
-    heads: torch.Tensor | StoredSlices  # their bool head masks
+    slices: StoredSlices  # (M, 1, S, S) float16, of the contrast
+    heads: StoredSlices  # their bool head masks
     at: np.ndarray  # (N,) where those of the file are
 
 
 def strip_files(
     masker: nn.Module,
     files: Sequence[FileSlices],
-    cache: SliceCache | None,
+    cache: SliceCache,
     progress: Callable[[Iterable], Iterable] = iter,
-) -> dict[int, dict[str, list[tuple[Any, Any]]]]:
+) -> dict[int, dict[str, list[tuple[StoredSlices, StoredSlices]]]]:
     """Strip the sources whose slices show more than the brain; one file at a time is in memory.
 
     Args:
         masker: from `train_masker`.
-        cache: open; stores masks and copies for the next start. None: all stay in memory.
+        cache: open; stores masks and copies for the next start.
         progress: wraps the list of files, and then that of the copies, for progress bars.
 
     Returns:
         Source -> "T1" and "T2" -> for each file with any, the copies and their head masks.
     """
-    name = fingerprint(masker) if cache else ""
-    in_memory: dict[str, Arrays] = {}
+    name = fingerprint(masker)
 
     def measure(file: FileSlices) -> Arrays:
-        key = f"brains {name} {file.key}"
-        if cache:
-            return cache.arrays(key, lambda: _measure(masker, file))
-        if key not in in_memory:
-            in_memory[key] = _measure(masker, file)
-        return in_memory[key]
+        return cache.arrays(f"brains {name} {file.key}", lambda: _measure(masker, file))
 
     by_source: dict[int, list[tuple[FileSlices, Arrays]]] = defaultdict(list)
     for file in progress(files):
@@ -264,7 +258,7 @@ def strip_files(
 
         # The lowest white depends on the other files of the source, so it is part of the key.
         key = f"stripped {name} {file.key} {lowest!r}"
-        copied[file.source][file.contrast].append(cache.slices(key, strip) if cache else strip())
+        copied[file.source][file.contrast].append(cache.slices(key, strip))
     return copied
 
 

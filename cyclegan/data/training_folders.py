@@ -139,13 +139,13 @@ def describe_folder(
         items: all of the folder.
         usable: what became slices, of this folder and of others.
     """
-    mine, sentences = set(items), []
+    own, sentences = set(items), []
     for contrast in CONTRASTS:
-        read = [(item, one) for item, one in usable if item.contrast == contrast and item in mine]
+        read = [(item, one) for item, one in usable if item.contrast == contrast and item in own]
         series = [item for item, _ in read if len(item.files) > 1]
         volumes = sum(one.facts.shape[0] > 1 for _, one in read)
         others = sum(one.facts.others for _, one in read)
-        left_out = sum(item.contrast == contrast for item in mine) - len(read)
+        left_out = sum(item.contrast == contrast for item in own) - len(read)
         parts = [f"{volumes} volumes", f"{len(read) - volumes} single slices"]
         if series:
             files = sum(len(item.files) for item in series)

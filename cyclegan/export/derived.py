@@ -29,8 +29,7 @@ from pydicom.valuerep import format_number_as_ds
 from cyclegan.export.deidentify import code_item, copied, patient_and_study, removed
 from cyclegan.export.placement import in_source_grid
 from cyclegan.export.provenance import SOFTWARE, Provenance, synthetic_label
-from cyclegan.reading.dicom.header import FrameHeader
-from cyclegan.reading.notes import names_patient
+from cyclegan.reading.dicom.header import FrameHeader, names_patient
 from cyclegan.reading.volume import Volume
 
 # Stored value of a 1.0. Fourteen bits, where scanners store twelve; and whole numbers without a

@@ -34,12 +34,12 @@ REQUIRED = (CONFIG, WEIGHTS)
 OPTIONAL = {
     CHECK: "python -m cyclegan.release.check_training",
     CHECK_WEIGHTS: "python -m cyclegan.release.check_training",
-    TRUST: "python -m cyclegan.release.calibrate",
-    STYLES: "python -m cyclegan.release.name_styles",
+    TRUST: "python -m cyclegan.release.calibrate --pairs DIR",
+    STYLES: "python -m cyclegan.release.name_styles --data DIR",
 }
 CONTENTS = (*REQUIRED, *OPTIONAL, CARD)
 
-FORMAT = 1  # of the weights folder; raised when old software could not read it
+FORMAT = 1  # of a weights folder's JSON files; raised when old software could not read them
 
 
 class CheckpointError(ValueError):
@@ -96,15 +96,12 @@ def write_config(folder: Path, config: dict[str, Any]) -> None:
     replace_file(folder / CONFIG, lambda path: Path(path).write_text(text))
 
 
-def read_checked(
-    folder: Path, names: tuple[str, str], expected: int, remedy: str
-) -> tuple[dict[str, Any], bytes]:
+def read_checked(folder: Path, names: tuple[str, str], remedy: str) -> tuple[dict[str, Any], bytes]:
     """Read a config and the weights whose checksum it holds.
 
     Args:
         folder: where both are.
         names: of the config and of the weights file.
-        expected: format number of the config.
         remedy: what to say when one is missing, after a semicolon.
 
     Raises:
@@ -120,8 +117,8 @@ def read_checked(
         raise CheckpointError(f"{folder}: {missing} is missing; {remedy}") from None
     except (json.JSONDecodeError, UnicodeDecodeError):
         raise CheckpointError(f"{config_path}: not a JSON file") from None
-    if not isinstance(config, dict) or config.get("format") != expected:
-        raise CheckpointError(f"{config_path}: unknown format; expected format {expected}")
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
+        raise CheckpointError(f"{config_path}: unknown format; expected format {FORMAT}")
     checksum = hashlib.sha256(data).hexdigest()
     if checksum != config.get("sha256"):
         raise CheckpointError(
@@ -129,6 +126,33 @@ def read_checked(
             "damaged or belongs to another config, copy both files again"
         )
     return config, data
+
+
+def read_measured(
+    folder: str | Path, name: str, checksum: str, parse: Callable[[dict[str, Any]], Any]
+) -> Any:
+    """Read a JSON file with what was measured of a model, which a command adds to its weights.
+
+    Args:
+        folder: of the weights.
+        name: of the file, one of `OPTIONAL`.
+        checksum: SHA-256 of the model that is loaded.
+        parse: makes something of the file's content, which is returned.
+
+    Raises:
+        CheckpointError: it is missing, damaged or of another model; the message is a sentence with
+            the command that makes it.
+    """
+    command = f"{OPTIONAL[name]} --weights {Path(folder).name}"
+    try:
+        record = json.loads((Path(folder) / name).read_text("utf-8"))
+        if (record["format"], record["sha256"]) == (FORMAT, checksum):
+            return parse(record)
+    except FileNotFoundError:
+        raise CheckpointError(f"{name} is missing; {command} makes it.") from None
+    except (OSError, ValueError, KeyError, TypeError):
+        raise CheckpointError(f"{name} is damaged; {command} makes it anew.") from None
+    raise CheckpointError(f"{name} is of another model; {command} renews it.")
 
 
 def load_weights(folder: str | Path) -> tuple[dict[str, nn.Module], dict[str, Any]]:
@@ -140,7 +164,7 @@ def load_weights(folder: str | Path) -> tuple[dict[str, nn.Module], dict[str, An
     """
     folder = Path(folder)
     remedy = f"a weights folder holds {CONFIG} and {WEIGHTS}"
-    config, data = read_checked(folder, (CONFIG, WEIGHTS), FORMAT, remedy)
+    config, data = read_checked(folder, (CONFIG, WEIGHTS), remedy)
     try:
         tensors = load(data)
         generators = {}

@@ -11,11 +11,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from cyclegan import OTHER
-from cyclegan.model.checkpoint import OPTIONAL, STYLES
+from cyclegan.model.checkpoint import FORMAT, STYLES, CheckpointError, read_measured
 
-FORMAT = 1  # of the files
 FAR = 3.0  # deviations of the training slices, from which on a style is far from all of them
 
 
@@ -120,18 +120,17 @@ class KnownStyles:
             folder: of the weights.
             checksum: SHA-256 of the model that is loaded.
         """
-        try:
-            record = json.loads((Path(folder) / STYLES).read_text("utf-8"))
-            if (record["format"], record["sha256"]) != (FORMAT, checksum):
-                return cls(missing=f"{STYLES} is of another model; {OPTIONAL[STYLES]} renews it.")
+
+        def parse(record: dict[str, Any]) -> KnownStyles:
             named = [
                 Style(e["contrast"], tuple(e["code"]), checksum, e["name"]) for e in record["named"]
             ]
             return cls(tuple(named), record["centre"], record["deviation"])
-        except FileNotFoundError:
-            return cls(missing=f"{STYLES} is missing; {OPTIONAL[STYLES]} makes it.")
-        except (OSError, ValueError, KeyError, TypeError):
-            return cls(missing=f"{STYLES} is damaged; {OPTIONAL[STYLES]} makes it anew.")
+
+        try:
+            return read_measured(folder, STYLES, checksum, parse)
+        except CheckpointError as error:
+            return cls(missing=str(error))
 
     def save(self, folder: str | Path, checksum: str) -> None:
         """Write styles.json into a weights folder."""

@@ -33,12 +33,14 @@ class Member:
         data: its content.
         archive: name of the archive that it came in, else "".
         folder: where in the archive, or among the files that came together, it lay, else "".
+        image: of the .hdr of a pair, the .img that came with it.
     """
 
     name: str
     data: bytes
     archive: str = ""
     folder: str = ""
+    image: Member | None = None
 
     @property
     def names(self) -> tuple[str, str]:

@@ -1,7 +1,9 @@
 """The file formats: one entry each in `FORMATS`, from which all lists of formats are made.
 
 The content of a file decides what it is, never its name. To add a format, add an entry, and a
-module with `choices(member, image=None, *, alone=False) -> list[Choice]`; `raster` is an example.
+module with `choices(member, alone) -> list[Choice]`. For one without position in space
+`raster.picture_choices` does all but the decoding; for one with an affine, `nifti` is the example
+and `geometry.placed_volume` does all but the parsing.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ class Format(NamedTuple):
         starts: whether a file with this first kilobyte, gzip unpacked, is of the format.
         module_name: below this package, of the module that reads it.
         is_picture: whether it is an ordinary picture, which says nothing of a patient.
+        is_gzipped: whether it is read from inside a gzip file, too.
         example: what stands behind the name in the list of formats.
     """
 
@@ -36,6 +39,7 @@ class Format(NamedTuple):
     starts: Callable[[bytes], bool]
     module_name: str
     is_picture: bool = True
+    is_gzipped: bool = False
     example: str = ""
 
     @property
@@ -84,6 +88,7 @@ FORMATS = (
         lambda head: is_nifti(head) or is_mgh(head),
         "nifti",
         is_picture=False,
+        is_gzipped=True,
         example=" (.nii, .nii.gz)",
     ),
     Format("PNG", (".png",), _magic(b"\x89PNG\r\n\x1a\n"), "raster"),
@@ -93,7 +98,16 @@ FORMATS = (
     Format("GIF", (".gif",), _magic(b"GIF87a", b"GIF89a"), "raster"),
     Format("WebP", (".webp",), lambda h: h[:4] == b"RIFF" and h[8:12] == b"WEBP", "raster"),
 )
-DICOM, NIFTI = FORMATS[:2]
+DICOM = FORMATS[0]  # the only one whose volumes span files
+PAIR = (".hdr", ".img")  # of Analyze and NIfTI: a header and its voxels
+# Of files that hold whole volumes.
+VOLUME_ENDINGS = tuple(
+    ending
+    for each in FORMATS[1:]
+    if not each.is_picture
+    for ending in each.endings
+    if ending not in PAIR
+)
 _NAMES = [each.name + each.example for each in FORMATS]
 SUPPORTED = f"{', '.join(_NAMES[:-1])} or {_NAMES[-1]}"
 
@@ -165,7 +179,7 @@ def format_of(head: bytes, name: str) -> Format:
         except zlib.error:
             inside = b""
     for each in FORMATS:
-        if each.starts(inside if each is NIFTI else head):
+        if each.starts(inside if each.is_gzipped else head):
             return each
     if head.startswith(GZIP_MAGIC):
         if split_name(name)[1] == ".img":

@@ -6,6 +6,7 @@ superior (NIfTI's convention; DICOM's LPS+ is converted where it is read).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,8 @@ from nibabel.orientations import (
     io_orientation,
     ornt_transform,
 )
+
+from cyclegan.reading.volume import ORIENTATION_UNKNOWN, Volume
 
 MAX_AXIAL_TILT = 30.0  # degrees; planes along the canthomeatal or AC-PC line stay below this
 # What makes a stack a volume that can be cut across its slices; see `slice_axis`.
@@ -160,3 +163,61 @@ def _plane_notes(affine: np.ndarray, normal_axis: int) -> tuple[str, ...]:
     if tilt > MAX_AXIAL_TILT:
         return (f"The slices are tilted {tilt:.0f}° from axial; the models learned axial slices.",)
     return ()
+
+
+def volume_reorientation(
+    affine: np.ndarray, sides: tuple[int, int, int], oriented: bool = True
+) -> Reorientation:
+    """How a volume of voxels (i, j, k) is shown: as slices of the closest canonical axes, cut
+    axially whatever plane it was scanned in, where `slice_axis` says that it is a volume.
+
+    Args:
+        affine, sides, oriented: as for `placed_volume`.
+    """
+    axis = slice_axis(affine if oriented else np.eye(4), sides)
+    return reorient(affine if is_usable(affine) else np.eye(4), sides[::-1], axis)
+
+
+def placed_volume(
+    name: str,
+    planes: Iterable[np.ndarray],
+    affine: np.ndarray,
+    sides: tuple[int, int, int],
+    oriented: bool = True,
+) -> Volume:
+    """A volume of voxels (i, j, k), turned by `volume_reorientation`.
+
+    Args:
+        name: of the file.
+        planes: the values at each k, (i, j).
+        affine: (4, 4) taking (i, j, k, 1) to RAS+ mm; where it is not `is_usable`, no size is
+            known.
+        sides: voxels along i, j and k.
+        oriented: whether the file says how the voxels lie in the patient; if not, the affine gives
+            their sizes only.
+    """
+    reorientation, usable = volume_reorientation(affine, sides, oriented), is_usable(affine)
+    pixels = np.empty(reorientation.shape, dtype=np.float32)
+    for stored, values in zip(reorientation.stored_view(pixels), planes, strict=True):
+        stored[:] = values.T
+    notes = (*reorientation.notes, *_cut_notes(reorientation))
+    return Volume(
+        pixels=pixels,
+        spacing=spacing_of(reorientation.affine) if usable else None,
+        affine=reorientation.affine,
+        directions=reorientation.directions if oriented else None,
+        name=name,
+        notes=notes if oriented else (ORIENTATION_UNKNOWN,),
+        stored_affine=affine if usable else np.eye(4),
+    )
+
+
+def _cut_notes(reorientation: Reorientation) -> tuple[str, ...]:
+    """Say where axial cuts are coarse, or would be and are therefore not made."""
+    between, row, column = spacing_of(reorientation.affine)
+    scanned = "The stack was scanned in another plane; axial cuts through it"
+    if plane_of(reorientation.affine) != "axial":
+        thick = reorientation.shape[0] > 1 and between > OBLONG * min(row, column)
+        return (f"{scanned} would be coarse ({between:.1f} mm), so it keeps its own.",) * thick
+    coarse = max(row, column) > OBLONG * min(row, column)
+    return (f"{scanned} are coarse ({row:.1f} x {column:.1f} mm).",) * coarse

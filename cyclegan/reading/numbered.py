@@ -18,8 +18,7 @@ import numpy as np
 from cyclegan.reading.archive import Member
 from cyclegan.reading.choice import Choice
 from cyclegan.reading.deadline import check_time
-from cyclegan.reading.notes import quoted
-from cyclegan.reading.volume import Volume, check_claimed_size
+from cyclegan.reading.volume import Volume, check_claimed_size, quoted
 
 MOST_SLOTS = 5  # numbers of a name that differ; of more only the last can be the slice's
 LEAST = 3  # two pictures are more likely a pair than a stack

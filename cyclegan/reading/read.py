@@ -7,7 +7,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from cyclegan.reading.formats import ZIP_MAGIC, file_head, is_nifti
+from cyclegan.reading.formats import PAIR, ZIP_MAGIC, file_head, is_nifti
 from cyclegan.reading.selection import Selection, open_files
 from cyclegan.reading.volume import ReadError, Volume, split_name
 
@@ -71,12 +71,9 @@ def parts(path: Path) -> tuple[Path, ...]:
         ReadError: a file with one of these two extensions is missing or cannot be opened.
     """
     stem, suffix = split_name(path.name)
-    other_suffix = {".hdr": ".img", ".img": ".hdr"}.get(suffix)
-    if other_suffix is None:
-        return (path,)
-    if is_nifti(file_head(path)) and suffix == ".img":
-        return (path,)
-    for other in sorted(path.parent.glob(f"{glob.escape(stem)}.*")):
-        if split_name(other.name) == (stem, other_suffix):
-            return (path, other) if suffix == ".hdr" else (other, path)
+    if suffix in PAIR and not (is_nifti(file_head(path)) and suffix == PAIR[1]):
+        other_suffix = PAIR[suffix == PAIR[0]]
+        for other in sorted(path.parent.glob(f"{glob.escape(stem)}.*")):
+            if split_name(other.name) == (stem, other_suffix):
+                return (path, other) if suffix == PAIR[0] else (other, path)
     return (path,)

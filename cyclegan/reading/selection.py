@@ -16,17 +16,24 @@ from cyclegan.reading.deadline import check_time
 from cyclegan.reading.formats import (
     DICOM,
     GZIP_MAGIC,
-    NIFTI,
+    PAIR,
     ZIP_MAGIC,
     format_of,
     is_nifti,
     unread_format,
 )
 from cyclegan.reading.numbered import stacked
-from cyclegan.reading.volume import NoMRImage, ReadError, Volume, damage_refused, split_name
+from cyclegan.reading.volume import (
+    MOST_NAMED,
+    NoMRImage,
+    ReadError,
+    Volume,
+    damage_refused,
+    first_of,
+    split_name,
+)
 
 MAX_CHOICES = 64  # more cannot be distinguished in a list
-NAMED = 4  # files that a note names before it only counts
 _NESTED = "an archive inside another: unpack it first"
 # Reasons to leave a file out that cost an image; the others do not.
 _LOST = frozenset(
@@ -131,22 +138,22 @@ def open_files(paths: Sequence[Path | Member], most: int | None = MAX_CHOICES) -
         NoMRImage: the files are whole, and none of them holds an image.
         ReadError: none of the files can be read, or together they are too large.
     """
-    files = [path if isinstance(path, Member) else Path(path) for path in paths]
-    members, skipped = members_of(files)
+    sent = [path if isinstance(path, Member) else Path(path) for path in paths]
+    members, skipped = members_of(sent)
     report = Report(skipped)
     choices = _choices(members, report)
     notes = [*report.notes, *report.failures, *report.foreign]
     for reason, names in report.left_out.items():
-        shown = ", ".join(names[:NAMED]) + ", ..." * (len(names) > NAMED)
-        notes.append(f"{len(names)} file{'s' * (len(names) > 1)} left out ({reason}): {shown}.")
+        files = f"{len(names)} file{'s' * (len(names) > 1)}"
+        notes.append(f"{files} left out ({reason}): {first_of(names)}.")
         if reason in _LOST:
             report.failures.append(notes[-1])
     if not choices:
         error = NoMRImage if report.foreign and not report.failures else ReadError
         if len(members) == 1 and not members[0].archive and not report.left_out:
             raise error(notes[0])
-        name = files[0].name if files else "the selection"
-        why = " ".join(notes[:NAMED]) or "Choose an MR image."
+        name = sent[0].name if sent else "the selection"
+        why = " ".join(notes[:MOST_NAMED]) or "Choose an MR image."
         raise error(f"{name}: nothing in it can be read as an MR image. {why}")
     if most is not None and len(choices) > most:
         notes.append(f"Only the first {most} of {len(choices)} images are offered.")
@@ -164,18 +171,14 @@ def open_files(paths: Sequence[Path | Member], most: int | None = MAX_CHOICES) -
 def _choices(members: list[Member], report: Report) -> list[Choice]:
     """Choices in the order of the files, those of DICOM first; what is none is added to `report`.
 
-    A module of a format has `choices(member, image, alone=...)` of one file; that of DICOM, whose
-    series span files, `header_of(member)` and `choices(objects, report)`.
+    A module of a format has `choices(member, alone)` of one file; that of DICOM, whose series span
+    files, `header_of(member)` and `choices(objects, report)`.
     """
-    pairs = _pairs(members)
-    images = {id(image) for image in pairs.values()}
     is_disc = any(member.name.upper() == "DICOMDIR" for member in members)
     objects = []
     others: list[tuple[Member | None, Choice]] = []
     alone = len(members) == 1 and not members[0].archive
-    for member in members:
-        if id(member) in images:
-            continue
+    for member in _joined(members):
         check_time()
         head = member.data[:1024]
         try:
@@ -196,8 +199,7 @@ def _choices(members: list[Member], report: Report) -> list[Choice]:
                 elif file_format.is_picture and is_disc:  # its maker's logo, icons of a viewer
                     report.left_out["a picture on a patient's disc"].append(member.name)
                 else:
-                    image = pairs.get(id(member)) if file_format is NIFTI else None
-                    choices = file_format.module.choices(member, image, alone=alone)
+                    choices = file_format.module.choices(member, alone)
                     picture = member if file_format.is_picture else None
                     others += [(picture, choice) for choice in choices]
                     report.notes += dict.fromkeys(c.note for c in choices if c.note)
@@ -209,16 +211,16 @@ def _choices(members: list[Member], report: Report) -> list[Choice]:
     return of_dicom + stacked(others)
 
 
-def _pairs(members: Iterable[Member]) -> dict[int, Member]:
-    """The .img member for each .hdr member of the same folder and stem, by the latter's id."""
+def _joined(members: Iterable[Member]) -> list[Member]:
+    """Members, each .img that belongs to a .hdr of its folder and stem put into that one."""
     by_name = {(member.folder, *split_name(member.name)): member for member in members}
-    return {
-        id(header): image
-        for (folder, stem, suffix), header in by_name.items()
-        if suffix == ".hdr"
-        and (image := by_name.get((folder, stem, ".img")))
-        and not is_nifti(image.data[:4])
-    }
+    images = {}
+    for (folder, stem, suffix), header in by_name.items():
+        image = by_name.get((folder, stem, PAIR[1])) if suffix == PAIR[0] else None
+        if image and not is_nifti(image.data[:4]):
+            images[header] = image
+    halves = set(images.values())
+    return [replace(each, image=images.get(each)) for each in members if each not in halves]
 
 
 def _best(choices: list[Choice]) -> int:

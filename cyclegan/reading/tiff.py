@@ -21,14 +21,13 @@ from PIL.TiffImagePlugin import COMPRESSION_INFO
 from cyclegan.reading.archive import Member
 from cyclegan.reading.choice import Choice
 from cyclegan.reading.deadline import check_time
-from cyclegan.reading.grey import grey
 from cyclegan.reading.raster import (
     apply_exif_orientation,
     decode,
     picture_choices,
     slices_without_geometry,
 )
-from cyclegan.reading.volume import ReadError, Volume, check_claimed_size
+from cyclegan.reading.volume import ReadError, Volume, check_claimed_size, grey, unpacked_bits
 
 _CHANNELS_LAST = {"YX": "YX", "YXS": "YXS", "SYX": "YXS"}
 _MILLIMETRES = {"mm": 1.0, "cm": 10.0, "m": 1e3, "nm": 1e-6}
@@ -44,7 +43,7 @@ _CONVERT = "save it uncompressed, for example with tiffcp -c none."
 _SWAPPED = ("int16", "int32", "float32")
 
 
-def choices(member: Member, image: Member | None = None, *, alone: bool = False) -> list[Choice]:
+def choices(member: Member, alone: bool) -> list[Choice]:
     """The stack of pages of a TIFF file, of ImageJ and OME files one of each channel and time.
 
     Raises:
@@ -117,8 +116,8 @@ def _refuse_unsuitable(pages: list[tifffile.TiffPage], name: str, size: int) -> 
                 f"{name}: the pages differ in size or number type; save slices of one size."
             )
     bits, compressed = first.bitspersample, first.compression != tifffile.COMPRESSION.NONE
-    packed = bits not in _WHOLE_BITS
-    if packed and (compressed or first.is_tiled or bits > 16 or first.sampleformat != 1):
+    plain = not compressed and not first.is_tiled and first.axes != "SYX"
+    if bits not in _WHOLE_BITS and (not plain or bits > 16 or first.sampleformat != 1):
         raise ReadError(
             f"{name}: the TIFF stores {bits} bits per pixel in a way that no decoder here knows; "
             "save it uncompressed with 16 bits per pixel."
@@ -175,26 +174,21 @@ def _unpacked(page: tifffile.TiffPage) -> np.ndarray:
     Each row starts at a byte, the highest bit first unless FillOrder is 2 (TIFF 6.0, p. 32).
     """
     bits, samples = page.bitspersample, page.samplesperpixel
-    planes = samples if page.axes == "SYX" else 1
-    per_row = page.imagewidth * samples // planes
+    per_row = page.imagewidth * samples
     stride = -(-per_row * bits // 8)
     handle, rows = page.parent.filehandle, []
     for at, size in zip(page.dataoffsets, page.databytecounts, strict=True):
         check_time()
         handle.seek(at)
         strip = np.frombuffer(handle.read(size), np.uint8)
+        if page.fillorder == 2:
+            strip = np.packbits(np.unpackbits(strip, bitorder="little"))
         strip = strip[: strip.size // stride * stride].reshape(-1, stride)
-        order = "little" if page.fillorder == 2 else "big"
-        weights = (1 << np.arange(bits)[::-1]).astype(np.uint16)
-        for row in strip:
-            flags = np.unpackbits(row, count=per_row * bits, bitorder=order)
-            rows.append(flags.reshape(per_row, bits) @ weights)
-    pixels = np.stack(rows)
+        rows.append(unpacked_bits(strip, bits, per_row, "big"))
+    pixels = np.concatenate(rows)
     if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
         pixels = np.uint16(2**bits - 1) - pixels
-    if planes > 1:
-        return np.moveaxis(pixels.reshape(planes, page.imagelength, -1), 0, -1)
-    return pixels.reshape(page.imagelength, page.imagewidth, *(() if samples == 1 else (samples,)))
+    return pixels.reshape(page.shape)
 
 
 def _through_pillow(
@@ -205,8 +199,6 @@ def _through_pillow(
     with Image.open(stream, formats=("TIFF",)) as image:
         for page in pages:
             image.seek(page.index)
-            if (image.height, image.width) != (page.imagelength, page.imagewidth):
-                raise ReadError(f"{name}: the TIFF's page sizes are contradictory; save again.")
             try:
                 pixels = decode(image)
             except (OSError, ValueError, SyntaxError) as error:

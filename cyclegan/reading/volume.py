@@ -1,12 +1,16 @@
-"""What all formats share: `Volume`, `ReadError` and the limits.
+"""What all formats share: `Volume`, `ReadError`, the limits, shades of grey and notes.
 
 Sizes that a header claims are checked against the limits before anything is decoded or allocated.
+In notes, what comes out of a file stands in quotation marks, so that it can be left out: names of
+files and values of headers often tell who the patient is. Who opened the file sees them; what is
+saved or sent on goes through `without_quoted`.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +24,10 @@ MAX_FILE_BYTES = 2**30
 MAX_PIXELS = 64 * 2**20  # per slice: 8192 x 8192, far above any MR matrix
 MAX_VOXELS = 512**3  # half a gigabyte once in float32
 MIN_SIDE = 32  # pixels; below this no anatomy can be recognised
+MAX_CHANNEL_SPREAD = 0.08  # of the brightest value; JPEG's chroma noise stays below it
+MAX_COLOURED_SHARE = 0.01  # of the pixels; a few coloured marks on a screenshot are tolerated
+MOST_NAMED = 4  # files that a note names
+_QUOTED = 120  # characters of one quotation
 
 ORIENTATION_UNKNOWN = "The file does not say how the slice lies: orientation unknown."
 
@@ -162,3 +170,74 @@ def checked(volume: Volume) -> Volume:
             "choose an image with content."
         )
     return replace(volume, pixels=pixels, notes=notes)
+
+
+def grey(pixels: np.ndarray, name: str) -> np.ndarray:
+    """Reduce grey, grey + alpha, RGB or RGBA pixels to one channel.
+
+    Args:
+        pixels: (H, W) or (H, W, C) with C from 1 to 4; the last of 2 or 4 channels is opacity.
+        name: file name for the message.
+
+    Returns:
+        (H, W), unchanged where there was one channel, else float32; transparent parts over black.
+
+    Raises:
+        ReadError: the channels differ too much for a grey image.
+    """
+    if pixels.ndim == 2:
+        return pixels
+    channels = pixels.shape[2]
+    opacity = None
+    if channels in (2, 4):
+        full = np.iinfo(pixels.dtype).max if pixels.dtype.kind == "u" else 1.0
+        opacity = pixels[..., -1].astype(np.float32) / full
+        pixels = pixels[..., :-1]
+        if not opacity.any():  # a channel that was never filled in
+            opacity = None
+    if pixels.shape[2] == 3:
+        spread = pixels.max(axis=2).astype(np.float32) - pixels.min(axis=2)
+        if opacity is not None:
+            spread *= opacity
+        allowed = max(MAX_CHANNEL_SPREAD * float(pixels.max()), 4.0 * (pixels.dtype == np.uint8))
+        if np.mean(spread > allowed) > MAX_COLOURED_SHARE:
+            raise ReadError(
+                f"{name}: this is a colour image; choose a grey MR slice without a colour map."
+            )
+    # The sum of three 16-bit values is exact in float32, so equal channels give back their value.
+    single = pixels.sum(axis=2, dtype=np.float32) / pixels.shape[2]
+    return single if opacity is None else single * opacity
+
+
+def quoted(text: str) -> str:
+    """A name or a header's value for a note: printable, on one line, in quotation marks."""
+    shown = "".join(c if c.isprintable() and c != '"' else "?" for c in text)
+    return f'"{shown[:_QUOTED]}"'
+
+
+def first_of(names: Iterable[str]) -> str:
+    """The first `MOST_NAMED` names, with "..." for the others."""
+    names = list(names)
+    return ", ".join(names[:MOST_NAMED]) + ", ..." * (len(names) > MOST_NAMED)
+
+
+def without_quoted(note: str) -> str:
+    """A note with "…" for everything in quotation marks."""
+    return re.sub(r'"[^"]*"', "…", note)
+
+
+def unpacked_bits(rows: np.ndarray, bits: int, count: int, order: str) -> np.ndarray:
+    """Numbers that share bytes, such as those of 12 bits.
+
+    Args:
+        rows: (N, bytes) uint8; each row of numbers starts at a byte.
+        bits: of a number, up to 16.
+        count: of the numbers in a row.
+        order: "big" where the highest bit of a number comes first, "little" for the lowest.
+
+    Returns:
+        (N, count) uint16.
+    """
+    flags = np.unpackbits(rows, axis=1, count=count * bits, bitorder=order)
+    weights = (1 << np.arange(bits)).astype(np.uint16)
+    return flags.reshape(len(rows), count, bits) @ (weights if order == "little" else weights[::-1])

@@ -23,18 +23,18 @@ from tqdm import tqdm
 from cyclegan import OTHER
 from cyclegan.evaluation.metrics import lesion_parts, ssim
 from cyclegan.evaluation.pairs import Pair, load_pairs, to_unit
-from cyclegan.model.checkpoint import TRUST
+from cyclegan.model.checkpoint import FORMAT, TRUST
 from cyclegan.model.head import foreground, joint_head
 from cyclegan.model.hub import weights_folder
 from cyclegan.model.translator import Translator
 from cyclegan.trust import evidence
-from cyclegan.trust.calibration import BASELINE, FORMAT, MEASURES, NEEDED
+from cyclegan.trust.calibration import BASELINE, MEASURES, NEEDED
 
 MULTIPLES = (0.5, 1, 1.5, 2, 2.5, 3, 4, 6)  # of the predicted error
 COVERED = 0.9  # share of the pixels whose true value is to lie within the interval
 EXPECTED = (10, 90)  # percentiles of a number over validation slices
 ALIKE = 0.02  # maps whose rank correlations differ by less are alike: the simplest is shown
-SIMULATED = ("sim",)  # how the names of simulated pairs begin; real people decide
+SIMULATED = ("sim",)  # how the names of simulated pairs begin; real ones decide
 
 
 def measure_slice(translator: Translator, pair: Pair, to: str) -> dict[str, Any]:
@@ -78,18 +78,18 @@ def measure_slice(translator: Translator, pair: Pair, to: str) -> dict[str, Any]
 def summarise(slices: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Sum up `measure_slice` of many pairs in both directions.
 
-    Each person counts the same, however many slices there are: correlations are means over people,
-    of the means over slices for maps and of Spearman's correlation over slices for numbers. The
-    number's sign is turned so that a positive rank is the right one.
+    Each subject counts the same, however many slices there are: correlations are means over
+    subjects, of the means over slices for maps and of Spearman's correlation over slices for
+    numbers. The number's sign is turned so that a positive rank is the right one.
 
     Returns:
         `subjects`; `slices`, how many pairs; and `directions[to]` with `expected`, `ranks`, `maps`
         and `map`, the best one if it reaches `NEEDED`, else None.
     """
-    people = sorted({each["subject"] for each in slices})
+    subjects = sorted({each["subject"] for each in slices})
     directions = {}
     for to in OTHER:
-        groups = [[s for s in slices if s["to"] == to and s["subject"] == p] for p in people]
+        groups = [[s for s in slices if s["to"] == to and s["subject"] == p] for p in subjects]
         ranks, expected = {}, {}
         for name in groups[0][0]["numbers"]:
             sign = 1 if MEASURES[name].higher_is_better else -1
@@ -98,7 +98,7 @@ def summarise(slices: Sequence[dict[str, Any]]) -> dict[str, Any]:
             ranks[name] = _mean(
                 _spearman(sign * np.array(v), t) for v, t in zip(values, true, strict=True)
             )
-            # As many draws from each person, evenly through their slices.
+            # As many draws from each subject, evenly through their slices.
             drawn = [np.percentile(v, np.arange(101)) for v in values]
             expected[name] = [_round(x) for x in np.percentile(np.concatenate(drawn), EXPECTED)]
         maps = {
@@ -112,9 +112,9 @@ def summarise(slices: Sequence[dict[str, Any]]) -> dict[str, Any]:
             "map": _choose_map(maps),
         }
         if "within" in groups[0][0]:
-            directions[to]["interval"] = _interval(dict(zip(people, groups, strict=True)))
+            directions[to]["interval"] = _interval(dict(zip(subjects, groups, strict=True)))
     return {
-        "subjects": people,
+        "subjects": subjects,
         "slices": len(slices) // len(OTHER),
         "directions": directions,
     }
@@ -124,8 +124,8 @@ def _interval(groups: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     """The multiple of the predicted error within which `COVERED` of the pixels' true values lie.
 
     Returns:
-        `multiple`, that of the mean over people, and `coverage`, the share of pixels within it for
-        each person.
+        `multiple`, that of the mean over subjects, and `coverage`, the share of pixels within it
+        for each subject.
     """
     shares = {p: np.mean([s["within"] for s in group], axis=0) for p, group in groups.items()}
     mean = np.mean(list(shares.values()), axis=0)
@@ -175,22 +175,22 @@ def lesion_contrast(pairs: Iterable[Pair]) -> dict[str, Any] | None:
         `count`, and for T1 and T2 the median over lesions of the difference of the means, without
         its sign, in shares of the grey range; None where no pair has a lesion.
     """
-    found: dict[str, list[float]] = {to: [] for to in OTHER}
+    contrasts: dict[str, list[float]] = {to: [] for to in OTHER}
     for pair in pairs:
         if pair.lesion is None:
             continue
         images = {to: to_unit(pair.images[to]) for to in OTHER}
         for inside, ring in lesion_parts(pair.lesion, foreground(images["T1"])):
             for to, image in images.items():
-                found[to].append(abs(float(image[inside].mean() - image[ring].mean())))
-    count = len(found["T1"])
-    return (
-        {"count": count} | {to: _round(np.median(v)) for to, v in found.items()} if count else None
-    )
+                contrasts[to].append(abs(float(image[inside].mean() - image[ring].mean())))
+    if not contrasts["T1"]:
+        return None
+    medians = {to: _round(np.median(values)) for to, values in contrasts.items()}
+    return {"count": len(contrasts["T1"])} | medians
 
 
 def format_table(record: dict[str, Any]) -> str:
-    """The ranges and correlations of trust.json as text for people."""
+    """The ranges and correlations of trust.json as text."""
     lines = [f"{record['slices']} slices of {', '.join(record['subjects'])}"]
     for to, source in OTHER.items():
         direction = record["directions"][to]
@@ -203,9 +203,11 @@ def format_table(record: dict[str, Any]) -> str:
         lines += [f"  {name:<50} {rank:7.3f}" for name, rank in maps]
         if "interval" in direction:
             interval = direction["interval"]
-            people = ", ".join(f"{p} {c:.2f}" for p, c in interval["coverage"].items())
+            subjects = ", ".join(f"{p} {c:.2f}" for p, c in interval["coverage"].items())
             within = f"{interval['multiple']:.2f} times the predicted error"
-            lines.append(f"  {COVERED:.0%} of the pixels lie within {within}; by subject: {people}")
+            lines.append(
+                f"  {COVERED:.0%} of the pixels lie within {within}; by subject: {subjects}"
+            )
         lines.append(f"  shown: {direction['map'] or f'none reaches {NEEDED}'}")
     if record["lesions"]:
         lesions = record["lesions"]

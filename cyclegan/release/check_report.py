@@ -77,9 +77,9 @@ def measure(
     preferred = np.array(LABELS)[probabilities[:, :2].argmax(1)]
     report: dict[str, Any] = {"sources": {}}
     for source in np.unique(sources):
-        mine = labels[sources == source]
-        shares = {label: round(float(np.mean(mine == label)), 4) for label in LABELS}
-        report["sources"][str(source)] = {"slices": len(mine), **shares}
+        own = labels[sources == source]
+        shares = {label: round(float(np.mean(own == label)), 4) for label in LABELS}
+        report["sources"][str(source)] = {"slices": len(own), **shares}
     if plain.any():
         report["t1_or_t2"] = float(np.mean(preferred[plain] == truth[plain]))
         report["t1_or_t2_inner"] = float(np.mean(preferred[inner] == truth[inner]))

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy import ndimage
 
 from cyclegan.release.check_data import Pool, reframe
 from cyclegan.release.neck import sample_neck, sample_top
@@ -18,10 +17,6 @@ from cyclegan.simulation.simulate import Simulator
 from cyclegan.simulation.tissues import TISSUES, Tissue, read_label_maps
 from cyclegan.trust.checks import SIZE
 
-# Labels that only the input check knows.
-VESSEL, SINUS, LESION = 620, 621, 622
-# T1 in ms after contrast agent: chosen so that blood is about one and a half times white matter.
-BLOOD_T1, LESION_T1, MUCOSA_T1 = 350.0, 450.0, 500.0
 FLAIR_TR, FLAIR_TI = 9000.0, 2500.0  # ms; nulls fluid of T1 4 s
 # A newborn's tissues at 1.5 T after Williams et al. 2005: white matter holds more water than grey.
 NEWBORN_WHITE, NEWBORN_GREY = Tissue(0.94, 2150, 210, True), Tissue(0.90, 1650, 130, True)
@@ -43,28 +38,17 @@ def add_simulated(
 
     Slices with next to no brain become OUTSIDE, in T1 and T2, whatever else is named here.
     FLAIR is the T2 simulation with proton densities times the inversion factor, proton density
-    that with eightfold T2 (an echo time eight times shorter), contrast agent a shorter T1 where
-    there is blood or no barrier, a newborn's T1 and T2 other values of white and grey matter.
+    that with eightfold T2 (an echo time eight times shorter), a newborn's T1 and T2 are those of
+    other values of white and grey matter.
     """
-    rng = np.random.default_rng(seed)
     share = brain_share(labels, tissues)
     add_outside(pool, labels, share, tissues, source, count, seed)
     labels = labels[share >= SOME_BRAIN]
-    enhanced = {
-        label: replace(t, t1=min(t.t1, MUCOSA_T1)) if label in (30, 62, 509) else t
-        for label, t in tissues.items()
-    }
-    enhanced[VESSEL] = Tissue(0.6, BLOOD_T1, 120, True)
-    enhanced[SINUS] = Tissue(0.6, BLOOD_T1, 120, False)  # goes with the skull
-    enhanced[LESION] = Tissue(0.8, LESION_T1, 100, True)
     flair = {label: replace(t, pd=t.pd * _inversion(t.t1)) for label, t in tissues.items()}
     density = {label: replace(t, t2=8 * t.t2) for label, t in tissues.items()}
-    plain = Simulator(labels, tissues)
-    marked = Simulator(mark_enhancement(labels, tissues, rng), enhanced)
     newborn = tissues | newborn_tissues(tissues)
     contrasts = [
-        (plain, ("t1", "T1"), ("t2", "T2")),
-        (marked, ("t1", "T1POST")),
+        (Simulator(labels, tissues), ("t1", "T1"), ("t2", "T2")),
         (Simulator(labels, flair), ("t2", "FLAIR")),
         (Simulator(labels, density), ("t2", "OTHER")),
         (Simulator(labels, newborn), ("t1", "NEWBORN"), ("t2", "NEWBORN")),
@@ -78,11 +62,6 @@ def add_simulated(
                 for name, kind in outputs:
                     framed = reframe(getattr(pair, name)[:, 0].numpy())
                     pool.add(kind, f"{style}/{source}", framed)
-    ct = [
-        computed_tomography(labels[rng.integers(len(labels))], tissues, rng)
-        for _ in range(count // 4)
-    ]
-    pool.add("OTHER", f"ct/{source}", reframe(ct))
 
 
 def newborn_tissues(tissues: dict[int, Tissue]) -> dict[int, Tissue]:
@@ -139,64 +118,6 @@ def add_outside(
             pair = simulator.sample(16, SIZE, torch_rng, lesions=0.0, stripped=0.0)
             for images in (pair.t1, pair.t2):
                 pool.add("OUTSIDE", f"{region}/{source}", reframe(images[:, 0].numpy()))
-
-
-def mark_enhancement(
-    labels: np.ndarray, tissues: dict[int, Tissue], rng: np.random.Generator
-) -> np.ndarray:
-    """Label what contrast agent brightens: sinuses and vessels in the fluid, now and then a lesion.
-
-    Takes and returns (N, S, S) label maps.
-    """
-    fluid = [label for label, t in tissues.items() if t.inside_brain and t.t1 > 2500]
-    brain = [label for label, t in tissues.items() if t.inside_brain and t.t1 <= 2500]
-    marked = labels.copy()
-    side = labels.shape[-1]
-    y, x = np.mgrid[:side, :side]
-    for image, out in zip(labels, marked, strict=True):
-        inside = np.isin(image, brain + fluid)
-        if not inside.any():
-            continue
-        rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
-        middle = (columns[0] + columns[-1]) / 2
-        wet = np.isin(image, fluid)
-        # Sagittal sinus: on the midline at the back, thinner in front.
-        for row, width in ((rows[-1], 5), (rows[0], 3)):
-            near = np.hypot((x - middle) / width, (y - row) / (2 * width)) < rng.uniform(0.7, 1.3)
-            out[near & (wet | ~inside) & (image != 516) & (np.abs(y - row) < 12)] = SINUS
-        # Cortical veins and the vessels of the base: specks in the fluid outside the ventricles.
-        grain = ndimage.gaussian_filter(rng.standard_normal(image.shape), rng.uniform(0.8, 1.3))
-        cut = np.quantile(grain, rng.uniform(0.86, 0.97))
-        out[wet & (image != 4) & (image != 43) & (grain > cut)] = VESSEL
-        if rng.random() < 0.4:
-            tissue = np.argwhere(np.isin(image, brain))
-            cy, cx = tissue[rng.integers(len(tissue))]
-            radius = rng.uniform(3, 20)
-            lumpy = 1 + 0.6 * ndimage.gaussian_filter(rng.standard_normal(image.shape), 5) * 8
-            distance = np.hypot(y - cy, x - cx) * np.clip(lumpy, 0.5, 1.8)
-            hollow = rng.uniform(0.4, 0.9) if radius > 8 else 0.0
-            ring = (distance < radius) & (distance >= hollow * radius)
-            out[ring & inside] = LESION
-    return marked
-
-
-def computed_tomography(
-    labels: np.ndarray, tissues: dict[int, Tissue], rng: np.random.Generator
-) -> np.ndarray:
-    """A CT-like slice in a brain window, (S, S) in [0, 1]: white skull, grey brain, dark fluid."""
-    shades = np.zeros(int(max(labels.max(), max(tissues))) + 1, np.float32)
-    for label, tissue in tissues.items():
-        water = (tissue.pd - 0.7) / 0.15  # 0 white matter, 1 grey matter
-        shades[label] = 0.48 + 0.06 * water if tissue.inside_brain else 0.5
-        if tissue.t1 > 2500:
-            shades[label] = rng.uniform(0.2, 0.3)
-        elif tissue.pd < 0.2:
-            shades[label] = 1.0
-        elif tissue.t1 < 460:
-            shades[label] = rng.uniform(0, 0.1)  # fat
-    picture = ndimage.gaussian_filter(shades[labels], rng.uniform(0.6, 1.5))
-    noise = ndimage.gaussian_filter(rng.standard_normal(labels.shape), 0.7) * rng.uniform(0, 0.08)
-    return np.clip(picture + noise * (labels > 0), 0, 1)
 
 
 def add_cuts(

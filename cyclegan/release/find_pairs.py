@@ -160,8 +160,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         metavar="W",
         help="weights folder or Hugging Face Hub repository, to translate with",
     )
-    parser.add_argument("--cache", metavar="DIR", help="keep decoded slices in this folder instead "
-                        "of in memory")  # fmt: skip
+    parser.add_argument("--cache", metavar="DIR", help="folder for decoded slices "
+                        "(default: a temporary one)")  # fmt: skip
     options = parser.parse_args(arguments)
     if not options.data and not options.pairs:
         parser.error("give --data, --pairs, or both")

@@ -54,9 +54,9 @@ def known_styles(
         codes = _codes(translator, dataset, contrast)
         shown = np.array([keys[source] or "" for source in dataset.sources[contrast]])
         for name in dict.fromkeys(names.values()):
-            mine = codes[shown == name]
-            if len(mine):
-                code = tuple(_round(mine.mean(0)))
+            own = codes[shown == name]
+            if len(own):
+                code = tuple(_round(own.mean(0)))
                 named.append(Style(contrast, code, translator.checksum, name))
         centre[contrast], deviation[contrast] = _round(codes.mean(0)), _round(codes.std(0))
     return KnownStyles(tuple(named), centre, deviation)

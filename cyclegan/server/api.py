@@ -11,7 +11,7 @@ import numpy as np
 from cyclegan import CONTRASTS
 from cyclegan.export.provenance import CAVEAT, SOURCE_TYPE
 from cyclegan.model.translator import CycleResult
-from cyclegan.reading.notes import without_quoted
+from cyclegan.reading.volume import without_quoted
 from cyclegan.server import limits, queue
 from cyclegan.server.errors import UserError, within
 from cyclegan.server.measurements import NOT_A_DEVICE, SliceTrust, measure

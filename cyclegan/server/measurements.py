@@ -13,7 +13,7 @@ import numpy as np
 from cyclegan import OTHER
 from cyclegan.export.provenance import CAVEAT
 from cyclegan.model.translator import CycleResult, Prepared
-from cyclegan.reading.notes import without_quoted
+from cyclegan.reading.volume import without_quoted
 from cyclegan.server.errors import UserError
 from cyclegan.server.fit import Fit, slice_fit
 from cyclegan.server.results import Measured, Target

@@ -7,20 +7,15 @@ the folds, so every slice of one seed cuts the same head.
 """
 
 import numpy as np
-from scipy import ndimage
 
 from cyclegan.simulation import phantom_brain, phantom_head
 from cyclegan.simulation.phantom_head import Person
 
-AIR, CSF, VESSEL = 0, 24, 62
-OUTSIDE_BRAIN = 500  # labels from here up are skull, scalp, face and neck
 LOWEST_MM, HIGHEST_MM = -36.0, 62.0  # height of level 0 and level 1 over the anterior commissure
 CENTRE_Y_MM = -11.0  # the head, nose included, sits in the middle of the picture
 
 
-def draw_slice(
-    seed: int, level: float = 0.6, size: int = 256, stripped: bool = False
-) -> np.ndarray:
+def draw_slice(seed: int, level: float = 0.6, size: int = 256) -> np.ndarray:
     """Draw one axial slice of the head number `seed`.
 
     Args:
@@ -28,7 +23,6 @@ def draw_slice(
         level: height in [0, 1]: 0 skull base with eyes and cerebellum, about 0.45 basal ganglia,
             about 0.6 bodies of the lateral ventricles, 1 near the vertex.
         size: side of the square matrix; the field of view is always 256 mm.
-        stripped: keep only the brain and the fluid between its folds.
 
     Returns:
         (size, size) uint16 labels, anterior up: 0 air, 2 white matter, 3 cortex, 4 ventricles,
@@ -41,10 +35,10 @@ def draw_slice(
     """
     if not 0.0 <= level <= 1.0:
         raise ValueError(f"level {level} is outside [0, 1]")
-    return _draw(Person.from_seed(seed), level, size, stripped)
+    return _draw(Person(seed), level, size)
 
 
-def draw_volume(seed: int, slices: int = 24, size: int = 256, stripped: bool = False) -> np.ndarray:
+def draw_volume(seed: int, slices: int = 24, size: int = 256) -> np.ndarray:
     """Draw axial slices of the head number `seed`, evenly spaced from level 0 to level 1.
 
     Returns:
@@ -55,28 +49,14 @@ def draw_volume(seed: int, slices: int = 24, size: int = 256, stripped: bool = F
     """
     if slices < 1:
         raise ValueError(f"a volume needs at least one slice, not {slices}")
-    person = Person.from_seed(seed)
-    return np.stack([_draw(person, z, size, stripped) for z in np.linspace(0.0, 1.0, slices)])
+    person = Person(seed)
+    return np.stack([_draw(person, z, size) for z in np.linspace(0.0, 1.0, slices)])
 
 
-def _draw(person: Person, level: float, size: int, stripped: bool) -> np.ndarray:
+def _draw(person: Person, level: float, size: int) -> np.ndarray:
     grid = person.grid(LOWEST_MM + level * (HIGHEST_MM - LOWEST_MM), size, CENTRE_Y_MM)
     head = phantom_head.head_surface(person, grid)
     cranium = phantom_head.cranial_cavity(person, grid)
     brain = phantom_brain.draw_brain(person, grid, cranium)
-    if stripped:
-        return grid.paste(strip(brain, grid.pixel))
     labels = phantom_head.draw_layers(person, grid, head, cranium)
     return grid.paste(np.where(cranium > 0, brain, labels))
-
-
-def strip(labels: np.ndarray, pixel: float) -> np.ndarray:
-    """Keep brain tissue and the fluid it encloses, as brain extraction does.
-
-    Takes and returns (H, W) uint16 labels; `pixel` is the pixel side in mm.
-    """
-    tissue = (labels > AIR) & (labels < OUTSIDE_BRAIN) & (labels != CSF) & (labels != VESSEL)
-    near = ndimage.distance_transform_edt(~tissue) * pixel <= 3.0
-    filled = ndimage.binary_fill_holes(near)
-    inside = ndimage.distance_transform_edt(filled) * pixel > 2.5  # closes sulci, keeps a thin rim
-    return np.where(inside & (labels < OUTSIDE_BRAIN), labels, AIR).astype(np.uint16)

@@ -65,54 +65,31 @@ class Grid:
         return full
 
 
-@dataclass(frozen=True)
 class Person:
     """Random anatomy of one head. Lengths in mm, angles in radians."""
 
-    scale: np.ndarray  # (2,) head size along x and y relative to the atlas
-    yaw: float
-    pitch: float
-    roll: float
-    egg: float  # how much wider the back of the head is than the front
-    lean: float  # left-right asymmetry of the outline
-    atrophy: float  # 0 young, 1 wide sulci and ventricles
-    ventricle_side: np.ndarray  # (2,) ventricle size left, right
-    cortex: float  # grey matter thickness
-    skull: float
-    scalp: float
-    folds: Noise
-    small_folds: Noise
-    fold_depth: Noise
-    warp_x: Noise
-    warp_y: Noise
-    broad: Noise
-    fine: Noise
-
-    @classmethod
-    def from_seed(cls, seed: int) -> "Person":
+    def __init__(self, seed: int):
         rng = np.random.default_rng(seed)
         size = rng.uniform(0.9, 0.98)
-        scale = size * np.array([rng.uniform(0.95, 1.04), rng.uniform(0.96, 1.04)])
-        return cls(
-            scale=scale,
-            yaw=rng.normal(0, 0.035),
-            pitch=rng.normal(0, 0.05),
-            roll=rng.normal(0, 0.02),
-            egg=rng.uniform(0.05, 0.14),
-            lean=rng.normal(0, 0.012),
-            atrophy=rng.beta(1.3, 2.2),
-            ventricle_side=rng.normal(1, 0.06, 2),
-            cortex=rng.uniform(2.5, 3.3),
-            skull=rng.uniform(4.5, 7.5),
-            scalp=rng.uniform(3.5, 6.5),
-            folds=Noise(rng, 5.0, band_pass=True),
-            small_folds=Noise(rng, 3.6, band_pass=True),
-            fold_depth=Noise(rng, 13.0),
-            warp_x=Noise(rng, 10.0),
-            warp_y=Noise(rng, 10.0),
-            broad=Noise(rng, 30.0),
-            fine=Noise(rng, 4.0),
-        )
+        # Along x and y, relative to the atlas.
+        self.scale = size * np.array([rng.uniform(0.95, 1.04), rng.uniform(0.96, 1.04)])
+        self.yaw = rng.normal(0, 0.035)
+        self.pitch = rng.normal(0, 0.05)
+        self.roll = rng.normal(0, 0.02)
+        self.egg = rng.uniform(0.05, 0.14)  # how much wider the head is at its back
+        self.lean = rng.normal(0, 0.012)  # left-right asymmetry of the outline
+        self.atrophy = rng.beta(1.3, 2.2)  # 0 young, 1 wide sulci and ventricles
+        self.ventricle_side = rng.normal(1, 0.06, 2)  # size of the left and the right one
+        self.cortex = rng.uniform(2.5, 3.3)  # thickness of the grey matter
+        self.skull = rng.uniform(4.5, 7.5)
+        self.scalp = rng.uniform(3.5, 6.5)
+        self.folds = Noise(rng, 5.0, band_pass=True)
+        self.small_folds = Noise(rng, 3.6, band_pass=True)
+        self.fold_depth = Noise(rng, 13.0)
+        self.warp_x = Noise(rng, 10.0)
+        self.warp_y = Noise(rng, 10.0)
+        self.broad = Noise(rng, 30.0)
+        self.fine = Noise(rng, 4.0)
 
     def grid(self, height: float, size: int, centre_y: float) -> Grid:
         """Grid of the slice `height` mm over the anterior commissure, tilted as the head lies.

@@ -12,6 +12,8 @@ added.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -38,6 +40,16 @@ ERROR = 0.02  # of the same: only has to be small, as the layers of the error ha
 IMPLANTED_UNPAIRED = 3.0  # of lesions implanted in unpaired slices, where no real pairs have them
 
 Terms = dict[str, torch.Tensor]  # names of the log -> losses
+# What is supervised beside L1 + half of (1 - SSIM): name in the log -> its loss, from an output,
+# the target moved onto it, the sample, and the logs of the predicted errors.
+SUPERVISED: dict[str, Callable[..., torch.Tensor]] = {
+    "sharp": lambda output, target, s, _: losses.sharpness(output, target, s.weight),
+    "faded": lambda output, target, s, _: losses.faded_spots(output, target, s.clean, s.weight),
+    "lesions": lambda output, target, s, _: losses.lesion_contrast(
+        output, target, s.lesion, s.mask
+    ),
+    "error": lambda output, target, s, logs: losses.laplace(output, target, logs, s.mask),
+}
 
 
 class Objective:
@@ -94,19 +106,19 @@ class Objective:
         }
 
     def supervised_weights(self) -> dict[str, Any]:
-        """The same within `pairs` and `simulated`, beside L1 + half of (1 - SSIM)."""
-        lesions = self.config.weight_lesions
-        weights = {"sharp": SHARP, "faded": lesions, "lesions": lesions}
-        has_error = self.generators["T2"].error_head is not None
-        return weights | ({"error": ERROR} if has_error else {})
+        """The same for the losses of `SUPERVISED`, within `pairs` and `simulated`."""
+        lesions, has_error = self.config.weight_lesions, self.generators["T2"].error_head
+        return {"sharp": SHARP, "faded": lesions, "lesions": lesions,
+                "error": 0.0 if has_error is None else ERROR}  # fmt: skip
 
     def terms(self, unpaired: bool) -> list[str]:
         """What `generator_loss` and `discriminator_loss` log, where a step has unpaired slices or
         not; losses without weight are not computed."""
         kinds = [kind for kind in self.kinds if kind != UNPAIRED]
-        names = kinds + [name for name in self.supervised_weights() if kinds]
+        weights = self.supervised_weights() if kinds else {}
         if unpaired:
-            names += [k for k, weight in self.weights().items() if weight and k not in TRUTH]
+            weights |= {k: v for k, v in self.weights().items() if k not in TRUTH}
+        names = kinds + [name for name, weight in weights.items() if weight]
         return [*names, "loss_D"] if "loss_G" in names else names
 
     def generator_loss(
@@ -143,28 +155,21 @@ class Objective:
         return total, {name: value.detach() for name, value in terms.items()}, fakes
 
     def supervised_loss(self, to: str, sample: Sample) -> tuple[torch.Tensor, Terms]:
-        """L1 + half of (1 - SSIM), detail, spots, lesions and predicted error of one direction.
+        """L1 + half of (1 - SSIM), and the losses of `SUPERVISED` that have a weight.
 
         The output is judged as the product shows it, after the guided filter and cut to the head,
         against the target moved onto it by a pixel or two.
 
         Returns:
-            (weighted sum, the terms of `supervised_weights`).
+            (weighted sum, its parts by name).
         """
-        weights, log_error = self.supervised_weights(), None
-        if "error" in weights:
-            output, log_error = self.generate(to, sample.source, sample.reference, error=True)
-        else:
-            output = self.generate(to, sample.source, sample.reference)
+        weights = {name: weight for name, weight in self.supervised_weights().items() if weight}
+        options = {"error": True} if "error" in weights else {}
+        generated = self.generate(to, sample.source, sample.reference, **options)
+        output, log_error = generated if options else (generated, None)
         output = guided_grid(output, sample.source) * sample.mask
         target = losses.aligned(sample.target, output, sample.tolerance)
-        parts = {
-            "sharp": losses.sharpness(output, target, sample.weight),
-            "faded": losses.faded_spots(output, target, sample.clean, sample.weight),
-            "lesions": losses.lesion_contrast(output, target, sample.lesion, sample.mask),
-        }
-        if log_error is not None:
-            parts["error"] = losses.laplace(output, target, log_error, sample.mask)
+        parts = {name: SUPERVISED[name](output, target, sample, log_error) for name in weights}
         total = losses.dissimilarity(output, target, sample.weight)
         return total + sum(weights[name] * value for name, value in parts.items()), parts
 
@@ -180,29 +185,27 @@ class Objective:
             discriminator.requires_grad_(False)
         (source, mask, labels), real = batch.unpaired[OTHER[to]], batch.unpaired[to].images
         share, references = batch.share, batch.references[to]
-        active = {name for name, weight in self.weights().items() if weight}
         fake = self.generate(to, self._disturb(source, mask, share, f"to {to}"), references[to])
         fake = fake * mask
-        parts = {}
-        if "loss_G" in active:
-            parts["loss_G"] = losses.lsgan(self._judge(to, fake, labels), fake, real=True)
-        if "cycle" in active:
+
+        @cache
+        def reconstruction() -> torch.Tensor:
             # A network can hide the source in faint detail (Chu et al. 2017) or in the brightness
             # of a tissue; noise and another window drown both.
             noisy = self._disturb(fake, mask, share, f"back from {to}")
-            reconstruction = self.generate(OTHER[to], noisy, references[OTHER[to]]) * mask
-            parts["cycle"] = losses.l1(reconstruction, source * mask)
-            if "cycle_ssim" in active:
-                parts["cycle_ssim"] = losses.ssim_loss(reconstruction, source * mask)
-        if "structure" in active:
-            parts["structure"] = losses.gradient_field(source, fake)
-        if "intensity" in active:
-            parts["intensity"] = losses.intensity_distribution(fake, real)
-        if "idt" in active:
-            parts["idt"] = losses.l1(self.generate(to, real), real)
-        if "implanted" in active:
-            parts["implanted"] = self._implanted_loss(to, source, fake, mask, share)
-        return parts, fake
+            return self.generate(OTHER[to], noisy, references[OTHER[to]]) * mask
+
+        parts: dict[str, Callable[[], torch.Tensor]] = {
+            "loss_G": lambda: losses.lsgan(self._judge(to, fake, labels), fake, real=True),
+            "cycle": lambda: losses.l1(reconstruction(), source * mask),
+            "cycle_ssim": lambda: losses.ssim_loss(reconstruction(), source * mask),
+            "structure": lambda: losses.gradient_field(source, fake),
+            "intensity": lambda: losses.intensity_distribution(fake, real),
+            "idt": lambda: losses.l1(self.generate(to, real), real),
+            "implanted": lambda: self._implanted_loss(to, source, fake, mask, share),
+        }
+        weights = self.weights()
+        return {name: loss() for name, loss in parts.items() if weights[name]}, fake
 
     def recall(
         self, step: int, batches: list[Batch], fakes: list[dict[str, torch.Tensor]]

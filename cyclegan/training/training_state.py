@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from cyclegan.model.checkpoint import CheckpointError, load_state
-from cyclegan.training.config import neutral
+from cyclegan.training.config import SETTINGS
 
 STATE = "state.safetensors"
 FORMAT = 4  # raised when older states cannot be continued
@@ -101,7 +101,9 @@ def add_sources(seen: dict[str, list[str]], record: dict[str, Any]) -> None:
 
 def _differences(new: dict[str, Any], old: dict[str, Any], allow: Collection[str]) -> list[str]:
     """One phrase for each setting that must not differ, and does."""
-    settings = {n: old["config"].get(n, neutral(n)) for n in new["config"]}
+    # A setting that an older run did not have counts as what changes nothing.
+    neutral = {n: 0 if s.metadata["by_data"] else s.default for n, s in SETTINGS.items()}
+    settings = neutral | old["config"]
     compared = {n: (settings[n], v) for n, v in new["config"].items() if n not in {*FREE, *allow}}
     if "batch" not in allow:
         compared["batch x accumulate x processes"] = old["samples"], new["samples"]

@@ -6,16 +6,14 @@ measured number is in the code, so that new weights bring their own.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cyclegan import OTHER
-from cyclegan.model.checkpoint import TRUST
+from cyclegan.model.checkpoint import TRUST, CheckpointError, read_measured
 from cyclegan.trust import evidence
 
-FORMAT = 1
 NEEDED = 0.3  # rank correlation with the true error below which a map or a score is not shown
 TELLING = 0.5  # and below which a number gives no alarm: of the slices' order it tells a quarter
 TELLS_LITTLE = "on validation this number told little about the error"
@@ -67,19 +65,10 @@ class Calibration:
             folder: of the weights.
             checksum: SHA-256 of the model that is loaded.
         """
-        command = f"python -m cyclegan.release.calibrate --pairs DIR --weights {Path(folder).name}"
         try:
-            record = json.loads((Path(folder) / TRUST).read_text("utf-8"))
-            fits = record["sha256"] == checksum and record["format"] == FORMAT
-        except FileNotFoundError:
-            return cls(None, f"No expected ranges: {TRUST} is missing; {command} makes it.")
-        except (OSError, ValueError, KeyError, TypeError):
-            return cls(None, f"No expected ranges: {TRUST} is damaged; {command} makes it anew.")
-        if not fits:
-            return cls(
-                None, f"No expected ranges: {TRUST} is of another model; {command} renews it."
-            )
-        return cls(record)
+            return read_measured(folder, TRUST, checksum, cls)
+        except CheckpointError as error:
+            return cls(None, f"No expected ranges: {error}")
 
     def _of(self, to: str) -> dict[str, Any]:
         return self.record["directions"][to] if self.record else {}

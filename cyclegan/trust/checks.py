@@ -32,7 +32,6 @@ from cyclegan.model.head import head_mask
 from cyclegan.model.hub import weights_folder
 from cyclegan.model.preprocess import Frame, scale_intensity
 
-FORMAT = 1
 SIZE = 160  # side of the classifier's grid: a vessel of 2 mm is still a pixel wide
 
 # The classes of the network, and the label that each belongs to.
@@ -171,7 +170,7 @@ class InputCheck:
         """
         folder = weights_folder(folder)
         remedy = "python -m cyclegan.release.check_training makes it"
-        config, data = read_checked(folder, (CHECK, CHECK_WEIGHTS), FORMAT, remedy)
+        config, data = read_checked(folder, (CHECK, CHECK_WEIGHTS), remedy)
         try:
             if config["kinds"] != list(KINDS):
                 raise KeyError(f"kinds {config['kinds']}")

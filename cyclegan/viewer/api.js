@@ -1,5 +1,6 @@
 // The server's routes. Nothing else in the viewer knows an address.
 
+export const FULL = 65535; // of a pixel: white
 const BASE = new URL("..", import.meta.url);
 /** @param {string} path */
 const address = (path) => new URL(path, BASE);
@@ -68,6 +69,8 @@ export const choose = ({ scan }, choices) => post(`scans/${scan}/choices`, choic
 export const takeCompanion = ({ scan }) => post(`scans/${scan}/companion`);
 /** @param {Scan} scan @param {FileEntry[]} files */
 export const sendReal = ({ scan }, files) => send(`scans/${scan}/real`, files);
+/** @param {Scan} scan @returns {Promise<Scan>} */
+export const removeReal = async ({ scan }) => (await ask(`scans/${scan}/real`, { method: "DELETE" })).json();
 /** @param {Scan} scan @param {FileEntry[]} files */
 export const sendStyle = ({ scan }, files) => send(`scans/${scan}/style`, files);
 /** @param {Scan} scan @param {number} index @param {AbortSignal} signal @returns {Promise<Findings>} */
@@ -83,7 +86,7 @@ export const forget = (scan) => fetch(address(`scans/${scan}`), { method: "DELET
 /** @param {string} scan */
 export const close = (scan) => navigator.sendBeacon(address(`scans/${scan}/close`));
 
-// One image of one slice as uint16, row by row, 65535 standing for 1.
+// One image of one slice as uint16, row by row, FULL standing for 1.
 /** @param {Scan} scan @param {string} name @param {number} index @param {AbortSignal} signal */
 export async function image({ scan, key }, name, index, signal) {
   const answer = await ask(`scans/${scan}/images/${key}/${name}/${index}`, { signal });

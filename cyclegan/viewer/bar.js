@@ -2,11 +2,9 @@
 
 import * as api from "./api.js";
 import { pick } from "./files.js";
-import { NARROW } from "./geometry.js";
-import { comparedIn } from "./layout.js";
+import { comparedIn, fill, focusImage, panels } from "./panels.js";
 import * as measures from "./measures.js";
 import { goTo } from "./navigation.js";
-import { focusImage, panels } from "./panels.js";
 import { choose, isFirstSight, isIdle, openExample, openFiles, save } from "./scan.js";
 import { isOpen, openScan, page, say, view } from "./state.js";
 import { HELP } from "./keys.js";
@@ -14,13 +12,6 @@ import { picture, TOOLS } from "./tools.js";
 import { findingsOf, trust } from "./trust.js";
 
 const CHEVRON = "M4 6.5l4 4 4-4";
-/** @type {Record<string, [string, string]>} */
-const SAVES = {
-  png: ["PNG", "this slice, labelled as synthetic"],
-  nifti: ["NIfTI", "the synthetic volume"],
-  dicom: ["DICOM", "a derived series for a PACS"],
-  everything: ["Everything", "all of it in a zip, with pictures and a table"],
-};
 const FIRST_SIGHT = "Open a T1 or T2 brain scan to see its other contrast. On screen: a simulated example";
 
 /** @param {string} selector @returns {any} */
@@ -39,17 +30,7 @@ function entry(name, words, act, src) {
   if (src) button.append(make("img", { src, alt: "", loading: "lazy" }));
   button.append(make("span", {}, make("strong", { textContent: name }), make("small", { textContent: words })));
   button.addEventListener("click", act);
-  button.dataset.closes = "";
   return button;
-}
-
-// Change an element only where it differs: what is announced, or pointed at, stays as it is.
-/** @param {HTMLElement} node @param {unknown} content @param {() => (string | Node)[]} build */
-function fill(node, content, build) {
-  const key = JSON.stringify(content);
-  if (node.dataset.content === key) return;
-  node.dataset.content = key;
-  node.replaceChildren(...build());
 }
 
 // ---------------------------------------------------------------- menus
@@ -62,22 +43,17 @@ const ACTIONS = {
   copyReport: (button) => copy(button, findingsOf(view.index)?.report ?? "", "Report copied"),
   copyMeasures: (button) => copy(button, measures.table(), "Measurements copied"),
   undo: measures.undo,
+  save: (button) => save(button.dataset.save ?? ""),
   removeAll: () => measures.remove(true),
 };
 
 export function listenToMenus() {
-  /** @type {HTMLElement | null} */
-  let opener = null; // the button whose menu opens
-  document.addEventListener("click", ({ target }) => {
-    opener = /** @type {Element} */ (target).closest("[popovertarget]");
-  }, true);
-  for (const menu of document.querySelectorAll(".menu")) {
-    menu.addEventListener("beforetoggle", (event) => {
-      if (/** @type {ToggleEvent} */ (event).newState === "open" && opener) place(/** @type {HTMLElement} */ (menu), opener);
+  for (const menu of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll(".menu"))) {
+    menu.addEventListener("beforetoggle", () => {
       for (const button of menu.querySelectorAll("[data-words]")) button.textContent = button.getAttribute("data-words");
     });
     menu.addEventListener("click", ({ target }) => {
-      if (/** @type {Element} */ (target).closest("[data-closes]")) /** @type {HTMLElement} */ (menu).hidePopover();
+      if (/** @type {Element} */ (target).closest(".entry:not(.measures *)")) menu.hidePopover();
     });
   }
   for (const button of document.querySelectorAll("[data-do]")) {
@@ -89,24 +65,7 @@ export function listenToMenus() {
   const rows = [...keys.filter(([key]) => key), ...Object.entries(HELP)];
   by(".help .keys").append(...rows.map(([key, words]) =>
     make("div", {}, make("dt", {}, make("kbd", { textContent: key })), make("dd", { textContent: words }))));
-  /** @type {string[]} */
-  const examples = JSON.parse(by(".viewer").dataset.examples || "[]");
-  by(".examples").append(...examples.map((name, i) => entry(name, "", () => openExample(i), api.examplePicture(i))));
-}
-
-// At its button, towards the middle of the window.
-/** @param {HTMLElement} menu @param {HTMLElement} button */
-function place(menu, button) {
-  const box = button.getBoundingClientRect();
-  const isNarrow = innerWidth < NARROW; // as wide as the menu
-  const isRight = box.left > innerWidth / 2 && !isNarrow;
-  const isLow = box.top > innerHeight / 2;
-  Object.assign(menu.style, {
-    top: isLow ? "auto" : `${box.bottom + 4}px`,
-    bottom: isLow ? `${innerHeight - box.top + 4}px` : "auto",
-    left: isRight ? "auto" : `${isNarrow ? 8 : Math.max(8, box.left)}px`,
-    right: isRight ? `${Math.max(8, innerWidth - box.right)}px` : "auto",
-  });
+  by(".examples").append(...settings.examples.map((name, i) => entry(name, "", () => openExample(i), api.examplePicture(i))));
 }
 
 /** @param {HTMLButtonElement} button @param {string} text @param {string} words */
@@ -157,21 +116,13 @@ function showName(scan) {
 /** @param {Scan | null} scan */
 function showSave(scan) {
   by("[popovertarget=menu-save]").disabled = !isOpen(page.state) || !scan?.ready.length;
-  fill(by("#menu-save"), scan?.dicom, () =>
-    Object.entries(SAVES).filter(([kind]) => kind !== "dicom" || scan?.dicom).map(([kind, [name, words]]) => {
-      const button = entry(name, words, () => save(kind));
-      button.dataset.save = kind;
-      return button;
-    }));
+  by("[data-save=dicom]").hidden = !scan?.dicom;
 }
 
 function showMeasures() {
   const rows = openScan() ? measures.summaries() : [];
-  fill(by(".measures"), rows, () => rows.map(({ measure, kind, where, size }) => {
-    const button = entry(`${kind} ${size}`, where, () => measure.plane === "axial" && goTo(measure.at));
-    delete button.dataset.closes;
-    return button;
-  }));
+  fill(by(".measures"), rows, () => rows.map(({ measure, kind, where, size }) =>
+    entry(`${kind} ${size}`, where, () => measure.plane === "axial" && goTo(measure.at))));
 }
 
 // ---------------------------------------------------------------- at the image
@@ -239,9 +190,9 @@ function showTrust(scan) {
 /** @typedef {{text: string, share?: number | null, isWrong?: boolean}} Status `share`: 0 to 1, null for unknown */
 
 /** @param {typeof page.state} state @param {string} busy @param {string} refusal @returns {Status} */
-export function statusOf({ phase, transfer, message, isWrong, scan }, busy, refusal) {
-  if (phase === "sending" && transfer) return { text: `Sending the files: ${Math.floor(100 * transfer.share)} %`, share: transfer.share };
-  if (phase === "reading") return { text: "Reading the files", share: null };
+function statusOf({ transfer, message, isWrong, scan }, busy, refusal) {
+  if (transfer && transfer.share < 1) return { text: `Sending the files: ${Math.floor(100 * transfer.share)} %`, share: transfer.share };
+  if (transfer) return { text: "Reading the files", share: null };
   if (isWrong || !scan) return { text: message, isWrong };
   if (busy) return { text: busy, share: null };
   if (refusal) return { text: refusal, isWrong: true };

@@ -3,7 +3,7 @@
 
 const AT_ONCE = 3; // requests; a browser opens six connections, and some wait for news
 const PAUSE_MS = 500; // after one that failed
-export const BUDGET = 256 * 2 ** 20; // bytes
+const BUDGET = 256 * 2 ** 20; // bytes
 // How much later the images of a slice are fetched than the original beside it, in slices.
 /** @type {Record<string, number>} */
 const LATER = { original: 0, translated: 4, reconstructed: 6, real: 6 };
@@ -34,29 +34,43 @@ export function isReady(scan, name, index) {
 }
 
 export class Cache {
+  bytes = 0;
+  /** @type {Map<string, Cached>} */
+  images = new Map();
+  /** @type {Set<string>} */
+  underway = new Set();
+  abort = new AbortController(); // ends them all
+  paused = 0; // the timer after a failure
+  /** @type {Scan | null} */
+  scan = null;
+  index = 0;
+  /** @type {[string, number][]} */
+  order = []; // what is still to be fetched, the first last
+
   // `arrived` is called with the index of each slice that has come.
   /** @param {Fetch} fetch @param {(index: number) => void} arrived */
   constructor(fetch, arrived, budget = BUDGET) {
     this.fetch = fetch;
     this.arrived = arrived;
     this.budget = budget;
-    this.bytes = 0;
-    /** @type {Map<string, Cached>} */
-    this.images = new Map();
-    /** @type {Map<string, {abort: AbortController, token: string, key: string}>} */
-    this.underway = new Map();
-    this.paused = 0; // the timer after a failure
-    /** @type {Scan | null} */
-    this.scan = null;
-    this.index = 0;
-    /** @type {[string, number][]} */
-    this.order = []; // what is still to be fetched, the first last
+  }
+
+  // For another scan: forget all images, and give up those on their way.
+  clear() {
+    this.giveUp();
+    this.images.clear();
+    Object.assign(this, { bytes: 0, scan: null, order: [] });
+  }
+
+  giveUp() {
+    this.abort.abort();
+    this.abort = new AbortController();
+    this.underway.clear();
   }
 
   /** @param {Scan} scan @param {string} name @param {number} index */
   id(scan, name, index) {
-    const scope = name === "original" ? `${scan.chosen}` : scan.key;
-    return [scan.scan, scope, name, index].join("/");
+    return [name === "original" ? scan.chosen : scan.key, name, index].join("/");
   }
 
   /** @param {Scan} scan @param {string} name @param {number} index */
@@ -68,22 +82,12 @@ export class Cache {
   /** @param {Scan} scan @param {number} index @param {string[]} names */
   fetchAround(scan, index, names) {
     if (scan !== this.scan || index !== this.index) {
+      if (scan.key !== this.scan?.key) this.giveUp();
       const each = 2 * scan.width * scan.height;
       const reach = Math.max(0, Math.floor((this.budget / (each * names.length) - 1) / 2));
       Object.assign(this, { scan, index, order: fetchOrder(scan, index, names, reach).reverse() });
-      this.giveUp(({ token, key }) => token !== scan.scan || key !== scan.key);
     }
     this.work();
-  }
-
-  // End requests.
-  /** @param {(entry: {token: string, key: string}) => boolean} isNeedless */
-  giveUp(isNeedless) {
-    for (const [id, entry] of this.underway) {
-      if (!isNeedless(entry)) continue;
-      entry.abort.abort();
-      this.underway.delete(id);
-    }
   }
 
   work() {
@@ -97,31 +101,31 @@ export class Cache {
 
   /** @param {Scan} scan @param {string} id @param {string} name @param {number} index */
   async bring(scan, id, name, index) {
-    const entry = { abort: new AbortController(), token: scan.scan, key: scan.key };
-    this.underway.set(id, entry);
+    const { signal } = this.abort;
+    this.underway.add(id);
     try {
-      this.store(id, name, index, await this.fetch(scan, name, index, entry.abort.signal));
+      const data = await this.fetch(scan, name, index, signal);
+      if (signal.aborted) return;
+      this.store(id, name, index, data);
       this.arrived(index);
     } catch {
+      if (signal.aborted) return;
       // Not ready yet, not there any more, or no connection: what the server says next decides.
-      if (!entry.abort.signal.aborted) {
-        this.order.push([name, index]);
-        this.paused ||= setTimeout(() => {
-          this.paused = 0;
-          this.work();
-        }, PAUSE_MS);
-      }
-    } finally {
-      if (this.underway.get(id) === entry) this.underway.delete(id);
-      this.work();
+      this.order.push([name, index]);
+      this.paused ||= setTimeout(() => {
+        this.paused = 0;
+        this.work();
+      }, PAUSE_MS);
     }
+    this.underway.delete(id);
+    this.work();
   }
 
   /** @param {string} id @param {string} name @param {number} index @param {Uint16Array} data */
   store(id, name, index, data) {
     this.images.set(id, { name, index, data });
     this.bytes += data.byteLength;
-    // What belongs to another scan, or direction, goes first, then what is farthest.
+    // What belongs to another direction goes first, then what is farthest.
     /** @param {[string, Cached]} entry */
     const worth = ([other, image]) =>
       this.scan && other === this.id(this.scan, image.name, image.index) ? Math.abs(image.index - this.index) : Infinity;
@@ -130,18 +134,6 @@ export class Cache {
       if (far === id) break;
       this.images.delete(far);
       this.bytes -= image.data.byteLength;
-    }
-  }
-
-  // Every image of other scans, those on their way, too.
-  /** @param {string} scan */
-  forgetOthers(scan) {
-    if (this.scan?.scan !== scan) this.order = []; // or what is given up would be begun anew
-    this.giveUp(({ token }) => token !== scan);
-    for (const [id, { data }] of this.images) {
-      if (id.startsWith(`${scan}/`)) continue;
-      this.images.delete(id);
-      this.bytes -= data.byteLength;
     }
   }
 }

@@ -1,13 +1,12 @@
 // What is drawn in the panels: images, and in their pixels what they are, so that a picture of it says so.
 
-import { isInside, planeName, toCanvas, toPlane } from "./geometry.js";
-import { imageIn, IMAGES, labelOf, shareOf, titleOf, valueAt } from "./images.js";
-import { comparedIn } from "./layout.js";
+import { clamp, drawIn, isInside, planeName, toCanvas, toPlane } from "./geometry.js";
+import { imageIn, IMAGES, isMap, labelOf, shareOf, titleOf, valueAt } from "./images.js";
+import { comparedIn, frontOf, geometry, shownPanels } from "./panels.js";
 import { measuresIn, measureWords } from "./measures.js";
-import { frontOf, geometry, shownPanels } from "./panels.js";
 import { openScan, view } from "./state.js";
 import { hatch, interval } from "./trust.js";
-import { inUnits, isMap, lookUp, opening, ramp, windowWords } from "./windows.js";
+import { inUnits, lookUp, ramp, windowOf, windowWords } from "./windows.js";
 
 /** @typedef {{context: CanvasRenderingContext2D, density: number, canvas: HTMLCanvasElement}} Pen */
 
@@ -16,9 +15,6 @@ const NOT_HERE = 0xff2f2620 | 0; // a slice of a cut that is not here yet
 
 /** @type {Map<string, [string, Int32Array]>} */
 const tables = new Map(); // by group, and whether it is sheer: what it was made of, and the table
-
-/** @param {Group} group */
-const windowOf = (group) => (view.windows ?? opening())[group];
 
 /** @param {Group} group @param {boolean} sheer */
 function tableOf(group, sheer) {
@@ -117,7 +113,7 @@ function put(context, raster, image, g, sheer = false) {
   paint(raster, image, sheer);
   context.imageSmoothingEnabled = true;
   context.imageSmoothingQuality = g.x < 1 ? "high" : "low"; // linear where it is enlarged: four times as fast
-  context.drawImage(raster, g.left, g.top, image.frame.width * g.x, image.frame.height * g.y);
+  drawIn(context, g, raster);
 }
 
 /** @param {CanvasRenderingContext2D} context */
@@ -142,7 +138,7 @@ function text({ context, density, canvas }, content, [x, y], ink, weight = "") {
   /** @param {number | null} at @param {number} most @param {number} size */
   const corner = (at, most, size) => {
     const from = at === null ? (most - size) / 2 : at < 0 ? most - size + at * density : at * density;
-    return Math.min(Math.max(from, 0), most - size);
+    return clamp(from, 0, most - size);
   };
   const [left, top] = [corner(x, canvas.width, width), corner(y, canvas.height, height)];
   context.fillStyle = "rgb(0 0 0 / 70%)";

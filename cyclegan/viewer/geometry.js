@@ -7,6 +7,9 @@ export const PLANES = ["axial", "coronal", "sagittal"];
 export const NARROW = 600; // CSS pixels: a telephone
 export const WIDE = 1100; // from here on three images stand side by side
 
+/** @param {number} at @param {number} low @param {number} high */
+export const clamp = (at, low, high) => Math.min(Math.max(at, low), high);
+
 // The patient axis that runs along axis `i` (0 columns, 1 rows, 2 slices): [0 to 2, whether it rises]; null
 // where the file does not tell.
 /** @param {number[][] | null} affine @param {number} i @returns {[number, boolean] | null} */
@@ -94,11 +97,19 @@ export function place(frame, canvas, zoom, [panX, panY]) {
   };
 }
 
-// A place in the image on the canvas, and the other way round.
+// A place in the image on the canvas, and the other way round. With `drawIn` these are all that places an image.
 /** @param {Placement} g @param {Point} point @returns {Point} */
 export const toCanvas = (g, [u, v]) => [g.left + u * g.x, g.top + v * g.y];
 /** @param {Placement} g @param {Point} place @returns {Point} */
 export const toImage = (g, [x, y]) => [(x - g.left) / g.x, (y - g.top) / g.y];
+
+// Draw what has a pixel for each of the image's.
+/** @param {CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D} context @param {Placement} g @param {CanvasImageSource} raster */
+export function drawIn(context, g, raster) {
+  context.setTransform(g.x, 0, 0, g.y, g.left, g.top);
+  context.drawImage(raster, 0, 0);
+  context.resetTransform();
+}
 
 // How many columns show `count` panels largest in so many pixels, for an image of the given shape
 // (width over height).

@@ -1,11 +1,11 @@
 // The images of the shown slice: what each is called, whose window it is seen through, and its pixels.
 
 import * as api from "./api.js";
+import { FULL } from "./api.js";
 import { Cache } from "./cache.js";
 import { cut, frameOf } from "./geometry.js";
 import { changed, depthOf, openScan, page, view } from "./state.js";
 import { findingsOf } from "./trust.js";
-import { FULL } from "./windows.js";
 
 /** @type {Record<ImageName, {group: Group, title: string, alt: string, isSynthetic?: boolean}>} */
 export const IMAGES = {
@@ -22,6 +22,8 @@ export const IMAGES = {
   real: { group: "target", title: "Real", alt: "Acquired $to" },
   trueError: { group: "signed", title: "True error", alt: "Map of the true error: synthetic minus real image" },
 };
+/** @param {Group} group */
+export const isMap = (group) => !["source", "target"].includes(group);
 /** @type {Partial<Record<ImageName, ImageName[]>>} */
 const NEEDS = { cycleError: ["original", "reconstructed"], trueError: ["translated", "real"] };
 const NAMES = /** @type {ImageName[]} */ (Object.keys(IMAGES));
@@ -135,6 +137,6 @@ export function valueAt({ pixels, frame, group, missing }, [u, v]) {
 // Have what is seen, and what is near to it, fetched.
 export function fetchAhead() {
   const scan = openScan();
-  if (!scan || page.state.below === "gone") return;
+  if (!scan || page.state.link === "gone") return;
   slices.fetchAround(scan, view.index, ["original", "translated", "reconstructed", ...(scan.real ? ["real"] : [])]);
 }

@@ -1,14 +1,13 @@
 // Keys, wherever the focus is outside of text fields.
 
 import { valueWords } from "./draw.js";
-import { toPlane, toVoxel } from "./geometry.js";
-import { enlarge, moveCompared, releaseBlink } from "./layout.js";
+import { clamp, toPlane, toVoxel } from "./geometry.js";
+import { activePanel, enlarge, frontOf, moveCompared, releaseBlink } from "./panels.js";
 import * as measures from "./measures.js";
 import { meetAt, moveSlice, panBy, playOrStop, through } from "./navigation.js";
-import { activePanel, frontOf } from "./panels.js";
 import { openScan, recall, remember, say, update, view } from "./state.js";
 import { isThere, toolOfKey } from "./tools.js";
-import { windowBy } from "./windowing.js";
+import { windowBy } from "./windows.js";
 
 const OFF = "single keys off"; // the user's choice, in this browser
 /** @type {Record<string, Point>} */
@@ -65,10 +64,8 @@ const crosshair = () => /** @type {Voxel} */ (view.planes ? view.point : view.cu
 function moveCrosshair(panel, [dx, dy], step) {
   const { frame } = frontOf(panel);
   const [u, v] = toPlane(frame, crosshair());
-  /** @param {number} at @param {number} most */
-  const clamp = (at, most) => Math.min(Math.max(at, 0.5), most - 0.5);
   /** @type {Point} */
-  const to = [clamp(u + dx * step, frame.width), clamp(v + dy * step, frame.height)];
+  const to = [clamp(u + dx * step, 0.5, frame.width - 0.5), clamp(v + dy * step, 0.5, frame.height - 0.5)];
   const voxel = toVoxel(frame, to, crosshair());
   if (view.planes) meetAt(voxel);
   else update({ cursor: voxel });

@@ -6,15 +6,14 @@ import { dropped, pick } from "./files.js";
 import { positionWords } from "./geometry.js";
 import { fetchAhead } from "./images.js";
 import { listenToKeys } from "./keys.js";
-import { arrange, fit, startCount } from "./layout.js";
+import { arrange, describe, fill, fit, makePanels, startCount } from "./panels.js";
 import { goTo, isPlaying, playOrStop, showScrubber } from "./navigation.js";
-import { describe, makePanels } from "./panels.js";
 import { listenAll } from "./pointer.js";
-import { compareWith, compareWithCompanion, openFiles, register, start, useStyle } from "./scan.js";
-import { changed, onChange, openScan, page, view } from "./state.js";
+import { choose, compareWith, compareWithCompanion, openFiles, register, removeReal, start, useStyle } from "./scan.js";
+import { changed, onChange, openScan, page, phaseOf, view } from "./state.js";
 import { makeTools, picture, showTools } from "./tools.js";
 import { measureRested } from "./trust.js";
-import { openWindows, settle } from "./windowing.js";
+import { openWindows, settle } from "./windows.js";
 
 const PARTS = ["viewer", "bar"];
 const PLAY = "|M5 3l8 5-8 5z";
@@ -32,7 +31,7 @@ export function mount(name, element, tell) {
 // What Gradio's controls ask for.
 export const chooseReal = () => pick(false, compareWith);
 export const chooseStyle = () => pick(false, useStyle);
-export { compareWithCompanion, register };
+export { choose, compareWithCompanion, register, removeReal };
 
 /** @param {typeof parts.viewer} viewer */
 function begin({ element, tell }) {
@@ -48,7 +47,7 @@ function begin({ element, tell }) {
   cine.addEventListener("click", playOrStop);
   startCount();
   arrange();
-  openWindows(["source", "target"]);
+  openWindows(true);
   onChange(() => {
     settle();
     fit(grid);
@@ -72,10 +71,8 @@ function begin({ element, tell }) {
 
 /** @param {HTMLElement} cine */
 function showCine(cine) {
-  const isOn = String(isPlaying());
-  if (cine.ariaPressed === isOn) return;
-  cine.ariaPressed = isOn;
-  cine.replaceChildren(picture(isPlaying() ? PAUSE : PLAY));
+  cine.ariaPressed = String(isPlaying());
+  fill(cine, isPlaying(), () => [picture(isPlaying() ? PAUSE : PLAY)]);
 }
 
 function positionOf() {
@@ -87,9 +84,8 @@ function positionOf() {
 // What style and tests see.
 /** @param {HTMLElement} root */
 function mark(root) {
-  const { phase } = page.state;
-  Object.assign(root.dataset, { phase, index: view.index, key: openScan()?.key ?? "", drag: view.tool, ready: "true" });
-  document.body.classList.toggle("arriving", ["sending", "reading"].includes(phase) && Boolean(openScan()));
+  Object.assign(root.dataset, { phase: phaseOf(page.state), index: view.index, key: openScan()?.key ?? "", drag: view.tool, ready: "true" });
+  document.body.classList.toggle("arriving", Boolean(page.state.transfer && openScan()));
 }
 
 // ---------------------------------------------------------------- drops

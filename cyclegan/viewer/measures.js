@@ -14,7 +14,7 @@ export const distance = ([x, y], [u, v], aspect) => Math.hypot(u - x, (v - y) * 
 
 // mm of a pixel's width in a plane; null where the file does not tell.
 /** @param {Scan} scan @param {Frame} frame */
-export const millimetres = (scan, frame) => scan.spacing?.[frame.plane === "sagittal" ? 1 : 2] ?? null;
+const millimetres = (scan, frame) => scan.spacing?.[frame.plane === "sagittal" ? 1 : 2] ?? null;
 
 /** @param {Scan} scan @param {Frame} frame @param {Measure} measure */
 export function rulerWords(scan, frame, { from, to }) {

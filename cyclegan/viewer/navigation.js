@@ -1,6 +1,7 @@
 // Through the scan: from slice to slice by wheel, key, scrubber and by itself; where the planes meet; zoom and pan.
 
 import { isReady } from "./cache.js";
+import { clamp } from "./geometry.js";
 import { imageIn } from "./images.js";
 import { frontOf, geometry } from "./panels.js";
 import { restAt } from "./scan.js";
@@ -12,9 +13,6 @@ let playing = 0; // the timer of the cine
 let forth = 1; // its direction
 
 export const isPlaying = () => Boolean(playing);
-
-/** @param {number} at @param {number} low @param {number} high */
-const clamp = (at, low, high) => Math.min(Math.max(at, low), high);
 
 /** @param {number} index */
 export function goTo(index) {

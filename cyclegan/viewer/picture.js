@@ -11,24 +11,23 @@ export async function savePicture() {
   const panels = shownPanels().filter((panel) => frontOf(panel).pixels);
   const scan = openScan();
   if (!panels.length || !scan) return false;
-  const caveat = JSON.parse(document.querySelector(".viewer")?.getAttribute("data-caveat") ?? '""');
+  const { caveat } = settings;
   const finest = Math.min(...panels.flatMap((panel) => [geometry(panel).x, geometry(panel).y]));
   const factor = Math.max(1, Math.ceil(1 / finest));
   const density = (window.devicePixelRatio || 1) * factor;
-  const boxes = panels.map(({ canvas }) => canvas.getBoundingClientRect());
-  const [left, top] = [Math.min(...boxes.map((box) => box.left)), Math.min(...boxes.map((box) => box.top))];
-  const [right, bottom] = [Math.max(...boxes.map((box) => box.right)), Math.max(...boxes.map((box) => box.bottom))];
+  const { left, top, width, height } = /** @type {Element} */ (document.querySelector(".grid")).getBoundingClientRect();
   const picture = document.createElement("canvas");
-  picture.width = Math.round((right - left) * density);
-  picture.height = Math.round((bottom - top + FOOT) * density);
+  picture.width = Math.round(width * density);
+  picture.height = Math.round((height + FOOT) * density);
   const context = /** @type {CanvasRenderingContext2D} */ (picture.getContext("2d"));
   context.fillStyle = "#14171a";
   context.fillRect(0, 0, picture.width, picture.height);
   const { cursor } = view;
   view.cursor = null; // it is no part of the picture
-  panels.forEach((panel, i) => {
-    context.drawImage(copyOf(panel, factor), (boxes[i].left - left) * density, (boxes[i].top - top) * density);
-  });
+  for (const panel of panels) {
+    const box = panel.canvas.getBoundingClientRect();
+    context.drawImage(copyOf(panel, factor), (box.left - left) * density, (box.top - top) * density);
+  }
   view.cursor = cursor;
   context.fillStyle = "#e0b375";
   context.font = `${12 * density}px system-ui, sans-serif`;

@@ -2,13 +2,12 @@
 // sets the window.
 
 import { pick } from "./files.js";
-import { enlarge, moveLine } from "./layout.js";
+import { enlarge, frontOf, geometry, moveLine, panels, pointAt, voxelAt } from "./panels.js";
 import * as measures from "./measures.js";
 import { meetAt, moveSlice, panBy, through, zoomBy } from "./navigation.js";
-import { frontOf, geometry, panels, pointAt, voxelAt } from "./panels.js";
 import { isFirstSight, openFiles } from "./scan.js";
 import { changed, openScan, say, view } from "./state.js";
-import { windowBy } from "./windowing.js";
+import { windowBy } from "./windows.js";
 
 const LONG_PRESS_MS = 450;
 const SLACK = 8; // CSS pixels that a resting finger may move
@@ -138,8 +137,7 @@ export function listen(panel) {
     if (event.pointerType === "touch") view.cursor = null;
     changed();
   };
-  canvas.addEventListener("pointerup", release);
-  canvas.addEventListener("pointercancel", release);
+  canvas.addEventListener("lostpointercapture", release);
   canvas.addEventListener("pointerleave", () => {
     if (view.steering) return;
     view.cursor = null;

@@ -3,10 +3,9 @@
 import * as api from "./api.js";
 import { select } from "./files.js";
 import { slices } from "./images.js";
-import { arrange } from "./layout.js";
-import { focusImage } from "./panels.js";
-import { happen, isOpen, openScan, page, recall, remember, say, unpanned, update, view } from "./state.js";
-import { openWindows } from "./windowing.js";
+import { arrange, focusImage } from "./panels.js";
+import { happen, openScan, page, pause, recall, remember, say, unpanned, update, view } from "./state.js";
+import { openWindows } from "./windows.js";
 
 const TAB = "scan"; // this tab's token, for a reload
 const RETRY_MS = 1000;
@@ -16,8 +15,6 @@ const CLAIM_MS = 400; // for another tab to say that a token is its own
 const RESTARTED = "The server was restarted; open the file again.";
 const FORGOTTEN = "The server does not have this scan any more; open the file again.";
 
-/** @param {number} time */
-const pause = (time) => new Promise((done) => setTimeout(done, time));
 let transfers = 0;
 let sending = new AbortController(); // ends the transfer of files
 let following = new AbortController(); // ends the request that waits for news
@@ -28,30 +25,30 @@ let downloaded = ""; // the last file that was saved
 
 export const isFirstSight = () => isUninvited && Boolean(openScan());
 // Whether there is nothing of the user's that could be worked with.
-export const isIdle = () => !openScan() || isFirstSight() || page.state.below === "gone";
+export const isIdle = () => !openScan() || isFirstSight() || page.state.link === "gone";
 
 // ---------------------------------------------------------------- opening
-
-// Of one upload; before Gradio has made the page, the server alone knows them.
-const limits = () =>
-  JSON.parse(document.querySelector(".viewer")?.getAttribute("data-limits") || "null") || { files: Infinity, bytes: Infinity };
 
 /** @param {FileEntry[]} files */
 export async function openFiles(files) {
   const { number, signal } = begin();
   await receive(number, async () => {
-    const { files: chosen, text } = await select(files, limits());
-    const scan = await api.open(chosen, (share) => happen({ type: share < 1 ? "share" : "sent", number, share }), signal);
+    const { files: chosen, text } = await select(files, settings.limits);
+    const scan = await api.open(chosen, (share) => happen({ type: "sent", number, share }), signal);
     return { scan, text };
   });
 }
 
-/** @param {number} example @param {boolean} uninvited */
-export async function openExample(example, uninvited = false) {
+// Open what the server has already.
+/** @param {() => Promise<Scan>} ask @param {boolean} uninvited */
+function openThere(ask, uninvited = false) {
   const { number } = begin();
   happen({ type: "sent", number });
-  return receive(number, async () => ({ scan: await api.openExample(example), text: "" }), uninvited);
+  return receive(number, async () => ({ scan: await ask(), text: "" }), uninvited);
 }
+
+/** @param {number} example */
+export const openExample = (example) => openThere(() => api.openExample(example));
 
 // A transfer that takes the place of the one that may be on its way.
 function begin() {
@@ -85,7 +82,7 @@ async function receive(number, transfer, uninvited = false) {
 /** @param {Scan} scan */
 function take(scan) {
   remember("sessionStorage", TAB, isUninvited ? "" : scan.scan); // the example lies open anew
-  slices.forgetOthers(scan.scan);
+  slices.clear();
   showSeries(scan);
   tell(scan);
   follow(scan.scan);
@@ -97,7 +94,7 @@ function take(scan) {
 function showSeries({ name, slices: count }) {
   const index = Math.floor(count / 2);
   arrange();
-  openWindows(["source", "target"]);
+  openWindows(true);
   update({
     index, cursor: null, point: null, steering: false, zoom: 1, pan: unpanned(), planes: false, measures: [],
     blinked: false, mode: "", hatched: false, map: "",
@@ -113,7 +110,7 @@ async function follow(token) {
   const { signal } = following;
   while (!signal.aborted && openScan()?.scan === token) {
     try {
-      const after = page.state.below === "lost" ? -1 : /** @type {Scan} */ (openScan()).version;
+      const after = page.state.link === "lost" ? -1 : /** @type {Scan} */ (openScan()).version;
       hear(await api.poll(token, after, AbortSignal.any([signal, AbortSignal.timeout(POLL_MS)])));
     } catch (fault) {
       if (signal.aborted) return;
@@ -133,11 +130,11 @@ async function follow(token) {
 /** @param {Scan} scan */
 function hear(scan) {
   const before = openScan();
-  const wasLost = page.state.below === "lost"; // and with it, perhaps, what the controls were told
+  const wasLost = page.state.link === "lost"; // and with it, perhaps, what the controls were told
   if (!before || before.scan !== scan.scan || !happen({ type: "update", scan })) return;
   if (before.chosen !== scan.chosen) showSeries(scan);
   else if (Boolean(before.real) !== Boolean(scan.real)) arrange();
-  if (before.key !== scan.key) openWindows(["target"]);
+  if (before.key !== scan.key) openWindows(false);
   if (wasLost || controls(before) !== controls(scan)) tell(scan);
   if (scan.message && scan.message !== before.message) say(scan.message);
   download(scan);
@@ -154,7 +151,7 @@ const controls = ({ scan, chosen, to, style, styles, real, companion, check }) =
 /** @param {(scan: Scan) => Promise<Scan>} request @param {string} words */
 async function act(request, words = "") {
   const scan = openScan();
-  if (!scan || !isOpen(page.state)) return;
+  if (!scan || page.state.link !== "open") return;
   page.refusal = "";
   if (words) {
     page.busy = words;
@@ -166,6 +163,7 @@ async function act(request, words = "") {
     if (fault instanceof api.Refusal) {
       page.refusal = fault.message;
       say(page.refusal);
+      tell(scan); // the control shows what was asked for
     } else happen({ type: "cut" });
   }
   if (words) page.busy = "";
@@ -178,6 +176,7 @@ const REGISTERING = "Reading the real image and registering it onto the scan";
 /** @param {FileEntry[]} files */
 export const compareWith = (files) => act((scan) => api.sendReal(scan, files), REGISTERING);
 export const compareWithCompanion = () => act(api.takeCompanion, REGISTERING);
+export const removeReal = () => act(api.removeReal);
 /** @param {boolean} isOn */
 export const register = (isOn) =>
   act((scan) => api.choose(scan, { register: isOn }), isOn ? REGISTERING : "Taking the real image as it is");
@@ -202,7 +201,7 @@ export function restAt(index) {
 /** @param {string} kind */
 export function save(kind) {
   const { index, windows } = view;
-  const shown = { original: windows?.source, translated: windows?.target };
+  const shown = { original: windows.source, translated: windows.target };
   act((scan) => api.save(scan, { kind, index, windows: shown }));
 }
 
@@ -238,31 +237,19 @@ export async function start(teller) {
   addEventListener("offline", () => happen({ type: "cut" }));
   addEventListener("online", () => {
     const scan = openScan();
-    if (scan && page.state.below === "lost") follow(scan.scan);
+    if (scan && page.state.link === "lost") follow(scan.scan);
   });
   addEventListener("pagehide", () => {
     const scan = openScan();
     if (scan) api.close(scan.scan);
   });
+  const early = openScan();
+  if (early) tell(early);
   const token = await claimed();
-  if (transfers) {
-    const scan = openScan(); // a file was quicker
-    if (scan) tell(scan);
-    return;
-  }
-  if (token) {
-    try {
-      const scan = await api.poll(token, -1);
-      if (transfers) return;
-      happen({ type: "opened", scan });
-      take(scan);
-      return;
-    } catch {
-      remember("sessionStorage", TAB, "");
-    }
-  }
-  while (!transfers || (!openScan() && page.state.phase === "empty")) {
-    if (await openExample(0, true)) return;
+  if (transfers) return; // a file was quicker
+  if (token && (await openThere(() => api.poll(token, -1)))) return;
+  while (!openScan() && !page.state.transfer) {
+    if (await openThere(() => api.openExample(0), true)) return;
     await pause(RETRY_MS);
   }
 }

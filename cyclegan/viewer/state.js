@@ -1,81 +1,40 @@
-// The state of the page, in one place: what the server says of the scan, and what this user sees of it.
-// `step` is the only way from one phase to another; TABLE says what may happen in which.
-
-// What happens between page and server, and the phase that follows. "below" is the phase that the files
-// on their way have interrupted: what was on screen then is on screen still.
-//   empty: no scan · open: one is held · sending, reading: files are on their way to become the next one
-//   lost: the server does not answer · gone: it does not hold the scan any more; what is seen stays
-/** @type {Record<string, Record<string, string>>} */
-export const TABLE = {
-  empty: { send: "sending", opened: "open" },
-  open: { send: "sending", opened: "open", update: "open", cut: "lost", forgotten: "gone" },
-  lost: { send: "sending", opened: "open", update: "open", cut: "lost", forgotten: "gone" },
-  gone: { send: "sending", opened: "open" },
-  sending: { send: "sending", share: "sending", sent: "reading", opened: "open", refused: "below" },
-  reading: { send: "sending", opened: "open", refused: "below" },
-};
-const LINK = ["update", "cut", "forgotten"]; // of the scan that is held, also while files are on their way
+// The state of the page, in one place: what the server says of the scan, and what this user sees of it. Of the scan
+// there are two facts: how it stands with the server (`link`), and the files on their way to replace it (`transfer`).
 
 /**
- * @typedef {{phase: string, below: string, scan: Scan | null, transfer: {number: number, share: number} | null,
- *   message: string, isWrong: boolean}} PageState
+ * @typedef {{link: "empty" | "open" | "lost" | "gone", transfer: {number: number, share: number} | null,
+ *   scan: Scan | null, message: string, isWrong: boolean}} PageState
+ * `link`: no scan; the server has it; the server does not answer; it does not have it any more, and what is seen stays.
+ * `scan`: the server's state of it; the last one, once it is gone. `message`: one sentence about the last files, or about
+ * the connection; `isWrong`: whether it speaks of something that failed.
  * @typedef {{type: string, number?: number, scan?: any, text?: string, share?: number}} PageEvent
  */
 
-/** @returns {PageState} */
-export function initial() {
-  return {
-    phase: "empty",
-    below: "empty", // the phase but for files on their way
-    scan: null, // the server's state of it; the last one, once it is gone
-    transfer: null, // {number, share} of the files on their way
-    message: "", // one sentence about the last files, or about the connection
-    isWrong: false, // whether that sentence speaks of something that failed
-  };
-}
+/** @type {PageState} */
+export const EMPTY = { link: "empty", transfer: null, scan: null, message: "", isWrong: false };
 
-// The state after `event`: {type, ...}, the same object when the event has no place in the phase, or belongs to
-// files that others have replaced. `number` counts the files that were sent.
+// The state after `event`: the same object where the event has no place in it, or belongs to files that others have
+// replaced. `number` counts the files that were sent.
 /** @param {PageState} state @param {PageEvent} event @returns {PageState} */
 export function step(state, event) {
-  const after = next(state, event);
-  return after === state || isInTransit(after) ? after : { ...after, below: after.phase };
+  const { link, transfer } = state;
+  const { type, number, scan, text = "", share = 1 } = event;
+  if (type === "send") return { ...state, transfer: { number: number ?? 0, share: 0 }, message: "", isWrong: false };
+  if (number !== undefined && number !== transfer?.number) return state;
+  if (type === "opened") return { link: "open", transfer: null, scan, message: text, isWrong: false };
+  if (type === "sent") return transfer ? { ...state, transfer: { ...transfer, share } } : state;
+  if (type === "refused") return transfer ? { ...state, transfer: null, message: text, isWrong: true } : state;
+  // News of the scan; while files are on their way they have the status line.
+  if (link !== "open" && link !== "lost") return state;
+  /** @param {string} message */
+  const sentence = (message) => (transfer ? {} : { message, isWrong: Boolean(message) });
+  if (type === "update") return { ...state, link: "open", scan: newer(state.scan, scan), ...(link === "lost" && sentence("")) };
+  if (type === "cut") return { ...state, link: "lost", ...sentence("The connection is lost; trying again. The images stay.") };
+  return { ...state, link: "gone", ...sentence(text) }; // "forgotten"
 }
 
 /** @param {PageState} state */
-const isInTransit = ({ phase }) => ["sending", "reading"].includes(phase);
-
-/** @param {PageState} state @param {PageEvent} event @returns {PageState} */
-function next(state, event) {
-  const { type, number = 0, scan, text = "", share = 0 } = event;
-  if (isInTransit(state) && LINK.includes(type)) {
-    const below = TABLE[state.below][type];
-    return below ? { ...state, below, scan: type === "update" ? newer(state.scan, scan) : state.scan } : state;
-  }
-  const to = TABLE[state.phase][type];
-  if (!to) return state;
-  const isOfTransfer = ["share", "sent", "refused", "opened"].includes(type);
-  if (isOfTransfer && event.number !== undefined && number !== state.transfer?.number) return state;
-  const phase = to === "below" ? state.below : to;
-  switch (type) {
-    case "send":
-      return { ...state, phase, transfer: { number, share: 0 }, message: "", isWrong: false };
-    case "share":
-      return { ...state, phase, transfer: { number, share } };
-    case "sent":
-      return { ...state, phase, transfer: { number, share: 1 } };
-    case "refused":
-      return { ...state, phase, transfer: null, message: text, isWrong: true };
-    case "opened":
-      return { ...state, phase, scan, transfer: null, message: text, isWrong: false };
-    case "update":
-      return { ...state, phase, scan: newer(state.scan, scan), ...(state.phase === "lost" ? { message: "", isWrong: false } : {}) };
-    case "cut":
-      return { ...state, phase, message: "The connection is lost; trying again. The images stay.", isWrong: true };
-    default: // forgotten
-      return { ...state, phase, message: text, isWrong: true };
-  }
-}
+export const phaseOf = ({ link, transfer }) => (!transfer ? link : transfer.share < 1 ? "sending" : "reading");
 
 // Answers may overtake each other.
 /** @param {Scan | null} before @param {Scan} scan */
@@ -86,7 +45,7 @@ function newer(before, scan) {
 // Whether the user may choose and save: the server has the scan, and no files are on their way to replace it. In the
 // other phases what is on screen can be viewed.
 /** @param {PageState} state */
-export const isOpen = ({ phase }) => phase === "open";
+export const isOpen = (state) => phaseOf(state) === "open";
 
 // ---------------------------------------------------------------- what is seen
 
@@ -113,7 +72,7 @@ export const view = {
   mapOpacity: 0.7,
   inverted: false,
   preset: "brain",
-  windows: null,
+  windows: {},
   measures: [],
 };
 
@@ -124,7 +83,7 @@ export function unpanned() {
 
 // `busy`: what the server is asked to do with the open scan just now; `refusal`: why it did not do the last thing. Not
 // in the server's state of the scan, whose next version would take the sentence away before it is read.
-export const page = { state: initial(), busy: "", refusal: "" };
+export const page = { state: EMPTY, busy: "", refusal: "" };
 
 /** @type {(() => void)[]} */
 const listeners = [];
@@ -160,6 +119,9 @@ export function happen(event) {
   if (page.state !== before) changed();
   return page.state !== before;
 }
+
+/** @param {number} ms */
+export const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
 // What the server says of the scan that is open, null without one.
 export const openScan = () => page.state.scan;

@@ -2,16 +2,14 @@
 
 import { imageIn, titleOf } from "./images.js";
 import {
-  chooseLayout, chooseMap, chooseMode, fullScreen, maps, nextMap, pressBlink, releaseBlink, setMapOpacity, setOpacity,
-  shownNames, togglePlanes,
-} from "./layout.js";
+  chooseLayout, chooseMap, chooseMode, fill, focusImage, fullScreen, maps, nextMap, pressBlink, releaseBlink,
+  setMapOpacity, setOpacity, shownNames, togglePlanes,
+} from "./panels.js";
 import { zoomBy } from "./navigation.js";
-import { focusImage } from "./panels.js";
 import { savePicture } from "./picture.js";
 import { openScan, update, view } from "./state.js";
 import { interval, findingsOf, toggleHatch } from "./trust.js";
-import { choosePreset, invert, reset } from "./windowing.js";
-import { PRESETS } from "./windows.js";
+import { choosePreset, invert, PRESETS, reset } from "./windows.js";
 
 const isVolume = () => (openScan()?.slices ?? 1) > 1;
 const isTranslated = () => Boolean(imageIn("translated").pixels);
@@ -66,7 +64,7 @@ export const TOOLS = {
   Screen: [
     { id: "picture", title: "Save a picture of the view", key: "V", icon: "M2 5h3l1-1.8h4L11 5h3v8H2zM8 6.7a2.3 2.3 0 1 0 0 4.6 2.3 2.3 0 0 0 0-4.6z", act: savePicture, needs: isTranslated },
     { id: "fullScreen", title: "Full screen", key: "F", icon: "M2 6V2h4M10 2h4v4M14 10v4h-4M6 14H2v-4", act: fullScreen, pressed: () => Boolean(document.fullscreenElement), needs: () => document.fullscreenEnabled },
-    { id: "help", title: "Help", key: "?", icon: "M5.7 5.8a2.3 2.3 0 1 1 3.4 2c-.8.5-1.1.9-1.1 1.8M8 12.2v.4", menu: "menu-help", act: () => part("#menu-help").togglePopover(), isAlways: true },
+    { id: "help", title: "Help", key: "?", icon: "M5.7 5.8a2.3 2.3 0 1 1 3.4 2c-.8.5-1.1.9-1.1 1.8M8 12.2v.4", menu: "menu-help", act: () => part("[popovertarget=menu-help]").click(), isAlways: true },
   ],
 };
 const ALL = Object.values(TOOLS).flat();
@@ -157,12 +155,11 @@ export function makeTools(element) {
 function choice(className, ariaLabel, choose) {
   const select = Object.assign(document.createElement("select"), { className, ariaLabel, title: ariaLabel });
   let isByKey = false;
-  select.addEventListener("pointerdown", () => {
-    isByKey = false;
-  });
-  select.addEventListener("keydown", () => {
-    isByKey = true;
-  });
+  for (const kind of ["pointerdown", "keydown"]) {
+    select.addEventListener(kind, () => {
+      isByKey = kind === "keydown";
+    });
+  }
   select.addEventListener("change", () => {
     choose(select.value);
     if (!isByKey) focusImage(); // the keys are the images' again
@@ -191,11 +188,7 @@ export function showTools() {
   opacity.value = String(Math.round(100 * view.opacity));
   mapOpacity.hidden = mapChoice.hidden = !view.map;
   mapOpacity.value = String(Math.round(100 * view.mapOpacity));
-  const choices = maps().join();
-  if (mapChoice.dataset.choices !== choices) {
-    mapChoice.dataset.choices = choices;
-    mapChoice.replaceChildren(new Option("No map", ""), ...maps().map((name) => new Option(titleOf(name), name)));
-  }
+  fill(mapChoice, maps(), () => [new Option("No map", ""), ...maps().map((name) => new Option(titleOf(name), name))]);
   mapChoice.value = view.map;
   for (const group of bar.children) {
     const isEmpty = [...group.children].every((each) => /** @type {HTMLElement} */ (each).hidden);

@@ -1,18 +1,20 @@
 // How far to trust the slice on screen: what the server measures of it once it has rested, and the hatching.
 
 import * as api from "./api.js";
+import { FULL } from "./api.js";
 import { isReady } from "./cache.js";
-import { changed, openScan, page, update, view } from "./state.js";
-import { FULL } from "./windows.js";
+import { drawIn } from "./geometry.js";
+import { changed, isOpen, openScan, page, pause, update, view } from "./state.js";
 
 const REST_MS = 200;
+const RETRY_MS = 1000;
 const MOST = 48; // slices whose findings stay
 const HATCH = 7; // CSS pixels from line to line
 const AMBER = "#ffc46b";
 /** @type {Map<string, Findings>} */
 const cache = new Map(); // by scan, key and index
-/** @type {{id: string, abort: AbortController, timer: number} | null} */
-let asked = null;
+let asked = ""; // the id of the last
+let asking = new AbortController();
 
 /** @param {Scan} scan @param {number} index */
 const idOf = (scan, index) => [scan.scan, scan.key, index].join("/");
@@ -26,19 +28,19 @@ export function findingsOf(index) {
 // Ask for the findings of the slice on screen, once it is translated and rests.
 export function measureRested() {
   const scan = openScan();
-  const isMeasurable = scan && isReady(scan, "translated", view.index) && page.state.phase === "open";
-  const id = isMeasurable ? idOf(scan, view.index) : null;
-  if (asked?.id === id) return;
-  asked?.abort.abort();
-  clearTimeout(asked?.timer);
-  asked = null;
-  if (!scan || !id || cache.get(id)?.isWhole) return;
-  const abort = new AbortController();
-  asked = { id, abort, timer: setTimeout(() => bring(scan, view.index, id, abort.signal), REST_MS) };
+  const isMeasurable = scan && isReady(scan, "translated", view.index) && isOpen(page.state);
+  const id = isMeasurable ? idOf(scan, view.index) : "";
+  if (asked === id) return;
+  asking.abort();
+  asking = new AbortController();
+  asked = id;
+  if (scan && id && !cache.get(id)?.isWhole) bring(scan, view.index, id, asking.signal);
 }
 
 /** @param {Scan} scan @param {number} index @param {string} id @param {AbortSignal} signal */
 async function bring(scan, index, id, signal) {
+  await pause(REST_MS);
+  if (signal.aborted) return;
   try {
     const findings = await api.findings(scan, index, signal);
     cache.set(id, findings);
@@ -47,7 +49,8 @@ async function bring(scan, index, id, signal) {
     if (findings.map || findings.interval_words) findings.pixels = await api.image(scan, "uncertainty", index, signal);
     findings.isWhole = true;
   } catch {
-    if (!signal.aborted) setTimeout(() => (asked = null), 1000); // asked for again with the next change
+    await pause(RETRY_MS);
+    if (!signal.aborted) asked = "";
   }
   changed();
 }
@@ -62,13 +65,6 @@ export function trust() {
 }
 
 // ---------------------------------------------------------------- hatching
-
-/** @type {HTMLCanvasElement | null} */
-let mask = null; // one pixel for each of the slice
-/** @type {Findings | null} */
-let maskOf = null; // that it was made from
-/** @type {HTMLCanvasElement | null} */
-let lines = null; // as large as a panel
 
 // Half of each pixel's interval, and the contrast of a lesion, of the slice on screen; null where they are not known.
 export function interval() {
@@ -94,31 +90,24 @@ export function hatch(context, g, density) {
   const known = interval();
   const scan = openScan();
   if (!view.hatched || !known || !scan) return false;
-  const { width, height } = scan;
-  const findings = findingsOf(view.index) ?? null;
-  mask ??= document.createElement("canvas");
-  lines ??= document.createElement("canvas");
-  const [below, pen] = [mask, lines].map((each) => /** @type {CanvasRenderingContext2D} */ (each.getContext("2d")));
-  if (maskOf !== findings) {
-    Object.assign(mask, { width, height });
-    const out = below.createImageData(width, height);
-    const words = new Int32Array(out.data.buffer);
-    known.pixels.forEach((half, i) => {
-      words[i] = half > known.contrast * FULL ? -1 : 0;
-    });
-    below.putImageData(out, 0, 0);
-    maskOf = findings;
-  }
-  const { width: across, height: down } = context.canvas;
-  Object.assign(lines, { width: across, height: down });
-  pen.drawImage(mask, g.left, g.top, width * g.x, height * g.y);
+  const mask = new ImageData(scan.width, scan.height);
+  const words = new Int32Array(mask.data.buffer);
+  known.pixels.forEach((half, i) => {
+    words[i] = half > known.contrast * FULL ? -1 : 0;
+  });
+  const raster = new OffscreenCanvas(scan.width, scan.height);
+  raster.getContext("2d")?.putImageData(mask, 0, 0);
+  const { width, height } = context.canvas;
+  const lines = new OffscreenCanvas(width, height);
+  const pen = /** @type {OffscreenCanvasRenderingContext2D} */ (lines.getContext("2d"));
+  drawIn(pen, g, raster);
   pen.globalCompositeOperation = "source-in";
   pen.strokeStyle = AMBER;
   pen.lineWidth = density;
   pen.beginPath();
-  for (let x = -down; x < across; x += HATCH * density) {
-    pen.moveTo(x, down);
-    pen.lineTo(x + down, 0);
+  for (let x = -height; x < width; x += HATCH * density) {
+    pen.moveTo(x, height);
+    pen.lineTo(x + height, 0);
   }
   pen.stroke();
   context.drawImage(lines, 0, 0);

@@ -154,9 +154,11 @@ interface Viewed {
   mapOpacity: number;
   inverted: boolean;
   preset: string;
-  windows: Windows | null;
+  windows: Partial<Windows>;
   measures: Measure[];
 }
 type FileEntry = { file: File; path: string };
 /** Files that were dropped on the page, with what they fell on, since its first moment: the script in app.py's HEAD. */
 declare const drops: { target: EventTarget | null; entries: (FileSystemEntry | null)[]; files: File[] }[];
+/** What the server has the page know, by the same script. */
+declare const settings: { limits: { files: number; bytes: number }; examples: string[]; caveat: string };

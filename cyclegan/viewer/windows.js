@@ -1,19 +1,24 @@
-// Window and level: what they open with, presets, tables of grey and colour, and what they are in the file's units.
-// One window for each group of images: original and reconstruction must look through the same, and so must
-// synthetic and real image. Nothing here touches the page.
+// Window and level: presets, tables of grey and colour, what they are in the file's units, and the choice of them by
+// preset, drag and key. One window for each group of images: original and reconstruction must look through the same, and
+// so must synthetic and real image. But for the last part nothing here touches the page.
 
-export const FULL = 65535;
-export const GREY = { center: 0.5, width: 1 };
+import { FULL } from "./api.js";
+import { clamp, toImage } from "./geometry.js";
+import { imageIn, isMap } from "./images.js";
+import { activePanel, frontOf, geometry } from "./panels.js";
+import { changed, openScan, unpanned, update, view } from "./state.js";
+
+const GREY = { center: 0.5, width: 1 };
 // Tops of the colour bars, in shares of the grey range. In heads of validation the prediction interval is 0.09 to
 // 0.34, in the middle 0.17.
 /** @type {Partial<Windows>} */
-const MAPS = {
+export const MAPS = {
   cycle: { center: 0.125, width: 0.25 }, uncertainty: { center: 0.175, width: 0.35 }, signed: { center: 0, width: 1 },
 };
-export const NARROWEST = 0.02;
-export const WIDEST = 2;
-const INNER = 0.72; // of the way from the head's centre to its rim: inside lies brain, no bright scalp or dark skull
-const SAMPLED = 200_000; // pixels
+const NARROWEST = 0.02;
+const WIDEST = 2;
+const INNER = 0.66; // of the way from the middle of the head's box to its edges: brain, no bright scalp or dark skull
+const SAMPLED = 30_000; // pixels, at most
 // Shares of the pixels that turn black and white, and how far the window reaches beyond, in widths; `below` where it
 // reaches less far down, so that noise in the air stays black.
 /** @typedef {{title: string, from?: number, to?: number, beyond?: number, below?: number}} Preset */
@@ -27,22 +32,14 @@ export const PRESETS = {
   hand: { title: "By hand" },
 };
 
-/** @param {Group} group */
-export const isMap = (group) => group in MAPS;
-/** @returns {Windows} */
-export const opening = () => /** @type {Windows} */ (structuredClone({ source: GREY, target: GREY, ...MAPS }));
-/** @param {number} v @param {number} low @param {number} high */
-const clamp = (v, low, high) => Math.min(Math.max(v, low), high);
 
 // ---------------------------------------------------------------- what pixels suggest
 
-/** @typedef {{pixels: Uint16Array, width: number, height: number, aspect: number}} Sized */
+/** @typedef {{pixels: Uint16Array, width: number, box: Box}} Sized `box`: what the head takes of it */
 
-// Indices of some 200,000 of its pixels at most, evenly spread
-// over a rectangle.
-/** @param {Sized} image @param {Box | null} [rectangle] */
-function sampled({ width, height }, rectangle) {
-  const [left, top, right, bottom] = rectangle || [0, 0, width, height];
+// Indices of SAMPLED pixels at most, evenly spread over a rectangle.
+/** @param {Sized} image @param {Box} rectangle */
+function sampled({ width }, [left, top, right, bottom]) {
   const every = Math.max(1, Math.ceil(Math.sqrt(((right - left) * (bottom - top)) / SAMPLED)));
   const indices = [];
   for (let y = top; y < bottom; y += every) {
@@ -51,73 +48,29 @@ function sampled({ width, height }, rectangle) {
   return indices;
 }
 
-// Half of the threshold that parts dark from bright best (Otsu 1979): what is below is air.
-/** @param {number[]} pixels */
-function air(pixels) {
-  const counts = new Float64Array(256);
-  for (const value of pixels) counts[value >> 8]++;
-  const sum = counts.reduce((all, count, bin) => all + count * bin, 0);
-  let [n, below, best, threshold] = [0, 0, 0, 0];
-  counts.forEach((count, bin) => {
-    n += count;
-    below += count * bin;
-    const apart = below / n - (sum - below) / (pixels.length - n);
-    const between = n * (pixels.length - n) * apart * apart;
-    if (between > best) [best, threshold] = [between, bin];
-  });
-  return (threshold + 1) * 128;
-}
-
-// Indices of pixels well inside the head, dark ones too: nearer to its centre than INNER of the way to its rim.
+// Indices of pixels well inside the head, dark ones too: an ellipse around the middle of its box.
 /** @param {Sized} image */
 export function insideHead(image) {
-  const { pixels, width, aspect } = image;
-  const all = sampled(image);
-  const dark = air(all.map((i) => pixels[i]));
-  const head = all.filter((i) => pixels[i] > dark);
-  /** @param {(i: number) => number} of */
-  const mean = (of) => head.reduce((sum, i) => sum + of(i), 0) / head.length;
-  const [cx, cy] = [mean((i) => i % width), mean((i) => Math.floor(i / width))];
-  /** @param {number} i */
-  const polar = (i) => {
-    const [x, y] = [(i % width) - cx, (Math.floor(i / width) - cy) * aspect];
-    return [Math.floor((Math.atan2(y, x) / Math.PI + 1) * 35.999), Math.hypot(x, y)];
-  };
-  /** @type {number[][]} */
-  const radii = Array.from({ length: 72 }, () => []);
-  for (const i of head) {
-    const [sector, radius] = polar(i);
-    radii[sector].push(radius);
-  }
-  // Not the outermost: noise in the air reaches beyond the head.
-  const rims = radii.map((each) => Float32Array.from(each).sort()[Math.floor(0.95 * each.length)] || 0);
-  return all.filter((i) => {
-    const [sector, radius] = polar(i);
-    return radius < INNER * rims[sector];
-  });
+  const { width, box: [left, top, right, bottom] } = image;
+  /** @param {number} at @param {number} low @param {number} high */
+  const offset = (at, low, high) => (2 * at + 1 - low - high) / (high - low); // -1 at the box's edge, and 1 at the other
+  return sampled(image, image.box).filter(
+    (i) => Math.hypot(offset(i % width, left, right), offset(Math.floor(i / width), top, bottom)) < INNER);
 }
 
 // Indices of the pixels in a rectangle, air aside.
-/** @param {Sized} image @param {Box | null} rectangle */
-export function inRectangle(image, rectangle) {
+/** @param {Sized} image @param {Box} rectangle */
+function inRectangle(image, rectangle) {
   return sampled(image, rectangle).filter((i) => image.pixels[i] > 0.02 * FULL);
 }
 
 // The window in which all but the outermost shares of the pixels `inside` are grey; null for too few.
 /** @param {Uint16Array} pixels @param {number[]} inside @param {Omit<Preset, "title">} preset */
 export function robust(pixels, inside, { from = 0, to = 1, beyond = 0, below = beyond }) {
-  const counts = new Uint32Array(1024);
-  for (const i of inside) counts[pixels[i] >> 6]++;
   if (inside.length < 64) return null;
+  const values = Uint16Array.from(inside, (i) => pixels[i]).sort();
   /** @param {number} share */
-  const at = (share) => {
-    let seen = 0;
-    for (let bin = 0; bin < counts.length; bin++) {
-      seen += counts[bin];
-      if (seen > share * inside.length) return (bin + 0.5) / counts.length;
-    }
-    return 1;
-  };
+  const at = (share) => values[Math.floor(share * (values.length - 1))] / FULL;
   const range = at(to) - at(from);
   const [low, high] = [at(from) - below * range, at(to) + beyond * range];
   return { center: (low + high) / 2, width: clamp(high - low, NARROWEST, WIDEST) };
@@ -132,7 +85,7 @@ export function robust(pixels, inside, { from = 0, to = 1, beyond = 0, below = b
 export function byPreset(name, images, own, rectangle) {
   const preset = PRESETS[name];
   const { source } = images;
-  const inside = preset.from === undefined ? null : name === "auto" ? inRectangle(source, rectangle) : insideHead(source);
+  const inside = preset.from === undefined ? null : name === "auto" && rectangle ? inRectangle(source, rectangle) : insideHead(source);
   /** @type {Partial<Windows>} */
   const windows = {};
   for (const group of /** @type {const} */ (["source", "target"])) {
@@ -140,8 +93,8 @@ export function byPreset(name, images, own, rectangle) {
     if (!image) continue;
     const ranged = inside && robust(image.pixels, inside, preset);
     if (ranged) windows[group] = ranged;
-    else if (name === "file" && group === "source" && own) windows[group] = { ...own };
-    else if (name === "full" || name === "brain") windows[group] = { ...GREY };
+    else if (name === "file" && group === "source" && own) windows[group] = own;
+    else if (name === "full" || name === "brain") windows[group] = GREY;
   }
   return windows;
 }
@@ -213,4 +166,82 @@ export function inUnits(group, share, units, digits = 2, isWidth = false) {
 /** @param {Group} group @param {GreyWindow} window @param {[number, number] | null} units */
 export function windowWords(group, { center, width }, units) {
   return `W ${inUnits(group, width, units, 2, true)}  L ${inUnits(group, center, units)}`;
+}
+
+// ---------------------------------------------------------------- of the images on screen
+
+let opened = MAPS; // windows as the scan opened and its result came: what a reset goes back to
+
+/** @param {Group} group */
+export const windowOf = (group) => view.windows[group] ?? GREY;
+
+// For a scan that was opened, or a result that is new: its windows are chosen as soon as its images are here.
+/** @param {boolean} isScan */
+export function openWindows(isScan) {
+  /** @param {Partial<Windows>} windows */
+  const others = ({ target: _, ...windows }) => (isScan ? MAPS : windows);
+  opened = others(opened);
+  view.windows = others(view.windows);
+  if (isScan) view.inverted = false;
+  if (isScan || ["hand", "auto"].includes(view.preset)) view.preset = "brain";
+  changed();
+}
+
+/** @param {ImageName} name */
+function withBox(name) {
+  const { pixels, frame } = imageIn(name);
+  return pixels && { ...frame, pixels };
+}
+
+// Choose the windows that wait for their images; called before each drawing.
+export function settle() {
+  const scan = openScan();
+  const isWaiting = !view.windows.source || !view.windows.target;
+  const source = isWaiting && withBox("original");
+  const target = view.windows.target ? null : withBox("translated");
+  if (!scan || !source || (view.windows.source && !target)) return; // what follows takes long
+  const [brain, chosen] = ["brain", view.preset].map((preset) => byPreset(preset, { source, target }, scan.window, null));
+  opened = { ...brain, ...opened };
+  view.windows = { ...brain, ...chosen, ...view.windows };
+}
+
+/** @param {string} preset */
+export function choosePreset(preset) {
+  const scan = openScan();
+  const source = withBox("original");
+  if (preset === "hand" || !scan || !source) return;
+  const windows = byPreset(preset, { source, target: withBox("translated") }, scan.window, rectangleInView());
+  view.windows = { ...view.windows, ...windows };
+  update({ preset }, `${PRESETS[preset].title}. ${windowWords("source", windowOf("source"), scan.units)}`);
+}
+
+// Of the active panel, in pixels of its slice.
+/** @returns {Box} */
+function rectangleInView() {
+  const panel = activePanel();
+  const { frame } = frontOf(panel);
+  const g = geometry(panel);
+  const corners = [...toImage(g, [0, 0]), ...toImage(g, [panel.canvas.width, panel.canvas.height])];
+  const [left, top, right, bottom] = corners.map((at, i) => Math.round(clamp(at, 0, i % 2 ? frame.height : frame.width)));
+  return [left, top, right, bottom];
+}
+
+/** @param {Panel} panel @param {number} widen @param {number} raise */
+export function windowBy(panel, widen, raise) {
+  const { group } = frontOf(panel);
+  const window = adjusted(group, windowOf(group), widen, raise);
+  const { center, width } = window;
+  const windows = { ...view.windows, [group]: window };
+  if (isMap(group)) return update({ windows }, `Colours up to ${(center + width / 2).toFixed(2)}`);
+  const units = openScan()?.units ?? null;
+  const [wide, level] = [inUnits(group, width, units, 2, true), inUnits(group, center, units)];
+  update({ windows, preset: "hand" }, `Window ${wide}, level ${level}`);
+}
+
+export function invert() {
+  update({ inverted: !view.inverted }, view.inverted ? "Not inverted" : "Inverted");
+}
+
+export function reset() {
+  update({ windows: opened, preset: "brain", zoom: 1, pan: unpanned() }, "View reset");
 }

@@ -12,8 +12,8 @@ SIZE = {"width": 1440, "height": 900}
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory):
-    server = Server.of_weights(tmp_path_factory.mktemp("weights"))
+def server():
+    server = Server()
     yield server
     server.stop()
 

@@ -9,15 +9,20 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from dicom_files import axial_series, written
 from PIL import Image
 from playwright.sync_api import Page
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
+from pydicom.uid import generate_uid
 
 from cyclegan.simulation.phantom import draw_slice, draw_volume
 from cyclegan.simulation.simulate import simulate_pair
 
-STUDY, FRAME = generate_uid(), generate_uid()
+STUDY = {
+    "StudyInstanceUID": generate_uid(),
+    "FrameOfReferenceUID": generate_uid(),
+    "PatientName": "Doe^Jane",
+    "PatientID": "MRN-4711",
+}
 # Lets files fall on a part of the page, as from a folder of the user's.
 DROP = """([selector, files]) => {
   const transfer = new DataTransfer();
@@ -60,38 +65,32 @@ def png(contrast: str = "T1", *, deep: bool = False) -> bytes:
     return buffer.getvalue()
 
 
-def write_volume(path: Path, slices: int = 6, contrast: str = "T2") -> Path:
-    """A drawn head as NIfTI of (128, 128, slices)."""
-    images = [simulated(contrast, labels) for labels in draw_volume(6, slices=slices, size=128)]
+def write_volume(path: Path, slices: int = 6, contrast: str = "T2", size: int = 128) -> Path:
+    """A drawn head as NIfTI of (size, size, slices) in 256 x 256 x 30 mm."""
+    images = [simulated(contrast, labels) for labels in draw_volume(6, slices=slices, size=size)]
     # Rows run posterior and columns left in the simulated slices; NIfTI is (x, y, z) in RAS+.
     array = np.stack([image[::-1, ::-1].T for image in images], axis=-1)
-    nib.save(nib.Nifti1Image((array * 900).astype(np.int16), np.diag([2.0, 2.0, 5.0, 1.0])), path)
+    affine = np.diag([256 / size, 256 / size, 30 / slices, 1.0])
+    nib.save(nib.Nifti1Image((array * 900).astype(np.int16), affine), path)
     return path
 
 
 def write_series(folder: Path, contrast: str, slices: int, number: int) -> list[Path]:
     """An axial MR series as scanners send it: names in no order, a window, a patient."""
     folder.mkdir(parents=True)
-    series = generate_uid()
-    for index, labels in enumerate(draw_volume(7, slices=slices, size=128)):
-        ds = Dataset()
-        ds.SOPClassUID, ds.SOPInstanceUID = MRImageStorage, generate_uid()
-        ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.FrameOfReferenceUID = STUDY, series, FRAME
-        ds.PatientName, ds.PatientID, ds.PatientBirthDate = "Doe^Jane", "MRN-4711", "19700101"
-        ds.Modality, ds.SeriesDescription, ds.SeriesNumber = "MR", f"{contrast} TSE", number
-        ds.ImageType, ds.InstanceNumber = ["ORIGINAL", "PRIMARY", "M"], index + 1
-        ds.Rows = ds.Columns = 128
-        ds.PixelSpacing, ds.SliceThickness = [2, 2], 4
-        ds.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-        ds.ImagePositionPatient = [-127, -127, 4 * index]
-        ds.WindowCenter, ds.WindowWidth = 400, 1000
-        ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
-        ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 12, 11, 0
-        ds.PixelData = (simulated(contrast, labels) * 900).astype("<u2").tobytes()
-        ds.file_meta = FileMetaDataset()
-        ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        ds.save_as(folder / f"{(index * 7) % 11:02}", enforce_file_format=True)
-    return sorted(folder.iterdir())
+    images = [simulated(contrast, labels) for labels in draw_volume(7, slices=slices, size=128)]
+    series = axial_series(
+        (900 * np.stack(images)).astype(np.uint16),
+        4.0,
+        **STUDY,
+        SeriesDescription=f"{contrast} TSE",
+        SeriesNumber=number,
+        PixelSpacing=[2, 2],
+        ImageType=["ORIGINAL", "PRIMARY", "M"],
+        WindowCenter=400,
+        WindowWidth=1000,
+    )
+    return written(folder, series, seed=number)
 
 
 def write_zip(path: Path, folder: Path) -> Path:

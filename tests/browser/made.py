@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import re
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,6 +24,10 @@ def head(size: int, shift: float = 0.0) -> np.ndarray:
     return np.where(radius < 0.6, brain, np.where(radius < 0.7, 0.95, 0.0))
 
 
+SERIES = [
+    {"number": n, "label": f"AX T{n + 1}", "contrast": f"T{n + 1}", "plane": "axial", "slices": 24}
+    for n in range(2)
+]
 # A real image, as the server's state of a scan has it.
 REAL = {
     "label": "real.png",
@@ -65,7 +70,7 @@ class Made:
             "units": [0, 1000],
             "window": {"center": 0.4, "width": 0.8},
             "directions": ["R", "L", "A", "P"],
-            "box": [0, 0, size, size],
+            "box": [math.floor(0.15 * size)] * 2 + [math.ceil(0.85 * size)] * 2,
             "dicom": False,
             "notes": [],
             "to": "T2",

@@ -160,7 +160,7 @@ def index(page: Page) -> int:
 def pixel(page: Page, name: str = "original") -> float:
     """CSS pixels of one pixel of a slice of 128 x 128."""
     box = canvas(page, name).bounding_box()
-    return min(box["width"], box["height"]) / 128 / 1.06
+    return min(box["width"], box["height"]) / 90 / 1.06  # what the head takes of it
 
 
 def choose_image(page: Page, position: int, name: str) -> None:

@@ -14,15 +14,12 @@ import sys
 import time
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from files import open_files
+from files import open_files, write_volume
 from serve import opened_page
-
-from cyclegan.simulation.phantom import draw_volume
-from cyclegan.simulation.simulate import simulate_pair
 
 # `window.step` is, after each `window.watch()`, the time from a key's own time stamp until the
 # frame that follows the drawing.
@@ -47,18 +44,6 @@ PREPARE = """(name) => import(new URL("viewer/state.js", document.baseURI)).then
 READY = """() => import(new URL("viewer/state.js", document.baseURI)).then(({ openScan }) =>
   openScan().ready.reduce((a, b) => (b[1] - b[0] > a[1] - a[0] ? b : a), [0, -1]))"""
 STEPS = 40  # through translated slices
-
-
-def write_volume(path, slices: int, size: int) -> None:
-    """A simulated T1 head of (slices, size, size) as a 16-bit NIfTI file."""
-    images = [
-        simulate_pair(labels, np.random.default_rng(3)).t1
-        for labels in draw_volume(6, slices=slices, size=size)
-    ]
-    # Rows run posterior and columns left in the simulated slices; NIfTI is (x, y, z) in RAS+.
-    array = np.stack([image[::-1, ::-1].T for image in images], axis=-1)
-    spacing = np.diag([256 / size, 256 / size, 150 / slices, 1.0])
-    nib.save(nib.Nifti1Image((array * 900).astype(np.int16), spacing), path)
 
 
 def step(page, key: str) -> float:
@@ -86,7 +71,7 @@ def main() -> None:
     slices, size = arguments.slices, arguments.size
     with opened_page(parser.error, viewport={"width": 1440, "height": 900}) as (page, folder):
         path = folder / "volume.nii.gz"
-        write_volume(path, slices, size)
+        write_volume(path, slices, "T1", size)
         chosen = time.perf_counter()
         open_files(page, path)
         opened = time.perf_counter() - chosen

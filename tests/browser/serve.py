@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 import uvicorn
 
 if TYPE_CHECKING:  # not everybody who runs the tests has a browser
@@ -41,47 +40,24 @@ def find_chromium() -> str | None:
     return next((path for name in names if (path := shutil.which(name))), None)
 
 
-def weights_folder(folder: Path) -> Path:
-    """The shipped weights, or, before there are any, untrained ones written into `folder`."""
-    shipped = ROOT / "weights"
-    if (shipped / "model.safetensors").is_file():
-        return shipped
-    from cyclegan.model.checkpoint import export_weights
-    from cyclegan.model.networks import UNetGenerator
-
-    torch.manual_seed(0)
-    generators = {to: UNetGenerator() for to in ("T1", "T2")}
-    return export_weights(
-        folder, generators, generator="unet", generator_options={}, size=256, version="untrained"
-    )
-
-
 class Server:
     """A page, served by this process at a port of its own; it can be stopped and begun anew.
 
     Args:
-        make: gives a page of `create_app`.
+        make: gives a page; by default that of the shipped weights.
     """
 
-    def __init__(self, make: Callable[[], Any]):
+    def __init__(self, make: Callable[[], Any] | None = None):
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
         self._make = make
         self._port = 0
         self.start()
 
-    @classmethod
-    def of_weights(cls, folder: Path) -> Server:
-        """With the shipped weights, or some that are written into `folder`."""
-        import app
-
-        weights = weights_folder(folder)
-        return cls(lambda: app.create_app(str(weights)))
-
     def start(self) -> None:
         """Begin with nothing held, at the same port as before."""
         import app
 
-        self.page = self._make()
+        self.page = (self._make or app.create_app)()
         listening = app.listen("127.0.0.1", self._port)
         self._port = listening.getsockname()[1]
         self.url = f"http://127.0.0.1:{self._port}"
@@ -123,7 +99,7 @@ def opened_page(refuse: Callable[[str], object], **options: Any) -> Iterator[tup
     if executable is None:
         refuse("no Chromium found (Debian: apt install chromium)")
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        server = Server.of_weights(Path(folder, "weights"))
+        server = Server()
         browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_ARGUMENTS)
         page = browser.new_page(**options)
         page.set_default_timeout(600_000)  # a busy machine

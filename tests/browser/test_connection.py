@@ -105,26 +105,3 @@ def test_after_a_restart_in_the_middle_of_a_volume_the_page_says_so_once(
     give(page, lambda: drop(page, {"slice.png": png()}))
     page.wait_for_selector("[data-panel=translated].filled")
     assert page.locator(".line .status.wrong").count() == 0
-
-
-HELD_BACK = """(() => {
-  const send = window.fetch.bind(window);
-  window.fetch = async (...asked) => {
-    const answer = await send(...asked);
-    if (String(asked[0]).includes("after=")) await new Promise((done) => setTimeout(done, 900));
-    return answer;
-  };
-})()"""
-
-
-def test_news_that_a_proxy_holds_back_change_nothing_but_the_time(chromium, url, volume_file):
-    context = chromium.new_context(viewport={"width": 1440, "height": 900})
-    context.add_init_script(HELD_BACK)
-    page = context.new_page()
-    page.set_default_timeout(60_000)
-    page.goto(url)
-    page.wait_for_selector(READY)
-    open_files(page, volume_file)
-    all_translated(page)
-    assert page.locator(".line .status.wrong").count() == 0
-    context.close()

@@ -48,15 +48,6 @@ def test_pairs_are_read_by_name_and_share_one_frame(folder):
     assert columns.min() < 24 < 64 - columns.max()  # the part that was cut off, and only that
 
 
-def test_the_cache_gives_the_same_pairs(folder, tmp_path):
-    plain = PairedSlices.load([folder], 48)
-    for _ in range(2):  # filled, then found
-        cached = PairedSlices.load([folder], 48, cache=tmp_path / "cache")
-        for c in ("T1", "T2"):
-            assert torch.equal(cached.slices[c][[0, 1, 2]], plain.slices[c])
-            assert torch.equal(cached.masks[c][[0, 1, 2]], plain.masks[c])
-
-
 def test_pairs_are_framed_in_millimetres(tmp_path):
     for contrast in ("T1", "T2"):
         (tmp_path / contrast).mkdir()

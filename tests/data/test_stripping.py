@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from stored_slices import dataset_of
 
 from cyclegan.data import stripping
-from cyclegan.data.dataset import SliceDataset
 from cyclegan.data.stripping import (
     brain_masks,
     brain_whites,
@@ -71,11 +71,11 @@ def test_only_head_in_sources_are_copied(heads, monkeypatch):
     images = torch.cat([heads.t1, heads.t1 * heads.brain]).half()
     other = torch.cat([heads.t2, heads.t2 * heads.brain]).half()
     labels = np.repeat([0, 1], 6)
-    dataset = SliceDataset(
+    dataset = dataset_of(
         {"T1": images, "T2": other}, {"T1": labels, "T2": labels}, ["scans", "brains"]
     )
     monkeypatch.setattr("cyclegan.data.stripping.brain_masks", lambda masker, slices: heads.brain)
-    assert dataset.add_stripped(None) == ["scans, stripped"]
+    assert dataset.add_stripped(torch.nn.Identity()) == ["scans, stripped"]
     assert dataset.names[-1] == "scans, stripped"
     for contrast in ("T1", "T2"):
         count = (dataset.sources[contrast] == 2).sum()

@@ -33,9 +33,7 @@ WORKER = """
 import json, resource, sys, time
 from pathlib import Path
 import numpy as np
-from cyclegan.reading import tiff  # what they need is loaded before memory is capped
-from cyclegan.reading import nifti, raster
-from cyclegan.reading.dicom import choices
+from cyclegan.reading.formats import FORMATS
 from cyclegan.reading.selection import open_files
 from cyclegan.reading.read import read_volume
 from cyclegan.reading.volume import ReadError
@@ -44,6 +42,7 @@ def opened(path):
     selection = open_files([path])
     return selection.read(selection.best)
 
+modules = [each.module for each in FORMATS]  # loaded before memory is capped
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + int(sys.argv[2]),) * 2)
 for path in sorted(Path(sys.argv[1]).iterdir()):

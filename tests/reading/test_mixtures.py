@@ -97,119 +97,142 @@ def private(dataset, group, creator, element, vr, value):
     dataset.private_block(group, creator, create=True).add_new(element, vr, value)
 
 
+# What divides volumes: three values of an attribute, and how a label says it where it does.
 MARKS = {
-    "AcquisitionNumber": (1, 2, 3),
-    "TemporalPositionIdentifier": (1, 2, 3),
-    "DiffusionBValue": (0.0, 500.0, 1000.0),
-    "DiffusionGradientOrientation": ([1.0, 0, 0], [0.0, 1, 0], [0.0, 0, 1]),
-    "InversionTime": (100, 400, 2500),
-    "FlipAngle": (3, 10, 20),
-    "TriggerTime": (0, 50, 100),
-    "AcquisitionTime": ("120500", "121000", "121500.5"),
-    "AcquisitionDateTime": ("20240101120500", "20240101121000", "20240102121000"),
-    "AcquisitionDate": ("20240101", "20240102", "20240103"),
-    "ContentTime": ("120000", "121000", "122000"),
-    "RepetitionTime": (500, 1000, 2000),
-    "EchoNumbers": (1, 2, 3),
-    "EchoTime": (10, 20, 30),
-    "SequenceName": ("*ep_b0", "*ep_b500#1", "*ep_b1000#1"),
-    "ImageComments": ("rest", "left", "right"),
-    "ScanOptions": ("PFP", "PFP\\FS", "MT"),
+    "AcquisitionNumber": ((1, 2, 3), "acquisition {}"),
+    "TemporalPositionIdentifier": ((1, 2, 3), "time point {}"),
+    "DiffusionBValue": ((0.0, 500.0, 1000.0), "b {:g} s/mm²"),
+    "DiffusionGradientOrientation": (([1.0, 0, 0], [0.0, 1, 0], [0.0, 0, 1]), ""),
+    "InversionTime": ((100, 400, 2500), "inversion time {} ms"),
+    "FlipAngle": ((3, 10, 20), "flip angle {}°"),
+    "TriggerTime": ((0, 50, 100), "trigger time {} ms"),
+    "AcquisitionTime": (("120500", "121000", "121500.5"), ""),
+    "AcquisitionDateTime": (("20240101120500", "20240101121000", "20240102121000"), ""),
+    "AcquisitionDate": (("20240101", "20240102", "20240103"), ""),
+    "ContentTime": (("120000", "121000", "122000"), ""),
+    "RepetitionTime": ((500, 1000, 2000), "repetition time {} ms"),
+    "EchoNumbers": ((1, 2, 3), "echo {}"),
+    "EchoTime": ((10, 20, 30), ""),
+    "SequenceName": (("*ep_b0", "*ep_b500#1", "*ep_b1000#1"), ""),
+    "ImageComments": (("rest", "left", "right"), ""),
+    "ScanOptions": (("PFP", "PFP\\FS", "MT"), ""),
 }
 
 
 @pytest.mark.parametrize("lost", [(), [(0, 3)], [(0, 0)], [(1, 7), (2, 0), (2, 1), (0, 4)]])
 @pytest.mark.parametrize("keyword", MARKS)
 def test_a_mark_divides_volumes_whatever_the_numbers_and_losses(tmp_path, keyword, lost):
-    datasets = renumbered(images(3, of_each(**{keyword: MARKS[keyword]})))
+    values, words = MARKS[keyword]
+    datasets = renumbered(images(3, of_each(**{keyword: values})))
     volumes = opened(tmp_path, datasets, lost)
     assert places_of(volumes) == left(3, lost)
-    for number, places, notes in volumes.values():
+    for label, (number, places, notes) in volumes.items():
         missing = DEPTH - len(places)
         assert any(f"{missing} of 8 slices" in note for note in notes) == bool(missing), number
+        assert label.endswith(words.format(values[number]))
 
 
 MANY = list(product((100, 900), (5, 15), (1, 2, 3)))
-CASES = {  # volumes, and the attributes of each image
-    "marks that vary together": (2, of_each(EchoTime=(10, 90), DiffusionBValue=(0.0, 1000.0))),
-    "each for itself": (
-        *(6, of_each(EchoTime=(10, 10, 10, 90, 90, 90), DiffusionBValue=(0.0, 500.0, 1000.0) * 2)),
-    ),
-    "three marks": (
-        len(MANY),
-        lambda volume, place: dict(
-            zip(("InversionTime", "FlipAngle", "EchoNumbers"), MANY[volume], strict=True)
-        ),
-    ),
-    "rounded differently": (
-        2,
-        lambda volume, place: {
-            "InversionTime": ((100, 900), ("100.00004", "899.9996"))[place == 2 + volume][volume]
-        },
-    ),
-    "a lost mark": (
-        2,
-        lambda volume, place: {} if (volume, place) == (0, 3) else {"AcquisitionNumber": volume},
-    ),
-    "slice locations": (
-        2,
-        lambda volume, place: {
-            "AcquisitionNumber": volume,
-            "ImagePositionPatient": None,
-            "SliceLocation": 3.0 * place,
-        },
-    ),
-    "equal identifiers": (
-        2,
-        lambda volume, place: {
-            "AcquisitionNumber": volume,
-            "InstanceNumber": place,
-            "SOPInstanceUID": f"1.2.3.{place}",
-        },
-    ),
-    **{
-        f"moved by {offset} mm, {divided_by}": (
-            2,
-            lambda volume, place, offset=offset, divided_by=divided_by: {
-                "AcquisitionNumber": volume if divided_by == "marked" else None,
-                "ImagePositionPatient": [-20, -30, 40 + 3 * place + offset * volume],
-            },
-        )
-        for offset in (0.03, 0.1, 0.4, 1.0)
-        for divided_by in ("marked", "numbered")
-    },
-    "a tilted gantry": (
-        1,
-        lambda _, place: {"ImagePositionPatient": [-20, -30 + 9 * place, 40 + 3 * place]},
-    ),
-}
+
+
+def three_marks(volume, place):
+    return dict(zip(("InversionTime", "FlipAngle", "EchoNumbers"), MANY[volume], strict=True))
+
+
+def rounded(volume, place):
+    return {"InversionTime": ((100, 900), ("100.00004", "899.9996"))[place == 2 + volume][volume]}
+
+
+def lost_mark(volume, place):
+    return {} if (volume, place) == (0, 3) else {"AcquisitionNumber": volume}
+
+
+def slice_locations(volume, place):
+    where = {"ImagePositionPatient": None, "SliceLocation": 3.0 * place}
+    return {"AcquisitionNumber": volume, **where}
+
+
+def equal_identifiers(volume, place):
+    numbers = {"AcquisitionNumber": volume, "InstanceNumber": place}
+    return {**numbers, "SOPInstanceUID": f"1.2.3.{place}"}
+
+
+def moved(offset, is_marked):
+    return lambda volume, place: {
+        "AcquisitionNumber": volume if is_marked else None,
+        "ImagePositionPatient": [-20, -30, 40 + 3 * place + offset * volume],
+    }
+
+
+def tilted_gantry(_, place):
+    return {"ImagePositionPatient": [-20, -30 + 9 * place, 40 + 3 * place]}
+
+
+def varying(_, place):
+    return {
+        "AcquisitionTime": f"1200{place * 7 % 60:02}.250000",
+        "ContentTime": f"1300{place * 11 % 60:02}",
+        "TriggerTime": 37 * place,
+        "AcquisitionNumber": place + 1,
+        "TemporalPositionIdentifier": place + 1,
+        "ImageComments": f"slice {place}",
+        "WindowCenter": 100 + place,
+    }
+
+
+def packages(_, place):
+    return {"AcquisitionNumber": 1 + place % 2, "AcquisitionTime": f"12000{1 + place % 2}"}
+
+
+def filling_each_other(_, place):
+    number = 1 + place // 2 + 8 * (place % 2)
+    return {"AcquisitionNumber": 1 + place % 2, "InstanceNumber": number}
+
+
+def gaps(of_first):
+    """One of two volumes at each place; of three, the third everywhere."""
+    return [(int(place in of_first), place) for place in range(DEPTH)]
+
+
+B_VALUES = of_each(DiffusionBValue=(0.0, 500.0, 1000.0))
+NO_B_VALUE = of_each(DiffusionBValue=(None, 500.0, 1000.0))
+CASES = [  # volumes, attributes of each image, what is lost, depth, and whether numbers stay
+    (2, of_each(EchoTime=(10, 90), DiffusionBValue=(0.0, 1000.0))),  # that vary together
+    (6, of_each(EchoTime=(10, 10, 10, 90, 90, 90), DiffusionBValue=(0.0, 500.0, 1000.0) * 2)),
+    (len(MANY), three_marks),
+    (2, rounded),
+    (2, lost_mark),
+    (2, slice_locations),
+    (2, equal_identifiers, (), DEPTH, True),
+    *((2, moved(offset, True)) for offset in (0.03, 0.1, 0.4, 1.0)),
+    *((2, moved(offset, False), (), DEPTH, True) for offset in (0.03, 0.1, 0.4, 1.0)),
+    (1, tilted_gantry),
+    *((1, kind, lost) for kind in (varying, packages) for lost in ((), [(0, 5)], [(0, 0)])),
+    (1, filling_each_other, (), 16, True),
+    (3, B_VALUES, (), 1),
+    (3, NO_B_VALUE, [(0, 1), (1, 2), (2, 3)]),
+    # Slices of two volumes never fill each other's gaps; no b-value is 0, not forgotten.
+    (2, B_VALUES, gaps(range(4)), DEPTH, True),
+    (3, NO_B_VALUE, gaps(range(3)), DEPTH, True),
+    (2, of_each(AcquisitionNumber=(1, 2)), gaps((1, 2, 5, 7)), DEPTH, True),
+]
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_volumes_come_apart_whole(tmp_path, case):
-    count, attributes = CASES[case]
-    datasets = images(count, attributes)
-    if not case.endswith(("identifiers", "numbered")):
+    count, attributes, lost, depth, is_numbered = (*case, *((), DEPTH, False)[len(case) - 2 :])
+    datasets = images(count, attributes, depth)
+    if not is_numbered:
         renumbered(datasets)
     for dataset in datasets.values():
         dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-    assert places_of(opened(tmp_path, datasets)) == left(count)
-
-
-@pytest.mark.parametrize(
-    ("keyword", "words"),
-    [
-        ("DiffusionBValue", ("b 0 s/mm²", "b 500 s/mm²", "b 1000 s/mm²")),
-        ("AcquisitionNumber", ("acquisition 1", "acquisition 2", "acquisition 3")),
-        ("InversionTime", ("inversion time 100 ms", "inversion time 400 ms", "2500 ms")),
-        ("FlipAngle", ("flip angle 3°", "flip angle 10°", "flip angle 20°")),
-        ("TriggerTime", ("trigger time 0 ms", "trigger time 50 ms", "trigger time 100 ms")),
-    ],
-)
-def test_labels_name_what_divides_volumes(tmp_path, keyword, words):
-    volumes = opened(tmp_path, images(3, of_each(**{keyword: MARKS[keyword]})), [(0, 2)])
-    assert [number for number, *_ in volumes.values()] == [0, 1, 2]
-    assert all(label.endswith(word) for label, word in zip(volumes, words, strict=True))
+    volumes = opened(tmp_path, datasets, lost)
+    assert places_of(volumes) == left(count, lost, depth)
+    notes = [note for *_, notes in volumes.values() for note in notes]
+    if count == 1:
+        assert any("a slice may be missing" in note for note in notes) == (lost == [(0, 5)])
+    if attributes is NO_B_VALUE:
+        assert next(iter(volumes)).endswith("no b-value given")
 
 
 @pytest.mark.parametrize(
@@ -236,43 +259,6 @@ def test_b_values_where_vendors_put_them(tmp_path, element, form):
             dataset.add_new((group << 16) + 0x1000 + number, vr, value)
     volumes = opened(tmp_path, datasets, [(1, 5)])
     assert [label.rsplit(", ", 1)[-1] for label in volumes] == ["b 0 s/mm²", "b 800 s/mm²"]
-
-
-# One volume
-
-
-def varying(_, place):
-    return {
-        "AcquisitionTime": f"1200{place * 7 % 60:02}.250000",
-        "ContentTime": f"1300{place * 11 % 60:02}",
-        "TriggerTime": 37 * place,
-        "AcquisitionNumber": place + 1,
-        "TemporalPositionIdentifier": place + 1,
-        "ImageComments": f"slice {place}",
-        "WindowCenter": 100 + place,
-    }
-
-
-def packages(_, place):
-    return {"AcquisitionNumber": 1 + place % 2, "AcquisitionTime": f"12000{1 + place % 2}"}
-
-
-@pytest.mark.parametrize("attributes", [varying, packages])
-@pytest.mark.parametrize("lost", [(), [(0, 5)], [(0, 0)]])
-def test_an_ordinary_series_stays_one_whatever_differs(tmp_path, attributes, lost):
-    volumes = opened(tmp_path, images(1, attributes), lost)
-    assert places_of(volumes) == left(1, lost)
-    ((_, _, notes),) = volumes.values()
-    assert ["a slice may be missing" in note for note in notes] == [True] * (lost == [(0, 5)])
-
-
-def test_interleaved_acquisitions_that_fill_each_other_are_one_volume(tmp_path):
-    def attributes(_, place):
-        number = 1 + place // 2 + 8 * (place % 2)
-        return {"AcquisitionNumber": 1 + place % 2, "InstanceNumber": number}
-
-    datasets = images(1, attributes, depth=16, step=1.5)
-    assert places_of(opened(tmp_path, datasets)) == left(1, depth=16)
 
 
 @pytest.mark.parametrize("thickness", [150, 30, 0.2, 0, None])
@@ -359,33 +345,7 @@ def test_where_nothing_decides_one_sentence_says_so(tmp_path, lost):
     assert any("nothing in their headers" in note for note in selection.notes)
 
 
-# b-values, acquisitions and copies
-
-
-def test_images_without_a_b_value_are_a_volume_of_their_own(tmp_path):
-    datasets = renumbered(images(3, of_each(DiffusionBValue=(None, 500.0, 1000.0))))
-    volumes = opened(tmp_path, datasets, lost := [(0, 1), (1, 2), (2, 3)])
-    assert places_of(volumes) == left(3, lost)
-    assert next(iter(volumes)).endswith("no b-value given")
-
-
-@pytest.mark.parametrize(
-    ("keyword", "values", "of_first"),
-    [
-        ("DiffusionBValue", (0.0, 500.0), range(4)),
-        ("DiffusionBValue", (None, 500.0, 1000.0), range(3)),  # none is 0, not forgotten
-        ("AcquisitionNumber", (1, 2), (1, 2, 5, 7)),
-    ],
-)
-def test_slices_of_two_volumes_never_fill_each_other_s_gaps(tmp_path, keyword, values, of_first):
-    lost = [(int(place in of_first), place) for place in range(DEPTH)]
-    datasets = images(len(values), of_each(**{keyword: values}))
-    assert places_of(opened(tmp_path, datasets, lost)) == left(len(values), lost)
-
-
-def test_one_place_and_many_b_values(tmp_path):
-    datasets = images(3, of_each(DiffusionBValue=(0.0, 500.0, 1000.0)), depth=1)
-    assert places_of(opened(tmp_path, datasets)) == left(3, depth=1)
+# Copies and short files
 
 
 def test_what_was_sent_twice_is_read_once_and_acquisitions_stay(tmp_path):
@@ -401,16 +361,6 @@ def test_what_was_sent_twice_is_read_once_and_acquisitions_stay(tmp_path):
     assert places_of(choices([*paths, *again])) == left(2)
 
 
-def test_a_short_file_of_one_acquisition_is_a_gap(tmp_path):
-    paths = written(tmp_path, list(images(2, of_each(AcquisitionNumber=(1, 2))).values()))
-    paths[3].write_bytes(paths[3].read_bytes()[:-400])
-    volumes = choices(paths)
-    assert places_of(volumes) == left(2, [(0, 3)])
-    label, (_, _, notes) = next(iter(volumes.items()))
-    assert label.startswith("t1 axial, 7 slices")
-    assert "IM003" in notes[0]
-
-
 # Enhanced objects
 
 
@@ -418,34 +368,25 @@ def group(macro: str, **values) -> dict[str, Dataset]:
     return {macro: item(**values)}
 
 
-GROUPS = {
-    "time point": lambda n: group("FrameContentSequence", TemporalPositionIndex=n + 1),
-    "acquisition": lambda n: group("FrameContentSequence", FrameAcquisitionNumber=n + 1),
-    "b-value": lambda n: group("MRDiffusionSequence", DiffusionBValue=500.0 * n),
-    "direction": lambda n: group(
-        "MRDiffusionSequence",
-        DiffusionGradientDirectionSequence=[
-            item(DiffusionGradientOrientation=np.eye(3)[n].tolist())
-        ],
+GROUPS = [  # what divides frames: an attribute of a functional group, of each of three volumes
+    ("FrameContentSequence", "TemporalPositionIndex", (1, 2, 3)),
+    ("FrameContentSequence", "FrameAcquisitionNumber", (1, 2, 3)),
+    ("MRDiffusionSequence", "DiffusionBValue", (0.0, 500.0, 1000.0)),
+    (
+        *("MRDiffusionSequence", "DiffusionGradientDirectionSequence"),
+        [[item(DiffusionGradientOrientation=axis.tolist())] for axis in np.eye(3)],
     ),
-    "inversion": lambda n: group("MRModifierSequence", InversionTimes=[100.0 + 300 * n]),
-    "flip": lambda n: group("MRTimingAndRelatedParametersSequence", FlipAngle=5.0 + 5 * n),
-    "echo": lambda n: group("MREchoSequence", EffectiveEchoTime=10.0 + 5 * n),
-    "trigger": lambda n: group(
-        "CardiacSynchronizationSequence", NominalCardiacTriggerDelayTime=50.0 * n
-    ),
-    "moment": lambda n: group(
-        "FrameContentSequence", FrameAcquisitionDateTime=f"2024010112{n:02}00.5"
-    ),
-    "label": lambda n: group(
-        "MRArterialSpinLabelingSequence", ASLContext=("LABEL", "CONTROL", "M_ZERO_SCAN")[n]
-    ),
-    "coil": lambda n: group("MRReceiveCoilSequence", ReceiveCoilName=f"coil {n}"),
-    "comment": lambda n: group("FrameContentSequence", FrameComments=f"kind {n}"),
-    "converted": lambda n: group(
-        "UnassignedPerFrameConvertedAttributesSequence", AcquisitionNumber=n + 1
-    ),
-}
+    ("MRModifierSequence", "InversionTimes", ([100.0], [400.0], [700.0])),
+    ("MRTimingAndRelatedParametersSequence", "FlipAngle", (5.0, 10.0, 15.0)),
+    ("MREchoSequence", "EffectiveEchoTime", (10.0, 15.0, 20.0)),
+    ("CardiacSynchronizationSequence", "NominalCardiacTriggerDelayTime", (0.0, 50.0, 100.0)),
+    ("FrameContentSequence", "FrameAcquisitionDateTime", [f"20240101120{n}00.5" for n in range(3)]),
+    ("MRArterialSpinLabelingSequence", "ASLContext", ("LABEL", "CONTROL", "M_ZERO_SCAN")),
+    ("MRReceiveCoilSequence", "ReceiveCoilName", ("coil 0", "coil 1", "coil 2")),
+    ("FrameContentSequence", "FrameComments", ("kind 0", "kind 1", "kind 2")),
+    ("UnassignedPerFrameConvertedAttributesSequence", "AcquisitionNumber", (1, 2, 3)),
+    ("FrameContentSequence", "DimensionIndexValues", None),
+]
 
 
 def frames_of(volumes, groups=lambda volume, place: {}, lost=()):
@@ -467,19 +408,13 @@ def enhanced_of(frames: list[tuple[int, int, dict]], seed: int | None = 3, **att
 
 
 @pytest.mark.parametrize("lost", [(), [(0, 3)], [(1, 0), (2, 7), (2, 6)]])
-@pytest.mark.parametrize("name", GROUPS)
-def test_functional_groups_divide_frames_in_any_order(tmp_path, name, lost):
-    frames = frames_of(3, lambda n, p: GROUPS[name](n), lost)
-    assert places_of(choices([saved(tmp_path, enhanced_of(frames))])) == left(3, lost)
+@pytest.mark.parametrize(("macro", "keyword", "values"), GROUPS)
+def test_functional_groups_divide_frames_in_any_order(tmp_path, macro, keyword, values, lost):
+    def groups(volume, place):
+        return group(macro, **{keyword: values[volume] if values else [1, place + 1, volume + 1]})
 
-
-@pytest.mark.parametrize("lost", [(), [(0, 3)]])
-def test_dimension_indices_divide_frames_where_nothing_else_does(tmp_path, lost):
-    frames = frames_of(
-        *(3, lambda n, p: group("FrameContentSequence", DimensionIndexValues=[1, p + 1, n + 1])),
-        lost,
-    )
-    assert places_of(choices([saved(tmp_path, enhanced_of(frames))])) == left(3, lost)
+    path = saved(tmp_path, enhanced_of(frames_of(3, groups, lost)))
+    assert places_of(choices([path])) == left(3, lost)
 
 
 @pytest.mark.parametrize("by_place", [False, True])

@@ -12,8 +12,9 @@ import numpy as np
 import pydicom
 import pytest
 import tifffile
+from dicom_files import mr_image
+from intact_files import compressed, dicom_bytes
 from PIL import Image, PngImagePlugin
-from pydicom.data import get_testdata_file
 from pydicom.encaps import generate_frames
 
 from cyclegan.reading.read import read_volume
@@ -80,12 +81,25 @@ def test_animations_are_stacks_of_their_frames(tmp_path, shallow, suffix):
     np.testing.assert_array_equal(read_volume(tmp_path / f"a.{suffix}").pixels, np.stack(slices))
 
 
-def png(shape, colour_type, rows) -> bytes:
-    """A PNG of 16 bits, which Pillow does not write in colours."""
-    header = struct.pack(">IIBBBBB", shape[1], shape[0], 16, colour_type, 0, 0, 0)
-    raw = b"".join(b"\0" + row.astype(">u2").tobytes() for row in rows)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(raw)), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(map(png_chunk, *zip(*chunks, strict=True)))
+def png(values, *, apple=False) -> bytes:
+    """A PNG of (H, W) or (H, W, C) of 8 or 16 bits, which Pillow does not write in colours; as
+    Apple's pngcrush rewrites it: raw deflate, blue first, times opacity."""
+    values = np.atleast_3d(values)
+    channels, bits = values.shape[2], 8 * values.dtype.itemsize
+    if apple and channels == 4:
+        values = values[..., [2, 1, 0, 3]].astype(int)
+        values[..., :3] = values[..., :3] * values[..., 3:] // 255
+    elif apple and channels == 3:
+        values = values[..., ::-1]
+    colour_type = {1: 0, 3: 2, 4: 6}[channels]
+    header = struct.pack(">IIBBBBB", *values.shape[1::-1], bits, colour_type, 0, 0, 0)
+    rows = values.astype(f">u{bits // 8}").reshape(len(values), -1)
+    packer = zlib.compressobj(9, wbits=-15 if apple else 15)
+    packed = packer.compress(b"".join(b"\0" + row.tobytes() for row in rows)) + packer.flush()
+    chunks = [(b"CgBI", b"\x50\0\x20\x02")] * apple + [(b"IHDR", header)]
+    half = len(packed) // 2
+    chunks += [(b"IDAT", packed[:half]), (b"IDAT", packed[half:]), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(*chunk) for chunk in chunks)
 
 
 def png_chunk(kind: bytes, content: bytes) -> bytes:
@@ -94,11 +108,9 @@ def png_chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def test_png_of_16_bits_keeps_every_value(tmp_path, deep):
-    Image.fromarray(deep).save(tmp_path / "deep.png")
-    rgb = np.repeat(deep[..., None], 3, axis=2).reshape(len(deep), -1)
-    (tmp_path / "deep_rgb.png").write_bytes(png(deep.shape, 2, rgb))
-    for name in ("deep.png", "deep_rgb.png"):
-        assert_slice(tmp_path / name, deep)
+    for values in (deep, np.dstack([deep] * 3)):
+        (tmp_path / "deep.png").write_bytes(png(values))
+        assert_slice(tmp_path / "deep.png", deep)
 
 
 def test_words_in_a_png_do_not_cost_the_picture(tmp_path, shallow):
@@ -268,29 +280,24 @@ def test_the_resolution_of_tiff_is_the_shape_of_pixels(tmp_path, deep, orientati
 
 
 def packed_tiff(values, bits, *, white=1, fill=1, compression=1, order="<") -> bytes:
-    """A TIFF of strips of ten rows, each row from a byte on; TIFF 6.0, p. 32."""
+    """A TIFF of two strips, each row from a byte on; TIFF 6.0, p. 32."""
     flags = ((values[..., None] >> np.arange(bits)[::-1]) & 1).astype(np.uint8)
-    flags = flags.reshape(len(values), -1)
-    strips = []
-    for start in range(0, len(values), 10):
-        fills = "big" if fill == 1 else "little"
-        rows = np.packbits(flags[start : start + 10], axis=1, bitorder=fills).tobytes()
-        strips.append(zlib.compress(rows) if compression == 8 else rows)
-    tags = {256: [values.shape[1]], 257: [values.shape[0]], 258: [bits], 259: [compression]}
-    tags |= {262: [white], 266: [fill], 273: [0] * len(strips), 277: [1], 278: [10]}
-    tags[279] = [len(strip) for strip in strips]
-    behind = 8 + 2 + 12 * len(tags) + 4
-    tags[273] = [behind + 8 * len(strips) + sum(tags[279][:at]) for at in range(len(strips))]
-    entries, arrays = b"", b""
-    for tag, numbers in sorted(tags.items()):
-        data = struct.pack(f"{order}{len(numbers)}I", *numbers)
-        if len(numbers) > 1:
-            place, arrays = behind + len(arrays), arrays + data
-            data = struct.pack(f"{order}I", place)
-        entries += struct.pack(f"{order}HHI", tag, 4, len(numbers)) + data
+    fills = "big" if fill == 1 else "little"
+    rows = np.packbits(flags.reshape(len(values), -1), axis=1, bitorder=fills)
+    strips = [strip.tobytes() for strip in (rows[:25], rows[25:])]
+    strips = [zlib.compress(strip) for strip in strips] if compression == 8 else strips
+    lengths = list(map(len, strips))
+    behind = 8 + 2 + 12 * 10 + 4  # the header, and the list of ten tags
+    places = [behind + 16, behind + 16 + lengths[0]]
+    tags = {256: values.shape[1], 257: values.shape[0], 258: bits, 259: compression, 262: white}
+    tags |= {266: fill, 273: behind, 277: 1, 278: 25, 279: behind + 8}
+    entries = [
+        struct.pack(f"{order}HHII", tag, 4, 1 + (tag in (273, 279)), value)
+        for tag, value in tags.items()
+    ]
     start = b"II*\0" if order == "<" else b"MM\0*"
-    head = start + struct.pack(f"{order}IH", 8, len(tags)) + entries + bytes(4)
-    return head + arrays + b"".join(strips)
+    head = start + struct.pack(f"{order}IH", 8, len(tags)) + b"".join(entries) + bytes(4)
+    return head + struct.pack(f"{order}4I", *places, *lengths) + b"".join(strips)
 
 
 @pytest.mark.parametrize("bits", [6, 10, 12, 14])
@@ -306,78 +313,33 @@ def test_packed_tiff_is_read(tmp_path, bits, order, white, fill):
 # Rare JPEG and PNG
 
 
-def lossless_jpeg(values: np.ndarray, bits: int) -> bytes:
-    """A lossless JPEG of predictor 1 (ISO/IEC 10918-1, annex H), all codes 5 bits long."""
-    rows, columns = values.shape
-    differences = np.diff(values.astype(np.int64), axis=1, prepend=0)
-    differences[:, 0] = np.diff(values[:, 0], prepend=2 ** (bits - 1))
-    stream = ""
-    for difference in differences.ravel().tolist():
-        size = abs(difference).bit_length()
-        code = difference if difference > 0 else difference + 2**size - 1
-        stream += f"{size:05b}" + (f"{code:0{size}b}" if size else "")
-    stream += "1" * (-len(stream) % 8)
-    scan = int(stream, 2).to_bytes(len(stream) // 8, "big").replace(b"\xff", b"\xff\0")
-    lengths = bytes([0] * 4 + [17] + [0] * 11)
-    table = b"\xff\xc4" + struct.pack(">HB", 2 + 1 + 16 + 17, 0) + lengths + bytes(range(17))
-    frame = b"\xff\xc3" + struct.pack(">HBHHBBBB", 11, bits, rows, columns, 1, 1, 0x11, 0)
-    start = b"\xff\xda" + struct.pack(">HBBBBBB", 8, 1, 1, 0, 1, 0, 0)
-    return b"\xff\xd8" + table + frame + start + scan + b"\xff\xd9"
+def rare_jpeg(values: np.ndarray, bits: int, syntax="JPEGLosslessProcess14_1") -> bytes:
+    """A lossless JPEG or JPEG-LS of some bits."""
+    values = values.astype(np.uint8 if bits == 8 else np.uint16)
+    plain = dicom_bytes(mr_image(values, BitsStored=bits, HighBit=bits - 1))
+    dataset = pydicom.dcmread(io.BytesIO(compressed(plain, syntax)))
+    return next(generate_frames(dataset.PixelData, number_of_frames=1))
 
 
 @pytest.mark.parametrize("bits", [8, 12, 14])
-def test_lossless_jpeg_is_read(tmp_path, bits):
+@pytest.mark.parametrize("syntax", ["JPEGLosslessProcess14_1", "JPEGLSLossless"])
+def test_rare_jpeg_is_read(tmp_path, bits, syntax):
     values = RNG.integers(0, 2**bits, (40, 36))
-    (tmp_path / "a.jpg").write_bytes(lossless_jpeg(values, bits))
+    (tmp_path / "a.jpg").write_bytes(rare_jpeg(values, bits, syntax))
     assert_slice(tmp_path / "a.jpg", values)
 
 
-def test_jpeg_ls_is_read(tmp_path):
-    dataset = pydicom.dcmread(get_testdata_file("MR_small_jpeg_ls_lossless.dcm"))
-    (tmp_path / "a.jls").write_bytes(next(generate_frames(dataset.PixelData, number_of_frames=1)))
-    plain = pydicom.dcmread(get_testdata_file("MR_small.dcm")).pixel_array
-    assert_slice(tmp_path / "a.jls", plain.astype(np.uint16))
-
-
-def apple_png(image: Image.Image) -> bytes:
-    """A PNG as Apple's pngcrush rewrites it: raw deflate, blue first, times opacity."""
-    if image.mode == "RGBA":
-        pixels = np.array(image).astype(int)
-        pixels[..., :3] = pixels[..., :3] * pixels[..., 3:] // 255
-        image = Image.fromarray(pixels[..., [2, 1, 0, 3]].astype(np.uint8))
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    data, at, header, packed = buffer.getvalue(), 8, b"", b""
-    while at < len(data):
-        length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
-        content = data[at + 8 : at + 8 + length]
-        header, packed = (
-            content if kind == b"IHDR" else header,
-            packed + content * (kind == b"IDAT"),
-        )
-        at += 12 + length
-    packer = zlib.compressobj(9, wbits=-15)
-    raw = packer.compress(zlib.decompress(packed)) + packer.flush()
-    half = len(raw) // 2
-    chunks = [(b"CgBI", b"\x50\0\x20\x02"), (b"IHDR", header), (b"IDAT", raw[:half])]
-    chunks += [(b"IDAT", raw[half:]), (b"IEND", b"")]
-    return data[:8] + b"".join(png_chunk(*chunk) for chunk in chunks)
-
-
-@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
-def test_apple_png_is_read(tmp_path, mode):
-    grey = RNG.integers(0, 256, (40, 36)).astype(np.uint8)
-    image, expected = Image.fromarray(grey).convert(mode), grey.astype(int)
-    if mode == "RGBA":
-        opacity = RNG.integers(0, 256, (40, 36)).astype(np.uint8)
-        image.putalpha(Image.fromarray(opacity))
-        expected = expected * opacity // 255
-    (tmp_path / "a.png").write_bytes(apple_png(image))
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_apple_png_is_read(tmp_path, channels):
+    grey, opacity = RNG.integers(0, 256, (2, 40, 36)).astype(np.uint8)
+    values = [grey] * min(channels, 3) + [opacity] * (channels == 4)
+    expected = grey.astype(int) * opacity // 255 if channels == 4 else grey
+    (tmp_path / "a.png").write_bytes(png(np.dstack(values), apple=True))
     assert_slice(tmp_path / "a.png", expected, atol=1e-4)
 
 
 def test_an_apple_png_that_unpacks_to_more_is_refused(tmp_path):
-    data = apple_png(Image.fromarray(np.zeros((2000, 2000), np.uint8)))
+    data = png(np.zeros((2000, 2000), np.uint8), apple=True)
     at = data.index(b"IHDR")
     small = struct.pack(">II", 40, 40) + data[at + 12 : at + 17]
     data = data[: at - 4] + png_chunk(b"IHDR", small) + data[at + 21 :]
@@ -405,7 +367,7 @@ def tiff(values, **options) -> bytes:
 
 SMALL = RNG.integers(0, 256, (41, 37))
 DEEP = RNG.integers(0, 1024, (48, 40)).astype(np.uint16)
-JPEG = lossless_jpeg(RNG.integers(0, 4096, (40, 36)), 12)
+JPEG = rare_jpeg(RNG.integers(0, 4096, (40, 36)), 12)
 UNCOMPRESSED = "save it uncompressed"
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from stored_slices import dataset_of
 
-from cyclegan.data.dataset import SliceDataset
 from cyclegan.data.paired_slices import PairedSlices
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import Simulator, simulate_pair
@@ -43,7 +43,7 @@ def slices(labels):
 
 @pytest.fixture(scope="module")
 def unpaired(slices):
-    return SliceDataset(dict(slices), {c: np.zeros(2, int) for c in slices}, ["phantom"])
+    return dataset_of(slices, {c: [0, 0] for c in slices}, ["phantom"])
 
 
 @pytest.fixture(scope="module")

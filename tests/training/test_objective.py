@@ -1,5 +1,8 @@
 """The objective with networks whose outputs are known: identity, constant; numbers by hand."""
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -95,9 +98,10 @@ def test_the_total_is_the_table_of_weights_times_the_terms(make, batch_of):
     weights = {"cycle": 3, "cycle_ssim": 1.5, "structure": 1, "intensity": 10, "pairs": 12,
                "simulated": 6}  # fmt: skip
     for adversary in (1.0, 0.25):
+        table = goal.weights(adversary)
+        assert table.items() >= (weights | {"loss_G": 0.15 * adversary}).items()
         total, terms, _ = goal.generator_loss(batch, adversary)
-        by_hand = sum(weight * terms[name] for name, weight in weights.items())
-        by_hand = by_hand + 0.15 * adversary * terms["loss_G"]
+        by_hand = sum(weight * terms[name] for name, weight in table.items() if weight)
         assert total.item() == pytest.approx(by_hand.item(), rel=1e-5)
 
 
@@ -109,13 +113,19 @@ def test_a_supervised_loss_is_its_parts_and_judges_what_the_product_shows(make, 
     total, parts = goal.supervised_loss("T2", sample)
     output = guided_grid(torch.full_like(sample.source, 0.4), sample.source) * sample.mask
     target = losses.aligned(sample.target, output, 2)
-    expected = losses.dissimilarity(output, target, sample.weight)
-    expected = expected + 0.5 * losses.sharpness(output, target, sample.weight)
-    expected = expected + 2 * losses.faded_spots(output, target, sample.clean, sample.weight)
-    expected = expected + 2 * losses.lesion_contrast(output, target, sample.lesion, sample.mask)
-    error = losses.laplace(output, target, torch.full_like(output, -2.0), sample.mask)
-    assert parts["error"].item() == pytest.approx(error.item(), rel=1e-5)
-    assert total.item() == pytest.approx((expected + 0.02 * error).item(), rel=1e-5)
+    expected = {
+        "sharp": losses.sharpness(output, target, sample.weight),
+        "faded": losses.faded_spots(output, target, sample.clean, sample.weight),
+        "lesions": losses.lesion_contrast(output, target, sample.lesion, sample.mask),
+        "error": losses.laplace(output, target, torch.full_like(output, -2.0), sample.mask),
+    }
+    weights = goal.supervised_weights()
+    assert weights.items() >= {"sharp": 0.5, "faded": 2, "lesions": 2, "error": 0.02}.items()
+    for name, value in expected.items():
+        assert parts[name].item() == pytest.approx(value.item(), rel=1e-5)
+    by_hand = sum(weights[name] * value for name, value in parts.items())
+    by_hand = losses.dissimilarity(output, target, sample.weight) + by_hand
+    assert total.item() == pytest.approx(by_hand.item(), rel=1e-5)
 
 
 def test_discriminators_are_to_score_real_one_and_fakes_zero(make, batch_of):
@@ -201,8 +211,22 @@ def test_references_reach_the_generators(make, batch_of):
     assert (plain - styled)[1:].abs().amax((1, 2, 3)).min() > 1e-4
 
 
-def test_without_a_weight_there_is_no_pass_and_no_discriminator(make, batch_of):
-    run = make(*ALL, batch=4, supervised=0.0, weight_gan=0.0, weight_cycle=0.0)
+def test_every_loss_is_in_the_table_of_the_documents(make):
+    goal = make(*ALL, batch=4).objective
+    text = (Path(__file__).parents[2] / "docs/training.md").read_text("utf-8")
+    table = text.split("| term | is | paper |")[1].split("\n\n")[0]
+    cells = [row.split("|")[1] for row in table.splitlines()[2:]]
+    documented = [name for cell in cells for name in re.findall(r"`(\w+)`", cell)]
+    assert set(documented) == {*goal.weights(), *goal.supervised_weights(), "loss_D"}
+    assert set(goal.supervised_weights()) == set(objective.SUPERVISED)
+
+
+def test_without_a_weight_there_is_no_pass_no_loss_and_no_discriminator(
+    make, batch_of, monkeypatch
+):
+    monkeypatch.delattr(losses, "faded_spots")
+    zero = {"weight_gan": 0.0, "weight_cycle": 0.0, "weight_lesions": 0.0}
+    run = make(*ALL, batch=4, supervised=0.0, **zero)
     assert run.objective.discriminators == {}
     calls = []
     goal = with_known(run)
@@ -210,6 +234,6 @@ def test_without_a_weight_there_is_no_pass_and_no_discriminator(make, batch_of):
         goal.generators[c].register_forward_hook(lambda *_, c=c: calls.append(c))
     goal.generator_loss(batch_of(run))
     assert calls == ["T1", "T2"] * 3  # pairs, simulated, unpaired: one way each
-    run = make(*ALL, batch=4, out="b", supervised=0.0, weight_gan=0.0, steps=1)
+    run = make(*ALL, batch=4, out="b", supervised=0.0, steps=1, **zero)
     run.fit()
     assert "loss_D" not in run.output.losses.rows()[-1]

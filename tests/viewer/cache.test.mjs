@@ -38,15 +38,15 @@ test("everything is fetched once, at most three at a time, and kept", async () =
   assert.equal(slices.get(scan(), "translated", 8), undefined);
 });
 
-test("another direction keeps the original and forgets no slice of it; another scan has none", async () => {
+test("another direction keeps the original and forgets no slice of it; for another scan all are forgotten", async () => {
   const slices = new Cache(async (scan) => new Uint16Array(16).fill(Number(scan.key)), () => {});
   slices.fetchAround(scan(), 4, NAMES);
   await rested();
   const turned = scan({ key: "1", ready: [] });
   assert.ok(slices.get(turned, "original", 4));
   assert.equal(slices.get(turned, "translated", 4), undefined);
+  slices.clear();
   assert.equal(slices.get(scan({ scan: "t" }), "original", 4), undefined);
-  slices.forgetOthers("t");
   assert.equal(slices.bytes, 0);
 });
 
@@ -110,8 +110,7 @@ test("what is on its way of a scan that another replaces is given up, and not as
   slices.fetchAround(scan(), 4, NAMES);
   await rested();
   assert.equal(asked.length, 3);
-  slices.forgetOthers("other");
+  slices.clear();
   await rested();
-  assert.equal(asked.length, 3);
-  assert.equal(slices.underway.size, 0);
+  assert.deepEqual([asked.length, slices.underway.size, slices.paused], [3, 0, 0]);
 });

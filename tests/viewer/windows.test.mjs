@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { adjusted, byPreset, FULL, insideHead, inUnits, lookUp, opening, robust, windowWords } from "../../cyclegan/viewer/windows.js";
+import { FULL } from "../../cyclegan/viewer/api.js";
+import { adjusted, byPreset, insideHead, inUnits, lookUp, MAPS, robust, windowWords } from "../../cyclegan/viewer/windows.js";
 
 // Bright scalp around a brain that fades to the right, in air.
 function head(size = 96) {
@@ -12,7 +13,7 @@ function head(size = 96) {
       pixels[y * size + x] = FULL * (radius < 0.6 ? 0.3 + 0.1 * u : radius < 0.7 ? 0.95 : 0);
     }
   }
-  return { pixels, width: size, height: size, aspect: 1 };
+  return { pixels, width: size, box: [0.15, 0.15, 0.85, 0.85].map((at) => Math.round(at * size)) };
 }
 
 test("it opens at the brain: neither scalp nor air decide", () => {
@@ -43,7 +44,7 @@ test("grey: black at the window's foot, white at its top, and the other way roun
 });
 
 test("the true error is black where there is none, blue below, orange above", () => {
-  const table = lookUp("signed", opening().signed, true); // never inverted
+  const table = lookUp("signed", MAPS.signed, true); // never inverted
   const rgb = (value) => [0, 8, 16].map((shift) => (table[Math.round(((value + 1) / 2) * FULL)] >> shift) & 255);
   assert.ok(Math.max(...rgb(0)) <= 2);
   assert.ok(rgb(-0.5)[2] > 200 && rgb(-0.5)[0] < 120);
@@ -51,7 +52,7 @@ test("the true error is black where there is none, blue below, orange above", ()
 });
 
 test("a map that lies over the anatomy lets it through where there is no error", () => {
-  const table = lookUp("cycle", opening().cycle, false, true);
+  const table = lookUp("cycle", MAPS.cycle, false, true);
   const alpha = (value) => table[Math.round(value * FULL)] >>> 24;
   assert.equal(alpha(0), 0);
   assert.ok(alpha(0.05) > 40 && alpha(0.05) < 120);

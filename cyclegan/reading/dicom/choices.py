@@ -18,14 +18,13 @@ from cyclegan.reading.deadline import check_time
 from cyclegan.reading.dicom import decoder
 from cyclegan.reading.dicom.contrast import foreign_modality, header_contrast
 from cyclegan.reading.dicom.frames import Frame, frames_of
-from cyclegan.reading.dicom.header import MAGNITUDE, FrameHeader
+from cyclegan.reading.dicom.header import MAGNITUDE, FrameHeader, names_patient
 from cyclegan.reading.dicom.parse import ends_early, parse, quiet
-from cyclegan.reading.dicom.read import DamagedObjects, read_stack, shades
+from cyclegan.reading.dicom.read import read_stack, shades
 from cyclegan.reading.dicom.stacks import Stack, stacks, without
 from cyclegan.reading.formats import DICOM, file_head, format_of
 from cyclegan.reading.geometry import plane_of
-from cyclegan.reading.notes import names_patient, quoted
-from cyclegan.reading.selection import NAMED, Report
+from cyclegan.reading.selection import Report
 from cyclegan.reading.sequence_names import read_names
 from cyclegan.reading.volume import ReadError, Volume, checked, damage_refused
 
@@ -150,25 +149,10 @@ def _stack_choice(stack: Stack, objects: list[DicomObject], names_component: boo
     traits, member = first.traits, sources[first.source].member
     name = (member.archive if len(sources) > 1 else "") or member.name
 
-    def load_object(index: int) -> pydicom.Dataset:
-        return parse(sources[index].member.data, sources[index].member.name)
-
     def load() -> Volume:
         with damage_refused(name, "DICOM"):
-            try:
-                return checked(read_stack(stack, load_object, name))
-            except DamagedObjects as error:
-                rest = without(stack, error.sources)
-                if rest is None:
-                    raise
-                volume = read_stack(rest, load_object, name)
-                names = sorted(sources[index].member.name for index in error.sources)
-                shown = ", ".join(map(quoted, names[:NAMED])) + ", ..." * (len(names) > NAMED)
-                note = (
-                    f"{len(names)} of {len(sources)} files left out (damaged or truncated): "
-                    f"{shown}; the slices are missing here and in what is exported."
-                )
-                return checked(replace(volume, notes=(note, *volume.notes)))
+            members = {source: item.member for source, item in sources.items()}
+            return checked(read_stack(stack, members, name))
 
     short = frozenset(index for index, item in sources.items() if item.ends_early)
     shown = (without(stack, short) if short else None) or stack
@@ -188,7 +172,7 @@ def _stack_choice(stack: Stack, objects: list[DicomObject], names_component: boo
         if_ambiguous["series"] = f"series {traits.series_number:g}"
     return Choice(
         title=title + ", cut axially" * shown.is_cut,
-        shape=shown.reorientation.shape if shown.is_cut else shown.shape,
+        shape=(shown.reorientation or shown).shape,
         load=load,
         details=tuple(details),
         if_ambiguous=if_ambiguous,

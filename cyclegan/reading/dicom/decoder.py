@@ -24,22 +24,8 @@ from pydicom.pixels import iter_pixels
 from cyclegan.reading.deadline import TimeLimitExceeded, check_time, time_left
 from cyclegan.reading.dicom.header import frame_count
 
-# All that decoding needs (PS3.3 C.7.6.3); the rest, the patient's name too, stays here.
-_NEEDED = (
-    "SamplesPerPixel",
-    "PhotometricInterpretation",
-    "NumberOfFrames",
-    "Rows",
-    "Columns",
-    "BitsAllocated",
-    "BitsStored",
-    "HighBit",
-    "PixelRepresentation",
-    "PlanarConfiguration",
-    "ExtendedOffsetTable",
-    "ExtendedOffsetTableLengths",
-    "PixelData",
-)
+# Groups that decoding needs (PS3.3 C.7.6.3); the rest, the patient's name too, stays here.
+_NEEDED = (0x0028, 0x7FE0)
 # What the helper gets of the environment, by name: where programs and libraries lie, which language
 # and folder for temporary files, how many threads. No token is handed on.
 _INHERITED = (
@@ -61,9 +47,8 @@ def frames(dataset: pydicom.Dataset) -> Iterator[np.ndarray]:
         yield from iter_pixels(dataset, raw=dataset.SamplesPerPixel == 1)  # colours become RGB
         return
     small = pydicom.Dataset()
-    for keyword in _NEEDED:
-        if keyword in dataset:
-            small[keyword] = dataset[keyword]
+    for group in _NEEDED:
+        small.update(dataset.group_dataset(group))
     small.file_meta = pydicom.dataset.FileMetaDataset()
     small.file_meta.TransferSyntaxUID = dataset.file_meta.TransferSyntaxUID
     buffer = io.BytesIO()

@@ -8,9 +8,11 @@ before the standard had a place for them.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterator, Mapping
 from functools import cache
 from math import isfinite
+from typing import Any
 
 import pydicom
 from pydicom.tag import BaseTag, Tag
@@ -186,3 +188,21 @@ def first_number(value) -> float | None:
 
 def _is_finite(number: float | None) -> bool:
     return number is not None and isfinite(number)
+
+
+def names_patient(header: Mapping[str, Any], text: str) -> bool:
+    """Whether a text has a word of the patient's name or number in it, with its accents or without.
+
+    Args:
+        header: attributes of a DICOM object by keyword.
+        text: any other attribute of it.
+    """
+    names = " ".join(str(header.get(each) or "") for each in ("PatientName", "PatientID"))
+    words = re.split(r"[\W_]+", _plain(names))
+    return any(word in _plain(text) for word in words if len(word) > 2)
+
+
+def _plain(text: str) -> str:
+    """A text in lower case, without accents."""
+    parts = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(c for c in parts if not unicodedata.combining(c))

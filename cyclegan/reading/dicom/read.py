@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pydicom
 from pydicom.pixels import apply_color_lut, apply_modality_lut
 
+from cyclegan.reading.archive import Member
 from cyclegan.reading.deadline import check_time
 from cyclegan.reading.dicom import decoder
 from cyclegan.reading.dicom.contrast import foreign_modality, header_contrast, modality_of
 from cyclegan.reading.dicom.frames import Frame
 from cyclegan.reading.dicom.header import MAGNITUDE, FrameHeader, as_list, first_number
-from cyclegan.reading.dicom.parse import quiet
-from cyclegan.reading.dicom.stacks import Stack
+from cyclegan.reading.dicom.parse import parse, quiet
+from cyclegan.reading.dicom.stacks import Stack, without
 from cyclegan.reading.geometry import Reorientation, plane_of, spacing_of
-from cyclegan.reading.grey import grey
 from cyclegan.reading.volume import (
     ORIENTATION_UNKNOWN,
     DicomSource,
@@ -26,50 +27,54 @@ from cyclegan.reading.volume import (
     Volume,
     check_claimed_size,
     damage_refused,
+    first_of,
+    grey,
+    quoted,
 )
 
 MAX_REPAIR_NOTES = 8  # on numbers that could not be read; a broken writer breaks them all
 _IGNORED_MAP = "The file's real-world value map is not one linear function; it is not applied."
 
 
-class DamagedObjects(ReadError):
-    """Some objects of a stack cannot be decoded.
-
-    Attributes:
-        sources: `Frame.source` of each.
-    """
-
-    def __init__(self, damaged: dict[int, str]):
-        super().__init__(next(iter(damaged.values())))
-        self.sources = frozenset(damaged)
-
-
-def read_stack(stack: Stack, load: Callable[[int], pydicom.Dataset], name: str) -> Volume:
-    """Decode the images of a stack, in order.
+def read_stack(stack: Stack, members: Mapping[int, Member], name: str) -> Volume:
+    """Decode the images of a stack, in order; of several objects, those that are damaged are left
+    out with a note.
 
     Args:
         stack: what to read, from `stacks.stacks`.
-        load: gives the parsed data set of a `Frame.source`; called once for each of a run.
+        members: the file of each `Frame.source`.
         name: file name for messages and for the volume.
 
     Raises:
-        DamagedObjects: some of several objects could not be read; the others may be.
         ReadError: pixels are missing, damaged or compressed in a way that has no decoder here.
     """
     depth, rows, columns = stack.shape
     check_claimed_size(name, rows, columns, depth)
     reorientation = stack.reorientation
-    pixels = np.empty(reorientation.shape if reorientation else stack.shape, dtype=np.float32)
+    pixels = np.empty((reorientation or stack).shape, dtype=np.float32)
     stored = reorientation.stored_view(pixels) if reorientation else pixels
     with quiet():
-        facts = _decode(stack.frames, load, stored, name)
-    window = facts.window
+        header, low, high = _decode(stack.frames, members, stored, name)
+    if damaged := header["damaged"]:
+        rest = without(stack, damaged.keys())
+        if rest is None:
+            raise next(iter(damaged.values()))
+        volume = read_stack(rest, members, name)
+        names = sorted(members[source].name for source in damaged)
+        total = len({frame.source for frame in stack.frames})
+        note = (
+            f"{len(names)} of {total} files left out (damaged or truncated): "
+            f"{first_of(map(quoted, names))}; the slices "
+            "are missing here and in what is exported."
+        )
+        return replace(volume, notes=(note, *volume.notes))
+    window = header.pop("window")
     if stack.frames[0].traits.photometric == "MONOCHROME1":  # darkest value is the highest one
-        np.subtract(np.float32(facts.low + facts.high), pixels, out=pixels)
-        window = (facts.low + facts.high - window[0], window[1]) if window else None
-    if facts.low < facts.high:  # padding is outside the scanned field: as dark as air
+        np.subtract(np.float32(low + high), pixels, out=pixels)
+        window = (low + high - window[0], window[1]) if window else None
+    if low < high:  # padding is outside the scanned field: as dark as air
         for plane in pixels:  # PS3.3 C.7.5.1.1.2
-            plane[np.isnan(plane)] = facts.low
+            plane[np.isnan(plane)] = low
     spacing, aspect, notes = _sizes(stack, reorientation)
     instances = tuple(frame.instance for frame in stack.frames)
     if reorientation and reorientation.reverses_slices:
@@ -80,80 +85,68 @@ def read_stack(stack: Stack, load: Callable[[int], pydicom.Dataset], name: str) 
         affine=reorientation.affine if reorientation and stack.even else None,
         directions=reorientation.directions if reorientation else None,
         window=window,
-        contrast_hint=facts.hint,
-        other_contrast=facts.other,
+        contrast_hint=header["hint"],
+        other_contrast=header["other"],
         name=name,
-        notes=(*stack.notes, *facts.notes, *notes),
+        notes=(*stack.notes, *header["notes"], *notes),
         stored_affine=stack.affine if stack.even else None,
-        dicom=DicomSource(facts.common, instances),
+        dicom=DicomSource(header["common"], instances),
         aspect=aspect,
     )
 
 
-@dataclass
-class _Facts:
-    """What the objects of a stack say beside their pixels; see `Volume`."""
-
-    common: pydicom.Dataset | None = None
-    window: tuple[float, float] | None = None
-    hint: str | None = None
-    other: str | None = None
-    notes: tuple[str, ...] = ()
-    low: float = np.inf  # of all values but padding
-    high: float = -np.inf
-
-
 def _decode(
-    frames: list[Frame], load: Callable[[int], pydicom.Dataset], stored: np.ndarray, name: str
-) -> _Facts:
+    frames: list[Frame], members: Mapping[int, Member], stored: np.ndarray, name: str
+) -> tuple[dict[str, Any], float, float]:
     """Write the physical values of each frame into `stored`, (Z, H, W), NaN for padding.
 
-    Raises:
-        DamagedObjects, ReadError: as `read_stack`.
+    Returns:
+        What the objects say beside their pixels, with the error of each that is "damaged" where
+        there are several; and the lowest and highest value but padding.
     """
     places: dict[int, dict[int, int]] = {}  # by source: the slice that each of its frames becomes
     for place, frame in enumerate(frames):
         places.setdefault(frame.source, {})[frame.index] = place
-    middle, facts = frames[len(frames) // 2], _Facts()
+    middle, low, high = frames[len(frames) // 2], np.inf, -np.inf
+    facts: dict[str, Any] = {}
+    notes: list[str] = []
     repairs: list[str] = []
-    damaged: dict[int, str] = {}
+    damaged: dict[int, ReadError] = {}
     for source, slices in places.items():
         try:
             with damage_refused(name, "DICOM"):
-                dataset = load(source)
+                dataset = parse(members[source].data, members[source].name)
                 repairs += dataset.repair_notes
                 for index, physical in _images(dataset, slices, name):
                     check_time()
                     stored[slices[index]] = physical
-                    if not np.isnan(physical).all():
-                        facts.low = min(facts.low, float(np.nanmin(physical)))
-                        facts.high = max(facts.high, float(np.nanmax(physical)))
+                    low = min(low, float(np.fmin.reduce(physical, axis=None)))
+                    high = max(high, float(np.fmax.reduce(physical, axis=None)))
         except ReadError as error:
             if len(places) == 1:
                 raise
-            damaged[source] = str(error)
+            damaged[source] = error
             continue
         if source == frames[0].source:
-            facts.common = _without_pixels(dataset)
+            facts["common"] = _without_pixels(dataset)
             if foreign_modality(dataset)[0]:
-                facts.notes += (
-                    f"The file's modality is {modality_of(dataset)}; the models learned MR images "
-                    "only.",
+                modality = modality_of(dataset)
+                notes.append(
+                    f"The file's modality is {modality}; the models learned MR images only."
                 )
         if source == middle.source:
             header = FrameHeader(dataset, middle.index)
-            facts.window = _window(header)
-            facts.hint, facts.other, _ = header_contrast(header)
-            facts.notes += (_IGNORED_MAP,) * _world_map(header)[1]
-    if damaged:
-        raise DamagedObjects(damaged)
+            facts["window"] = _window(header)
+            facts["hint"], facts["other"], _ = header_contrast(header)
+            notes += (_IGNORED_MAP,) * _world_map(header)[1]
     component = middle.traits.component
     if component not in ("", MAGNITUDE):
-        facts.notes += (
-            f"This is the {component} of the signal; the models learned magnitude images only.",
+        notes.append(
+            f"This is the {component} of the signal; the models learned magnitude images only."
         )
-    facts.notes += tuple(dict.fromkeys(repairs))[:MAX_REPAIR_NOTES]
-    return facts
+    facts["damaged"] = damaged
+    facts["notes"] = (*notes, *list(dict.fromkeys(repairs))[:MAX_REPAIR_NOTES])
+    return facts, low, high
 
 
 def _sizes(

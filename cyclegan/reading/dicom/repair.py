@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import re
 import struct
-from typing import Literal
 
 import pydicom
 from pydicom.charset import python_encoding
 from pydicom.datadict import dictionary_VM, dictionary_VR, keyword_for_tag
 from pydicom.dataelem import RawDataElement
-from pydicom.valuerep import AMBIGUOUS_VR, VR
 
 from cyclegan.reading.dicom.header import number_of
-from cyclegan.reading.notes import quoted
+from cyclegan.reading.volume import quoted
 
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _UNIT = re.compile(r"\s*(?:mm|ms|msec|s|sec|deg|degrees?|T|%|°)?\s*", re.IGNORECASE)
@@ -39,7 +37,6 @@ _USED = (  # sequences whose numbers are used; what is left out of others needs 
 _DEEPEST = 8  # sequences in sequences; the standard needs five
 _GREY = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")  # C.7.6.3.1.2
 _COLOURS = ("RGB", "YBR", "HSV", "ARGB", "CMYK")
-_KNOWN = frozenset(map(str, VR)) | AMBIGUOUS_VR
 _SHOWN = 40  # characters of a value in a note
 
 
@@ -67,38 +64,27 @@ def _repair_numbers(dataset: pydicom.Dataset, notes: dict[str, str]) -> None:
             continue
         keyword = keyword_for_tag(tag)
         vr = element.VR or (dictionary_VR(tag) if keyword else "")
-        if vr and vr not in _KNOWN:  # a damaged byte; the dictionary knows better
-            if keyword:
-                dataset[tag] = element = element._replace(VR=dictionary_VR(tag))
-                vr = element.VR
-            else:
-                del dataset[tag]
+        is_single = bool(keyword) and dictionary_VM(tag) == "1"
         if vr in _BINARY and keyword:
-            _repair_binary(dataset, element, vr, keyword, notes)
+            size, count = len(element.value), len(element.value) // _BINARY[vr]
+            if size == count * _BINARY[vr] and (count == 1 or not is_single):
+                continue
+            value = _binary_number(element, vr) if is_single else None
+            why = f"has {size} bytes, cannot be read"
         elif vr in ("DS", "IS"):
-            _repair_decimal(dataset, element, vr, keyword, notes)
-
-
-def _repair_decimal(
-    dataset: pydicom.Dataset, element: RawDataElement, vr: str, keyword: str, notes: dict[str, str]
-) -> None:
-    """Numbers written as text."""
-    text = element.value.decode("latin-1").strip(" \0")
-    values, count = _numbers(text), _COUNTS.get(keyword)
-    if values is not None and keyword in _ONE_FOR_BOTH and len(values) == 1:
-        values *= 2
-    if values is not None and count is None and keyword and dictionary_VM(element.tag) == "1":
-        values = values[:1]
-    if values is not None and count in (None, len(values)):
-        if vr == "IS" and any(not float(value).is_integer() for value in values):
-            values = [str(round(float(value))) for value in values]
-        if (repaired := "\\".join(values)) != text:
-            dataset.add_new(element.tag, vr, repaired)
-    elif text:
-        del dataset[element.tag]
-        if keyword:  # others are not used
-            shown = quoted(text[:_SHOWN])
-            notes[keyword] = f"{keyword} {shown} cannot be read and is not used."
+            text = element.value.decode("latin-1").strip(" \0")
+            value = _decimals(text, vr, keyword, is_single)
+            if value == text:
+                continue
+            why = f"{quoted(text[:_SHOWN])} cannot be read"
+        else:
+            continue
+        if value is not None:
+            dataset.add_new(tag, vr, value)
+        else:
+            del dataset[tag]
+            if keyword:  # others are not used
+                notes[keyword] = f"{keyword} {why} and is not used."
 
 
 def _repair_sequences(dataset: pydicom.Dataset, notes: dict[str, str], depth: int = 0) -> None:
@@ -121,29 +107,31 @@ def _repair_sequences(dataset: pydicom.Dataset, notes: dict[str, str], depth: in
             dataset.pop(tag, None)
 
 
-def _repair_binary(
-    dataset: pydicom.Dataset, element: RawDataElement, vr: str, keyword: str, notes: dict[str, str]
-) -> None:
-    """Binary numbers of a wrong length; a single one was written with the bytes of another type."""
-    data, size = element.value, _BINARY[vr]
-    is_single = dictionary_VM(element.tag) == "1"
-    if len(data) == size or (not is_single and len(data) % size == 0):
-        return
-    order: Literal["little", "big"] = "little" if element.is_little_endian else "big"
-    value: float | None = None
+def _binary_number(element: RawDataElement, vr: str) -> float | None:
+    """A single number that was written with the bytes of another type, or None."""
+    data, order = element.value, "little" if element.is_little_endian else "big"
     if vr in ("FL", "FD"):
-        if is_single and len(data) in (4, 8):
-            code = ("<" if order == "little" else ">") + "fd"[len(data) == 8]
-            (value,) = struct.unpack(code, data)
-    elif is_single and len(data) <= 8:
-        value = int.from_bytes(data, order, signed=vr in ("SS", "SL"))
-        bits = 8 * size - (vr in ("SS", "SL"))
-        value = value if -(2**bits) <= value < 2**bits else None
-    if value is None:
-        del dataset[element.tag]
-        notes[keyword] = f"{keyword} has {len(data)} bytes, cannot be read and is not used."
-    else:
-        dataset.add_new(element.tag, vr, value)
+        code = {4: "f", 8: "d"}.get(len(data))
+        return struct.unpack((">", "<")[order == "little"] + code, data)[0] if code else None
+    signed, bits = vr in ("SS", "SL"), 8 * _BINARY[vr] - (vr in ("SS", "SL"))
+    value = int.from_bytes(data, order, signed=signed)
+    return value if -signed * 2**bits <= value < 2**bits else None
+
+
+def _decimals(text: str, vr: str, keyword: str, is_single: bool) -> str | None:
+    """Numbers written as text as the standard writes them; None where they cannot be read."""
+    values, count = _numbers(text), _COUNTS.get(keyword)
+    if values is None:
+        return None if text else text
+    if keyword in _ONE_FOR_BOTH and len(values) == 1:
+        values *= 2
+    if is_single:
+        values = values[:1]
+    if count not in (None, len(values)):
+        return None
+    if vr == "IS" and any(not float(value).is_integer() for value in values):
+        values = [str(round(float(value))) for value in values]
+    return "\\".join(values)
 
 
 def _numbers(text: str) -> list[str] | None:

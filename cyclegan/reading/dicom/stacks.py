@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -80,7 +80,7 @@ class Stack:
         return slice_axis(self.affine, self.shape[::-1], acquired=2, thickness=thickness)
 
 
-def without(stack: Stack, sources: frozenset[int]) -> Stack | None:
+def without(stack: Stack, sources: Collection[int]) -> Stack | None:
     """A stack without the images of some objects, its notes and geometry as they are then; None
     where nothing is left."""
     rest = [frame for frame in stack.frames if frame.source not in sources]

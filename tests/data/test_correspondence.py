@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from stored_slices import dataset_of
 
 from cyclegan import CONTRASTS
 from cyclegan.data import stripping
@@ -30,14 +31,14 @@ def stack(contrast: str, count: int) -> tuple[torch.Tensor, torch.Tensor]:
     return images[:, None], torch.from_numpy(masks)[:, None]
 
 
-def test_drawn_slices_come_with_their_own_masks_and_sources():
+def test_sampled_slices_come_with_their_own_masks_and_sources():
     images, masks, sources = {}, {}, {}
     for contrast in CONTRASTS:
         images[contrast], masks[contrast] = stack(contrast, 6)
         sources[contrast] = np.array([0, 0, 0, 1, 1, 1])
-    dataset = SliceDataset(images, sources, ["a", "b"], masks=masks)
-    drawn = dataset.sample(64, torch.Generator().manual_seed(0))
-    for contrast, one in drawn.items():
+    dataset = dataset_of(images, sources, ["a", "b"], masks)
+    samples = dataset.sample(64, torch.Generator().manual_seed(0))
+    for contrast, one in samples.items():
         assert torch.equal(one.masks, one.images > 0)
         levels = one.images.flatten(1).amax(1) - LEVEL[contrast]
         numbers = (100 * levels).round().long()
@@ -45,8 +46,7 @@ def test_drawn_slices_come_with_their_own_masks_and_sources():
         assert torch.equal(one.sources, numbers // 3)
 
 
-@pytest.mark.parametrize("cached", [False, True])
-def test_slices_of_files_belong_to_their_source(tmp_path, cached):
+def test_slices_of_files_belong_to_their_source(tmp_path):
     """Two people, of whom one has more slices of T1, the other of T2."""
     levels = {"anna": 80, "ben": 160}
     counts = {"T1": {"anna": 3, "ben": 1}, "T2": {"anna": 1, "ben": 4}}
@@ -58,9 +58,7 @@ def test_slices_of_files_belong_to_their_source(tmp_path, cached):
                 pixels[:8, :8] = 255  # with a white corner it fills its range, and stays as it is
                 path = tmp_path / "mine" / contrast / f"{name}_{number}.png"
                 Image.fromarray(pixels).save(path)
-    dataset = SliceDataset.load(
-        [tmp_path / "mine"], SIZE, cache=tmp_path / "cache" if cached else None
-    )
+    dataset = SliceDataset.load([tmp_path / "mine"], SIZE)
     assert dataset.names == ["mine/anna", "mine/ben"]
     for contrast, people in counts.items():
         middles = dataset.slices[contrast][:, 0, 28:36, 28:36].float().mean((1, 2)) * 255
@@ -69,8 +67,7 @@ def test_slices_of_files_belong_to_their_source(tmp_path, cached):
         assert np.bincount(dataset.sources[contrast]).tolist() == list(people.values())
 
 
-@pytest.mark.parametrize("cached", [False, True])
-def test_drawn_pairs_are_of_one_slice_in_their_own_contrast(tmp_path, cached):
+def test_sampled_pairs_are_of_one_slice_in_their_own_contrast(tmp_path, monkeypatch):
     """From files: a volume of one person in both contrasts, the slices of T2 a little larger."""
     affine = np.diag([-1.0, -1.0, 3.0, 1.0])
     for contrast in CONTRASTS:
@@ -81,23 +78,24 @@ def test_drawn_pairs_are_of_one_slice_in_their_own_contrast(tmp_path, cached):
         pixels[:, :8, :8] = 1
         path = tmp_path / "pairs" / contrast / "p_1.nii"
         nib.save(nib.Nifti1Image(pixels.transpose(2, 1, 0), affine), path)
-    cache = tmp_path / "cache" if cached else None
-    for _ in range(2):  # what is new, and what lies in the cache
-        pairs = PairedSlices.load([tmp_path / "pairs"], SIZE, cache=cache)
+    for is_new in (True, False):
+        if not is_new:
+            monkeypatch.setattr("cyclegan.data.paired_slices.decode", None)
+        pairs = PairedSlices.load([tmp_path / "pairs"], SIZE, cache=tmp_path / "cache")
         assert len(pairs) == 6
         rngs = [torch.Generator().manual_seed(k) for k in range(12)]
-        drawn = pairs.sample(rngs)
+        samples = pairs.sample(rngs)
         middle = np.s_[:, 0, 28:36, 28:36]
-        levels = {c: drawn.images[c][middle].mean((1, 2)) for c in CONTRASTS}
+        levels = {c: samples.images[c][middle].mean((1, 2)) for c in CONTRASTS}
         assert levels["T1"].max() < 0.45 < levels["T2"].min()
         numbers = {c: (100 * (levels[c] - LEVEL[c])).round() for c in CONTRASTS}
         assert torch.equal(numbers["T1"], numbers["T2"])
         assert len(set(numbers["T1"].tolist())) > 3
-        areas = {c: drawn.masks[c].flatten(1).sum(1) for c in CONTRASTS}
+        areas = {c: samples.masks[c].flatten(1).sum(1) for c in CONTRASTS}
         assert (areas["T2"] > areas["T1"]).all()
         # In one frame the outlines lie around one middle.
         for c in CONTRASTS:
-            rows = torch.where(drawn.images[c][0, 0].amax(1) > 0.2)[0]
+            rows = torch.where(samples.images[c][0, 0].amax(1) > 0.2)[0]
             assert len(rows) > 10
 
 
@@ -128,15 +126,15 @@ def test_stripped_copies_are_the_brains_of_their_own_slices(brains):
         images[contrast], masks[contrast] = heads(brains, contrast)
         sources[contrast] = np.zeros(4, int)
     before = {c: images[c].clone() for c in CONTRASTS}
-    dataset = SliceDataset(images, sources, ["a"], masks=masks)
+    dataset = dataset_of(images, sources, ["a"], masks)
     assert dataset.add_stripped(torch.nn.Identity()) == ["a, stripped"]
     chosen = [0, 2, 3]
     for contrast in CONTRASTS:
         assert torch.equal(dataset.slices[contrast][:4], before[contrast])
         copies = dataset.slices[contrast][4:].float()
-        found = dataset.masks[contrast][4:]
-        assert len(copies) == len(found) == len(chosen)
-        for number, copy, mask in zip(chosen, copies, found, strict=True):
+        masks = dataset.masks[contrast][4:]
+        assert len(copies) == len(masks) == len(chosen)
+        for number, copy, mask in zip(chosen, copies, masks, strict=True):
             # The brightest slice decides what is white; each has one grey value inside.
             level = (LEVEL[contrast] + 0.05 * number) / (LEVEL[contrast] + 0.05 * 3)
             assert copy[mask].median() == pytest.approx(level, abs=0.06)
@@ -145,11 +143,11 @@ def test_stripped_copies_are_the_brains_of_their_own_slices(brains):
 
 def test_a_stripped_pair_is_cut_to_what_both_contrasts_take_for_brain(monkeypatch):
     wide, narrow = disc(20), disc(20) & (np.indices((SIZE, SIZE))[1] < 40)
-    found = iter([wide, narrow])
+    brains = iter([wide, narrow])
     monkeypatch.setattr(
         stripping,
         "brain_masks",
-        lambda masker, images: torch.from_numpy(np.stack([next(found)]))[:, None],
+        lambda masker, images: torch.from_numpy(np.stack([next(brains)]))[:, None],
     )
     slices, masks = {}, {}
     for contrast in CONTRASTS:

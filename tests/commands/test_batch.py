@@ -27,7 +27,7 @@ from cyclegan.simulation.phantom import draw_volume
 from cyclegan.translate import main
 
 ROOT = Path(__file__).parents[2]
-SERIES = 30
+SERIES = 20
 
 
 def write_archive(folder: Path, series: int) -> Path:
@@ -70,11 +70,11 @@ def test_killed_workers_and_commands_lose_and_repeat_nothing(export_tiny, tmp_pa
 
     process = subprocess.Popen([*shared, "--out", str(out)], cwd=ROOT)
     try:
-        wait_for(lambda: len(results()) >= 6, process)
+        wait_for(lambda: len(results()) >= 4, process)
         family = psutil.Process(process.pid).children(recursive=True)
         workers = [child for child in family if "spawn_main" in " ".join(child.cmdline())]
         workers[0].send_signal(signal.SIGKILL)
-        wait_for(lambda: len(results()) >= 16, process)
+        wait_for(lambda: len(results()) >= 9, process)
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()

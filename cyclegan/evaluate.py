@@ -14,7 +14,7 @@ each source (the beginning of a file name, up to the last "_"), then over source
                      (kept), less than a fifth (lost) or the reverse (inverted)
 
 Two scans of a subject often lie a pixel or two apart, which lowers every score. --register moves
-each real image onto its source first, by a rigid motion found from the two images alone.
+each real image onto its source first, by a rigid motion estimated from the two images alone.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         nargs="+",
         default=[],
         choices=KINDS,
-        help="score translations in a given style, too: own, measured on other real slices of the "
+        help="score translations in a chosen style, too: own, measured on other real slices of the "
         "same source, or wrong, measured on another source",
     )
     add("--register", action="store_true", help="move each real image onto its source first")

@@ -96,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m cyclegan.translate",
         description="Translate brain MRI slices, series and volumes between T1 and T2. Results "
-        "that are there already are kept, so a command that was stopped is continued by calling it "
+        "that are there already stay, so a command that was stopped is continued by calling it "
         "again.",
     )
     add = parser.add_argument
@@ -250,7 +250,7 @@ def _refuse(why: object) -> int:
 
 
 def _print_existing(target: Path) -> None:
-    tqdm.write(f"{target}: exists already and was kept; --force replaces it")
+    tqdm.write(f"{target}: exists already and stays; --force replaces it")
 
 
 if __name__ == "__main__":

@@ -141,7 +141,10 @@ def translate_on(
         return client.submit(_task, job, options, weights, pure=False)
 
     def most() -> int:
-        return TASKS_A_THREAD * max(1, sum(client.nthreads().values()))
+        try:
+            return TASKS_A_THREAD * max(1, sum(client.nthreads().values()))
+        except OSError as error:
+            raise ClusterError("the scheduler is gone") from error
 
     for job, future in run_jobs(jobs, submit, most):
         yield job, _outcome(job, future)

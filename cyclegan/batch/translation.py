@@ -40,7 +40,7 @@ from cyclegan.reading.selection import Selection, open_files
 from cyclegan.reading.volume import NoMRImage, ReadError, Volume
 
 _JOBS_AT_ONCE = 3  # one that is read, one in the network, one that is written
-_LONGEST = 200  # bytes of a name; file systems take 255, and endings and partial files want room
+_LONGEST = 200  # bytes of a name; file systems take 255, with endings and marks of partial files
 _BESIDE = 50  # volumes in the folder of what may be a label map that are opened
 _ASKS_S = 0.2  # between two tries at a lock that another process has
 _WAITS_S = 2.0  # for it, before checking whether the command was stopped
@@ -67,7 +67,7 @@ class Options:
     def target(self, base: Path, part: str = "") -> Path:
         """The NIfTI of a result; it is written last, so where it is, all of the result is.
 
-        A name that leaves no room for its endings becomes its beginning and a hash of it all.
+        A name too long for its endings becomes its beginning and a hash of it all.
 
         Args:
             base: of the job.

@@ -15,15 +15,14 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from cyclegan import CONTRASTS, OTHER
-from cyclegan.evaluation.lesions import bright_spots, lesion_report, measure_lesions
-from cyclegan.evaluation.metrics import slice_scores
+from cyclegan.evaluation.metrics import bright_spots, lesion_report, measure_lesions, slice_scores
 from cyclegan.evaluation.pairs import Pair, to_unit
 from cyclegan.model.head import foreground, joint_head
 from cyclegan.model.style import Style, mean_style
 from cyclegan.model.translator import Translator
 
 Predictor = Callable[[np.ndarray, str], np.ndarray]  # ((H, W), to) -> (H, W) in [0, 1]
-Means = dict[str, dict]  # `sources`: means over the slices of each; `mean`: over the sources
+BySource = dict[str, dict[str, dict]]  # source -> slice -> its scores
 
 KINDS = ("own", "wrong")  # of `with_styles`
 RESAMPLES = 1000  # of the bootstrap
@@ -59,10 +58,8 @@ def with_styles(translator: Translator, pairs: Sequence[Pair], kind: str) -> Pre
             slice only; "wrong" for the style of the next source by name.
 
     Raises:
-        ValueError: no such kind, or weights without styles.
+        StyleError: weights without styles.
     """
-    if kind not in KINDS:
-        raise ValueError(f'"{kind}": the styles are {" and ".join(KINDS)}')
     sources = sorted({pair.source for pair in pairs})
     after = dict(zip(sources, [*sources[1:], sources[0]], strict=True))
     chosen: dict[tuple[str, bytes], Style | None] = {}
@@ -91,9 +88,8 @@ def evaluate(pairs: Sequence[Pair], predictors: dict[str, Predictor]) -> dict:
     `slices` and `sources` (their number, per source);
     `predictors[name][to]` with `slices[slice]`, `sources[source]` and `mean` (over sources), each
     holding the scores of `metrics.slice_scores`, the last two with an `ssim_interval`;
-    `predictors[name]["spots"]`, per slice, by source and their mean (`lesions.bright_spots`,
-    T1 → T2); and `predictors[name]["lesions"]` (`lesions.lesion_report`, T1 → T2) when there are
-    lesion masks.
+    `predictors[name]["spots"]`, likewise (`metrics.bright_spots`, T1 → T2); and
+    `predictors[name]["lesions"]` (`metrics.lesion_report`, T1 → T2) when there are lesion masks.
     Raises ValueError, naming the slice, for a predictor's output.
     """
     return {
@@ -104,59 +100,54 @@ def evaluate(pairs: Sequence[Pair], predictors: dict[str, Predictor]) -> dict:
 
 
 def _score(pairs: Sequence[Pair], name: str, predictor: Predictor) -> dict:
-    scores: dict[str, dict[str, dict[str, float]]] = {to: {} for to in OTHER}
-    spots, lesions = {}, []
+    sources = sorted({pair.source for pair in pairs})
+    scores: dict[str, BySource] = {to: {source: {} for source in sources} for to in OTHER}
+    spots: BySource = {source: {} for source in sources}
+    lesions = []
     # disable=None: no bar where nobody watches, such as in a log file
     for pair in tqdm(pairs, desc=name, leave=False, disable=None):
         for to, contrast in OTHER.items():
             source, truth = to_unit(pair.images[contrast]), pair.truth(to)
             predicted = predictor(pair.images[contrast], to)
             try:
-                scores[to][pair.name] = slice_scores(predicted, truth, source)
+                scores[to][pair.source][pair.name] = slice_scores(predicted, truth, source)
             except ValueError as error:
                 raise ValueError(f"{name}, {contrast} → {to} of {pair.name}: {error}") from error
             if to == "T2":
-                spots[pair.name] = bright_spots(predicted, truth, joint_head(source, truth))
+                head = joint_head(source, truth)
+                spots[pair.source][pair.name] = bright_spots(predicted, truth, head)
                 if pair.lesion is not None:
                     lesions += measure_lesions(predicted, truth, source, pair.lesion)
-    sources = {pair.name: pair.source for pair in pairs}
-    result: dict = {
-        to: _with_intervals(slices, sources) | {"slices": slices} for to, slices in scores.items()
-    }
-    result["spots"] = _means(spots, sources)
+    result: dict = {to: _with_intervals(by_source) for to, by_source in scores.items()}
+    result["spots"] = _means(spots)
     if any(pair.lesion is not None for pair in pairs):
         result["lesions"] = lesion_report(lesions)
     return result
 
 
-def _grouped(slices: dict[str, dict], sources: dict[str, str]) -> dict[str, list[dict]]:
-    """The scores of the slices of each source; `sources`: that of each slice."""
-    by_source: dict[str, list[dict]] = {source: [] for source in sorted(set(sources.values()))}
-    for name, scores in slices.items():
-        by_source[sources[name]].append(scores)
-    return by_source
+def _mean(scores: Iterable[dict[str, float]]) -> dict[str, float]:
+    rows = list(scores)
+    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
 
-def _mean(scores: Sequence[dict[str, float]]) -> dict[str, float]:
-    return {name: float(np.mean([one[name] for one in scores])) for name in scores[0]}
+def _means(by_source: BySource) -> dict[str, dict]:
+    """The numbers of all `slices`, their means over those of each of the `sources`, and the `mean`
+    over the sources."""
+    sources = {source: _mean(slices.values()) for source, slices in by_source.items()}
+    slices = {name: scores for part in by_source.values() for name, scores in part.items()}
+    return {"mean": _mean(sources.values()), "sources": sources, "slices": slices}
 
 
-def _means(slices: dict[str, dict], sources: dict[str, str]) -> Means:
-    """Mean of each number over the slices of a source, and over the sources."""
-    means = {source: _mean(scores) for source, scores in _grouped(slices, sources).items()}
-    return {"mean": _mean(list(means.values())), "sources": means}
-
-
-def _with_intervals(slices: dict[str, dict], sources: dict[str, str]) -> Means:
+def _with_intervals(by_source: BySource) -> dict[str, dict]:
     """`_means` with 95 % bootstrap intervals of the SSIM.
 
     Slices are resampled within their source (Efron & Tibshirani 1993, chapter 13, percentile
     interval): how sure the number is for these subjects; other subjects vary more.
     """
     generator = np.random.default_rng(0)  # the same scores give the same interval
-    means, resampled = _means(slices, sources), []
-    for source, scores in _grouped(slices, sources).items():
-        values = np.array([one["ssim"] for one in scores])
+    means, resampled = _means(by_source), []
+    for source, slices in by_source.items():
+        values = np.array([scores["ssim"] for scores in slices.values()])
         samples = values[generator.integers(values.size, size=(RESAMPLES, values.size))]
         resampled.append(samples.mean(axis=1))
         means["sources"][source]["ssim_interval"] = _interval(resampled[-1])

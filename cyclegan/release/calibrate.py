@@ -21,8 +21,7 @@ from scipy.stats import spearmanr
 from tqdm import tqdm
 
 from cyclegan import OTHER
-from cyclegan.evaluation.lesions import lesion_parts
-from cyclegan.evaluation.metrics import ssim
+from cyclegan.evaluation.metrics import lesion_parts, ssim
 from cyclegan.evaluation.pairs import Pair, load_pairs, to_unit
 from cyclegan.model.checkpoint import FORMAT, TRUST
 from cyclegan.model.head import foreground, joint_head

@@ -60,6 +60,7 @@ class CsvLog:
 
     def __init__(self, path: Path):
         self.path = path
+        self._columns: list[str] = []  # of the file, once this process has written it whole
 
     def rows(self) -> list[dict[str, str]]:
         """All rows but one that a killed run left unfinished."""
@@ -71,20 +72,21 @@ class CsvLog:
         A new column (later samples have losses of their own) is added to the earlier rows, empty.
         Nine digits distinguish any two float32 values.
         """
-        columns = self._columns()
-        if columns and set(row) <= set(columns):
+        digits = _with_digits(row, 9)
+        if self.path.is_file() and set(row) <= set(self._columns):
             with self.path.open("a", newline="") as file:
-                csv.DictWriter(file, columns).writerow(_with_digits(row, 9))
+                csv.DictWriter(file, self._columns).writerow(digits)
         else:
-            columns = list(dict.fromkeys([*columns, *row]))
-            self._write(columns, [*self.rows(), _with_digits(row, 9)])
+            columns, rows = read_csv(self.path)
+            self._write(list(dict.fromkeys([*columns, *row])), [*rows, digits])
         if not sys.stderr.isatty():
             tqdm.write(" ".join(f"{k} {v}" for k, v in _with_digits(row, 5).items()))
 
     def truncate(self, step: int) -> None:
         """Drop rows that a killed run wrote after its last checkpoint."""
-        if columns := self._columns():
-            self._write(columns, [row for row in self.rows() if int(row["step"]) <= step])
+        columns, rows = read_csv(self.path)
+        if columns:
+            self._write(columns, [row for row in rows if int(row["step"]) <= step])
 
     def sync(self) -> None:
         """Wait until the rows are on the disk."""
@@ -92,22 +94,13 @@ class CsvLog:
             with self.path.open("rb+") as file:
                 os.fsync(file.fileno())
 
-    def _columns(self) -> list[str]:
-        if not self.path.is_file():
-            return []
-        with self.path.open("rb") as file:
-            first = file.readline()
-        columns = read_csv(self.path)[0] if first.endswith(b"\n") else []
-        if columns and first.decode("utf-8", "replace").strip() != ",".join(columns):
-            self._write(columns, self.rows())  # a spreadsheet has saved it
-        return columns
-
     def _write(self, columns: list[str], rows: list[dict]) -> None:
         written = io.StringIO(newline="")
         writer = csv.DictWriter(written, columns)
         writer.writeheader()
         writer.writerows(rows)
         replace_file(self.path, lambda part: Path(part).write_bytes(written.getvalue().encode()))
+        self._columns = columns
 
 
 def _with_digits(row: dict[str, float], digits: int) -> dict[str, Any]:

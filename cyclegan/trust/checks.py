@@ -21,6 +21,7 @@ from scipy import ndimage
 from torch import nn
 
 from cyclegan import OTHER
+from cyclegan.data.decoding import evenly_spaced
 from cyclegan.model.arrays import real_array
 from cyclegan.model.checkpoint import (
     CHECK,
@@ -239,16 +240,11 @@ def inner_slices(volume: np.ndarray) -> np.ndarray:
     """Up to `SLICES` indices along axis 0 of (Z, H, W), evenly through the largest sections."""
     if len(volume) == 1:
         return np.zeros(1, int)
-    candidates = np.unique(
-        np.linspace(0, len(volume) - 1, min(len(volume), 24)).round().astype(int)
-    )
+    candidates = evenly_spaced(np.arange(len(volume)), 24)
     step = max(1, max(volume.shape[1:]) // 96)  # areas need no resolution
     small = scale_intensity(volume[candidates, ::step, ::step])
     areas = np.array([head_mask(ndimage.gaussian_filter(s, 0.5)).sum() for s in small])
-    inner = candidates[areas >= INNER * areas.max()]
-    return inner[
-        np.unique(np.linspace(0, len(inner) - 1, min(len(inner), SLICES)).round()).astype(int)
-    ]
+    return np.asarray(evenly_spaced(candidates[areas >= INNER * areas.max()], SLICES))
 
 
 def group(kinds: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from skimage.metrics import normalized_mutual_information
 
 from cyclegan import OTHER
 from cyclegan.evaluation.metrics import mae, ssim
@@ -88,10 +89,10 @@ def mutual_information(a: np.ndarray, b: np.ndarray, mask: np.ndarray) -> float:
     Studholme et al. 1999: (H(a) + H(b)) / H(a, b). High when one grey value predicts the other,
     whatever the contrast.
     """
-    joint, _, _ = np.histogram2d(a[mask], b[mask], bins=32, range=[[0, 1], [0, 1]])
-    joint /= joint.sum()
-    entropy = [-(p[p > 0] * np.log(p[p > 0])).sum() for p in (joint.sum(0), joint.sum(1), joint)]
-    return float((entropy[0] + entropy[1]) / entropy[2]) if entropy[2] > 0 else 1.0
+    edges = np.linspace(0, 1, 33)
+    with np.errstate(invalid="ignore"):  # two flat images
+        value = normalized_mutual_information(a[mask], b[mask], bins=[edges, edges])
+    return float(np.nan_to_num(value, nan=1.0))
 
 
 def nmi(result: CycleResult) -> dict[str, float]:

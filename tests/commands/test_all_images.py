@@ -98,9 +98,9 @@ def test_an_image_missing_of_several_counts(run, tmp_path, capsys):
         archive.writestr("README.txt", "hello")
     for times in ("1 done, 1 failed", "0 done, 1 failed, 1 there before"):
         assert run(tmp_path / "two.zip") == 1
-        said = capsys.readouterr().err
-        assert times in said
-        assert "b.nii: the file ends early" in said
+        printed = capsys.readouterr().err
+        assert times in printed
+        assert "b.nii: the file ends early" in printed
         assert [*made(tmp_path).values()] == [pixels_sha256(read_volume(whole))]
 
 
@@ -119,7 +119,7 @@ def test_other_modalities_and_reports_are_left_out_with_a_line(run, tmp_path, ca
     saved(tmp_path / "in", report, "alone")
     assert run(tmp_path / "in") == 0
     assert list(made(tmp_path)) == ["study_synthetic-T2.nii.gz"]
-    said = capsys.readouterr().err
+    printed = capsys.readouterr().err
     for line in (
         "left out: study: CT head axial, 3 slices, 64 x 64: no MR image, its modality is CT",
         "its modality is PT",
@@ -129,15 +129,15 @@ def test_other_modalities_and_reports_are_left_out_with_a_line(run, tmp_path, ca
         "left out: alone: this DICOM file (Basic Text SR Storage) holds no image",
         "1 done, 0 failed, 6 left out",
     ):
-        assert line in said
+        assert line in printed
 
 
 def test_where_nothing_is_mr_the_command_fails(run, tmp_path, capsys):
     save_series(tmp_path / "in", head(1), Modality="CT")
     assert run(tmp_path / "in") == 1
-    said = capsys.readouterr().err
-    assert "its modality is CT" in said
-    assert said.endswith("translate: nothing here is an MR image\n")
+    printed = capsys.readouterr().err
+    assert "its modality is CT" in printed
+    assert printed.endswith("translate: nothing here is an MR image\n")
     assert made(tmp_path) == {}
 
 
@@ -157,13 +157,13 @@ def test_masks_and_label_maps_are_left_out_and_images_are_not(run, tmp_path, cap
     assert set(made(tmp_path)) == {
         f"{name}_synthetic-T2.nii.gz" for name in ("sub-01_T1w", "brainmask", "drawn/phantom")
     }
-    said = capsys.readouterr().err
+    printed = capsys.readouterr().err
     for line in (
         "lesions.nii, 3 slices, 64 x 64: no MR image, it is a mask or label map of 2 values",
         "aparc+aseg.nii.gz, 3 slices, 64 x 64: no MR image, it is a mask or label map of 16 values",
         "unnamed.nii, 3 slices, 64 x 64: no MR image, it looks like a label map of 16 values",
     ):
-        assert f"left out: {line}" in said
+        assert f"left out: {line}" in printed
 
 
 def test_one_image_beside_others_of_its_folder_goes_by_the_folder_s_name(run, tmp_path):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import hashlib
 import os
 import signal
 import subprocess
@@ -11,7 +9,6 @@ import sys
 import threading
 import time
 import tracemalloc
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +24,7 @@ from cyclegan.simulation.phantom import draw_volume
 from cyclegan.translate import main
 
 ROOT = Path(__file__).parents[2]
-SERIES = 30
+SERIES = 20
 
 
 def write_archive(folder: Path, series: int) -> Path:
@@ -70,11 +67,11 @@ def test_killed_workers_and_commands_lose_and_repeat_nothing(export_tiny, tmp_pa
 
     process = subprocess.Popen([*shared, "--out", str(out)], cwd=ROOT)
     try:
-        wait_for(lambda: len(results()) >= 6, process)
+        wait_for(lambda: len(results()) >= 4, process)
         family = psutil.Process(process.pid).children(recursive=True)
         workers = [child for child in family if "spawn_main" in " ".join(child.cmdline())]
         workers[0].send_signal(signal.SIGKILL)
-        wait_for(lambda: len(results()) >= 16, process)
+        wait_for(lambda: len(results()) >= 9, process)
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -86,13 +83,14 @@ def test_killed_workers_and_commands_lose_and_repeat_nothing(export_tiny, tmp_pa
     assert all(path.stat().st_mtime_ns == when for path, when in made.items())
     (table,) = set(contents(out)) - set(single)
     assert table == "failures.csv"
+    assert (out / table).read_text().splitlines()[0] == "failure,files,reason"
     assert {name: data for name, data in contents(out).items() if name != table} == single
     assert len(results()) == SERIES + 2
-    said = capfd.readouterr().err
-    assert "broken.nii.gz: this is not an image" in said
-    assert "no MR image, its modality is CT" in said
+    printed = capfd.readouterr().err
+    assert "broken.nii.gz: this is not an image" in printed
+    assert "no MR image, its modality is CT" in printed
     done = f"{SERIES + 2 - len(made)} done, 1 failed, {len(made)} there before, 1 left out"
-    assert done in said
+    assert done in printed
 
 
 def test_a_result_in_work_elsewhere_is_waited_for(export_tiny, tmp_path):
@@ -157,27 +155,6 @@ def test_a_result_that_cannot_be_written_whole_is_not_there(export_tiny, tmp_pat
     assert not [name for name in contents(out) if name.endswith((".nii.gz", ".part", ".lock"))]
 
 
-def test_the_table_of_failures_names_no_patient(export_tiny, tmp_path, capsys):
-    folder, table = tmp_path / "Mustermann^Erika", tmp_path / "table.csv"
-    folder.mkdir()
-    (folder / "Mustermann 1950-01-01.nii").write_bytes(b"nothing")
-    with zipfile.ZipFile(folder / "MRN-4711.zip", "w") as archive:
-        for name in ("Mustermann/T1: Erika.dcm", "Mustermann/Erika.2.dcm"):
-            archive.writestr(name, b"nothing")
-    options = ["--to", "T2", "--out", str(tmp_path / "out"), "--weights", str(export_tiny(64))]
-    assert main([str(folder), *options, "--failures", str(table)]) == 1
-    assert "MRN-4711" in capsys.readouterr().err
-    rows = list(csv.DictReader(table.open(newline="")))
-    assert len(rows) == 2
-    assert set(rows[0]) == {"failure", "files", "reason"}
-    assert any("not an image" in row["reason"] for row in rows)
-    assert not [word for word in ("Muster", "Erika", "4711", "1950") if word in table.read_text()]
-    assert main([str(folder), *options, "--failures", str(table), "--hash-paths"]) == 1
-    hashes = {row["path_sha256"] for row in csv.DictReader(table.open(newline=""))}
-    paths = (folder / "MRN-4711.zip", folder / "Mustermann 1950-01-01.nii")
-    assert hashes == {hashlib.sha256(str(path).encode()).hexdigest() for path in paths}
-
-
 def test_the_search_holds_one_folder_at_a_time(tmp_path):
     def peak(folders: int) -> int:
         top = tmp_path / str(folders)  # of folders of ten files
@@ -187,11 +164,11 @@ def test_the_search_holds_one_folder_at_a_time(tmp_path):
             for name in range(10):
                 (place / f"scan{name}.nii").touch()
         tracemalloc.start()
-        found = sum(1 for _ in find_jobs([top], tmp_path / "out"))
-        held = tracemalloc.get_traced_memory()[1]
+        count = sum(1 for _ in find_jobs([top], tmp_path / "out"))
+        peak_bytes = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        assert found == count_files([top], tmp_path / "out") == 10 * folders
-        return held
+        assert count == count_files([top], tmp_path / "out") == 10 * folders
+        return peak_bytes
 
     few, many = peak(20), peak(120)
     assert many - few < 100_000  # less than 100 bytes for each of the 1000 more files
@@ -201,9 +178,9 @@ def test_a_dry_run_says_how_much_and_how_long_and_writes_nothing(export_tiny, tm
     archive, out = write_archive(tmp_path / "in", 12), tmp_path / "out"
     options = ["--to", "T2", "--out", str(out), "--weights", str(export_tiny(64))]
     assert main([str(archive), *options, "--dry-run"]) == 0
-    said = capsys.readouterr().out
-    assert "12 series or volumes in 36 files to translate, 0 there before" in said
-    assert "5 of them took" in said
+    printed = capsys.readouterr().out
+    assert "12 series or volumes in 36 files to translate, 0 there before" in printed
+    assert "5 of them took" in printed
     assert not out.exists()
 
 

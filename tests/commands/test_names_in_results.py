@@ -1,5 +1,10 @@
 """Paths of results keep the user's own names of files; in the files there is no patient's name."""
 
+import csv
+import hashlib
+import io
+import zipfile
+
 import pytest
 from names import BESIDE, SOURCE, dicom_files, found_names, nifti_file, png_files
 
@@ -10,11 +15,15 @@ from cyclegan.translate import main
 def archive(tmp_path_factory):
     """Below a patient's folder: a series with a damaged file, a volume, pictures, and no image."""
     folder = tmp_path_factory.mktemp("archive") / SOURCE
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as packed:
+        packed.writestr(f"{SOURCE}/T1: {SOURCE}.dcm", b"nothing")
     for place, files in {
         "series": dicom_files(SOURCE, "T1"),
         "volume": {f"{SOURCE}.nii.gz": nifti_file(SOURCE, "T1")},
         "picture": dict([*png_files(SOURCE, "T1").items()][:1]),
         "damaged": {f"{SOURCE}.nii.gz": nifti_file(SOURCE, "T1")[:900]},
+        "packed": {f"{SOURCE}.zip": buffer.getvalue()},
         "none": {f"{SOURCE}.dcm": dicom_files(SOURCE, "T1")[f"{SOURCE}_4.dcm"]},
     }.items():
         (folder / place).mkdir(parents=True)
@@ -39,7 +48,12 @@ def test_what_the_command_writes_names_nobody(archive, tmp_path, capsys):
     assert SOURCE in capsys.readouterr().err  # who calls the command reads which files failed
     saved = results(out)
     assert {path.suffix for path in saved} == {".gz", ".png", ".dcm"}
-    assert len(table.read_text("utf-8").splitlines()) == 3
+    rows = list(csv.DictReader(table.open(newline="")))
+    assert set(rows[0]) == {"failure", "files", "reason", "path_sha256"}
+    failed = [next((archive / place).iterdir()) for place in ("damaged", "none", "packed")]
+    hashes = [hashlib.sha256(str(path).encode()).hexdigest() for path in failed]
+    assert [row["path_sha256"] for row in rows] == hashes
+    assert all(len(row["reason"]) > 20 for row in rows)
     for path, data in {**saved, table: table.read_bytes()}.items():
         assert found_names(data) == [], path
 

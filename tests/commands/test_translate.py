@@ -31,8 +31,8 @@ def results(tmp_path: Path) -> set[str]:
 
 
 def planned(*inputs: Path, out: Path) -> tuple[list[Job], list[Refused]]:
-    found = list(find_jobs(inputs, out))
-    return [f for f in found if isinstance(f, Job)], [f for f in found if isinstance(f, Refused)]
+    jobs = list(find_jobs(inputs, out))
+    return [f for f in jobs if isinstance(f, Job)], [f for f in jobs if isinstance(f, Refused)]
 
 
 def test_finishes_past_a_bad_file_and_lists_it(run, tmp_path, head, capsys):
@@ -40,9 +40,9 @@ def test_finishes_past_a_bad_file_and_lists_it(run, tmp_path, head, capsys):
     (tmp_path / "in/broken.nii.gz").write_bytes(b"nothing")
     Image.fromarray(head[1].astype(np.uint16)).save(tmp_path / "slice.png")
     assert run(tmp_path / "in", tmp_path / "slice.png", tmp_path / "gone.nii") == 1
-    said = capsys.readouterr().err
-    assert "broken.nii.gz" in said
-    assert "gone.nii" in said
+    printed = capsys.readouterr().err
+    assert "broken.nii.gz" in printed
+    assert "gone.nii" in printed
     assert results(tmp_path) == {
         *("v_synthetic-T2.nii.gz", "slice_synthetic-T2.nii.gz", "slice_synthetic-T2.png")
     }
@@ -202,12 +202,12 @@ def test_a_style_is_followed_and_named_and_a_wrong_contrast_is_refused(tmp_path,
     command = [str(source), "--to", "T2", "--weights", str(weights), "--out"]
 
     assert main([*command, str(tmp_path / "plain")]) == 0
-    assert main([*command, str(tmp_path / "looked"), "--style", str(reference)]) == 0
-    plain, looked = (
-        Image.open(tmp_path / out / "MEYER_T1_synthetic-T2.png") for out in ("plain", "looked")
+    assert main([*command, str(tmp_path / "styled"), "--style", str(reference)]) == 0
+    plain, styled = (
+        Image.open(tmp_path / out / "MEYER_T1_synthetic-T2.png") for out in ("plain", "styled")
     )
-    assert np.abs(np.asarray(plain, int) - np.asarray(looked, int)).max() > 3
-    assert looked.text["Style"] == "of a given scan"  # and not the file's name
+    assert np.abs(np.asarray(plain, int) - np.asarray(styled, int)).max() > 3
+    assert styled.text["Style"] == "of a given scan"  # and not the file's name
     assert "Style" not in plain.text
 
     Translator.from_pretrained(weights).style(pair.t2, "T2", name="ours").save(tmp_path / "l.json")

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from cyclegan import OTHER
 from cyclegan.evaluation.pairs import Pair
 from cyclegan.evaluation.scores import with_styles
 from cyclegan.model.style import Style
@@ -26,21 +27,15 @@ VALUES = {"anna_1": 10, "anna_2": 20, "anna_3": 60, "ben_1": 7}
 PAIRS = [pair(f"{name}.png", value) for name, value in VALUES.items()]
 
 
-def outputs(kind, to):
+@pytest.mark.parametrize(
+    ("kind", "to", "codes"),
+    [
+        ("own", "T2", [40, 35, 15, np.nan]),  # of the other slices of the source
+        ("own", "T1", [41, 36, 16, np.nan]),
+        ("wrong", "T2", [7, 7, 7, 30]),  # of another source
+    ],
+)
+def test_a_style_comes_from_other_slices(kind, to, codes):
     predict = with_styles(Telltale(), PAIRS, kind)
-    other = "T1" if to == "T2" else "T2"
-    return [predict(p.images[other], to)[0, 0] for p in PAIRS]
-
-
-def test_own_styles_come_from_the_other_slices_of_the_source():
-    assert outputs("own", "T2") == pytest.approx([40, 35, 15, np.nan], nan_ok=True)
-    assert outputs("own", "T1") == pytest.approx([41, 36, 16, np.nan], nan_ok=True)
-
-
-def test_wrong_styles_come_from_another_source():
-    assert outputs("wrong", "T2") == pytest.approx([7, 7, 7, 30])
-
-
-def test_another_kind_is_refused():
-    with pytest.raises(ValueError, match="own and wrong"):
-        with_styles(Telltale(), PAIRS, "good")
+    outputs = [predict(p.images[OTHER[to]], to)[0, 0] for p in PAIRS]
+    assert outputs == pytest.approx(codes, nan_ok=True)

@@ -20,8 +20,7 @@ from cyclegan.evaluation.pairs import load_pairs, to_unit
 from cyclegan.evaluation.scores import evaluate
 from cyclegan.report import run_evaluation
 from cyclegan.report.publish import model_card
-from cyclegan.report.run_charts import curves
-from cyclegan.report.run_report import write_report
+from cyclegan.report.run_report import curves, write_report
 from cyclegan.report.runlog import CsvLog, write_sample_sheet
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import simulate_pair
@@ -116,8 +115,10 @@ def test_facts_and_warnings_are_of_their_direction(report):
 
 
 def test_the_table_of_a_direction_has_its_scores(report):
-    for to, given in (("T2", "T1"), ("T1", "T2")):
-        (table,) = re.findall(rf"<caption>{given} → {to}</caption>.*?</table>", report, re.DOTALL)
+    for to, contrast in (("T2", "T1"), ("T1", "T2")):
+        (table,) = re.findall(
+            rf"<caption>{contrast} → {to}</caption>.*?</table>", report, re.DOTALL
+        )
         for name, ssim in (("copy input", COPY), ("this run", MODEL)):
             interval = f"{ssim[to] - 0.1:.3f} to {ssim[to] + 0.1:.3f}"
             assert f"{name} {ssim[to]:.3f} {interval}" in text_of(table)
@@ -147,21 +148,21 @@ def test_an_inventory_tells_matrix_and_spacing_in_their_order(tmp_path):
         (tmp_path / "mine" / contrast).mkdir(parents=True)
         image = nib.Nifti1Image(factor * heads.transpose(2, 1, 0), np.diag([-0.75, -0.5, 3, 1]))
         nib.save(image, tmp_path / "mine" / contrast / "a_1.nii")
-    found = take_inventory([tmp_path / "mine"], None, tmp_path / "run")["sources"]
-    assert [source["contrast"] for source in found] == ["T1", "T2"]
-    for source in found:
+    sources = take_inventory([tmp_path / "mine"], None, tmp_path / "run")["sources"]
+    assert [source["contrast"] for source in sources] == ["T1", "T2"]
+    for source in sources:
         assert (source["slices"], source["files"]) == (5, 1)
         assert source["matrices"] == {"64 x 56": 1}  # rows x columns
         assert source["spacings"] == {"0.50 x 0.75 x 3.00": 1}  # row, column, slice
 
 
 def test_curves_are_of_their_direction(report):
-    found = charts(report)
-    assert "SSIM: T1 → T2 from 0.355 to 0.71; T2 → T1 from 0.21 to 0.42" in found
-    assert "PSNR: T1 → T2 from 7.1 to 14.2; T2 → T1 from 4.2 to 8.4" in found
-    assert "SSIM by source, T1 → T2: anna from 0.177 to 0.355" in found
-    assert "SSIM by source, T2 → T1: anna from 0.105 to 0.21" in found
-    assert "Loss cycle: values from 0.1 to 0.02" in found
+    labels = charts(report)
+    assert "SSIM: T1 → T2 from 0.355 to 0.71; T2 → T1 from 0.21 to 0.42" in labels
+    assert "PSNR: T1 → T2 from 7.1 to 14.2; T2 → T1 from 4.2 to 8.4" in labels
+    assert "SSIM by source, T1 → T2: anna from 0.177 to 0.355" in labels
+    assert "SSIM by source, T2 → T1: anna from 0.105 to 0.21" in labels
+    assert "Loss cycle: values from 0.1 to 0.02" in labels
 
 
 def test_sources_have_their_use_and_their_own_histograms(report):
@@ -198,9 +199,9 @@ def test_a_sample_sheet_shows_source_translation_and_reconstruction(tmp_path):
         drawn = np.asarray(image.convert("L")) / 255
     rows = [drawn[2 + 18 * row : 18 + 18 * row, 2:18] for row in range(6)]
     expected = []
-    for given, to in (("T1", "T2"), ("T2", "T1")):
-        made = translator.generators[to](samples[given])
-        expected += [samples[given], made, translator.generators[given](made)]
+    for contrast, to in (("T1", "T2"), ("T2", "T1")):
+        made = translator.generators[to](samples[contrast])
+        expected += [samples[contrast], made, translator.generators[contrast](made)]
     for row, image in zip(rows, expected, strict=True):
         np.testing.assert_allclose(row, image[0, 0], atol=0.01)
 
@@ -225,11 +226,11 @@ def test_the_worst_cases_are_the_worst_and_show_their_truth(pairs, tmp_path, mon
     )
     worst = run_evaluation.final_evaluation(pairs, tmp_path)["worst"]
     loaded = {pair.name: pair for pair in load_pairs(pairs)[0]}
-    for to, given in (("T2", "T1"), ("T1", "T2")):
+    for to, contrast in (("T2", "T1"), ("T1", "T2")):
         ranked = {
             name: slice_scores(
-                translator.translate(pair.images[given], to),
-                *(to_unit(pair.images[c]) for c in (to, given)),
+                translator.translate(pair.images[contrast], to),
+                *(to_unit(pair.images[c]) for c in (to, contrast)),
             )["ssim"]
             for name, pair in loaded.items()
         }
@@ -240,8 +241,8 @@ def test_the_worst_cases_are_the_worst_and_show_their_truth(pairs, tmp_path, mon
             with Image.open(tmp_path / case["image"]) as image:
                 drawn = np.asarray(image)
             pair = loaded[case["name"]]
-            source, truth = (to_unit(pair.images[c]) for c in (given, to))
-            made = translator.translate(pair.images[given], to)
+            source, truth = (to_unit(pair.images[c]) for c in (contrast, to))
+            made = translator.translate(pair.images[contrast], to)
             for place, shown in enumerate((source, made, truth)):
                 panel = drawn[:, 64 * place : 64 * (place + 1), 0] / 255
                 np.testing.assert_allclose(panel, np.clip(shown, 0, 1), atol=0.003)
@@ -258,9 +259,9 @@ def test_validation_logs_each_direction_under_its_name(pairs):
     judged, _ = load_pairs(pairs, run_evaluation.EVERY)
     result = evaluate(judged, {"it": translator.translate})
     for to in ("T1", "T2"):
-        found = result["predictors"]["it"][to]
-        assert flat[f"{to} ssim"] == pytest.approx(found["mean"]["ssim"])
-        assert flat[f"{to} psnr"] == pytest.approx(found["mean"]["psnr"])
-        for source, mean in found["sources"].items():
+        expected = result["predictors"]["it"][to]
+        assert flat[f"{to} ssim"] == pytest.approx(expected["mean"]["ssim"])
+        assert flat[f"{to} psnr"] == pytest.approx(expected["mean"]["psnr"])
+        for source, mean in expected["sources"].items():
             assert flat[f"{to} ssim {source}"] == pytest.approx(mean["ssim"])
     assert flat["T1 ssim"] != pytest.approx(flat["T2 ssim"], abs=0.01)

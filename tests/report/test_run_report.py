@@ -13,8 +13,7 @@ from PIL import Image
 import train
 from cyclegan.data.inventory import take_inventory
 from cyclegan.report import __main__ as report_command
-from cyclegan.report.run_charts import curves
-from cyclegan.report.run_report import write_report
+from cyclegan.report.run_report import curves, write_report
 from cyclegan.report.runlog import CsvLog, RecordError, RunOutput, record_run
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import simulate_pair
@@ -40,7 +39,7 @@ def heads():
 
 @pytest.fixture(scope="module")
 def folders(heads, tmp_path_factory):
-    """Training data, and pairs: one a copy of it, one a smaller copy, one of another person."""
+    """Training data, and pairs: one a copy of it, one a smaller copy, one of another subject."""
     root = tmp_path_factory.mktemp("data")
     for i, head in enumerate(heads[:3]):
         for contrast in ("T1", "T2"):
@@ -56,10 +55,13 @@ def folders(heads, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run(folders, tmp_path_factory):
+    """The folder of a finished run, with the report that the command writes."""
     out = tmp_path_factory.mktemp("runs") / "a<b>run"
     data, val = str(folders / "mine"), str(folders / "pairs")
-    arguments = ["--data", data, "--val", val, "--out", str(out)]
-    assert train.main([*arguments, *TINY]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "write_report", lambda run: None)  # at every save: most of the time
+        assert train.main(["--data", data, "--val", val, "--out", str(out), *TINY]) == 0
+    assert report_command.main([str(out)]) == 0
     return out
 
 
@@ -126,8 +128,15 @@ def test_what_the_run_wrote_is_there(page):
 
 
 def test_absolute_paths_are_recorded_by_their_last_part(tmp_path):
-    given = ["/home/x/data/", "--data=/home/x/data", "../data", "~/data", r"C:\Users\x\data", "u/m"]
-    record_run(tmp_path, {}, Accelerator(cpu=True), given)
+    arguments = [
+        "/home/x/data/",
+        "--data=/home/x/data",
+        "../data",
+        "~/data",
+        r"C:\Users\x\data",
+        "u/m",
+    ]
+    record_run(tmp_path, {}, Accelerator(cpu=True), arguments)
     (start,) = json.loads((tmp_path / "run.json").read_text())["starts"]
     assert start["command"] == "train.py data --data=data ../data data data u/m"
 
@@ -160,9 +169,9 @@ def test_clean_data_raises_no_alarm_and_one_picture_as_both_contrasts_does(heads
         folder = "pairs" if i == 3 else "mine"
         save(tmp_path / folder / "T1" / f"x_{i}.png", head.t1)
         save(tmp_path / folder / "T2" / f"x_{i}.png", head.t2)
-    found = take_inventory([tmp_path / "mine"], tmp_path / "pairs", tmp_path / "run")
-    assert found["counts"] == {"copies": 0, "leaks": 0}
-    by_contrast = {s["contrast"]: s for s in found["sources"] if not s["judged"]}
+    inventory = take_inventory([tmp_path / "mine"], tmp_path / "pairs", tmp_path / "run")
+    assert inventory["counts"] == {"copies": 0, "leaks": 0}
+    by_contrast = {s["contrast"]: s for s in inventory["sources"] if not s["judged"]}
     assert by_contrast["T1"]["files"] == by_contrast["T1"]["slices"] == 3
     assert by_contrast["T1"]["matrices"] == {"128 x 128": 3}
     assert sum(by_contrast["T2"]["histogram"]) == pytest.approx(1, abs=1e-3)
@@ -170,14 +179,6 @@ def test_clean_data_raises_no_alarm_and_one_picture_as_both_contrasts_does(heads
     save(tmp_path / "mine/T2/copy.png", heads[0].t1)
     (copy,) = take_inventory([tmp_path / "mine"], None, tmp_path / "run")["copies"]
     assert (copy["contrasts"], copy["leak"]) == (True, False)
-
-
-def test_rebuilding_from_disk_gives_the_same_page(run, capsys):
-    before = (run / "report.html").read_bytes()
-    (run / "report.html").unlink()
-    assert report_command.main([str(run)]) == 0
-    assert (run / "report.html").read_bytes() == before
-    assert str(run / "report.html") in capsys.readouterr().out
 
 
 def test_a_young_run_and_no_run_are_said(tmp_path, capsys):
@@ -201,6 +202,7 @@ def test_a_log_with_unfinished_and_infinite_cells_is_drawn(tmp_path):
 
 def test_a_report_that_cannot_be_written_does_not_end_the_run(tmp_path, monkeypatch, capsys):
     def disk_full(run):
+        assert run == str(tmp_path / "run")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(train, "write_report", disk_full)

@@ -24,7 +24,7 @@ def brains():
 
 
 def contrasts(brains, bank=None, seeds=6):
-    """(T1, T2) contrast of each lesion as `evaluation.lesions` measures it, over several seeds."""
+    """(T1, T2) contrast of each lesion as `evaluation.metrics` measures it, over several seeds."""
     t1, t2, mask = brains
     measured = []
     for seed in range(seeds):

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import skimage.data
-import torch
 from scipy import ndimage
 
 from cyclegan.model.checkpoint import CHECK, CHECK_WEIGHTS, CheckpointError
@@ -21,7 +20,6 @@ from cyclegan.trust.checks import (
     FITS,
     KINDS,
     LABELS,
-    SIZE,
     UNLEARNT,
     InputCheck,
     summarise,
@@ -44,23 +42,17 @@ def phantom_pair(seed: int, level: float, stripped: bool = False):
     return simulate_pair(labels, np.random.default_rng(seed))
 
 
-@pytest.mark.parametrize(("stripped", "least"), [(False, 0.8), (True, 0.6)])
-def test_phantom_contrasts_are_recognised(check, stripped, least):
-    right = {"T1": [], "T2": []}
-    for seed in range(200, 216):
-        pair = phantom_pair(seed, 0.55, stripped)
-        for contrast, image, to in (("T1", pair.t1, "T2"), ("T2", pair.t2, "T1")):
-            assessment = check.assess(image)
-            right[contrast].append(assessment.label == contrast)
-            if right[contrast][-1]:
-                assert contrast in assessment.sentence
-                assert assessment.to == to
-                assert assessment.contradicts(contrast)
-                assert not assessment.contradicts(to)
-    # Measured on 40: all but T1 of stripped heads, 0.70, which looks like FLAIR or contrast agent,
-    # and of head-in ones, 0.93.
-    assert np.mean(right["T2"]) == 1
-    assert np.mean(right["T1"]) >= least
+def test_phantom_contrasts_are_recognised(check):
+    for stripped, least in ((False, 0.8), (True, 0.6)):
+        pairs = [phantom_pair(seed, 0.55, stripped) for seed in range(200, 210)]
+        right = {
+            contrast: np.mean([check.assess(image).label == contrast for image in images])
+            for contrast, images in (("T1", [p.t1 for p in pairs]), ("T2", [p.t2 for p in pairs]))
+        }
+        # Measured on 40: all but T1 of stripped heads, 0.70, which looks like FLAIR or contrast
+        # agent, and of head-in ones, 0.93.
+        assert right["T2"] == 1
+        assert right["T1"] >= least
 
 
 def test_intensity_scale_and_type_do_not_matter(check):
@@ -127,6 +119,7 @@ def test_one_threshold_decides_the_fit_and_the_sentence(kind, share, fit, senten
     assert (assessment.label, assessment.kind, assessment.fit) == (KINDS[kind], kind, fit)
     assert sentence in assessment.sentence
     assert assessment.to == {"T1": "T2", "T2": "T1"}.get(kind)
+    assert [assessment.contradicts(to) for to in ("T1", "T2")] == [kind != "T2", kind != "T1"]
 
 
 @pytest.mark.parametrize(
@@ -190,15 +183,6 @@ def test_damaged_weights_are_refused(tmp_path):
         InputCheck.from_pretrained(tmp_path)
 
 
-def test_probabilities_are_calibrated(check):
-    image = np.random.default_rng(0).random((1, SIZE, SIZE), np.float32)
-    with torch.inference_mode():
-        logits = check.network(torch.from_numpy(image[None]))[0].double().numpy()
-    odds = [check.config["other_odds"] if label == "other" else 1 for label in KINDS.values()]
-    expected = odds * np.exp(logits / check.config["temperature"])
-    assert check.kind_probabilities(image)[0] == pytest.approx(expected / expected.sum(), abs=1e-3)
-
-
 def test_measured_on_people_never_seen(check, shared_data):
     """Thresholds are the measured values less a small margin."""
     report = measure(check, [shared_data("val"), shared_data("val_other")])
@@ -206,7 +190,7 @@ def test_measured_on_people_never_seen(check, shared_data):
     assert report["t1_or_t2_inner"] >= 0.99  # 0.994
     assert report["false_alarms"] <= 0.045  # 0.0403
     assert report["flagged"]["FLAIR"] >= 0.9  # 0.921, 63 slices
-    assert report["sources"]["T1POST brats01485"]["other"] >= 0.9  # 0.9444, one stripped person
+    assert report["sources"]["T1POST brats01485"]["other"] >= 0.9  # 0.9444, one stripped subject
     assert report["flagged"]["T1POST"] >= 0.9  # 0.925, nearly all head-in, of clinics
     assert report["sources"]["T1 mni26"]["T1"] >= 0.82  # 0.870, stripped, MS
     assert report["ece"] <= 0.035  # 0.0217

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
 import numpy as np
@@ -16,14 +15,12 @@ from cyclegan import OTHER
 from cyclegan.evaluation.metrics import ssim
 from cyclegan.evaluation.pairs import Pair
 from cyclegan.model.head import foreground, joint_head
-from cyclegan.reading.volume import Volume
 from cyclegan.release.calibrate import lesion_contrast, measure_slice
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import simulate_pair
 from cyclegan.trust import evidence
 from cyclegan.trust.calibration import BASELINE, MEASURES, Calibration
-from cyclegan.trust.checks import KINDS, LABELS, InputCheck, summarise
-from cyclegan.trust.truth import match, true_error
+from cyclegan.trust.checks import KINDS, InputCheck
 
 PLACES = {"T1": 1, "T2": 2}  # numbers of T1's direction begin with 0.1 or 1, of T2's with 0.2 or 2
 
@@ -128,44 +125,3 @@ def test_probabilities_follow_temperature_and_the_odds_of_other_contrasts(odds, 
     weights = np.exp(logits.numpy() / temperature)
     weights *= [odds if answer == "other" else 1.0 for answer in KINDS.values()]
     np.testing.assert_allclose(probabilities, weights / weights.sum(), rtol=1e-5)
-
-
-@pytest.mark.parametrize(("kind", "to"), [("T1", "T2"), ("T2", "T1"), ("FLAIR", None)])
-def test_an_input_is_to_be_translated_into_the_other_contrast(kind, to):
-    probabilities = np.array([0.9 if name == kind else 0.1 / 6 for name in KINDS])
-    seen = summarise(probabilities, (0,))
-    assert seen.label == KINDS[kind]
-    assert seen.to == to
-    assert [seen.contradicts(c) for c in ("T1", "T2")] == [to != "T1", to != "T2"]
-    assert re.match(r"Looks like \S", seen.sentence)
-    assert list(seen.probabilities) == list(LABELS)
-
-
-def test_a_truth_is_read_where_the_source_lies_to_a_part_of_a_voxel():
-    """On a field that is linear in space, trilinear interpolation is exact."""
-
-    def volume(affine, shape):
-        z, y, x = np.indices(shape)
-        world = np.tensordot(affine, np.stack([x, y, z, np.ones(shape)]), 1)[:3]
-        field = 300 + world[0] + 2 * world[1] + 5 * world[2]
-        return Volume(field.astype(np.float32), None, affine, None, None, None, "scan.nii")
-
-    source = volume(np.diag([-1.0, -1.0, 3.0, 1.0]), (4, 40, 40))
-    shifted = np.diag([-0.8, -0.8, 2.0, 1.0])
-    shifted[:3, 3] = 6.3, 7.1, -2.7
-    matched = match(volume(shifted, (12, 70, 70)), source)
-    for index in range(4):
-        values, covered = matched.slice(index, (40, 40))
-        inside = covered & np.roll(covered, 1, 0) & np.roll(covered, 1, 1)
-        inside &= (values > 0.01) & (values < 0.99)
-        assert inside.sum() > 500
-        expected = matched.scale.apply(source.pixels[index])
-        np.testing.assert_allclose(values[inside], expected[inside], atol=1e-3)
-
-
-def test_where_nothing_was_measured_nothing_is_wrong():
-    head = np.zeros((64, 64))
-    head[10:54, 10:54] = 0.6
-    wrong = np.where(np.indices(head.shape)[1] < 32, head, 0.1)
-    covered = np.indices(head.shape)[1] < 30
-    assert true_error(wrong, head, head, covered)["mae"] == pytest.approx(0, abs=1e-6)

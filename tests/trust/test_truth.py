@@ -18,10 +18,11 @@ def volume_of(pixels, affine=None, name="scan.nii"):
 
 
 def field(affine, shape):
-    """A smooth function of the place in the patient, sampled on a grid: (Z, H, W) in [0, 1]."""
+    """A linear function of the place in the patient, sampled on a grid (Z, H, W): interpolation
+    between its samples is exact."""
     z, y, x = np.indices(shape)
     world = np.tensordot(affine, np.stack([x, y, z, np.ones(shape)]), 1)[:3]
-    return 0.5 + 0.2 * np.sin(world[0] / 15) + 0.2 * np.cos(world[1] / 12 + world[2] / 20)
+    return 300 + world[0] + 2 * world[1] + 5 * world[2]
 
 
 def turned(angle, spacing, origin):
@@ -33,17 +34,18 @@ def turned(angle, spacing, origin):
     return affine
 
 
-def test_two_grids_are_matched_by_their_place_in_the_patient():
+def test_two_grids_are_matched_by_their_place_in_the_patient_to_a_part_of_a_voxel():
     here, there = turned(0, (1, 1, 4), (-30, -30, 0)), turned(20, (1.5, 0.8, 3), (-55, -60, -6))
     source = volume_of(field(here, (5, 60, 60)), here)
-    truth = volume_of(100 * field(there, (12, 160, 80)), there, "real.nii")
+    truth = volume_of(field(there, (12, 160, 80)), there, "real.nii")
     matched = match(truth, source, register=False)
     for index in range(5):
         values, covered = matched.slice(index, (60, 60))
         assert covered.mean() > 0.9
-        expected = matched.scale.apply(100 * source.pixels[index])
-        error = np.abs(values - expected)[ndimage.binary_erosion(covered, iterations=2)]
-        assert error.max() < 0.03  # between voxels, on a smooth field
+        inside = ndimage.binary_erosion(covered, iterations=2) & (values > 0.01) & (values < 0.99)
+        assert inside.sum() > 500
+        expected = matched.scale.apply(source.pixels[index])
+        np.testing.assert_allclose(values[inside], expected[inside], atol=2e-4)
         assert (values[~covered] == 0).all()
 
 

@@ -43,23 +43,19 @@ def measure_slice(translator: Translator, pair: Pair, to: str) -> dict[str, Any]
     Returns:
         `name`, `subject`, `to`, the true `ssim`, `numbers` (those of `MEASURES`), `maps`
         (Spearman's correlation of each map of `evidence.error_maps`, and of `BASELINE`, with the
-        absolute error in the head) and, where
-        the generators predict an error, `within`: the share of the head's pixels whose error is at
-        most each of `MULTIPLES` of it.
+        absolute error in the head) and, where the generators predict an error, `within`: the share
+        of the head's pixels whose error is at most each of `MULTIPLES` of it.
     """
     image, truth = pair.images[OTHER[to]], to_unit(pair.images[to])
     prepared = translator.prepare(image)
     result = translator.cycle(image, to, prepared=prepared)
-    frame, translate = prepared.frame, translator.translate
     predicted = None
     if translator.predicts_error:
         _, predicted = translator.translate_with_error(image, to, prepared=prepared)
-    own = evidence.own_style(translator, result.source, to, frame)
-    again = evidence.reconstruct_disturbed(translate, result.translated, to, frame, own)
     head = joint_head(to_unit(image), truth)
     error = np.abs(result.translated - truth)[head]
     maps = evidence.error_maps(result, predicted) | {BASELINE: result.translated}
-    numbers = evidence.cycle_numbers(result, again) | evidence.nmi(result)
+    numbers = evidence.cycle_error(result) | evidence.nmi(result)
     within = {}
     if predicted is not None:
         numbers |= evidence.mean_predicted_error(result.source, predicted)

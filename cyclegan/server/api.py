@@ -168,8 +168,7 @@ def _trust(view: View) -> dict[str, Any]:
     model, to = view.series.model, view.target.to
     slices, maps = [], []
     for index in range(view.series.slices):
-        work = partial(measure, view, index, whole=True)
-        measured = model.queue.run(work, queue.MEASURING)
+        measured = model.queue.run(partial(measure, view, index), queue.MEASURING)
         trust = SliceTrust(view, index, measured)
         slices.append(
             {

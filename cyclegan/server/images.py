@@ -37,13 +37,11 @@ class Measured(NamedTuple):
         map: (H, W) float32 in shares of the grey range: the uncertainty, or where no map is worth
             it the interval around each value (`Calibration.shows_interval`), or None.
         fit: whether the slice by itself is what the direction needs, or None without a check.
-        is_whole: whether numbers that tell little are among them.
     """
 
     numbers: dict[str, float]
     map: np.ndarray | None
     fit: Fit | None = None
-    is_whole: bool = False
 
 
 @dataclass

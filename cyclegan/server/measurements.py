@@ -13,6 +13,7 @@ import numpy as np
 
 from cyclegan import OTHER
 from cyclegan.export.provenance import CAVEAT
+from cyclegan.model.preprocess import Scale
 from cyclegan.model.translator import CycleResult, Prepared
 from cyclegan.reading.volume import without_quoted
 from cyclegan.server.fit import Fit, slice_fit
@@ -33,58 +34,49 @@ ELSEWHERE = (
 NMI = "normalised mutual information of original and synthetic image, from 1 to 2"
 
 
-def measured_slice(view: View, index: int, *, whole: bool, handicap: float) -> Future[Measured]:
+def measured_slice(view: View, index: int, handicap: float) -> Future[Measured]:
     """Numbers and map of a translated slice, in the model's turn; stored with the slice.
 
     Args:
         view, index: which slice.
-        whole: also the numbers that said little on validation.
         handicap: of the queue.
 
     Raises:
         GoneError, UserError: as `View.stored`; the future raises them, too.
     """
     measured = view.stored(index).measured
-    if measured is not None and (measured.is_whole or not whole):
+    if measured is not None:
         known: Future = Future()
         known.set_result(measured)
         return known
-    return view.series.model.queue.submit(partial(measure, view, index, whole=whole), handicap)
+    return view.series.model.queue.submit(partial(measure, view, index), handicap)
 
 
-def measure(view: View, index: int, *, whole: bool) -> Measured:
-    """Measure a translated slice; call it from the queue, as it runs the network.
-
-    Once where its generators expect errors, and once more for the `whole`.
+def measure(view: View, index: int) -> Measured:
+    """Measure a translated slice; call it from the queue, as it may run the network.
 
     Raises:
         GoneError, UserError: as `View.stored`.
     """
     stored = view.stored(index)
-    stored.measured = _measured(view, view.result(index), whole)
+    stored.measured = _measured(view, view.result(index))
     return stored.measured
 
 
-def _measured(view: View, result: CycleResult, whole: bool) -> Measured:
+def _measured(view: View, result: CycleResult) -> Measured:
     series, (to, style) = view.series, view.target
     model = series.model
-    calibration, translator, frame = model.calibration, model.translator, series.prepared.frame
+    calibration, translator = model.calibration, model.translator
     fit = None
     if not series.is_simulated:
         check = model.assess(result.source, series.volume.pixel_spacing)
         fit = check and slice_fit(check, to)
-    numbers = evidence.nmi(result)
+    numbers = evidence.cycle_error(result) | evidence.nmi(result)
     if not numbers:  # no head
-        return Measured(numbers, None, fit, whole)
-    if whole:
-        own = evidence.own_style(translator, result.source, to, frame)
-        again = evidence.reconstruct_disturbed(
-            translator.translate, result.translated, to, frame, own
-        )
-        numbers = evidence.cycle_numbers(result, again) | numbers
+        return Measured(numbers, None, fit)
     predicted = None
     if translator.predicts_error:
-        unit = Prepared(evidence.UNIT, frame)
+        unit = Prepared(Scale(0.0, 1.0), series.prepared.frame)  # of what is scaled already
         _, predicted = translator.translate_with_error(
             result.source, to, prepared=unit, style=style
         )
@@ -95,7 +87,7 @@ def _measured(view: View, result: CycleResult, whole: bool) -> Measured:
     if name is not None:
         times = calibration.interval(to) if shows_interval else 1
         error_map = (times * evidence.error_maps(result, predicted)[name]).astype(np.float32)
-    return Measured(numbers, error_map, fit, whole)
+    return Measured(numbers, error_map, fit)
 
 
 class SliceTrust:

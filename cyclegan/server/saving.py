@@ -126,7 +126,7 @@ async def save(scan: Scan, new: Order, executor: Executor) -> None:
             await _translated(scan, new, set(slices), progress)
             for index in measuring:
                 _check(scan, progress)
-                future = measured_slice(new.view, index, whole=True, handicap=queue.BACKGROUND)
+                future = measured_slice(new.view, index, queue.BACKGROUND)
                 new.measured.append(await asyncio.wrap_future(future))
                 progress.done += 1
                 scan.updates.announce()

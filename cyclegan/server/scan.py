@@ -148,7 +148,7 @@ class Scan(TranslatedScan):
             if request != (view, index):
                 future.cancel()
             if request != (view, index) or future.done():
-                future = measured_slice(view, index, whole=False, handicap=queue.MEASURING)
+                future = measured_slice(view, index, queue.MEASURING)
             self._measuring = (view, index), future
             return future
 

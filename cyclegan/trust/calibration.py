@@ -35,9 +35,6 @@ MEASURES = {
     "cycle_error": Measure(
         "Cycle error", False, "the reconstruction differs more from the original than usual"
     ),
-    "cycle_robustness": Measure(
-        "Cycle robustness", True, "the reconstruction depends on detail that nobody can see"
-    ),
     "nmi": Measure("Anatomy match", True, "anatomy may have moved"),
     "predicted_error": Measure(
         "Mean predicted error", False, "the model predicts more error than usual"

@@ -26,7 +26,6 @@ def measured(people=("anna", "ben"), count=12, **maps):
             for ssim in np.linspace(0.5, 0.8, count if person == "anna" else 3 * count):
                 numbers = {
                     "cycle_error": 1 - ssim,
-                    "cycle_robustness": ssim,
                     "predicted_error": ssim,
                     "nmi": 1 + ssim,
                 }
@@ -53,11 +52,11 @@ def record(**maps):
 def test_a_positive_rank_is_always_the_right_one():
     direction = summarise(measured(simple=0.1))["directions"]["T2"]
     assert direction["ranks"]["cycle_error"] == 1
-    assert direction["ranks"]["cycle_robustness"] == 1
+    assert direction["ranks"]["nmi"] == 1
     assert direction["ranks"]["predicted_error"] == -1
-    low, high = direction["expected"]["cycle_robustness"]
-    assert low == pytest.approx(0.53, abs=0.01)
-    assert high == pytest.approx(0.77, abs=0.01)
+    low, high = direction["expected"]["nmi"]
+    assert low == pytest.approx(1.53, abs=0.01)
+    assert high == pytest.approx(1.77, abs=0.01)
 
 
 def test_every_person_counts_the_same():
@@ -100,14 +99,14 @@ def test_a_map_is_shown_only_when_it_ranks_the_true_error(ranks, shown):
 
 def test_numbers_come_with_their_range():
     calibration = Calibration(record(simple=0.4))
-    numbers = {"cycle_error": 0.35, "cycle_robustness": 0.44, "nmi": 1.7, "predicted_error": 0.1}
+    numbers = {"cycle_error": 0.35, "nmi": 1.44, "predicted_error": 0.1}
     readings = {each["name"]: each for each in calibration.readings("T2", numbers)}
-    assert list(readings) == ["cycle_error", "cycle_robustness", "nmi"]  # the error ranks badly
+    assert list(readings) == ["cycle_error", "nmi"]  # the error ranks badly
     assert not readings["cycle_error"]["unusual"]
-    assert readings["cycle_robustness"]["unusual"]
-    text = readings["cycle_robustness"]["text"]
-    assert text.startswith("typical 0.53")
-    assert f"this slice 0.440: {MEASURES['cycle_robustness'].warning}" in text
+    assert readings["nmi"]["unusual"]
+    text = readings["nmi"]["text"]
+    assert text.startswith("typical 1.53")
+    assert f"this slice 1.440: {MEASURES['nmi'].warning}" in text
     assert readings["nmi"]["rank"] == 1
     assert not readings["nmi"]["weak"]
 
@@ -115,17 +114,17 @@ def test_numbers_come_with_their_range():
 def test_a_number_that_tells_little_gives_no_alarm_and_digits_tell_numbers_apart():
     calibration = Calibration(record(simple=0.4))
     ranks = calibration.record["directions"]["T2"]["ranks"]
-    ranks["cycle_robustness"] = 0.38
-    calibration.record["directions"]["T2"]["expected"]["cycle_robustness"] = [0.99812, 0.99841]
-    (reading,) = calibration.readings("T2", {"cycle_robustness": 0.99807})
+    ranks["nmi"] = 0.38
+    calibration.record["directions"]["T2"]["expected"]["nmi"] = [0.99812, 0.99841]
+    (reading,) = calibration.readings("T2", {"nmi": 0.99807})
     assert not reading["unusual"]
     assert reading["text"] == "typical 0.99812 to 0.99841, this slice 0.99807"
     assert reading["worth"] == "on validation this number told little about the error"
-    ranks["cycle_robustness"] = 0.9
-    (reading,) = calibration.readings("T2", {"cycle_robustness": 0.99807})
+    ranks["nmi"] = 0.9
+    (reading,) = calibration.readings("T2", {"nmi": 0.99807})
     assert reading["unusual"]
     # The ranges are of people; a drawn head is none.
-    (reading,) = calibration.readings("T2", {"cycle_robustness": 0.5}, is_simulated=True)
+    (reading,) = calibration.readings("T2", {"nmi": 0.5}, is_simulated=True)
     assert not reading["unusual"]
     assert reading["expected"] is None
     assert "simulated" in reading["worth"]

@@ -45,7 +45,7 @@ def test_it_translates_and_says_everything(program, translator):
         np.testing.assert_allclose(images(response, name), getattr(whole, name), atol=1e-3)
     assert len(response["slices"]) == 3
     one = response["slices"][1]
-    assert {"cycle_error", "cycle_robustness"} <= {each["name"] for each in one["numbers"]}
+    assert {"cycle_error", "nmi"} <= {each["name"] for each in one["numbers"]}
     assert one["true_error"] is None
     assert "slice 2 of 3" in one["report"]
     assert "Janesmith" not in str(response)

@@ -6,15 +6,14 @@ import numpy as np
 import pytest
 from small_scans import Sees, assessment, busy, calibration, done, head, members, png, volume_of
 
-from cyclegan.server import queue
 from cyclegan.server.errors import UserError
 from cyclegan.server.examples import EXAMPLES, example_volume
 from cyclegan.server.fit import input_fit, slice_fit
-from cyclegan.server.measurements import SliceTrust, measured_slice
+from cyclegan.server.measurements import SliceTrust
 from cyclegan.server.models import Model
 from cyclegan.server.saving import SaveRequest, order
 from cyclegan.server.scan import Scan
-from cyclegan.server.series import Label, Series, View, other_contrast
+from cyclegan.server.series import Label, Series, other_contrast
 from cyclegan.server.state import state
 from cyclegan.simulation.phantom import draw_slice
 from cyclegan.simulation.simulate import simulate_pair
@@ -136,7 +135,7 @@ def test_the_other_contrast_is_of_the_same_size_where_there_is_one():
 @pytest.fixture
 def calibrated(model):
     """The model with a map for T2 and an interval only for T1, and numbers that tell for T2."""
-    ranks = {"cycle_error": 0.5, "cycle_robustness": 0.1, "nmi": 0.7, "predicted_error": 0.1}
+    ranks = {"cycle_error": 0.4, "nmi": 0.7, "predicted_error": 0.1}
     interval = {"multiple": 2.0, "coverage": {"anna": 0.91}}
     model.calibration = calibration(
         T2={"ranks": ranks},
@@ -162,19 +161,6 @@ def test_the_best_number_comes_first_and_those_that_tell_little_are_not_there(ca
     assert number["unusual"] is not (number["value"] >= 0.9)
     assert shown["map"] is not None
     assert shown["interval_words"] is None  # the map is of something else
-
-
-def test_a_file_needs_the_other_numbers_too(calibrated, opened):
-    view = View.of(done(opened(head()[None])).series)
-
-    def numbers(whole):
-        return measured_slice(view, 0, whole=whole, handicap=queue.MEASURING).result()
-
-    few, whole = numbers(False), numbers(True)
-    assert set(few.numbers) == {"nmi", "predicted_error"}
-    assert set(whole.numbers) == set(MEASURES)
-    assert few.numbers.items() <= whole.numbers.items()
-    assert numbers(False) is whole  # kept
 
 
 def test_where_no_map_is_worth_it_values_have_their_interval(calibrated, opened):

@@ -5,7 +5,6 @@ import pytest
 from scipy import ndimage
 
 from cyclegan.model.head import foreground
-from cyclegan.model.preprocess import Frame
 from cyclegan.model.translator import CycleResult
 from cyclegan.trust import evidence
 
@@ -21,40 +20,9 @@ def cycle(source, translated, reconstructed=None):
     return CycleResult(source, translated, source if reconstructed is None else reconstructed)
 
 
-def test_the_disturbance_is_eight_bits_and_slight_noise():
-    ramp = np.tile(np.linspace(0.1, 0.9, 300, dtype=np.float32), (300, 1))
-    disturbed = evidence.disturbed(ramp)
-    assert disturbed.dtype == np.float32
-    assert (disturbed - ramp).std() == pytest.approx(evidence.NOISE, rel=0.05)
-    np.testing.assert_array_equal(disturbed, evidence.disturbed(ramp))
-    assert evidence.disturbed(np.ones((50, 50))).max() <= 1
-
-
-def test_a_cycle_that_hides_the_source_in_invisible_detail_is_not_robust():
-    source = anatomy()
-    frame = Frame.fit(source, 96)
-    hidden = 0.5 * (source > 0) + source / 1000  # looks flat, contains everything
-
-    def read_hidden(image, to, *, prepared, style=None):
-        return np.clip((image - 0.5) * 1000, 0, 1)
-
-    def honest(image, to, *, prepared, style=None):
-        return np.clip(1 - image, 0, 1) * (source > 0)
-
-    robust = {}
-    for name, translated, back in (("hidden", hidden, read_hidden), ("honest", 1 - source, honest)):
-        result = cycle(source, translated, back(translated, "T1", prepared=None) * (source > 0))
-        again = evidence.reconstruct_disturbed(back, translated, "T2", frame) * (source > 0)
-        numbers = evidence.cycle_numbers(result, again)
-        assert numbers["cycle_error"] < 0.02  # the plain cycle is perfect for both
-        robust[name] = numbers["cycle_robustness"]
-    assert robust["honest"] > 0.95
-    assert robust["hidden"] < 0.5
-
-
 def test_without_a_head_there_are_no_numbers():
     air = np.zeros((64, 64))
-    assert evidence.cycle_numbers(cycle(air, air), air) == {}
+    assert evidence.cycle_error(cycle(air, air)) == {}
     assert evidence.nmi(cycle(air, air)) == {}
     assert evidence.mean_predicted_error(air, air) == {}
 
@@ -81,6 +49,8 @@ def test_maps_count_errors_of_either_sign_and_the_predicted_one_comes_first():
     for rows in (slice(40, 50), slice(60, 70)):
         assert cycle_error[rows, 40:50] == pytest.approx(0.1)
     assert cycle_error[:35].max() == 0
+    mean = evidence.cycle_error(cycle(source, source, reconstructed))["cycle_error"]
+    assert mean == pytest.approx(20 / foreground(source).sum(), rel=0.01)
     assert list(evidence.error_maps(cycle(source, source))) == [evidence.CYCLE_ERROR]
 
 
@@ -91,16 +61,3 @@ def test_the_mean_predicted_error_leaves_out_air():
     mean = evidence.mean_predicted_error(source, predicted)["predicted_error"]
     assert mean == pytest.approx(predicted[head].mean())
     assert mean > 2 * predicted.mean()
-
-
-def test_the_disturbed_translation_is_reconstructed_in_the_source_s_contrast():
-    contrasts = []
-
-    def translate(image, to, *, prepared, style=None):
-        contrasts.append(to)
-        return image
-
-    image = np.full((64, 64), 0.5, np.float32)
-    for to in ("T1", "T2"):
-        evidence.reconstruct_disturbed(translate, image, to, Frame.fit(image, 64))
-    assert contrasts == ["T2", "T1"]

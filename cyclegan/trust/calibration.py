@@ -79,10 +79,6 @@ class Calibration:
         """The usual range of a number for translations into `to`."""
         return tuple(self._of(to)["expected"][name]) if self.record else None
 
-    def map_rank(self, to: str, name: str) -> float:
-        """How well a map ranks pixels by their true error: Spearman, 1 is perfectly."""
-        return self._of(to)["maps"][name]
-
     def readings(
         self, to: str, numbers: dict[str, float], *, is_simulated: bool = False
     ) -> list[dict[str, Any]]:

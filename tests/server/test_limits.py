@@ -76,12 +76,11 @@ def send(served, files, where="scans"):
     ],
 )
 def test_uploads_are_bounded(served, monkeypatch, where, limit, most, sizes, status, message):
-    with monkeypatch.context() as patch:
-        patch.setattr(limits, limit, most)
-        files = [("files", (f"{number}", bytes(size))) for number, size in enumerate(sizes)]
-        response = send(served, files, where)
-        assert response.status_code == status
-        assert message in response.text
+    monkeypatch.setattr(limits, limit, most)
+    files = [("files", (f"{number}", bytes(size))) for number, size in enumerate(sizes)]
+    response = send(served, files, where)
+    assert response.status_code == status
+    assert message in response.text
     response = send(served, [("files", ("a.png", png(head())))], where)
     assert response.is_success  # nothing is left of the others
 

@@ -273,7 +273,7 @@ def test_a_deflated_data_set_is_read(tmp_path, stored):
 
 @pytest.fixture
 def compressed(tmp_path, stored):
-    dataset = mr_image(stored)
+    dataset = mr_image(stored, PatientName="Doe^Jane")
     dataset.compress(uid.RLELossless)
     return saved(tmp_path, dataset)
 
@@ -290,7 +290,12 @@ def process(monkeypatch):
 def test_the_decoder_is_replaced_when_it_dies_or_never_answers(
     compressed, process, stored, monkeypatch
 ):
-    read_volume(compressed)
+    several = mr_image(np.stack([stored // 2] * 3))
+    several.compress(uid.RLELossless)
+    unfinished = decoder.frames(several)
+    next(unfinished)
+    unfinished.close()  # the other frames must not be taken for those of the next object
+    np.testing.assert_array_equal(read_volume(compressed).pixels[0], stored)
     process.close()
     np.testing.assert_array_equal(read_volume(compressed).pixels[0], stored)
     monkeypatch.setattr(decoder, "FRAME_LIMIT_S", 0.3)
@@ -311,7 +316,11 @@ def test_the_decoder_gets_no_secrets_and_no_module_of_the_current_folder(
     for name in ("numpy", "pydicom", "cyclegan"):
         (tmp_path / f"{name}.py").write_text("open('ran', 'w')\nraise SystemExit")
     monkeypatch.chdir(tmp_path)
+    frames, sent = process.frames, []
+    monkeypatch.setattr(process, "frames", lambda data: sent.append(data) or frames(data))
     assert read_volume(compressed).pixels.max() > 0
+    assert sent
+    assert b"Doe" not in sent[0]
     assert not (tmp_path / "ran").exists()
     if not Path("/proc/self/environ").exists():
         pytest.skip("no /proc: only Linux shows the environment of a process")

@@ -191,6 +191,7 @@ GREYSCALE = 'PhotometricInterpretation "GRAYSCALE" is unknown; the highest value
                 ("EchoTime", "short"),
             )
         ),
+        ("RescaleIntercept", "0\\0", ()),
         *(
             (keyword, None, ())
             for keyword in ("PixelRepresentation", "BitsStored", "HighBit", "SamplesPerPixel")

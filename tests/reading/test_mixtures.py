@@ -470,7 +470,7 @@ def test_complex_components_are_volumes_of_their_own(tmp_path, order, lost):
     ],
 )
 def test_classic_magnitude_is_opened_first_and_both_are_named(tmp_path, types):
-    datasets = renumbered(images(2))
+    datasets = renumbered(images(2, lambda *at: {"SeriesDescription": "FLAIR"}))
     for (volume, _), dataset in datasets.items():
         kind = types[volume]
         if isinstance(kind, int):

@@ -225,6 +225,7 @@ def test_both_halves_of_a_pair(tmp_path, stack, kind, end):
     for volume in volumes:
         np.testing.assert_array_equal(volume.pixels, expected)
         assert volume.directions == (("R", "L", "A", "P") if kind is nib.Nifti1Pair else None)
+    assert open_files([voxels, header]).notes == ()
     voxels.unlink()
     with pytest.raises(ReadError, match=r"half of an Analyze or NIfTI \.hdr/\.img pair"):
         read_volume(header)
@@ -287,6 +288,8 @@ def test_images_come_before_label_maps_and_statistics(tmp_path, name, labels, in
 def test_a_mask_by_name_that_is_an_image_stays_one(tmp_path):
     path = nifti(tmp_path, "brainmask.nii.gz", HEAD)  # FreeSurfer calls a stripped T1 so
     assert open_files([path]).not_mr(0) == ""
+    other = nifti(tmp_path, "FLAIR.nii.gz", HEAD[:4] // 2)
+    assert first_label([path, other]).startswith("FLAIR")
 
 
 def test_folders_and_pictures_of_masks_are_known(tmp_path):

@@ -149,18 +149,21 @@ def slices_without_geometry(pixels: np.ndarray, name: str) -> Volume:
 
 def decode(image: Image.Image) -> np.ndarray:
     """Pixels of an opened image, (H, W) or (H, W, C), palettes resolved, bit depth unchanged."""
+    if image.mode in ("1", "L", "I", "I;16", "RGB") and "transparency" in image.info:
+        return _opaque(image)
     if image.mode == "1":
         image = image.convert("L")
-    if image.mode in ("L", "I", "I;16", "RGB") and "transparency" in image.info:
-        return _opaque(image)
-    if image.mode not in _DIRECT_MODES:
+    elif image.mode not in _DIRECT_MODES:
         image = image.convert("RGBA" if "transparency" in image.info else "RGB")
     return np.asarray(image)
 
 
 def _opaque(image: Image.Image) -> np.ndarray:
     """Pixels of an image that calls one of its values transparent (PNG tRNS), those black."""
-    clear, pixels = image.info["transparency"], np.array(image)
+    clear = image.info["transparency"]
+    pixels = np.array(image.convert("L") if image.mode == "1" else image)
+    if image.mode == "1" and isinstance(clear, int):
+        clear = 255 * min(clear, 1)
     if isinstance(clear, int | tuple):  # a list of opacities belongs to palettes
         match = pixels == np.asarray(clear, dtype=np.int64)
         pixels[match.all(axis=-1) if pixels.ndim == 3 else match] = 0

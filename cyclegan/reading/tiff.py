@@ -116,8 +116,8 @@ def _refuse_unsuitable(pages: list[tifffile.TiffPage], name: str, size: int) -> 
                 f"{name}: the pages differ in size or number type; save slices of one size."
             )
     bits, compressed = first.bitspersample, first.compression != tifffile.COMPRESSION.NONE
-    plain = not compressed and not first.is_tiled and first.axes != "SYX"
-    if bits not in _WHOLE_BITS and (not plain or bits > 16 or first.sampleformat != 1):
+    packed = bits not in _WHOLE_BITS
+    if packed and (compressed or first.is_tiled or bits > 16 or first.sampleformat != 1):
         raise ReadError(
             f"{name}: the TIFF stores {bits} bits per pixel in a way that no decoder here knows; "
             "save it uncompressed with 16 bits per pixel."
@@ -174,7 +174,8 @@ def _unpacked(page: tifffile.TiffPage) -> np.ndarray:
     Each row starts at a byte, the highest bit first unless FillOrder is 2 (TIFF 6.0, p. 32).
     """
     bits, samples = page.bitspersample, page.samplesperpixel
-    per_row = page.imagewidth * samples
+    planes = samples if page.axes == "SYX" else 1
+    per_row = page.imagewidth * samples // planes
     stride = -(-per_row * bits // 8)
     handle, rows = page.parent.filehandle, []
     for at, size in zip(page.dataoffsets, page.databytecounts, strict=True):
@@ -188,7 +189,9 @@ def _unpacked(page: tifffile.TiffPage) -> np.ndarray:
     pixels = np.concatenate(rows)
     if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
         pixels = np.uint16(2**bits - 1) - pixels
-    return pixels.reshape(page.shape)
+    if planes > 1:
+        return np.moveaxis(pixels.reshape(planes, page.imagelength, -1), 0, -1)
+    return pixels.reshape(page.imagelength, page.imagewidth, *(() if samples == 1 else (samples,)))
 
 
 def _through_pillow(
@@ -199,6 +202,8 @@ def _through_pillow(
     with Image.open(stream, formats=("TIFF",)) as image:
         for page in pages:
             image.seek(page.index)
+            if (image.height, image.width) != (page.imagelength, page.imagewidth):
+                raise ReadError(f"{name}: the TIFF's page sizes are contradictory; save again.")
             try:
                 pixels = decode(image)
             except (OSError, ValueError, SyntaxError) as error:

@@ -13,6 +13,7 @@ import pydicom
 from pydicom.charset import python_encoding
 from pydicom.datadict import dictionary_VM, dictionary_VR, keyword_for_tag
 from pydicom.dataelem import RawDataElement
+from pydicom.valuerep import AMBIGUOUS_VR, VR
 
 from cyclegan.reading.dicom.header import number_of
 from cyclegan.reading.volume import quoted
@@ -37,6 +38,7 @@ _USED = (  # sequences whose numbers are used; what is left out of others needs 
 _DEEPEST = 8  # sequences in sequences; the standard needs five
 _GREY = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")  # C.7.6.3.1.2
 _COLOURS = ("RGB", "YBR", "HSV", "ARGB", "CMYK")
+_KNOWN = frozenset(map(str, VR)) | AMBIGUOUS_VR
 _SHOWN = 40  # characters of a value in a note
 
 
@@ -64,6 +66,12 @@ def _repair_numbers(dataset: pydicom.Dataset, notes: dict[str, str]) -> None:
             continue
         keyword = keyword_for_tag(tag)
         vr = element.VR or (dictionary_VR(tag) if keyword else "")
+        if vr and vr not in _KNOWN:  # a damaged byte; the dictionary knows better
+            if not keyword:
+                del dataset[tag]
+                continue
+            vr = dictionary_VR(tag)
+            dataset[tag] = element = element._replace(VR=vr)
         is_single = bool(keyword) and dictionary_VM(tag) == "1"
         if vr in _BINARY and keyword:
             size, count = len(element.value), len(element.value) // _BINARY[vr]

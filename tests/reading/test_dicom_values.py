@@ -278,6 +278,19 @@ def test_binary_numbers_of_another_length_and_numbers_in_nested_items(stored):
     assert deep.RescaleSlope == 0.5
 
 
+@pytest.mark.parametrize("keyword", ["Manufacturer", "Rows", "Modality", "ImagePositionPatient"])
+def test_an_attribute_whose_type_is_damaged_is_read_as_the_dictionary_says(
+    tmp_path, stored, keyword
+):
+    path = saved(tmp_path, mr_image(stored, Manufacturer="X"))
+    intact, data, tag = read_volume(path), path.read_bytes(), Tag(tag_for_keyword(keyword))
+    at = data.index(struct.pack("<HH", tag.group, tag.elem)) + 4
+    path.write_bytes(data[:at] + b"ZZ" + data[at + 2 :])
+    volume = read_volume(path)
+    np.testing.assert_array_equal(volume.pixels, intact.pixels)
+    np.testing.assert_array_equal(volume.affine, intact.affine)
+
+
 @pytest.mark.parametrize(
     ("declared", "encoding", "expected", "name"),
     [

@@ -10,8 +10,9 @@ each source (the beginning of a file name, up to the last "_"), then over source
     SSIM, PSNR, MAE  inside the head, grey values from 0 to 1
     gradient correlation   of gradient magnitudes: how well edges agree
     full             over the whole image, air included
-    lesions          how many of all have at least half of the real contrast to their surroundings
-                     (kept), less than a fifth (lost) or the reverse (inverted)
+    lesions          how many have at least half of the real contrast to their surroundings (kept),
+                     less than a fifth (lost) or the reverse (inverted): of all, of those that the
+                     T1 shows, and of these by size
 
 Two scans of a subject often lie a pixel or two apart, which lowers every score. --register moves
 each real image onto its source first, by a rigid motion estimated from the two images alone.
@@ -62,8 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         nargs="+",
         default=[],
         choices=KINDS,
-        help="score translations in a chosen style, too: own, measured on other real slices of the "
-        "same source, or wrong, measured on another source",
+        help="score translations in a style (the code of a scanner's appearance), too: own, "
+        "measured on other real slices of the same source, or wrong, measured on another source",
     )
     add("--register", action="store_true", help="move each real image onto its source first")
     options = parser.parse_args(arguments)

@@ -122,8 +122,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PATH",
         type=Path,
         help="a file or folder of real slices of the contrast to make, from the scanner whose "
-        "appearance the results should have, or a style saved as .json (default: what the network "
-        "takes to suit each source)",
+        "appearance the results should have, or a style saved as .json (default: that in the "
+        "weights, or else what the network infers from each source)",
     )
     add("--force", action="store_true", help="replace results that exist already")
     add(

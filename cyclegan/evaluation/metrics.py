@@ -7,6 +7,7 @@ because papers print them.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -210,12 +211,13 @@ def lesion_report(lesions: Iterable[Lesion]) -> dict:
 
     Only a guess can bring back a lesion that the source does not show, so `in_source` (contrast of
     `SHOWN_BY_SOURCE` or below) is what a translator can be judged by. Of those, `by_size` holds a
-    `lesion_fidelity` each, of the lesions below each of `SIZES`, and of the rest.
+    `lesion_fidelity` each, of the lesions between two of `SIZES`, below and above them.
     """
     lesions = list(lesions)
     shown = [lesion for lesion in lesions if lesion.source_contrast <= SHOWN_BY_SOURCE]
     bins = np.searchsorted(SIZES, [lesion.size for lesion in shown], side="right")
-    names = [f"below {end}" for end in SIZES] + [f"{SIZES[-1]} and more"]
+    between = [f"{start} to {end - 1}" for start, end in itertools.pairwise(SIZES)]
+    names = [f"below {SIZES[0]}", *between, f"{SIZES[-1]} and more"]
     return lesion_fidelity(lesion.ratio for lesion in lesions) | {
         "in_source": lesion_fidelity(lesion.ratio for lesion in shown),
         "by_size": {

@@ -168,7 +168,7 @@ def format_tables(result: dict) -> str:
         rows: list[tuple[str, ...]] = []
         for source in (None, *counts):
             rows.append((f"{source}, n = {counts[source]}",) if source else
-                        (f"mean of {len(counts)} sources",))  # fmt: skip
+                        (f"mean of {len(counts)} source{'s' * (len(counts) > 1)}",))  # fmt: skip
             for name, scores in predictors.items():
                 s = scores[to]["sources"][source] if source else scores[to]["mean"]
                 low, high = s["ssim_interval"]
@@ -203,12 +203,12 @@ def _lesion_table(reports: dict[str, dict]) -> str:
                 cells = [f"{round(part[share] * count)} of {count}" for share in shares]
                 cells.append(f"{part['median_ratio']:.2f}")
             rows.append((f"  {name}", *cells))
-    heads = ("half contrast or more", "under a fifth", "inverted", "median contrast")
-    return _table("Lesions, T1 → T2: how many have which part of the true contrast", heads, rows)
+    heads = ("kept", "lost", "inverted", "median contrast")
+    return _table("Lesions, T1 → T2", heads, rows)
 
 
 def _lesion_groups(report: dict) -> dict[str, dict]:
-    shown = "that the source shows"
+    shown = "shown by T1"
     sizes = {f"{shown}, {size} pixels": part for size, part in report["by_size"].items()}
     return {"all": report, shown: report["in_source"]} | sizes
 

@@ -75,7 +75,7 @@ def test_lesions_are_counted_by_size():
     predicted = head + 0.01 * small + 0.4 * large
     report = lesion_report(measure_lesions(predicted, truth, source, small | large))
     counts = {name: part["lesions"] for name, part in report["by_size"].items()}
-    assert counts == {"below 50": 1, "below 100": 0, "below 200": 0, "200 and more": 1}
+    assert counts == {"below 50": 1, "50 to 99": 0, "100 to 199": 0, "200 and more": 1}
     assert report["by_size"]["below 50"]["lost"] == 1
     assert report["by_size"]["200 and more"]["kept"] == 1
 

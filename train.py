@@ -72,14 +72,16 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--pairs", **several, metavar="DIR", help=pairs)
     maps = "label maps (16-bit PNG files and tissues.csv) to simulate pairs from, or the word "
     add("--labelmaps", metavar="DIR|phantom", help=f"{maps}phantom for random heads drawn by code")
-    bank = "real lesions to implant: an .npz file with t1, t2 and flair, each (N, planes, P, P)"
+    bank = (
+        "real lesions to implant: an .npz file with t1, t2 and flair, each (N, planes, side, side)"
+    )
     add("--lesions", metavar="FILE", help=bank)
     out = "folder for weights, state, logs and report"
     add("--out", required=True, metavar="RUN", help=out)
     scored = "pairs of other subjects, laid out as for --pairs, to score the run on"
     add("--val", metavar="PAIRS", help=scored)
     start = "start from the generators of a weights folder or a Hub repository, and keep "
-    start += f"{KEPT_OF_START} of them in what is saved"
+    start += f"a share of {KEPT_OF_START} of them in what is saved"
     add("--init", metavar="WEIGHTS", help=start)
     add("--revision", help="branch, tag or commit of --init on the Hub (default: main)")
     add("--resume", action="store_true", help="continue the run in RUN")
@@ -91,8 +93,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         metavar="KEY",
         type=_setting,
         choices=[*SETTINGS, "generator_options", *BESIDE_SETTINGS],
-        help="settings that may differ from those that RUN began with; --resume refuses any other "
-        "change",
+        help="settings, named without --, that may differ from those that RUN began with; --resume "
+        "refuses any other change",
     )
     tracker = "also log to this experiment tracker (default: CSV files only)"
     add("--track", choices=TRACKERS, help=tracker)

@@ -123,14 +123,14 @@ class TrainConfig:
     batch: int | None = by_data(
         "samples that go through the networks at once, in each process", 1, 4
     )
-    accumulate: int = setting("times that this is done before each step, where memory is short", 1)
+    accumulate: int = setting("batches for each step of the optimiser, where memory is short", 1)
     steps: int | None = setting(
         "end the run after N steps; the learning rate follows from the length of the run"
     )
     minutes: float | None = setting(
         "end the run after X minutes; with --steps, whichever comes first"
     )
-    seed: int = setting("of all random numbers", 0)
+    seed: int = setting("start of all random numbers", 0)
     lr: float | None = by_data(
         "learning rate of Adam; falls linearly to zero over the last half of the run", 2e-4, 3e-4
     )
@@ -138,11 +138,11 @@ class TrainConfig:
         "channels of the first layer of the discriminators", 64, 64, {UNPAIRED}
     )
     supervised: float | None = by_data(
-        "share of the run, at its start, without unpaired slices and discriminators",
+        "share of the run, at its start, that uses no unpaired slices and no discriminators",
         0.0, 0.4, {UNPAIRED}, TRUTH,
     )  # fmt: skip
     unpaired: float | None = by_data(
-        "share of unpaired slices among the samples of a step after that",
+        "share of unpaired slices among the samples of a step, once they are used",
         1.0, 0.25, {UNPAIRED}, TRUTH,
     )  # fmt: skip
     weight_gan: float | None = by_data("weight of the adversarial loss", 1.0, 0.15, {UNPAIRED})
@@ -167,7 +167,9 @@ class TrainConfig:
         "share of real pairs that get lesions implanted", 0.0, 0.4, {PAIRS}
     )
     ema: float = setting(
-        "decay of the generators' moving average, whose mean over the last quarter is saved", 0.999
+        "decay of the moving average of the generators; the mean of these averages over the last "
+        "quarter of the run is what is saved",
+        0.999,
     )
     log_every: int = setting("write the losses to the log every N steps", 20)
     save_every: int = setting(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,22 +40,6 @@ class Prepared:
 
     scale: Scale
     frame: Frame
-
-
-class Options(TypedDict, total=False):
-    """What each translation takes beside the image and the target contrast.
-
-    Attributes:
-        prepared: of the volume that the image is a part of. Default: of the image itself.
-        spacing: (row, column) in mm where pixels are not square, as `Translator.prepare` takes it;
-            with `prepared` it is known already.
-        style: of the target contrast, from `Translator.style`. Default: that of config.json, or
-            else what the generator infers from the source.
-    """
-
-    prepared: Prepared | None
-    spacing: tuple[float, float] | None
-    style: Style | None
 
 
 class Translator:
@@ -186,13 +170,25 @@ class Translator:
             styles.append(Style(contrast, tuple(map(float, code)), self.checksum, name))
         return mean_style(styles, name)
 
-    def translate(self, image: np.ndarray, to: str, **options: Unpack[Options]) -> np.ndarray:
+    def translate(
+        self,
+        image: np.ndarray,
+        to: str,
+        *,
+        prepared: Prepared | None = None,
+        spacing: tuple[float, float] | None = None,
+        style: Style | None = None,
+    ) -> np.ndarray:
         """Translate a slice or a volume.
 
         Args:
             image: (H, W) or (Z, H, W), any real dtype, the other contrast than `to`.
             to: the target contrast, "T1" or "T2".
-            options: `prepared`, `spacing`, `style`: see `Options`.
+            prepared: of the volume that `image` is a part of. Default: of `image` itself.
+            spacing: (row, column) in mm where pixels are not square, as `prepare` takes it; with
+                `prepared` it is known already.
+            style: of the target contrast, from `Translator.style`. Default: that of config.json,
+                or else what the generator infers from the source.
 
         Returns:
             float32, the shape of `image`, in [0, 1]. Air stays black.
@@ -202,11 +198,17 @@ class Translator:
                 numbers, or sides below 32 pixels; a spacing that is not two positive numbers; or a
                 style of another contrast or other weights.
         """
-        source, frame, style = self._scaled(image, to, **options)
-        return self._run(source, frame, to, style)[0].reshape(np.shape(image))
+        source, prepared = self._scaled(image, to, prepared, spacing)
+        return self._run(source, prepared.frame, to, style)[0].reshape(np.shape(image))
 
     def translate_with_error(
-        self, image: np.ndarray, to: str, **options: Unpack[Options]
+        self,
+        image: np.ndarray,
+        to: str,
+        *,
+        prepared: Prepared | None = None,
+        spacing: tuple[float, float] | None = None,
+        style: Style | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Translate, and predict the error: arguments as in `translate`.
 
@@ -219,12 +221,20 @@ class Translator:
         """
         if not self.predicts_error:
             raise ValueError(f"version {self.version} of the weights predicts no error")
-        source, frame, style = self._scaled(image, to, **options)
-        outputs = self._run(source, frame, to, style, with_error=True)
+        source, prepared = self._scaled(image, to, prepared, spacing)
+        outputs = self._run(source, prepared.frame, to, style, with_error=True)
         translated, error = (output.reshape(np.shape(image)) for output in outputs)
         return translated, error
 
-    def cycle(self, image: np.ndarray, to: str, **options: Unpack[Options]) -> CycleResult:
+    def cycle(
+        self,
+        image: np.ndarray,
+        to: str,
+        *,
+        prepared: Prepared | None = None,
+        spacing: tuple[float, float] | None = None,
+        style: Style | None = None,
+    ) -> CycleResult:
         """Translate, and translate the result back: arguments as in `translate`.
 
         The reconstruction starts from the translated pixels as the user sees them, not from a
@@ -232,10 +242,10 @@ class Translator:
         style, where the weights know styles: that is there to be measured, and is no part of the
         error.
         """
-        source, frame, style = self._scaled(image, to, **options)
-        (translated,) = self._run(source, frame, to, style)
-        own = self._own_codes(source, frame, OTHER[to]) if self.has_styles else None
-        (reconstructed,) = self._run(translated, frame, OTHER[to], own)
+        source, prepared = self._scaled(image, to, prepared, spacing)
+        (translated,) = self._run(source, prepared.frame, to, style)
+        own = self._own_codes(source, prepared.frame, OTHER[to]) if self.has_styles else None
+        (reconstructed,) = self._run(translated, prepared.frame, OTHER[to], own)
         shape = np.shape(image)
         return CycleResult(*(a.reshape(shape) for a in (source, translated, reconstructed)))
 
@@ -269,11 +279,10 @@ class Translator:
         self,
         image: np.ndarray,
         to: str,
-        prepared: Prepared | None = None,
-        spacing: tuple[float, float] | None = None,
-        style: Style | None = None,
-    ) -> tuple[np.ndarray, Frame, Style | None]:
-        """Scaled source, always (N, H, W), its frame, and the style to follow."""
+        prepared: Prepared | None,
+        spacing: tuple[float, float] | None,
+    ) -> tuple[np.ndarray, Prepared]:
+        """Scaled source, always (N, H, W), and how it is prepared."""
         if to not in OTHER:
             raise ValueError(f'to="{to}": the target contrast is "T1" or "T2"')
         if prepared is None:
@@ -284,7 +293,7 @@ class Translator:
         if matrix != image.shape[-2:]:
             raise ValueError(f"prepared for a matrix of {matrix}, the image has {image.shape[-2:]}")
         source = prepared.scale.apply(image)
-        return source.reshape(-1, *source.shape[-2:]), prepared.frame, style
+        return source.reshape(-1, *source.shape[-2:]), prepared
 
     @torch.inference_mode()
     def _run(

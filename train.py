@@ -40,6 +40,7 @@ from tqdm import tqdm
 from cyclegan.data.dataset import SliceDataset
 from cyclegan.data.inventory import take_inventory
 from cyclegan.data.paired_slices import PairedSlices
+from cyclegan.data.slice_cache import SliceCache
 from cyclegan.data.stripping import new_masker, train_masker
 from cyclegan.model.checkpoint import load_weights, replace_file
 from cyclegan.model.hub import weights_folder
@@ -280,7 +281,7 @@ def _record(options: argparse.Namespace, trainer: Trainer) -> None:
     real = [slices for slices in (data.unpaired, data.pairs) if slices is not None]
     folders = [*options.data, *options.pairs]
     skipped = [sentence for slices in real for sentence in slices.skipped]
-    cache = real[0].cache if real else None
+    cache = SliceCache(options.cache or out / "cache", trainer.config.size)
     inventory = take_inventory(folders, options.val, out, skipped, _bar("inventory"), cache)
     if data.pairs is not None:
         inventory["paired"] = {"pairs": len(data.pairs), "sources": data.pairs.names}

@@ -86,7 +86,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     result["weights"] = {
         weights: {"version": t.version, "sha256": t.checksum} for weights, t in translators.items()
     }
-    result |= {"every": options.every, "registered": options.register, "skipped": skipped}
+    result |= {
+        "pairs": options.pairs,
+        "every": options.every,
+        "registered": options.register,
+        "skipped": skipped,
+    }
     print(format_tables(result))
     if skipped:
         print(f"\nSkipped {len(skipped)}:", *skipped, sep="\n  ")

@@ -16,7 +16,13 @@ from tqdm import tqdm
 
 from cyclegan.batch.jobs import Job, Refused, count_files, find_jobs
 from cyclegan.batch.summary import RunSummary, duration
-from cyclegan.batch.translation import ClusterError, Options, Outcome, translate_here
+from cyclegan.batch.translation import (
+    ClusterError,
+    Options,
+    Outcome,
+    SchedulerGone,
+    translate_here,
+)
 from cyclegan.model.checkpoint import CheckpointError
 from cyclegan.model.hub import DEFAULT, weights_folder
 from cyclegan.model.style import StyleError
@@ -67,23 +73,24 @@ def main(arguments: list[str] | None = None) -> int:
         )
     except (CheckpointError, StyleError, ReadError, OSError) as error:
         return _refuse(error)
-    jobs = _to_do(arguments.inputs, options, summary)
+    jobs = _to_do(arguments.inputs, options, summary, quiet=on_cluster)
     try:
         if on_cluster:
             results = _on_cluster(arguments, options, translator, folder, jobs)
         else:
             results = translate_here(jobs, options, translator, bars=True)
         for job, outcome in results:
-            for text in (*outcome.notes, *map(str, outcome.written)):
-                tqdm.write(text)
-            for path in outcome.existing:
-                _print_existing(path)
+            if not on_cluster:
+                for text in (*outcome.notes, *map(str, outcome.written)):
+                    tqdm.write(text)
+                for path in outcome.existing:
+                    _print_existing(path)
             summary.add(job, outcome)
             summary.show()
-    except ClusterError as error:
-        if not summary.files:
-            return _refuse(error)
+    except SchedulerGone as error:
         summary.fail([options.out], f"{error}; the same command goes on from here")
+    except ClusterError as error:
+        return _refuse(error)
     except KeyboardInterrupt:
         print("translate: stopped; the same command goes on from here", file=sys.stderr)
         return 130
@@ -198,14 +205,17 @@ def _on_cluster(
         yield from cluster.translate_on(client, jobs, options, weights)
 
 
-def _to_do(inputs: list[Path], options: Options, summary: RunSummary) -> Iterator[Job]:
+def _to_do(
+    inputs: list[Path], options: Options, summary: RunSummary, *, quiet: bool
+) -> Iterator[Job]:
     """The jobs without a result; what is refused or there is counted on the way."""
     for job in find_jobs(inputs, options.out):
         if isinstance(job, Refused):
             summary.fail([job.path], f"{job.path}: {job.reason}")
         elif options.finished(job):
             summary.add_existing(job)
-            _print_existing(options.target(job.base))
+            if not quiet:
+                _print_existing(options.target(job.base))
             summary.show()
         else:
             yield job
@@ -215,7 +225,7 @@ def _dry_run(inputs: list[Path], options: Options, translator: Translator) -> in
     """Print what would be done, and how long a few jobs of it, picked at random, take here."""
     summary = RunSummary(None, False, lambda: 0)
     rng, sample, count, files = random.Random(0), [], 0, 0
-    for job in _to_do(inputs, options, summary):
+    for job in _to_do(inputs, options, summary, quiet=True):
         count, files = count + 1, files + len(job.files)
         if len(sample) < SAMPLE:
             sample.append(job)

@@ -27,6 +27,7 @@ from cyclegan.batch.translation import (
     Network,
     Options,
     Outcome,
+    SchedulerGone,
     run_jobs,
     translate_job,
 )
@@ -105,11 +106,10 @@ def send_weights(client: Client, folder: Path, checksum: str, out: Path) -> str:
     """Give every worker the weights, now or when it comes; the name to find them by.
 
     Raises:
-        ClusterError: the workers lack this package, or see another `out`.
+        ClusterError: the workers lack this package, see another `out`, or cannot load them.
     """
     plugin = Weights(folder, checksum)
     try:
-        client.register_plugin(plugin)
         workers = client.run(_what_it_sees, str(out))
     except ImportError as error:
         raise ClusterError(
@@ -121,6 +121,12 @@ def send_weights(client: Client, folder: Path, checksum: str, out: Path) -> str:
             raise ClusterError(f"{address}: version {version} there, {__version__} here")
         if not sees:
             raise ClusterError(f"{address}: cannot write to {out}; use a folder that all share")
+    try:
+        client.register_plugin(plugin)
+    except Exception as error:  # of whatever kind it is there
+        raise ClusterError(
+            f"the workers cannot load the weights ({error}); look for disk and memory there"
+        ) from error
     return plugin.name
 
 
@@ -134,7 +140,7 @@ def translate_on(
     """Translate jobs as they come; what becomes of them comes as it is known.
 
     Raises:
-        ClusterError: the scheduler is gone.
+        SchedulerGone: it is.
     """
 
     def submit(job: Job) -> Future:
@@ -144,7 +150,7 @@ def translate_on(
         try:
             return TASKS_A_THREAD * max(1, sum(client.nthreads().values()))
         except OSError as error:
-            raise ClusterError("the scheduler is gone") from error
+            raise SchedulerGone("the scheduler is gone") from error
 
     for job, future in run_jobs(jobs, submit, most):
         yield job, _outcome(job, future)
@@ -154,7 +160,7 @@ def _outcome(job: Job, future: Future) -> Outcome:
     try:
         return future.result()
     except CancelledError as error:
-        raise ClusterError("the scheduler is gone") from error
+        raise SchedulerGone("the scheduler is gone") from error
     except KilledWorker:
         reason = "each worker that tried it ended; is there enough memory?"
     except Exception as error:  # of one series among many thousands, and reported with it

@@ -77,7 +77,7 @@ def count_files(inputs: Iterable[str | Path], out: Path) -> int:
             folders[:] = [
                 name for name in folders if name[0] != "." and Path(folder, name).resolve() != out
             ]
-            if MARK not in folder:
+            if MARK not in Path(folder).name:
                 count += sum(MARK not in name and _may_be_image(name) for name in files)
     return count
 

@@ -42,6 +42,7 @@ from cyclegan.reading.volume import NoMRImage, ReadError, Volume
 _JOBS_AT_ONCE = 3  # one that is read, one in the network, one that is written
 _LONGEST = 200  # bytes of a name; file systems take 255, with endings and marks of partial files
 _BESIDE = 50  # volumes in the folder of what may be a label map that are opened
+_TICK_S = 1.0  # between two looks at how many jobs may run
 _ASKS_S = 0.2  # between two tries at a lock that another process has
 _WAITS_S = 2.0  # for it, before checking whether the command was stopped
 
@@ -103,6 +104,10 @@ class Outcome:
 
 class ClusterError(RuntimeError):
     """There is no working with this cluster; the message is a sentence."""
+
+
+class SchedulerGone(ClusterError):
+    """It was there when the work began; the same command goes on from here."""
 
 
 class Stopped(Exception):
@@ -177,7 +182,10 @@ def run_jobs(
             future.add_done_callback(lambda future, job=job: done.put((job, future)))
             job = next(left, None)
         else:
-            job_done, future = done.get()
+            try:
+                job_done, future = done.get(timeout=_TICK_S)
+            except queue.Empty:
+                continue  # there may be more workers by now
             running.remove(future)
             yield job_done, future
 

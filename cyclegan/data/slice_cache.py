@@ -139,7 +139,7 @@ class SliceCache:
 
     Args:
         folder: created when missing; several runs may share it. None: a temporary one, which goes
-            when the process ends.
+            when the process ends, unless it is killed.
         size: side of the network's grid.
 
     Raises:
@@ -148,7 +148,10 @@ class SliceCache:
 
     def __init__(self, folder: str | Path | None, size: int):
         if folder is None:
-            folder = tempfile.mkdtemp(prefix="cyclegan-slices-")
+            try:
+                folder = tempfile.mkdtemp(prefix="cyclegan-slices-")
+            except OSError as error:
+                raise CacheError(f"no folder for decoded slices ({error}); name one") from error
             atexit.register(shutil.rmtree, folder, ignore_errors=True)
         self.folder = Path(folder) / f"{size}-{FORMAT}-{recipe()}"
         self.size = size
@@ -246,7 +249,7 @@ class SliceCache:
         """Of an item: its `stamp`, the SHA-256 of its `content`, and `error`, if it has one."""
         try:
             stamp, record = _stamp(files), self._known(files)
-            if record is None or record["stamp"] != stamp:
+            if record is None or record.get("stamp") != stamp:
                 record = {"stamp": stamp, "content": content_of(files), "error": None}
                 self._remember(files, record)
         except OSError as error:

@@ -143,7 +143,7 @@ def read_measured(
         CheckpointError: it is missing, damaged or of another model; the message is a sentence with
             the command that makes it.
     """
-    command = f"{OPTIONAL[name]} --weights {Path(folder).name}"
+    command = f"{OPTIONAL[name]} --weights WEIGHTS"
     try:
         record = json.loads((Path(folder) / name).read_text("utf-8"))
         if (record["format"], record["sha256"]) == (FORMAT, checksum):

@@ -14,6 +14,8 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -21,7 +23,7 @@ from tqdm import tqdm
 
 from cyclegan import CONTRASTS
 from cyclegan.data.dataset import SliceDataset
-from cyclegan.model.checkpoint import write_config
+from cyclegan.model.checkpoint import CheckpointError, write_config
 from cyclegan.model.hub import weights_folder
 from cyclegan.model.style import KnownStyles, Style
 from cyclegan.model.translator import Translator
@@ -85,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", nargs="+", required=True, metavar="DIR", help="training folders, "
                         "laid out as for train.py")  # fmt: skip
     parser.add_argument("--name", nargs="*", default=[], metavar="SOURCE=NAME", help="data source, "
-                        "and what the page calls its style")  # fmt: skip
+                        "and what the page calls its style (default: as before)")  # fmt: skip
     parser.add_argument("--default", nargs="*", default=[], metavar="CONTRAST=SHARE", help="share "
                         "of the mean style to use by default (default: as it is)")  # fmt: skip
     parser.add_argument(
@@ -111,6 +113,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         styles = known_styles(translator, dataset, names)
         folder = weights_folder(options.weights)
+        if not names:  # those of before stay
+            with suppress(CheckpointError):
+                before = KnownStyles.from_pretrained(folder, translator.checksum)
+                styles = replace(styles, named=before.named)
         styles.save(folder, translator.checksum)
         if shares:
             default = {

@@ -72,8 +72,12 @@ class CsvLog:
         A new column (later samples have losses of their own) is added to the earlier rows, empty.
         Nine digits distinguish any two float32 values.
         """
-        digits = _with_digits(row, 9)
-        if self.path.is_file() and set(row) <= set(self._columns):
+        digits, header = _with_digits(row, 9), b""
+        if self.path.is_file():
+            with self.path.open("rb") as file:
+                header = file.readline().strip()
+        # Another header: a new column, or a spreadsheet has saved the file in its own way.
+        if header == ",".join(self._columns).encode() and set(row) <= set(self._columns):
             with self.path.open("a", newline="") as file:
                 csv.DictWriter(file, self._columns).writerow(digits)
         else:

@@ -189,7 +189,7 @@ def png_file(new: Order) -> Written:
 def nifti_file(new: Order) -> Written:
     """All slices as float32 .nii.gz in the grid of the source."""
     description = f"{synthetic_label(new.view.target.to)}. {CAVEAT} {new.provenance}"
-    data = nifti(new.view.whole().translated, new.view.series.volume, description=description)
+    data = nifti(new.view.translated(), new.view.series.volume, description=description)
     return Download(data, f"{new.name}.nii.gz", "application/gzip"), []
 
 
@@ -197,7 +197,7 @@ def dicom_file(new: Order) -> Written:
     """All slices as a derived DICOM series: one .dcm for one slice, else a zip of them."""
     volume, name = new.view.series.volume, new.name
     files, removed = derived_dicom(
-        new.view.whole().translated, volume, provenance=new.provenance, window=new.window
+        new.view.translated(), volume, provenance=new.provenance, window=new.window
     )
     if len(files) == 1:
         return Download(files[0], f"{name}.dcm", "application/dicom"), removed

@@ -274,6 +274,11 @@ class View(NamedTuple):
         names = ("source", "translated", "reconstructed")
         return CycleResult(*(np.stack([getattr(r, name) for r in results]) for name in names))
 
+    def translated(self) -> np.ndarray:
+        """The translation of all slices, (Z, H, W); raises as `stored`."""
+        slices = range(self.series.slices)
+        return np.stack([self.stored(index).translated for index in slices])
+
     def image(self, name: str, index: int) -> np.ndarray:
         """One image of a slice, (H, W) float32 in [0, 1].
 
@@ -295,8 +300,9 @@ class View(NamedTuple):
                 raise UserError("This slice is not measured yet.", 409)
             if measured.map is not None:
                 return measured.map
-        if name == "real" and self.real is not None and 0 <= index < self.series.slices:
-            pixels, covered = self.real.truth.slice(index, self.series.volume.pixels.shape[1:])
+        real = self.real  # which may be removed meanwhile
+        if name == "real" and real is not None and 0 <= index < self.series.slices:
+            pixels, covered = real.truth.slice(index, self.series.volume.pixels.shape[1:])
             return np.where(covered, np.maximum(pixels, 1 / 65535), 0)
         raise GoneError("There is no such image.")
 

@@ -17,7 +17,7 @@ export const MAPS = {
 };
 const NARROWEST = 0.02;
 const WIDEST = 2;
-const INNER = 0.66; // of the way from the middle of the head's box to its edges: brain, no bright scalp or dark skull
+const INNER = 0.72; // of the way from the head's centre to its rim: inside lies brain, no bright scalp or dark skull
 const SAMPLED = 30_000; // pixels, at most
 // Shares of the pixels that turn black and white, and how far the window reaches beyond, in widths; `below` where it
 // reaches less far down, so that noise in the air stays black.
@@ -34,7 +34,7 @@ export const PRESETS = {
 
 // ---------------------------------------------------------------- what pixels suggest
 
-/** @typedef {{pixels: Uint16Array, width: number, box: Box}} Sized `box`: what the head takes of it */
+/** @typedef {{pixels: Uint16Array, width: number, height: number, aspect: number}} Sized */
 
 // Indices of SAMPLED pixels at most, evenly spread over a rectangle.
 /** @param {Sized} image @param {Box} rectangle */
@@ -47,14 +47,50 @@ function sampled({ width }, [left, top, right, bottom]) {
   return indices;
 }
 
-// Indices of pixels well inside the head, dark ones too: an ellipse around the middle of its box.
+// Half of the threshold that parts dark from bright best (Otsu 1979): what is below is air.
+/** @param {number[]} pixels */
+function air(pixels) {
+  const counts = new Float64Array(256);
+  for (const value of pixels) counts[value >> 8]++;
+  const sum = counts.reduce((all, count, bin) => all + count * bin, 0);
+  let [n, below, best, threshold] = [0, 0, 0, 0];
+  counts.forEach((count, bin) => {
+    n += count;
+    below += count * bin;
+    const apart = below / n - (sum - below) / (pixels.length - n);
+    const between = n * (pixels.length - n) * apart * apart;
+    if (between > best) [best, threshold] = [between, bin];
+  });
+  return (threshold + 1) * 128;
+}
+
+// Indices of pixels well inside the head, dark ones too: nearer to its centre than INNER of the way to its rim.
 /** @param {Sized} image */
 export function insideHead(image) {
-  const { width, box: [left, top, right, bottom] } = image;
-  /** @param {number} at @param {number} low @param {number} high */
-  const offset = (at, low, high) => (2 * at + 1 - low - high) / (high - low); // -1 at the box's edge, and 1 at the other
-  return sampled(image, image.box).filter(
-    (i) => Math.hypot(offset(i % width, left, right), offset(Math.floor(i / width), top, bottom)) < INNER);
+  const { pixels, width, aspect } = image;
+  const all = sampled(image, [0, 0, width, image.height]);
+  const dark = air(all.map((i) => pixels[i]));
+  const head = all.filter((i) => pixels[i] > dark);
+  /** @param {(i: number) => number} of */
+  const mean = (of) => head.reduce((sum, i) => sum + of(i), 0) / head.length;
+  const [cx, cy] = [mean((i) => i % width), mean((i) => Math.floor(i / width))];
+  /** @param {number} i */
+  const polar = (i) => {
+    const [x, y] = [(i % width) - cx, (Math.floor(i / width) - cy) * aspect];
+    return [Math.floor((Math.atan2(y, x) / Math.PI + 1) * 35.999), Math.hypot(x, y)];
+  };
+  /** @type {number[][]} */
+  const radii = Array.from({ length: 72 }, () => []);
+  for (const i of head) {
+    const [sector, radius] = polar(i);
+    radii[sector].push(radius);
+  }
+  // Not the outermost: noise in the air reaches beyond the head.
+  const rims = radii.map((each) => Float32Array.from(each).sort()[Math.floor(0.95 * each.length)] || 0);
+  return all.filter((i) => {
+    const [sector, radius] = polar(i);
+    return radius < INNER * rims[sector];
+  });
 }
 
 // Indices of the pixels in a rectangle, air aside.

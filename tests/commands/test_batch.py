@@ -157,7 +157,7 @@ def test_a_result_that_cannot_be_written_whole_is_not_there(export_tiny, tmp_pat
 
 def test_the_search_holds_one_folder_at_a_time(tmp_path):
     def peak(folders: int) -> int:
-        top = tmp_path / str(folders)  # of folders of ten files
+        top = tmp_path / f"study_synthetic-T1/{folders}"  # of folders of ten files
         for number in range(folders):
             place = top / f"{number:04}"
             place.mkdir(parents=True)

@@ -3,17 +3,17 @@ import { test } from "node:test";
 import { FULL } from "../../cyclegan/viewer/api.js";
 import { adjusted, byPreset, insideHead, inUnits, lookUp, MAPS, robust, windowWords } from "../../cyclegan/viewer/windows.js";
 
-// Bright scalp around a brain that fades to the right, in air.
-function head(size = 96) {
+// Bright scalp around a brain that fades to the right, in air; `whole` its radius, 0.7 in the middle of a volume, less near its ends.
+function head(size = 96, whole = 0.7) {
   const pixels = new Uint16Array(size * size);
   for (let y = 0; y < size; y++) {
     for (let x = 0; x < size; x++) {
       const [u, v] = [(2 * x) / size - 1, (2 * y) / size - 1];
-      const radius = Math.hypot(u, v);
+      const radius = (Math.hypot(u, v) * 0.7) / whole;
       pixels[y * size + x] = FULL * (radius < 0.6 ? 0.3 + 0.1 * u : radius < 0.7 ? 0.95 : 0);
     }
   }
-  return { pixels, width: size, box: [0.15, 0.15, 0.85, 0.85].map((at) => Math.round(at * size)) };
+  return { pixels, width: size, height: size, aspect: 1 };
 }
 
 test("it opens at the brain: neither scalp nor air decide", () => {
@@ -23,6 +23,11 @@ test("it opens at the brain: neither scalp nor air decide", () => {
   assert.ok(source.center > 0.28 && source.center < 0.34);
   const values = insideHead(image).map((i) => image.pixels[i] / FULL);
   assert.ok(Math.max(...values) < 0.5 && Math.min(...values) > 0.2);
+});
+
+test("near the top of the head, too, air decides nothing", () => {
+  const { source } = byPreset("brain", { source: head(96, 0.35) }, null, null);
+  assert.ok(source.width < 0.1 && source.center > 0.26 && source.center < 0.34, JSON.stringify(source));
 });
 
 test("presets: the file's own for the original alone, the full range for both, too little to tell: as it was", () => {

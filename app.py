@@ -70,7 +70,7 @@ HEAD = """<link rel="stylesheet" href="viewer/viewer.css">
 # Runs once, when Gradio has made a part. Gradio wants the names of events here, in quotes.
 MOUNT = """import(new URL("viewer/main.js", document.baseURI))
   .then(({{ mount }}) => mount("{name}", element, (scan) => trigger("shown", {{ scan }})));"""
-# The viewer asks for files and sends them, chooses, and tells what takes its time.
+# The viewer asks for files and sends them, chooses, and says what takes its time.
 CALL = """(value) => void import(new URL("viewer/main.js", document.baseURI))
   .then((viewer) => viewer.{what})"""
 
@@ -142,7 +142,7 @@ def place_side(parts: dict[str, Any], scans: Scans) -> None:
 
 
 # Events: the viewer changes the scan as the controls say, draws what the scan's state says, and
-# tells when the controls have to follow.
+# reports when the controls have to follow.
 
 
 def follow(parts: dict[str, Any], scans: Scans) -> None:

@@ -201,7 +201,7 @@ def build(options: argparse.Namespace) -> Trainer:
 
 def _load(options: argparse.Namespace, accelerator: Accelerator) -> TrainingData:
     """Read or simulate each kind of data that the options name, and say what there is."""
-    say, cache = accelerator.print, Path(options.cache or Path(options.out) / "cache")
+    say, cache = accelerator.print, _cache_folder(options)
     unpaired, pairs, bank = None, None, None
     if options.data:
         unpaired = SliceDataset.load(options.data, options.size, _bar("reading"), cache)
@@ -272,6 +272,10 @@ def _masker(
     return masker.eval()
 
 
+def _cache_folder(options: argparse.Namespace) -> Path:
+    return Path(options.cache or Path(options.out) / "cache")
+
+
 def _record(options: argparse.Namespace, trainer: Trainer) -> None:
     """Write down for the report what only the start of a run knows."""
     out, data = Path(options.out), trainer.data
@@ -281,7 +285,7 @@ def _record(options: argparse.Namespace, trainer: Trainer) -> None:
     real = [slices for slices in (data.unpaired, data.pairs) if slices is not None]
     folders = [*options.data, *options.pairs]
     skipped = [sentence for slices in real for sentence in slices.skipped]
-    cache = SliceCache(options.cache or out / "cache", trainer.config.size)
+    cache = SliceCache(_cache_folder(options), trainer.config.size)
     inventory = take_inventory(folders, options.val, out, skipped, _bar("inventory"), cache)
     if data.pairs is not None:
         inventory["paired"] = {"pairs": len(data.pairs), "sources": data.pairs.names}

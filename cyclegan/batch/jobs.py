@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -248,9 +248,8 @@ def _may_be_image(name: str) -> bool:
     return os.path.splitext(name)[1].lower() not in _SIDECARS and name != "DICOMDIR"
 
 
-def _resolve_name_clashes(jobs: list[Job], taken: Iterable[Path]) -> list[Job | Refused]:
+def _resolve_name_clashes(jobs: list[Job], taken: Sequence[Path]) -> list[Job | Refused]:
     """Jobs of one folder with bases that differ; no result is to overwrite another one."""
-    taken = list(taken)
     count = Counter([*taken, *(job.base for job in jobs)])
     # Where only their endings differ, as in a.png and a.nii, the names keep them.
     jobs = [

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -23,7 +22,7 @@ from tqdm import tqdm
 
 from cyclegan import CONTRASTS
 from cyclegan.data.dataset import SliceDataset
-from cyclegan.model.checkpoint import CheckpointError, write_config
+from cyclegan.model.checkpoint import write_config
 from cyclegan.model.hub import weights_folder
 from cyclegan.model.style import KnownStyles, Style
 from cyclegan.model.translator import Translator
@@ -114,9 +113,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         styles = known_styles(translator, dataset, names)
         folder = weights_folder(options.weights)
         if not names:  # those of before stay
-            with suppress(CheckpointError):
-                before = KnownStyles.from_pretrained(folder, translator.checksum)
-                styles = replace(styles, named=before.named)
+            before = KnownStyles.from_pretrained(folder, translator.checksum)
+            styles = replace(styles, named=before.named)
         styles.save(folder, translator.checksum)
         if shares:
             default = {

@@ -117,8 +117,9 @@ class Series:
     def __post_init__(self) -> None:
         self.scale = Scale.fit(self.volume.pixels)
         self.index = self.slices // 2
-        self.box = head_box(self._projection())
+        self.box = head_box(self._projection)
 
+    @cached_property
     def _projection(self) -> np.ndarray:
         """(H, W) float32 in [0, 1], the brightest of all slices; scaling keeps the order."""
         return self.scale.apply(self.volume.pixels.max(axis=0))
@@ -181,7 +182,7 @@ class Series:
     def prepared(self) -> Prepared:
         """Scale and framing of the whole volume, as `Translator.prepare` returns them."""
         size, spacing = self.model.translator.size, self.volume.pixel_spacing
-        return Prepared(self.scale, Frame.fit(self._projection(), size, spacing))
+        return Prepared(self.scale, Frame.fit(self._projection, size, spacing))
 
     @cached_property
     def _checksum(self) -> str:

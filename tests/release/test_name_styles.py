@@ -48,6 +48,8 @@ def test_named_sources_come_back_as_looks(weights, data, capsys):
     assert named.distance(measured) < 0.01
     assert not known.is_far(named)
     assert "T2 Older archive" in capsys.readouterr().out
+    main(["--data", str(data), "--weights", str(weights), "--default", "T2=0.5"])
+    assert KnownStyles.from_pretrained(weights, translator.checksum).named == known.named
 
 
 def test_a_share_of_the_mean_style_becomes_the_default(weights, data):
